@@ -1,0 +1,1 @@
+"""Decisions: policies, decision rules, reason codes and labels."""

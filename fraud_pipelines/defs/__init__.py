@@ -1,0 +1,1 @@
+"""The Dagster shell: assets, checks, partitions, jobs, schedules, sensors and resources; no arithmetic."""

@@ -1,0 +1,1 @@
+"""Detection: feature encoding, detector backends, score calibration and explanations."""

@@ -1,0 +1,25 @@
+"""The errors that a person has to act on; each message names the cause and the remedy."""
+
+
+class FraudPipelinesError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class InvalidInput(FraudPipelinesError):
+    """A file, a mapping, a row or a parameter can't be used as it is."""
+
+
+class MissingData(FraudPipelinesError):
+    """What a step needs has not been stored yet: a day without transactions, features or a model."""
+
+
+class WarehouseBusy(FraudPipelinesError):
+    """Another process held the DuckDB file for longer than the wait."""
+
+
+class RegistryUnavailable(FraudPipelinesError):
+    """The MLflow tracking server can't be reached, or refuses to answer."""
+
+
+class ArtifactRejected(FraudPipelinesError):
+    """A stored model is damaged, was tampered with, or doesn't fit this version of the code."""

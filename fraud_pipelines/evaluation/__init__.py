@@ -1,0 +1,1 @@
+"""Evaluation: metrics, threshold tuning, drift and the figures that show them."""

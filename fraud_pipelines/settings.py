@@ -1,0 +1,93 @@
+"""Settings: where the data lives and what the daily run assumes, read from the environment once."""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fraud_pipelines.errors import InvalidInput
+
+ENVIRONMENT_PREFIX = "FRAUD_"
+
+
+class Settings(BaseModel):
+    """What differs between installations. Every field can be set as ``FRAUD_<FIELD>`` in the environment.
+
+    Days are counted in whole UTC days, amounts in the currency of the transactions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = Field(default=Path("data"), description="Everything the project stores lies below it.")
+    mlflow_tracking_uri: str = Field(
+        default="", description="MLflow server; empty means SQLite under the data directory."
+    )
+    first_day: date | None = Field(
+        default=None, description="First daily partition; empty means the day noted at the first import."
+    )
+    policy: str = Field(default="balanced", description="The decision policy in force.")
+    training_days: int = Field(default=7, ge=1, description="Trailing days a daily model is trained on.")
+    min_training_days: int = Field(
+        default=3, ge=1, description="With fewer days of history, a model is trained in-sample (bootstrap)."
+    )
+    label_delay_days: int = Field(
+        default=7, ge=0, description="Days after which a transaction without a label counts as legitimate."
+    )
+    evaluation_days: int = Field(
+        default=14, ge=1, description="Length of the matured window that performance and tuning look at."
+    )
+    warehouse_wait_seconds: float = Field(
+        default=120.0, gt=0, description="How long to wait for another process to let go of the DuckDB file."
+    )
+    owner: str = Field(default="team:fraud", description="Owner shown on every asset in the Dagster UI.")
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the settings from ``FRAUD_*`` variables and ``MLFLOW_TRACKING_URI``.
+
+        Raises:
+            InvalidInput: a variable has a value of the wrong type or out of range.
+        """
+        values = {
+            name: os.environ[ENVIRONMENT_PREFIX + name.upper()]
+            for name in cls.model_fields
+            if os.environ.get(ENVIRONMENT_PREFIX + name.upper())
+        }
+        values.setdefault("mlflow_tracking_uri", os.environ.get("MLFLOW_TRACKING_URI", ""))
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            variable = ENVIRONMENT_PREFIX + str(first["loc"][0]).upper()
+            raise InvalidInput(f"{variable}={first['input']!r}: {first['msg']}") from error
+        return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().resolve()})
+
+    @property
+    def warehouse_path(self) -> Path:
+        return self.data_dir / "fraud.duckdb"
+
+    @property
+    def landing_transactions(self) -> Path:
+        return self.data_dir / "landing" / "transactions"
+
+    @property
+    def landing_labels(self) -> Path:
+        return self.data_dir / "landing" / "labels"
+
+    @property
+    def simulation_dir(self) -> Path:
+        return self.data_dir / "simulation"
+
+    @property
+    def dagster_home(self) -> Path:
+        return Path(os.environ.get("DAGSTER_HOME") or self.data_dir / "dagster")
+
+    @property
+    def mlflow_dir(self) -> Path:
+        return self.data_dir / "mlflow"
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_dir / 'mlflow.db'}"

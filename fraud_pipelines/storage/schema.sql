@@ -1,0 +1,184 @@
+-- Tables, views and macros of the warehouse. Keys are asserted by asset checks, not by indexes:
+-- an index would slow every overwrite of a day, and a day is always replaced whole.
+CREATE SCHEMA IF NOT EXISTS raw;
+CREATE SCHEMA IF NOT EXISTS features;
+CREATE SCHEMA IF NOT EXISTS scoring;
+CREATE SCHEMA IF NOT EXISTS feedback;
+CREATE SCHEMA IF NOT EXISTS monitoring;
+
+CREATE TABLE IF NOT EXISTS raw.transactions (
+    transaction_id VARCHAR NOT NULL,
+    user_id VARCHAR NOT NULL,
+    "timestamp" TIMESTAMP NOT NULL,
+    event_date DATE NOT NULL,
+    amount DOUBLE NOT NULL,
+    merchant_id VARCHAR,
+    merchant_category VARCHAR,
+    device_type VARCHAR,
+    device_fingerprint VARCHAR,
+    country VARCHAR,
+    city VARCHAR,
+    ip_prefix VARCHAR,
+    source VARCHAR NOT NULL,
+    ingested_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS raw.rejected_transactions (
+    source VARCHAR NOT NULL,
+    row_number BIGINT NOT NULL,
+    reason VARCHAR NOT NULL,
+    payload VARCHAR NOT NULL,
+    rejected_at TIMESTAMP NOT NULL
+);
+
+-- One row a file taken in, by the hash of its content, so that a file delivered twice counts once.
+CREATE TABLE IF NOT EXISTS raw.landed_files (
+    content_hash VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    rows_read BIGINT NOT NULL,
+    rows_accepted BIGINT NOT NULL,
+    rows_rejected BIGINT NOT NULL,
+    landed_at TIMESTAMP NOT NULL
+);
+
+-- Days whose derived tables no longer follow from what is stored; a rerun of the day removes its row.
+CREATE TABLE IF NOT EXISTS raw.stale_days (
+    event_date DATE NOT NULL,
+    reason VARCHAR NOT NULL,
+    marked_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS scoring.transaction_scores (
+    transaction_id VARCHAR NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    event_date DATE NOT NULL,
+    model_version INTEGER NOT NULL,
+    raw_score DOUBLE NOT NULL,
+    score DOUBLE NOT NULL,
+    is_anomaly BOOLEAN NOT NULL,
+    scored_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS scoring.decisions (
+    transaction_id VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    event_date DATE NOT NULL,
+    decision VARCHAR NOT NULL,
+    score DOUBLE NOT NULL,
+    reason VARCHAR NOT NULL,
+    reason_codes VARCHAR[] NOT NULL,
+    policy VARCHAR NOT NULL,
+    review_threshold DOUBLE NOT NULL,
+    block_threshold DOUBLE NOT NULL,
+    model_versions VARCHAR[] NOT NULL,
+    decided_at TIMESTAMP NOT NULL
+);
+
+-- What a rerun replaced by something else: the trace that a decision once stood differently.
+CREATE TABLE IF NOT EXISTS scoring.superseded_decisions AS
+    SELECT *, NULL::TIMESTAMP AS superseded_at FROM scoring.decisions LIMIT 0;
+
+CREATE TABLE IF NOT EXISTS feedback.labels (
+    transaction_id VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    actual_fraud BOOLEAN NOT NULL,
+    known_at TIMESTAMP NOT NULL,
+    ingested_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS feedback.rejected_labels (
+    source VARCHAR NOT NULL,
+    row_number BIGINT NOT NULL,
+    reason VARCHAR NOT NULL,
+    payload VARCHAR NOT NULL,
+    rejected_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS feedback.decision_outcomes (
+    outcome_date DATE NOT NULL,
+    transaction_id VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    event_date DATE NOT NULL,
+    decision VARCHAR NOT NULL,
+    score DOUBLE NOT NULL,
+    source VARCHAR NOT NULL,
+    actual_fraud BOOLEAN NOT NULL,
+    correct BOOLEAN NOT NULL,
+    known_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS monitoring.model_performance (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    transactions BIGINT NOT NULL,
+    labelled BIGINT NOT NULL,
+    frauds BIGINT NOT NULL,
+    alerts BIGINT NOT NULL,
+    "precision" DOUBLE,
+    precision_low DOUBLE,
+    precision_high DOUBLE,
+    recall DOUBLE,
+    recall_low DOUBLE,
+    recall_high DOUBLE,
+    f1 DOUBLE,
+    average_precision DOUBLE,
+    average_precision_low DOUBLE,
+    average_precision_high DOUBLE,
+    roc_auc DOUBLE,
+    card_precision_at_k DOUBLE,
+    card_precision_ceiling DOUBLE,
+    value_detection_rate DOUBLE,
+    cost DOUBLE NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS monitoring.decision_thresholds (
+    effective_date DATE NOT NULL,
+    policy VARCHAR NOT NULL,
+    review_threshold DOUBLE NOT NULL,
+    block_threshold DOUBLE NOT NULL,
+    contamination DOUBLE NOT NULL,
+    objective VARCHAR NOT NULL,
+    evidence VARCHAR NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS monitoring.feature_drift (
+    event_date DATE NOT NULL,
+    feature VARCHAR NOT NULL,
+    psi DOUBLE NOT NULL
+);
+
+-- One verdict a transaction from the labels known before an instant: a chargeback outranks a review,
+-- since the cardholder's bank has the last word; within a source there is one label.
+CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
+    SELECT transaction_id,
+           arg_max(actual_fraud, source = 'chargeback') AS actual_fraud,
+           arg_max(source, source = 'chargeback') AS source,
+           arg_max(known_at, source = 'chargeback') AS known_at
+    FROM feedback.labels
+    WHERE known_at < instant
+    GROUP BY transaction_id;
+
+-- As in the original: a block is right on fraud, an approval on a legitimate payment; a review is right
+-- when it found fraud.
+CREATE OR REPLACE MACRO feedback.is_correct(decision, actual_fraud) AS
+    CASE WHEN decision = 'approve' THEN NOT actual_fraud ELSE actual_fraud END;
+
+CREATE OR REPLACE VIEW feedback.decision_log AS
+    SELECT d.transaction_id, d.channel, d.event_date, d.decision, d.score, d.decided_at,
+           l.actual_fraud, feedback.is_correct(d.decision, l.actual_fraud) AS correct
+    FROM scoring.decisions d
+    LEFT JOIN feedback.labels_before('infinity'::TIMESTAMP) l USING (transaction_id);
+
+CREATE OR REPLACE VIEW scoring.review_queue AS
+    SELECT d.transaction_id, d.channel, d.event_date, d.decision, d.score, t.amount, t.user_id, t."timestamp",
+           d.reason, d.reason_codes, d.score * t.amount AS expected_loss
+    FROM scoring.decisions d
+    JOIN raw.transactions t USING (transaction_id)
+    WHERE d.decision <> 'approve'
+      AND d.transaction_id NOT IN (SELECT transaction_id FROM feedback.labels)
+    ORDER BY d.decision = 'block' DESC, d.score DESC, t.amount DESC;

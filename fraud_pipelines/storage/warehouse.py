@@ -1,0 +1,126 @@
+"""The warehouse: one DuckDB file, opened briefly, written in whole transactions."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.errors import InvalidInput, WarehouseBusy
+
+_SCHEMA_SQL = Path(__file__).with_name("schema.sql")
+
+
+class Warehouse:
+    """Access to the DuckDB file at ``path``.
+
+    DuckDB lets one process write, and while it does nobody else may even read. So every method opens the
+    file, does its work and closes it; who finds it locked waits up to ``wait_seconds``.
+    """
+
+    def __init__(self, path: Path, *, wait_seconds: float = 120.0) -> None:
+        self.path = Path(path)
+        self.wait_seconds = wait_seconds
+
+    def initialise(self) -> None:
+        """Create the schemas, tables, views and macros that are missing; what is there stays."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.transaction() as connection:
+            connection.execute(_SCHEMA_SQL.read_text())
+
+    @contextmanager
+    def connect(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file, and close it whatever happens.
+
+        Raises:
+            WarehouseBusy: another process held the file for longer than ``wait_seconds``.
+            InvalidInput: the file is no DuckDB database, or this version can't read it.
+        """
+        connection = self._open(read_only=read_only)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One transaction: all of what is done inside is stored, or, on any exception, nothing of it."""
+        with self.connect() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> pl.DataFrame:
+        """Rows of ``query`` as a Polars frame."""
+        with self.connect(read_only=True) as connection:
+            return select(connection, query, parameters)
+
+    def overwrite(self, table: str, rows: pl.DataFrame, **where: object) -> None:
+        """Replace the rows of ``table`` whose columns equal ``where`` by ``rows``, in one transaction."""
+        with self.transaction() as connection:
+            overwrite(connection, table, rows, **where)
+
+    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self.wait_seconds
+        pause = 0.01
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=read_only)
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise InvalidInput(
+                        f"{self.path} can't be opened as a DuckDB database: {error}. "
+                        "Check the path and its permissions, or restore the file from a backup."
+                    ) from error
+                if time.monotonic() > deadline:
+                    raise WarehouseBusy(
+                        f"{self.path} was held by another process for {self.wait_seconds:.0f} s. Close what has "
+                        "it open (a DuckDB shell, another run), or raise FRAUD_WAREHOUSE_WAIT_SECONDS."
+                    ) from error
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 1.5, 0.25)
+
+
+def select(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    parameters: Sequence[object] | Mapping[str, object] = (),
+) -> pl.DataFrame:
+    """Rows of ``query`` on an open connection; ``?`` takes a sequence, ``$name`` a mapping."""
+    bound: Any = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
+    relation = connection.sql(query, params=bound or None)
+    frame: pl.DataFrame = relation.pl()
+    return frame
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    """Append ``rows`` by column name; columns that the table lacks are added to it first."""
+    if not rows.width:
+        return
+    connection.register("_rows", rows)
+    try:
+        known = {name for (name, *_) in connection.execute(f"DESCRIBE {table}").fetchall()}
+        for name, kind, *_ in connection.execute("DESCRIBE SELECT * FROM _rows").fetchall():
+            if name not in known:
+                connection.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {kind}')
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")
+    finally:
+        connection.unregister("_rows")
+
+
+def overwrite(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame, **where: object) -> None:
+    """Replace what equals ``where`` in an open transaction. ``where`` must name at least one column."""
+    if not where:
+        raise InvalidInput(f"overwrite of {table} without a condition would delete every row")
+    condition = " AND ".join(f'"{name}" = ?' for name in where)
+    connection.execute(f"DELETE FROM {table} WHERE {condition}", list(where.values()))
+    insert(connection, table, rows)

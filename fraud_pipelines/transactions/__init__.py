@@ -1,0 +1,1 @@
+"""Transactions: their schema, validation, sources and column mappings, and the simulator."""
