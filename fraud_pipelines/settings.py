@@ -1,7 +1,7 @@
 """Settings: where the data lives and what the daily run assumes, read from the environment once."""
 
 import os
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -91,3 +91,30 @@ class Settings(BaseModel):
     @property
     def tracking_uri(self) -> str:
         return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_dir / 'mlflow.db'}"
+
+    @property
+    def artifact_root(self) -> Path | None:
+        """Where MLflow keeps artifacts: beside its SQLite database; a server decides for itself."""
+        return None if self.mlflow_tracking_uri else self.mlflow_dir / "artifacts"
+
+    @property
+    def first_partition(self) -> date:
+        """The first daily partition: as set, else as noted at the first import, else thirty days ago."""
+        if self.first_day:
+            return self.first_day
+        if self._first_day_note.exists():
+            return date.fromisoformat(self._first_day_note.read_text().strip())
+        return datetime.now(UTC).date() - timedelta(days=30)
+
+    def note_first_day(self, day: date) -> None:
+        """Remember ``day`` as the start of the partitions, unless an earlier one is noted already."""
+        if self._first_day_note.exists():
+            day = min(day, date.fromisoformat(self._first_day_note.read_text().strip()))
+        self._first_day_note.parent.mkdir(parents=True, exist_ok=True)
+        aside = self._first_day_note.with_suffix(".tmp")
+        aside.write_text(day.isoformat())
+        aside.replace(self._first_day_note)
+
+    @property
+    def _first_day_note(self) -> Path:
+        return self.data_dir / "first_day"

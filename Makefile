@@ -1,0 +1,41 @@
+# make demo   thirty simulated days through Dagster, from a fresh clone
+# make up     the Dagster UI and the MLflow UI on the same data
+# make test   lint, types and tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo up test install clean pin
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "fraud_pipelines needs Python 3.11 to 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+		{ echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Installing the pinned dependencies into $(VENV) (about 1.3 GB, a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/fraud-pipelines demo
+
+up: $(STAMP)
+	@exec $(BIN)/fraud-pipelines up
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# After a change of the dependencies: `pip install uv`, then this. The file carries hashes and no address.
+pin:
+	uv pip compile --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --python-version 3.11 --extra dev --upgrade --quiet pyproject.toml -o requirements.txt

@@ -1,0 +1,63 @@
+"""Bootstrap: makes the data directory, the warehouse, MLflow's database and Dagster's home, once."""
+
+import os
+from pathlib import Path
+
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+DAGSTER_YAML = """\
+# Written by fraud-pipelines where it is missing; edit it as you like.
+# PostgreSQL, run launchers and the rest: see Dagster's documentation of the instance.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+# DuckDB takes one writing process: runs that write queue up behind the pool "warehouse" (limit 1).
+concurrency:
+  pools:
+    granularity: run
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
+"""
+
+WAREHOUSE_POOL = "warehouse"
+"""The concurrency pool of every asset that writes to the warehouse."""
+
+
+def prepare(settings: Settings) -> None:
+    """Make everything a run needs that is missing; what is there stays as it is. Safe to repeat.
+
+    Sets ``DAGSTER_HOME`` for this process and its children, unless it is set.
+
+    Raises:
+        RegistryUnavailable: MLflow can't be reached.
+        InvalidInput: the warehouse file can't be opened.
+    """
+    from fraud_pipelines.storage.model_registry import ModelRegistry
+
+    for folder in (settings.landing_transactions, settings.landing_labels, settings.mlflow_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds).initialise()
+    ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root).initialise()
+    prepare_dagster_home(settings.dagster_home)
+
+
+def prepare_dagster_home(home: Path) -> None:
+    """Make Dagster's home with our ``dagster.yaml``, create its databases and set the pool's limit.
+
+    Several processes that open a fresh home at once fail over each other's tables, so this comes first.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    config = home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(DAGSTER_YAML)
+    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    from dagster import DagsterInstance
+
+    with DagsterInstance.get() as instance:
+        instance.get_runs(limit=1)
+        instance.event_log_storage.set_concurrency_slots(WAREHOUSE_POOL, 1)

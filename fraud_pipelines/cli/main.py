@@ -1,0 +1,147 @@
+"""The commands of ``fraud-pipelines`` and their options; what they do lies in the modules they call."""
+
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import click
+
+from fraud_pipelines.errors import FraudPipelinesError
+from fraud_pipelines.settings import Settings
+
+
+class Day(click.ParamType[date]):
+    """A UTC day, written ``YYYY-MM-DD``."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no day; write it as 2026-10-31", param, ctx)
+
+
+DAY = Day()
+from_option = click.option("--from", "first", type=DAY, required=True, help="First day.")
+to_option = click.option("--to", "last", type=DAY, required=True, help="Last day, included.")
+
+
+class Commands(click.Group):
+    """Commands whose own errors are shown as one message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FraudPipelinesError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="fraud-pipelines")
+def main() -> None:
+    """Fraud detection for payments: features, daily models, decisions and feedback, run by Dagster.
+
+    Data lies in ./data, or where FRAUD_DATA_DIR says.
+    """
+
+
+@main.command()
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1), help="Days to simulate.")
+@click.option("--users", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--transactions-per-day", default=3000, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=7, show_default=True)
+@click.option("--fresh", is_flag=True, help="Throw away what an earlier demo left, and start over.")
+def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: bool) -> None:
+    """Simulate thirty days, run each of them through Dagster, and show what came out."""
+    from fraud_pipelines.cli.demo import run_demo
+
+    run_demo(
+        Settings.from_environment(),
+        days=days,
+        users=users,
+        transactions_per_day=transactions_per_day,
+        seed=seed,
+        fresh=fresh,
+    )
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--dagster-port", default=3000, show_default=True)
+@click.option("--mlflow-port", default=5000, show_default=True)
+def up(host: str, dagster_port: int, mlflow_port: int) -> None:
+    """Start the Dagster UI with its daemon, and the MLflow UI."""
+    from fraud_pipelines.bootstrap import prepare
+    from fraud_pipelines.cli.serve import serve
+
+    settings = Settings.from_environment()
+    prepare(settings)
+    sys.exit(serve(settings, host=host, dagster_port=dagster_port, mlflow_port=mlflow_port))
+
+
+@main.command()
+@from_option
+@to_option
+@click.option("--users", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--transactions-per-day", default=3000, show_default=True, type=click.IntRange(1))
+@click.option("--fraud-rate", type=click.FloatRange(0, 0.5), help="Share of fraudulent transactions.")
+@click.option("--seed", default=7, show_default=True)
+def simulate(
+    first: date, last: date, users: int, transactions_per_day: int, fraud_rate: float | None, seed: int
+) -> None:
+    """Write simulated transactions to the landing zone, and the ground truth beside it."""
+    from fraud_pipelines.cli.simulation import simulate_to_landing
+
+    settings = Settings.from_environment()
+    simulate_to_landing(settings, first, last, users, transactions_per_day, fraud_rate, seed)
+
+
+@main.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="Column mapping, a YAML file.")
+@click.option("--labels", is_flag=True, help="The files hold labels, not transactions.")
+def import_files(path: Path, mapping_file: Path | None, labels: bool) -> None:
+    """Take in a file, or every file of a folder: CSV, Parquet or JSON lines, gzipped or not."""
+    from fraud_pipelines.cli.intake import import_path
+
+    import_path(Settings.from_environment(), path, mapping_file, labels=labels, now=_now())
+
+
+@main.command()
+@from_option
+@to_option
+@click.option("--simulate-labels", is_flag=True, help="Let the simulated reviewers and banks answer each day.")
+def run(first: date, last: date, simulate_labels: bool) -> None:
+    """Run the daily job for each day in order, through Dagster."""
+    from fraud_pipelines.bootstrap import prepare
+    from fraud_pipelines.cli.run import run_days
+
+    settings = Settings.from_environment()
+    prepare(settings)
+    run_days(settings, first, last, simulate_labels=simulate_labels)
+
+
+@main.command()
+@from_option
+@to_option
+@click.option("--cards", default=100, show_default=True, type=click.IntRange(1), help="k of card precision@k.")
+def evaluate(first: date, last: date, cards: int) -> None:
+    """Figures of every model over a range of days, with the labels known today."""
+    from fraud_pipelines.cli.evaluate import show_figures
+
+    show_figures(Settings.from_environment(), first, last, cards=cards)
+
+
+@main.command()
+def status() -> None:
+    """What is stored, what is stale, what was rejected and why."""
+    from fraud_pipelines.cli.status import show_status
+
+    show_status(Settings.from_environment())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,109 @@
+"""Starts the Dagster UI with its daemon and the MLflow UI on the same data, and stops both together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
+from fraud_pipelines.settings import Settings
+
+STOP_SECONDS = 20.0
+
+
+def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int) -> int:
+    """Run both servers until Ctrl-C, SIGTERM or the end of one of them; returns the exit code.
+
+    Raises:
+        InvalidInput: a port is taken.
+    """
+    for name, port in (("Dagster", dagster_port), ("MLflow", mlflow_port)):
+        _check_port(name, host, port)
+    environment = os.environ | {
+        "DAGSTER_HOME": str(settings.dagster_home.resolve()),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONWARNINGS": "ignore",
+    }
+    servers = {"Dagster": _start(_dagster_command(host, dagster_port), environment)}
+    if not settings.mlflow_tracking_uri:
+        servers["MLflow"] = _start(_mlflow_command(settings, host, mlflow_port), environment)
+    stopped = _on_signal()
+    try:
+        _say(f"Dagster UI  http://{host}:{dagster_port}")
+        _say(f"MLflow UI   {settings.mlflow_tracking_uri or f'http://{host}:{mlflow_port}'}")
+        _say("Ctrl-C stops both.")
+        while not stopped:
+            for name, server in servers.items():
+                if server.poll() is not None:
+                    raise FraudPipelinesError(f"{name} ended with exit code {server.returncode}; see its output above")
+            time.sleep(0.2)
+    finally:
+        _stop(list(servers.values()))
+    return 0
+
+
+def _dagster_command(host: str, port: int) -> list[str]:
+    workspace = Path(__file__).parents[2] / "workspace.yaml"
+    location = ["-w", str(workspace)] if workspace.exists() else ["-m", "fraud_pipelines.definitions"]
+    return [_script("dagster"), "dev", *location, "--host", host, "--port", str(port), "--log-level", "warning"]
+
+
+def _mlflow_command(settings: Settings, host: str, port: int) -> list[str]:
+    return [
+        *(_script("mlflow"), "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", settings.tracking_uri),
+        *("--default-artifact-root", str(settings.artifact_root)),
+    ]
+
+
+def _script(name: str) -> str:
+    """A console script of the environment this process runs in, whatever ``PATH`` says."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # A group of its own, so that a Ctrl-C reaches the servers once, through us; and SIGINT as it is by
+    # default, since a shell's background job inherits it ignored and Dagster could not be stopped.
+    return subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_restore_interrupt)
+
+
+def _restore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _on_signal() -> list[int]:
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, _frame: received.append(signum))
+    return received
+
+
+def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
+    """Ask politely, then insist; nothing may outlive this process."""
+    for number, patience in ((signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        running = [server for server in servers if server.poll() is None]
+        for server in running:
+            os.killpg(server.pid, number)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and any(server.poll() is None for server in running):
+            time.sleep(0.1)
+
+
+def _check_port(name: str, host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InvalidInput(
+                f"{name} can't listen on {host}:{port}: {error.strerror}. Stop what listens there, or choose "
+                f"another port with --{name.lower()}-port."
+            ) from error
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

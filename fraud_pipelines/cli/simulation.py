@@ -1,0 +1,77 @@
+"""Simulated input: transactions dropped into the landing zone, and labels that answer decisions day by day."""
+
+from datetime import date
+from typing import Self
+
+import polars as pl
+
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+
+def simulate_to_landing(
+    settings: Settings,
+    first: date,
+    last: date,
+    users: int,
+    transactions_per_day: int,
+    fraud_rate: float | None,
+    seed: int,
+) -> None:
+    """Simulate ``first`` to ``last``, write a landing file a day and the ground truth apart from them."""
+    import click
+
+    from fraud_pipelines.cli.daily_runs import days_between
+    from fraud_pipelines.transactions.simulator import SimulationConfig, simulate, write_landing, write_truth
+
+    config = SimulationConfig(
+        first_day=first,
+        days=len(days_between(first, last)),
+        users=users,
+        transactions_per_day=transactions_per_day,
+        seed=seed,
+        **({} if fraud_rate is None else {"fraud_rate": fraud_rate}),
+    )
+    simulation = simulate(config)
+    write_landing(simulation, settings.landing_transactions)
+    write_truth(simulation, settings.simulation_dir)
+    settings.note_first_day(first)
+    click.echo(
+        f"{simulation.transactions.height:,} transactions of {config.days} days, "
+        f"{simulation.truth['is_fraud'].sum():,} of them fraudulent, in {settings.landing_transactions}"
+    )
+
+
+class Simulated:
+    """The simulated reviewers and banks: they know the truth, and answer what was decided."""
+
+    def __init__(self, settings: Settings, truth: pl.DataFrame) -> None:
+        self._settings = settings
+        self._warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+        self._truth = truth
+
+    @classmethod
+    def read(cls, settings: Settings) -> Self:
+        """The answers of the last simulation.
+
+        Raises:
+            MissingData: nothing was simulated here.
+        """
+        from fraud_pipelines.transactions.simulator import read_truth
+
+        if not settings.simulation_dir.exists():
+            raise MissingData(
+                f"No ground truth in {settings.simulation_dir}: labels can only be simulated for simulated "
+                "transactions. Run fraud-pipelines simulate first, or leave --simulate-labels out."
+            )
+        return cls(settings, read_truth(settings.simulation_dir))
+
+    def drop_labels(self, day: date) -> None:
+        """Write the labels that become known on ``day`` into the landing zone."""
+        from fraud_pipelines.transactions.simulator import labels_known_on, write_labels
+
+        decisions = self._warehouse.read(
+            "SELECT transaction_id, decision FROM scoring.decisions WHERE channel = 'batch' AND event_date < ?", [day]
+        )
+        write_labels(labels_known_on(day, self._truth, decisions), self._settings.landing_labels, day)

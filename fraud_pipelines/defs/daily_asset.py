@@ -1,0 +1,69 @@
+"""The decorator every daily asset shares: partitions, pool, group and failures a person can act on."""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import dagster as dg
+
+from fraud_pipelines.bootstrap import WAREHOUSE_POOL
+from fraud_pipelines.defs.partitions import daily_partitions
+from fraud_pipelines.errors import FraudPipelinesError
+
+
+
+def daily_asset(
+    layer: str,
+    noun: str,
+    *,
+    deps: Iterable[dg.AssetDep | dg.AssetKey] = (),
+    kinds: Iterable[str] = ("duckdb",),
+    checks: Sequence[dg.AssetCheckSpec] = (),
+) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+    """An asset ``layer/noun`` with one partition a day. Its docstring is its description in the UI.
+
+    A :class:`FraudPipelinesError` becomes a ``dg.Failure`` with the same message, so that the run page shows
+    the cause and the remedy instead of a stack of frames.
+    """
+
+    def decorate(function: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
+        @functools.wraps(function)
+        def compute(*args: object, **kwargs: object) -> dg.MaterializeResult:
+            try:
+                return function(*args, **kwargs)
+            except FraudPipelinesError as error:
+                raise dg.Failure(description=str(error), allow_retries=False) from error
+
+        asset: dg.AssetsDefinition = dg.asset(
+            key=dg.AssetKey([layer, noun]),
+            group_name=layer,
+            deps=list(deps),
+            kinds=set(kinds),
+            partitions_def=daily_partitions,
+            pool=WAREHOUSE_POOL,
+            check_specs=list(checks),
+        )(compute)
+        return asset
+
+    return decorate
+
+
+def blocking_check(key: dg.AssetKey, name: str, description: str) -> dg.AssetCheckSpec:
+    """A check that stops what lies downstream when it fails."""
+    return dg.AssetCheckSpec(name=name, asset=key, description=description, blocking=True)
+
+
+def warning_check(key: dg.AssetKey, name: str, description: str) -> dg.AssetCheckSpec:
+    """A check that is shown when it fails, and stops nothing."""
+    return dg.AssetCheckSpec(name=name, asset=key, description=description, blocking=False)
+
+
+def verdict(
+    spec: dg.AssetCheckSpec, passed: bool, metadata: dict[str, dg.MetadataValue] | None = None
+) -> dg.AssetCheckResult:
+    """The result of ``spec``: an error where it blocks, else a warning."""
+    return dg.AssetCheckResult(
+        check_name=spec.name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN,
+        metadata=metadata or {},
+    )

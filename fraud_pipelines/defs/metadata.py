@@ -1,0 +1,78 @@
+"""Metadata builders: what an asset's page in the Dagster UI shows of a table's day."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+import dagster as dg
+import polars as pl
+
+from fraud_pipelines.storage.warehouse import Warehouse, select
+
+PREVIEW_ROWS = 8
+
+
+def table_metadata(
+    warehouse: Warehouse,
+    table: str,
+    *,
+    descriptions: Mapping[str, str] | None = None,
+    order_by: str = "ALL",
+    **where: object,
+) -> dict[str, dg.MetadataValue]:
+    """Name, row count, column schema and a preview of the rows of ``table`` whose columns equal ``where``."""
+    condition = " AND ".join(f'"{name}" = ?' for name in where) or "true"
+    values = list(where.values())
+    with warehouse.connect(read_only=True) as connection:
+        count = int(select(connection, f"SELECT count(*) FROM {table} WHERE {condition}", values).item())
+        preview = select(
+            connection,
+            f"SELECT * FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT {PREVIEW_ROWS}",
+            values,
+        )
+        columns = select(connection, f"SELECT column_name, column_type FROM (DESCRIBE {table})").rows()
+    described = descriptions or {}
+    return {
+        "dagster/table_name": dg.MetadataValue.text(f"fraud.{table}"),
+        "dagster/row_count": dg.MetadataValue.int(count),
+        "dagster/column_schema": dg.MetadataValue.table_schema(
+            dg.TableSchema(
+                columns=[
+                    dg.TableColumn(name=name, type=kind, description=described.get(name)) for name, kind in columns
+                ]
+            )
+        ),
+        "preview": markdown_table(preview),
+    }
+
+
+def markdown_table(rows: pl.DataFrame) -> dg.MetadataValue:
+    """``rows`` as a Markdown table: dates and numbers short, lists joined."""
+    header = "| " + " | ".join(rows.columns) + " |"
+    rule = "|" + " --- |" * rows.width
+    body = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows.iter_rows()]
+    return dg.MetadataValue.md("\n".join([header, rule, *body]) if rows.width else "no rows")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, list):
+        return "; ".join(_cell(item) for item in value)
+    text = value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def numbers(values: Mapping[str, float | int | None]) -> dict[str, dg.MetadataValue]:
+    """Numeric metadata, which the UI's Plots tab draws over partitions; what is undefined is left out."""
+    return {
+        name: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def partition_day(context: dg.AssetExecutionContext) -> date:
+    """The event date that the run's partition stands for."""
+    return date.fromisoformat(context.partition_key)

@@ -1,0 +1,60 @@
+"""The raw layer: transactions as they were accepted from the landing zone."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict, warning_check
+from fraud_pipelines.defs.keys import TRANSACTIONS
+from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.integrity import count_rows, key_defects
+from fraud_pipelines.storage.warehouse import Warehouse
+
+KEYS_ARE_SOUND = blocking_check(
+    TRANSACTIONS, "transaction_ids_are_unique", "Every transaction of the day has an id of its own."
+)
+DAY_IS_FRESH = warning_check(
+    TRANSACTIONS,
+    "no_earlier_day_is_stale",
+    "No processed day waits for a rerun because transactions or labels arrived late for it.",
+)
+
+
+@daily_asset("raw", "transactions", checks=[KEYS_ARE_SOUND, DAY_IS_FRESH])
+def transactions(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult:
+    """Transactions of the day. Takes in every file that waits in the landing zone, whatever days it
+    holds; rows that fail validation are kept in `raw.rejected_transactions` with their reason."""
+    from fraud_pipelines.transactions.landing import land_pending_transactions
+
+    day = partition_day(context)
+    landed = land_pending_transactions(warehouse, settings.landing_transactions, now=datetime.now(UTC).replace(tzinfo=None))
+    for report in landed:
+        context.log.info(str(report))
+    accepted = count_rows(warehouse, "raw.transactions", event_date=day)
+    if not accepted:
+        raise MissingData(_no_transactions(warehouse, settings, day))
+    defects = key_defects(warehouse, "raw.transactions", ["transaction_id"], event_date=day)
+    stale = warehouse.read("SELECT event_date, reason, marked_at FROM raw.stale_days ORDER BY ALL")
+    reasons = sum((Counter(report.rejected_by_reason) for report in landed), Counter[str]())
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, "raw.transactions", event_date=day),
+            **numbers({"files_landed": len(landed), "rows_rejected": reasons.total()}),
+            "rejected_by_reason": dg.MetadataValue.json(dict(reasons)),
+        },
+        check_results=[
+            verdict(
+                KEYS_ARE_SOUND,
+                not defects,
+                numbers({"duplicated_ids": defects.duplicated, "missing_ids": defects.null}),
+            ),
+            verdict(DAY_IS_FRESH, stale.is_empty(), {"stale_days": markdown_table(stale)}),
+        ],
+    )

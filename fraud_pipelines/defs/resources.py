@@ -1,0 +1,59 @@
+"""Resources, named by their role: the settings, the warehouse and the model registry."""
+
+import dagster as dg
+
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse
+
+
+class SettingsResource(dg.ConfigurableResource[Settings]):
+    """The settings of this installation, from ``FRAUD_*`` in the environment of the run."""
+
+    def create_resource(self, context: dg.InitResourceContext) -> Settings:
+        return Settings.from_environment()
+
+
+class WarehouseResource(dg.ConfigurableResource[Warehouse]):
+    """The DuckDB file; created with its tables where it is missing."""
+
+    path: str
+    wait_seconds: float
+
+    def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
+        from pathlib import Path
+
+        warehouse = Warehouse(Path(self.path), wait_seconds=self.wait_seconds)
+        if not warehouse.path.exists():
+            warehouse.initialise()
+        return warehouse
+
+
+class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):
+    """The MLflow tracking server and its model registry."""
+
+    tracking_uri: str
+    artifact_root: str | None = None
+
+    def create_resource(self, context: dg.InitResourceContext) -> ModelRegistry:
+        from pathlib import Path
+
+        root = Path(self.artifact_root) if self.artifact_root else None
+        return ModelRegistry(self.tracking_uri, artifact_root=root)
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    settings = Settings.from_environment()
+    return dg.Definitions(
+        resources={
+            "settings": SettingsResource(),
+            "warehouse": WarehouseResource(
+                path=str(settings.warehouse_path), wait_seconds=settings.warehouse_wait_seconds
+            ),
+            "model_registry": ModelRegistryResource(
+                tracking_uri=settings.tracking_uri,
+                artifact_root=str(settings.artifact_root) if settings.artifact_root else None,
+            ),
+        }
+    )

@@ -1,0 +1,47 @@
+"""Questions about a table that a check asks: how many rows, how many broken keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fraud_pipelines.storage.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class KeyDefects:
+    """Keys that can't identify a row: how many are there more than once, how many hold a null."""
+
+    duplicated: int
+    null: int
+
+    def __bool__(self) -> bool:
+        return bool(self.duplicated or self.null)
+
+
+def count_rows(warehouse: Warehouse, table: str, **where: object) -> int:
+    """Rows of ``table`` whose columns equal ``where``."""
+    frame = warehouse.read(f"SELECT count(*) FROM {table}{_condition(where)}", list(where.values()))
+    return int(frame.item())
+
+
+def key_defects(warehouse: Warehouse, table: str, key: Sequence[str], **where: object) -> KeyDefects:
+    """Broken keys among the rows whose columns equal ``where``."""
+    columns = ", ".join(key)
+    any_null = " OR ".join(f"{column} IS NULL" for column in key)
+    frame = warehouse.read(
+        f"""
+        WITH rows_of_key AS (
+            SELECT {any_null} AS has_null, count(*) AS occurrences
+            FROM {table}{_condition(where)} GROUP BY {columns}
+        )
+        SELECT count(*) FILTER (occurrences > 1 AND NOT has_null) AS duplicated,
+               coalesce(sum(occurrences) FILTER (has_null), 0) AS null_keys
+        FROM rows_of_key
+        """,
+        list(where.values()),
+    )
+    duplicated, null = frame.row(0)
+    return KeyDefects(duplicated=int(duplicated), null=int(null))
+
+
+def _condition(where: dict[str, object]) -> str:
+    return " WHERE " + " AND ".join(f'"{name}" = ?' for name in where) if where else ""
