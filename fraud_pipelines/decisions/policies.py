@@ -1,0 +1,154 @@
+"""Policies: how careful the business wants to be, and the thresholds that follow from it day by day."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from typing import Final, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.warehouse import Warehouse
+
+Objective = Literal["alert_budget", "max_f1", "min_cost", "min_precision", "min_recall"]
+"""What tuning strives for; ``alert_budget`` alone needs no labels."""
+
+OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+
+
+class Policy(BaseModel):
+    """What the business decides: where review and block begin, what a review costs, how far tuning may go.
+
+    Scores and thresholds lie in [0, 1] and mean the same for every model: above 0.5 is the top share
+    ``contamination`` of its training traffic. Costs are in the currency of the transactions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(min_length=1)
+    review_threshold: float = Field(ge=0, le=1, description="Start value: above it a transaction is reviewed.")
+    block_threshold: float = Field(default=0.8, ge=0, le=1, description="Above it a transaction is blocked.")
+    contamination: float = Field(gt=0, le=0.5, description="Share of traffic that scores above 0.5.")
+    screening_threshold: float = Field(
+        default=0.4, ge=0, le=1, description="Above it the screening model hands over to the ensemble."
+    )
+    alert_budget: float | None = Field(
+        default=None, gt=0, description="Alerts a day to aim at; empty means `expected_alert_share` of the traffic."
+    )
+    objective: Objective = Field(default="min_cost", description="What tuning strives for once labels exist.")
+    review_cost: float = Field(default=5.0, ge=0, description="Cost of one alert, reviewer and customer together.")
+    loss_share: float = Field(default=1.0, ge=0, le=1, description="Share of the amount lost when a fraud is missed.")
+    target_precision: float = Field(default=0.3, gt=0, le=1, description="What `min_precision` holds to.")
+    target_recall: float = Field(default=0.6, gt=0, le=1, description="What `min_recall` holds to.")
+    min_labelled_frauds: int = Field(
+        default=20, ge=1, description="With fewer known frauds in the window, tuning keeps to the alert budget."
+    )
+    max_daily_change: float = Field(default=0.05, gt=0, le=1, description="The review threshold moves no further.")
+    min_alerts_factor: float = Field(default=0.5, ge=0, le=1, description="Fewest alerts a day, times the budget.")
+    max_alerts_factor: float = Field(default=2.0, ge=1, description="Most alerts a day, times the budget.")
+
+    @model_validator(mode="after")
+    def _review_begins_before_block(self) -> Self:
+        if self.review_threshold > self.block_threshold:
+            raise ValueError(
+                f"review_threshold {self.review_threshold} lies above block_threshold {self.block_threshold}: "
+                "a transaction would be blocked that is not worth a review"
+            )
+        return self
+
+    @property
+    def expected_alert_share(self) -> float:
+        """Share of traffic that ``review_threshold`` lets through, by the definition of the anchored score.
+
+        A score s stands for the tail share t of the training scores: s = 1 - t/(2c) up to t = c, c/(2t) beyond.
+        Solved for t: at 0.5 it is the contamination c, at 0.3 it is 1.67 c, at 0.7 it is 0.6 c.
+        """
+        s, c = self.review_threshold, self.contamination
+        return 2 * c * (1 - s) if s >= 0.5 else min(1.0, c / (2 * s)) if s > 0 else 1.0
+
+    def alerts_per_day(self, transactions_per_day: float) -> float:
+        """Alerts a day to aim at: the budget, or what the start threshold means for this much traffic."""
+        return self.alert_budget if self.alert_budget is not None else self.expected_alert_share * transactions_per_day
+
+
+POLICIES: Final[Mapping[str, Policy]] = {
+    policy.name: policy
+    for policy in (
+        Policy(name="high_security", review_threshold=0.3, contamination=0.02, review_cost=3.0),
+        Policy(name="balanced", review_threshold=0.5, contamination=0.01, review_cost=5.0),
+        Policy(name="customer_friendly", review_threshold=0.7, contamination=0.005, review_cost=10.0),
+    )
+}
+"""The original's three, by name; to bother a customer weighs more the friendlier the policy."""
+
+
+def policy_named(name: str, policies: Mapping[str, Policy] = POLICIES) -> Policy:
+    """The policy of that name.
+
+    Raises:
+        InvalidInput: there is none; the message lists those there are.
+    """
+    try:
+        return policies[name]
+    except KeyError:
+        raise InvalidInput(
+            f"no policy is named {name!r}; choose one of {', '.join(sorted(policies))} (FRAUD_POLICY)"
+        ) from None
+
+
+class Thresholds(BaseModel):
+    """The thresholds in force from ``effective_date`` on: one row of ``monitoring.decision_thresholds``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    effective_date: date
+    policy: str
+    review_threshold: float = Field(ge=0, le=1)
+    block_threshold: float = Field(ge=0, le=1)
+    contamination: float = Field(gt=0, le=0.5)
+    objective: str
+    evidence: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _review_begins_before_block(self) -> Self:
+        if self.review_threshold > self.block_threshold:
+            raise ValueError(
+                f"review_threshold {self.review_threshold} lies above block_threshold {self.block_threshold}"
+            )
+        return self
+
+    def row(self) -> dict[str, object]:
+        """The table's row; the evidence as JSON with sorted keys."""
+        return self.model_dump() | {"evidence": json.dumps(self.evidence, sort_keys=True, allow_nan=False)}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, object]) -> Self:
+        """The inverse of `row`; columns the table has gained since are ignored."""
+        values = {name: row[name] for name in cls.model_fields}
+        return cls.model_validate(values | {"evidence": json.loads(str(values["evidence"]))})
+
+
+def initial_thresholds(policy: Policy, day: date) -> Thresholds:
+    """What the policy itself says, in force from ``day``, before anything was tuned."""
+    return Thresholds(
+        effective_date=day,
+        policy=policy.name,
+        review_threshold=policy.review_threshold,
+        block_threshold=policy.block_threshold,
+        contamination=policy.contamination,
+        objective="initial",
+        evidence={"objective": "initial", "guards": []},
+    )
+
+
+def thresholds_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thresholds:
+    """The latest thresholds of the policy that took effect on or before ``day``, or its initial ones."""
+    rows = warehouse.read(
+        """
+        SELECT * FROM monitoring.decision_thresholds
+        WHERE policy = $policy AND effective_date <= $day
+        ORDER BY effective_date DESC LIMIT 1
+        """,
+        {"policy": policy.name, "day": day},
+    )
+    return Thresholds.from_row(rows.row(0, named=True)) if rows.height else initial_thresholds(policy, day)

@@ -1,0 +1,259 @@
+"""Reason codes: sentences that tell a reviewer why a transaction stands out, from what moved its score."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import polars as pl
+
+MAX_REASONS: Final = 3
+
+Row = Mapping[str, object]
+Phrase = Callable[[Row, re.Match[str]], str | None]
+"""The sentence for a feature whose name matched, given the transaction's row; None when the row says nothing."""
+
+_WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_WINDOWS: Final = {"1h": "in the last hour", "24h": "in the last 24 hours", "7d": "in the last 7 days"}
+_BURST: Final = 4
+"""So many payments within an hour are worth a word even if no model looked at the count."""
+
+
+def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[list[str]]:
+    """One to three sentences for each alerted transaction, what counts most first.
+
+    An impossible journey or a change of country is always said, since a reviewer wants to know it whatever the
+    model weighs; then come the features that raised the score most, one sentence a subject: that an amount is
+    large by four measures is one reason, not four.
+
+    Args:
+        features: one row an alert: ``transaction_id`` and the feature columns, in the table's own units.
+        contributions: ``row`` (position in ``features``, from 0), ``rank``, ``feature``, ``value`` (as the model
+            saw it), ``contribution`` (above 0: it raised the score); any number of rows an alert, even none.
+
+    Returns:
+        A list of sentences for each row of ``features``, in its order, never an empty one.
+    """
+    ranked: dict[int, list[tuple[str, object]]] = {}
+    counted = contributions.filter(pl.col("contribution") > 0).sort("row", "rank", "feature")
+    for position, feature, value in counted.select("row", "feature", "value").iter_rows():
+        ranked.setdefault(int(position), []).append((str(feature), value))
+    return [_sentences(row, ranked.get(position, [])) for position, row in enumerate(features.iter_rows(named=True))]
+
+
+def _sentences(row: Row, ranked: list[tuple[str, object]]) -> list[str]:
+    by_subject: dict[str, str] = {}
+    if journey := _country_change(row):
+        by_subject["country"] = journey
+    for feature, value in ranked:
+        subject, sentence = _phrase(feature, row)
+        if sentence:
+            by_subject.setdefault(subject, sentence)
+        elif subject == "":
+            by_subject.setdefault(feature, _plain(feature, row.get(feature, value)))
+    burst = _number(row.get("tx_count_1h"))
+    if burst is not None and burst >= _BURST:
+        by_subject.setdefault("tx_count_1h", _payments(burst, "in the last hour"))
+    return list(by_subject.values())[:MAX_REASONS] or [_last_resort(row, ranked)]
+
+
+def _phrase(feature: str, row: Row) -> tuple[str, str | None]:
+    """Subject and sentence of a feature; subject "" for a feature that no phrase knows."""
+    for pattern, subject, phrase in _PHRASES:
+        if match := pattern.fullmatch(feature):
+            return subject or feature, phrase(row, match)
+    return "", None
+
+
+def _country_change(row: Row) -> str | None:
+    if not (_true(row.get("country_changed")) or _true(row.get("impossible_travel"))):
+        return None
+    country = row.get("country")
+    to = f" to {country}" if country else ""
+    minutes = _number(row.get("minutes_since_last"))
+    return f"country changed{to}" + (f" {_duration(minutes)} after the last payment" if minutes is not None else "")
+
+
+def _against_usual(row: Row, match: re.Match[str]) -> str | None:
+    log_ratio, amount = _number(row.get("user_log_ratio")), _number(row.get("amount"))
+    if log_ratio is not None and abs(log_ratio) >= math.log(1.05):
+        # user_log_ratio = ln((amount + 1) / (median + 1)), so the median follows from the two.
+        sentence = f"amount is {_multiple(log_ratio)} this customer's usual"
+        if amount is None:
+            return sentence
+        usual = max(0.0, (amount + 1) * _exp(-log_ratio) - 1)
+        return f"{sentence} ({_amount(amount)} against {_amount(usual)})"
+    return _in_spreads(row, match)
+
+
+def _in_spreads(row: Row, match: re.Match[str]) -> str | None:
+    z = _number(row.get(match.string))
+    if match.string not in ("user_z", "user_rz") or z is None or abs(z) < 0.5:
+        return None
+    centre = "mean" if match.string == "user_z" else "median"
+    return f"amount is {abs(z):.1f} deviations {'above' if z > 0 else 'below'} this customer's {centre}"
+
+
+def _against_largest(row: Row, match: re.Match[str]) -> str | None:
+    log_ratio = _number(row.get(match.string))
+    if log_ratio is None or log_ratio == 0:
+        return None
+    if log_ratio > 0:
+        return f"amount is {_multiple(log_ratio)} the largest of this customer's last 50 payments"
+    return "amount comes near the largest of this customer's last 50 payments" if log_ratio > math.log(0.8) else None
+
+
+def _against_average(row: Row, match: re.Match[str]) -> str | None:
+    ratio = _number(row.get(match.string))
+    if ratio is None or ratio <= 0:
+        return None
+    return f"amount is {_multiple(math.log(ratio))} this customer's average"
+
+
+def _outsized(row: Row, match: re.Match[str]) -> str | None:
+    count = _number(row.get(match.string))
+    return None if not count else f"{_count(count, 'outsized payment')} by this customer in the last 14 days"
+
+
+def _amount_itself(row: Row, _: re.Match[str]) -> str | None:
+    amount = _number(row.get("amount"))
+    return None if amount is None else f"amount of {_amount(amount)} stands out among all payments"
+
+
+def _velocity(row: Row, match: re.Match[str]) -> str | None:
+    count = _number(row.get(match.string))
+    entity = match.groupdict().get("entity")
+    place = {"device": "from this device ", "merchant": "at this merchant "}.get(entity or "", "")
+    return None if count is None else _payments(count, place + _WINDOWS[match["window"]])
+
+
+def _recent_velocity(row: Row, match: re.Match[str]) -> str | None:
+    count = _number(row.get(match.string))
+    return None if count is None else f"around {_plain_number(round(count, 1))} payments a day lately"
+
+
+def _rolling(row: Row, match: re.Match[str]) -> str | None:
+    value = _number(row.get(match.string))
+    what = {"mean": "average", "std": "spread", "min": "smallest", "max": "largest"}[match["statistic"]]
+    return None if value is None else f"{what} of the last {match['window']} amounts is {_amount(value)}"
+
+
+def _earlier_amount(row: Row, match: re.Match[str]) -> str | None:
+    value = _number(row.get(match.string))
+    which = "the payment before" if match["back"] == "1" else f"the payment {match['back']} before"
+    return None if value is None else f"{which} was {_amount(value)}"
+
+
+def _pause(row: Row, match: re.Match[str]) -> str | None:
+    value = _number(row.get(match.string))
+    if value is None:
+        return None
+    return f"{_duration(value if match.string.startswith('minutes') else value * 1440)} after the last payment"
+
+
+def _hour(row: Row, match: re.Match[str]) -> str | None:
+    hour = _number(row.get("hour_of_day"))
+    if hour is not None:
+        return f"made at {int(hour):02d}h UTC"
+    return "made at night (23h to 6h UTC)" if _true(row.get(match.string)) else None
+
+
+def _weekday(row: Row, _: re.Match[str]) -> str | None:
+    day = _number(row.get("day_of_week"))
+    if day is not None and 0 <= day <= 6:
+        return f"made on a {_WEEKDAYS[int(day)]}"
+    return "made on a weekend" if _true(row.get("is_weekend")) else None
+
+
+def _merchant_risk(row: Row, match: re.Match[str]) -> str | None:
+    rate = _number(row.get(match.string))
+    days = "a day" if match["days"] == "1" else f"{match['days']} days"
+    return None if not rate else f"{rate:.1%} of this merchant's payments over {days} were fraud"
+
+
+def _known_frauds(row: Row, match: re.Match[str]) -> str | None:
+    count = _number(row.get(match.string))
+    return None if not count else f"{_count(count, 'known fraud')} on this customer within 30 days"
+
+
+# A shared subject means that one sentence speaks for all; none means that each feature is its own subject.
+_PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
+    (re.compile(pattern), subject, phrase)
+    for pattern, subject, phrase in (
+        (r"user_log_ratio|user_z|user_rz", "usual amount", _against_usual),
+        (r"amount_vs_avg", "usual amount", _against_average),
+        (r"user_max_ratio", "largest amount", _against_largest),
+        (r"user_big_14d", "", _outsized),
+        (r"amount", "", _amount_itself),
+        (r"(?:(?P<entity>device|merchant)_)?tx_count_(?P<window>1h|24h|7d)", "", _velocity),
+        (r"tx_count_(?P<window>1h|24h|7d)_(?:by_)?(?P<entity>device|merchant)", "", _velocity),
+        (r"tx_count_rolling_mean_\d+", "", _recent_velocity),
+        (r"amount_rolling_(?P<statistic>mean|std|min|max)_(?P<window>\d+)", "recent amounts", _rolling),
+        (r"amount_lag_(?P<back>\d+)", "earlier amount", _earlier_amount),
+        (r"minutes_since_last|days_since_last_tx", "pause", _pause),
+        (r"hour_of_day|is_night", "hour", _hour),
+        (r"day_of_week|is_weekend", "weekday", _weekday),
+        (r"country_changed|impossible_travel", "country", lambda row, _: _country_change(row)),
+        (r"merchant_risk_(?P<days>\d+)d", "merchant risk", _merchant_risk),
+        (r"user_fraud_count_30d", "", _known_frauds),
+    )
+)
+
+
+def _last_resort(row: Row, ranked: list[tuple[str, object]]) -> str:
+    if ranked:
+        feature, value = ranked[0]
+        return _plain(feature, row.get(feature, value))
+    return _plain("amount", row.get("amount"))
+
+
+def _plain(feature: str, value: object) -> str:
+    number = _number(value)
+    if number is not None:
+        shown = _amount(number) if feature == "amount" else _plain_number(number)
+    else:
+        shown = str(value) if isinstance(value, str) and value else "missing"
+    return f"unusual combination of features, with {feature} {shown}"
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _true(value: object) -> bool:
+    return bool(_number(value))
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.2f}" if abs(value) < 1e12 else f"{value:.3g}"
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e12 else f"{value:.3g}"
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(max(value, -700.0), 700.0))
+
+
+def _multiple(log_ratio: float) -> str:
+    ratio = _exp(log_ratio)
+    if ratio >= 10:
+        return f"{_plain_number(round(ratio))}×"
+    return f"{ratio:.1f}×".replace(".0×", "×") if ratio >= 0.1 else f"{ratio:.2g}×"
+
+
+def _count(value: float, noun: str) -> str:
+    return f"{_plain_number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def _payments(count: float, when: str) -> str:
+    return f"{_count(count, 'payment')} {when}"
+
+
+def _duration(minutes: float) -> str:
+    for size, noun in ((1440, "day"), (60, "hour"), (1, "minute")):
+        # Below two of a unit the next smaller one says more: 90 minutes, not 1 hour.
+        if minutes >= (2 * size if size > 1 else 1):
+            return _count(math.floor(minutes / size), noun)
+    return f"{math.floor(minutes * 60)} seconds"

@@ -1,0 +1,106 @@
+"""The two-stage decision: a screening score lets most pass, the ensemble's score decides on the rest."""
+
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.decisions.policies import Policy, Thresholds
+from fraud_pipelines.errors import InvalidInput
+
+BELOW_SCREENING: Final = "below_screening_threshold"
+BLOCKED: Final = "high_fraud_confidence"
+FLAGGED: Final = "flagged_for_review"
+CLEARED: Final = "cleared_by_ensemble"
+ENSEMBLE_MISSING: Final = "ensemble_score_missing"
+
+
+def decide(candidates: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> pl.DataFrame:
+    """Approve, review or block each transaction; the same for one transaction or a million.
+
+    What the screening scores at most min(``screening_threshold``, ``review_threshold``) is approved. The rest
+    is flagged, and the ensemble's score decides: above ``block_threshold`` block, above ``review_threshold``
+    review, else approve. A flagged row that the ensemble didn't score is judged by the screening score, and
+    its reason says so.
+
+    The ``score`` returned is that of the model that decided. It is comparable within the day although two
+    models give it: both anchor their scores at the tail of their own training data, so a score stands for
+    the same rarity whoever gives it.
+
+    Args:
+        candidates: ``transaction_id``, ``screening_score`` in [0, 1], ``ensemble_score`` in [0, 1] or null.
+
+    Returns:
+        ``transaction_id``, ``decision``, ``score``, ``reason``, a row for each candidate, in the same order.
+
+    Raises:
+        InvalidInput: a score is missing, or outside [0, 1].
+    """
+    _check_scores(candidates)
+    flagged = pl.col("screening_score") > screen_level(thresholds.review_threshold, policy)
+    unjudged = flagged & pl.col("ensemble_score").is_null()
+    score = pl.when(flagged).then(pl.coalesce("ensemble_score", "screening_score")).otherwise("screening_score")
+    block = flagged & (score > thresholds.block_threshold)
+    review = flagged & (score > thresholds.review_threshold)
+    return candidates.select(
+        "transaction_id",
+        pl.when(block)
+        .then(pl.lit("block"))
+        .when(review)
+        .then(pl.lit("review"))
+        .otherwise(pl.lit("approve"))
+        .alias("decision"),
+        score.alias("score"),
+        pl.when(unjudged)
+        .then(pl.lit(ENSEMBLE_MISSING))
+        .when(block)
+        .then(pl.lit(BLOCKED))
+        .when(review)
+        .then(pl.lit(FLAGGED))
+        .when(flagged)
+        .then(pl.lit(CLEARED))
+        .otherwise(pl.lit(BELOW_SCREENING))
+        .alias("reason"),
+    )
+
+
+def screen_level(review_threshold: float, policy: Policy) -> float:
+    """The screening score above which a transaction is flagged.
+
+    The screen never stands above the review threshold: what a policy wants reviewed must reach the ensemble.
+    """
+    return min(policy.screening_threshold, review_threshold)
+
+
+def alert_level(policy: Policy) -> pl.Expr:
+    """The lowest review threshold that would let a transaction pass without an alert.
+
+    An expression over ``screening_score`` and ``ensemble_score``, such that for every review threshold T up
+    to the block threshold, `decide` alerts exactly when ``alert_level > T``. It is not the final score: with T
+    below the screening threshold, the screen is T itself, and a row has to pass both models.
+
+    A row that the ensemble has not seen takes its screening score, which is an upper bound: it could alert at
+    no higher threshold, but the ensemble might have cleared it.
+    """
+    screening, ensemble = pl.col("screening_score"), pl.col("ensemble_score")
+    return (
+        pl.when(ensemble.is_null())
+        .then(screening)
+        .when(screening > policy.screening_threshold)
+        .then(ensemble)
+        .otherwise(pl.min_horizontal(screening, ensemble))
+    )
+
+
+def _check_scores(candidates: pl.DataFrame) -> None:
+    screening, ensemble = pl.col("screening_score"), pl.col("ensemble_score")
+    # `~between` and not its negated bounds: NaN compares as larger than any number.
+    bad = candidates.filter(
+        screening.is_null() | ~screening.is_between(0, 1) | (ensemble.is_not_null() & ~ensemble.is_between(0, 1))
+    )
+    if bad.height:
+        first = bad.row(0, named=True)
+        raise InvalidInput(
+            f"{bad.height} transactions have no usable score, the first is {first['transaction_id']!r} with "
+            f"screening_score {first['screening_score']} and ensemble_score {first['ensemble_score']}: scores must "
+            "lie in [0, 1]; score the day again with a loadable model"
+        )

@@ -1,0 +1,29 @@
+-- Decisions whose labels have had time to arrive, with both stages' scores and what was known before
+-- $known_before. raw_score is that of the model that gave the final score.
+SELECT d.transaction_id,
+       t.user_id,
+       d.event_date,
+       t.amount,
+       d.score,
+       CASE WHEN d.score = ensemble.score THEN ensemble.raw_score ELSE screening.raw_score END AS raw_score,
+       screening.score AS screening_score,
+       ensemble.score AS ensemble_score,
+       d.decision <> 'approve' AS alert,
+       coalesce(l.actual_fraud, false) AS is_fraud,
+       l.actual_fraud IS NOT NULL AS labelled
+FROM scoring.decisions d
+JOIN raw.transactions t USING (transaction_id)
+LEFT JOIN scoring.transaction_scores screening
+       ON screening.transaction_id = d.transaction_id
+      AND screening.event_date = d.event_date
+      AND screening.channel = d.channel
+      AND screening.model_name = $screening_model
+LEFT JOIN scoring.transaction_scores ensemble
+       ON ensemble.transaction_id = d.transaction_id
+      AND ensemble.event_date = d.event_date
+      AND ensemble.channel = d.channel
+      AND ensemble.model_name = $ensemble_model
+LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id = d.transaction_id
+WHERE d.channel = $channel
+  AND d.event_date BETWEEN $first AND $last
+ORDER BY d.event_date, d.transaction_id

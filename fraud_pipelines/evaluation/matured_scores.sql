@@ -1,0 +1,17 @@
+-- Scores of one model whose labels have had time to arrive, with what was known before $known_before.
+SELECT s.transaction_id,
+       t.user_id,
+       s.event_date,
+       t.amount,
+       s.score,
+       s.raw_score,
+       s.is_anomaly AS alert,
+       coalesce(l.actual_fraud, false) AS is_fraud,
+       l.actual_fraud IS NOT NULL AS labelled
+FROM scoring.transaction_scores s
+JOIN raw.transactions t USING (transaction_id)
+LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l USING (transaction_id)
+WHERE s.model_name = $model_name
+  AND s.channel = $channel
+  AND s.event_date BETWEEN $first AND $last
+ORDER BY s.event_date, s.transaction_id

@@ -1,0 +1,121 @@
+"""Outcomes: what became of scores and decisions, read as it was known at the end of a day."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.storage.warehouse import Warehouse
+
+SCREENING_MODEL: Final = "fraud-daily"
+ENSEMBLE_MODEL: Final = "fraud-ensemble"
+
+_DAY: Final = timedelta(days=1)
+_HERE: Final = Path(__file__).parent
+
+
+def matured_window(as_of: date, *, label_delay_days: int, evaluation_days: int) -> tuple[date, date]:
+    """First and last event date, both included, that can be judged at the end of ``as_of``."""
+    last = as_of - timedelta(days=label_delay_days)
+    return last - timedelta(days=evaluation_days - 1), last
+
+
+def matured_scores(
+    warehouse: Warehouse,
+    as_of: date,
+    *,
+    label_delay_days: int,
+    evaluation_days: int,
+    model_name: str,
+    channel: str = "batch",
+) -> pl.DataFrame:
+    """Scores of one model in the matured window, with the labels known before the end of ``as_of``.
+
+    Nothing later than ``as_of`` is looked at, so the answer stays the same whatever comes after.
+
+    Returns:
+        ``transaction_id``, ``user_id``, ``event_date``, ``amount``, ``score``, ``raw_score``, ``alert`` (the model
+        called it an anomaly), ``is_fraud`` (false without a label: whoever was not complained about within the
+        delay counts as legitimate), ``labelled``; sorted by event date and transaction.
+    """
+    first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
+    return warehouse.read(
+        _query("matured_scores"),
+        {
+            "model_name": model_name,
+            "channel": channel,
+            "first": first,
+            "last": last,
+            "known_before": as_of + _DAY,
+        },
+    )
+
+
+def matured_decisions(
+    warehouse: Warehouse,
+    as_of: date,
+    *,
+    label_delay_days: int,
+    evaluation_days: int,
+    channel: str = "batch",
+    screening_model: str = SCREENING_MODEL,
+    ensemble_model: str = ENSEMBLE_MODEL,
+) -> pl.DataFrame:
+    """Decisions in the matured window, with the labels known before the end of ``as_of``.
+
+    Returns:
+        The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
+        not to approve, and ``screening_score`` and ``ensemble_score`` (null where that model gave none).
+    """
+    first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
+    return warehouse.read(
+        _query("matured_decisions"),
+        {
+            "channel": channel,
+            "first": first,
+            "last": last,
+            "known_before": as_of + _DAY,
+            "screening_model": screening_model,
+            "ensemble_model": ensemble_model,
+        },
+    )
+
+
+def recent_scores(
+    warehouse: Warehouse,
+    as_of: date,
+    *,
+    days: int = 7,
+    channel: str = "batch",
+    screening_model: str = SCREENING_MODEL,
+    ensemble_model: str = ENSEMBLE_MODEL,
+) -> pl.DataFrame:
+    """The scores of the last ``days`` days up to ``as_of``, whether labelled or not: what alert volume is read from.
+
+    Returns:
+        ``transaction_id``, ``event_date``, ``score``, ``screening_score``, ``ensemble_score``.
+    """
+    return warehouse.read(
+        _query("recent_scores"),
+        {
+            "channel": channel,
+            "first": as_of - timedelta(days=days - 1),
+            "last": as_of,
+            "screening_model": screening_model,
+            "ensemble_model": ensemble_model,
+        },
+    )
+
+
+def outcomes_learned_on(warehouse: Warehouse, day: date) -> pl.DataFrame:
+    """The rows of ``feedback.decision_outcomes`` for ``day``: each label that became known then, and its decision.
+
+    A label judges every decision on its transaction, one row a channel; decisions on days after ``day`` are not
+    looked at, and a label without a decision gives no row.
+    """
+    return warehouse.read(_query("outcomes_learned"), {"day": day, "known_before": day + _DAY})
+
+
+def _query(name: str) -> str:
+    return (_HERE / f"{name}.sql").read_text()

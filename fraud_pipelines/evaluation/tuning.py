@@ -1,0 +1,209 @@
+"""Threshold tuning: tomorrow's review threshold from what is known today, moved only as far as the guards allow."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import JsonValue
+
+from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds
+from fraud_pipelines.decisions.rules import alert_level
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.evaluation.sweep import Sweep, candidate_thresholds, sweep_thresholds
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+_SCORE_COLUMNS: Final = ("event_date", "score", "screening_score", "ensemble_score")
+_OUTCOME_COLUMNS: Final = (*_SCORE_COLUMNS, "amount", "is_fraud", "labelled")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The thresholds for the day after, and the sweep they were chosen from.
+
+    ``sweep`` has a row for each candidate threshold, ascending: ``threshold``, ``alerts_per_day``, ``precision``,
+    ``recall``, ``f1``, ``cost`` (currency units a day); null where a figure is not defined.
+    """
+
+    thresholds: Thresholds
+    sweep: pl.DataFrame
+
+
+def tune(
+    outcomes: pl.DataFrame,
+    daily_scores: pl.DataFrame,
+    current: Thresholds,
+    policy: Policy,
+    *,
+    day: date,
+    objective: Objective | None = None,
+) -> Proposal:
+    """Propose the thresholds for the day after ``day``.
+
+    Precision, recall and cost of a threshold come from the matured ``outcomes``, alerts a day from the latest
+    ``daily_scores``. Each row is taken at its `alert_level`, so that a threshold below the screening threshold is
+    judged with the screen that would go down with it; for a row that the ensemble hasn't seen this overestimates
+    the alerts and never underestimates them.
+
+    The objective picks the best candidate among those whose alerts a day lie between the policy's multiples of
+    the budget. Then guards limit the step, each outranking the one before: the largest change a day; the alerts a
+    day again, if the current threshold was itself out of bounds; and the block threshold, because tuning never
+    approves what the policy blocks. If ties leave no threshold within the bounds on alerts, the lowest that stays
+    under the upper bound is taken: the reviewers can't do more. With fewer labelled frauds than the policy asks
+    for, the objective is ``alert_budget``. The block threshold and the contamination are not tuned.
+
+    Args:
+        outcomes: as `matured_decisions` reads them, as of ``day``.
+        daily_scores: as `recent_scores` reads them, up to ``day``.
+        current: in force on ``day``.
+        objective: overrides the policy's.
+
+    Returns:
+        The proposal. Its evidence tells the objective wanted and used, the window, the labels, the figures before
+        and after, and which guards bit. Without any recent scores the thresholds stay.
+
+    Raises:
+        InvalidInput: a frame lacks a column.
+    """
+    _require(outcomes, _OUTCOME_COLUMNS, "outcomes")
+    _require(daily_scores, _SCORE_COLUMNS, "daily_scores")
+    wanted = objective or policy.objective
+    labelled_frauds = int((outcomes["is_fraud"] & outcomes["labelled"]).sum())
+    too_few = wanted != "alert_budget" and labelled_frauds < policy.min_labelled_frauds
+    recent = _levels(daily_scores, policy)
+    days = daily_scores["event_date"].n_unique()
+    aim = _Aim(
+        objective="alert_budget" if too_few else wanted,
+        policy=policy,
+        budget=policy.alerts_per_day(daily_scores.height / days) if days else 0.0,
+        before=current.review_threshold,
+        block=current.block_threshold,
+    )
+    sweep = sweep_thresholds(
+        candidate_thresholds(
+            recent,
+            counts=[volume * days for volume in (aim.budget, *aim.alert_bounds)],
+            thresholds=[aim.before, *aim.step_bounds, aim.block],
+        ),
+        outcomes,
+        outcome_levels=_levels(outcomes, policy),
+        recent_levels=recent,
+        recent_days=days,
+        policy=policy,
+    )
+    guards: list[JsonValue] = ["min_labelled_frauds"] if too_few else []
+    if days:
+        best, chosen, limits = _choose(sweep, aim)
+        guards += limits
+    else:
+        best = chosen = aim.before
+        guards.append("no_recent_scores")
+    evidence: dict[str, JsonValue] = {
+        "objective": aim.objective,
+        "objective_wanted": wanted,
+        "window_start": _edge(outcomes["event_date"].min()),
+        "window_end": _edge(outcomes["event_date"].max()),
+        "transactions": outcomes.height,
+        "labelled": int(outcomes["labelled"].sum()),
+        "labelled_frauds": labelled_frauds,
+        "alert_budget": round(aim.budget, 3),
+        "alerts_per_day_bounds": [round(bound, 3) for bound in aim.alert_bounds],
+        "best_threshold": best,
+        "guards": guards,
+        "before": sweep.figures(aim.before),
+        "after": sweep.figures(chosen),
+    }
+    thresholds = Thresholds(
+        effective_date=day + timedelta(days=1),
+        policy=policy.name,
+        review_threshold=chosen,
+        block_threshold=current.block_threshold,
+        contamination=policy.contamination,
+        objective=aim.objective,
+        evidence=evidence,
+    )
+    return Proposal(thresholds, sweep.frame())
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """What the choice goes by; ``budget`` is alerts a day, ``before`` and ``block`` the thresholds in force."""
+
+    objective: Objective
+    policy: Policy
+    budget: float
+    before: float
+    block: float
+
+    @property
+    def alert_bounds(self) -> tuple[float, float]:
+        return self.policy.min_alerts_factor * self.budget, self.policy.max_alerts_factor * self.budget
+
+    @property
+    def step_bounds(self) -> tuple[float, float]:
+        change = self.policy.max_daily_change
+        # Rounded, since 0.6 - 0.05 is 0.5499999999999999.
+        return round(max(0.0, self.before - change), 10), round(min(1.0, self.before + change), 10)
+
+
+def _choose(sweep: Sweep, aim: _Aim) -> tuple[float, float, list[str]]:
+    """The best threshold without guards, the one after all guards, and the names of those that bit."""
+    guards = []
+    fewest, most = aim.alert_bounds
+    within = (sweep.alerts_per_day >= fewest) & (sweep.alerts_per_day <= most)
+    if not within.any():
+        guards.append("alerts_tied")
+        within = sweep.threshold == sweep.threshold[sweep.alerts_per_day <= most].min()
+    free = _best(sweep, aim, np.ones_like(within))
+    target = _best(sweep, aim, within)
+    stepped = min(max(target, aim.step_bounds[0]), aim.step_bounds[1])
+    clamped = float(np.clip(stepped, sweep.threshold[within].min(), sweep.threshold[within].max()))
+    chosen = min(clamped, aim.block)
+    if target != free or clamped != stepped:
+        guards.append("alerts_per_day")
+    if clamped == stepped != target:
+        guards.append("max_daily_change")
+    if chosen != clamped:
+        guards.append("block_threshold")
+    return free, chosen, guards
+
+
+def _best(sweep: Sweep, aim: _Aim, allowed: Mask) -> float:
+    """The allowed candidate that serves the objective best; of equals, the nearest to the current threshold."""
+    policy = aim.policy
+    match aim.objective:
+        case "alert_budget":
+            merit = -np.abs(sweep.alerts_per_day - aim.budget)
+        case "max_f1":
+            merit = sweep.f1
+        case "min_cost":
+            merit = -sweep.cost
+        case "min_precision":
+            # The most recall that still holds the precision, or else the most precision there is.
+            merit = np.where(sweep.precision >= policy.target_precision, 1 + sweep.recall, sweep.precision)
+        case "min_recall":
+            # The fewest alerts that still hold the recall, or else the most recall there is.
+            merit = np.where(sweep.recall >= policy.target_recall, 1 + sweep.threshold, sweep.recall)
+    merit = np.where(allowed, np.nan_to_num(merit, nan=-np.inf), -np.inf)
+    equals = sweep.threshold[allowed & (merit == merit.max())]
+    return float(equals[np.argmin(np.abs(equals - aim.before))])
+
+
+def _levels(frame: pl.DataFrame, policy: Policy) -> Floats:
+    """`alert_level` of each row; where no model's score is stored, the final score."""
+    levels: Floats = frame.select(pl.coalesce(alert_level(policy), "score").cast(pl.Float64)).to_series().to_numpy()
+    return levels
+
+
+def _edge(day: object) -> str | None:
+    return day.isoformat() if isinstance(day, date) else None
+
+
+def _require(frame: pl.DataFrame, columns: tuple[str, ...], name: str) -> None:
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise InvalidInput(f"{name} lacks {', '.join(missing)}; read it with fraud_pipelines.evaluation.outcomes")
