@@ -1,0 +1,97 @@
+"""The backends by name: their parameters, how they are fitted, and how they are read back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fraud_pipelines.detection.detectors.ecod import EcodDetector, EcodParameters
+from fraud_pipelines.detection.detectors.interface import Detector, FloatArray, Parameters
+from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestDetector, IsolationForestParameters
+from fraud_pipelines.detection.detectors.suod import SuodDetector, SuodParameters
+from fraud_pipelines.detection.distribution import TrainingDistribution
+from fraud_pipelines.errors import InvalidInput
+
+MODEL_NAMES: Final[Mapping[str, str]] = {
+    "isolation_forest": "fraud-daily",
+    "suod": "fraud-ensemble",
+    "ecod": "fraud-realtime",
+    "autoencoder": "fraud-autoencoder",
+}
+"""Backend → registered model in MLflow."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a backend gets to see: the encoded rows, their distribution, and the settings of the fit."""
+
+    X: FloatArray
+    distribution: TrainingDistribution
+    contamination: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to detect outliers."""
+
+    name: str
+    parameters: type[Parameters]
+    detector: type[Detector]
+    fit: Callable[[FitContext, Any], Detector]
+
+
+def _fit_isolation_forest(context: FitContext, parameters: IsolationForestParameters) -> Detector:
+    return IsolationForestDetector.fit(context.X, parameters, contamination=context.contamination, seed=context.seed)
+
+
+def _fit_suod(context: FitContext, parameters: SuodParameters) -> Detector:
+    return SuodDetector.fit(context.X, context.distribution, parameters, seed=context.seed)
+
+
+def _fit_ecod(context: FitContext, _parameters: EcodParameters) -> Detector:
+    return EcodDetector(context.distribution)
+
+
+BACKENDS: Final[Mapping[str, Backend]] = {
+    backend.name: backend
+    for backend in (
+        Backend("isolation_forest", IsolationForestParameters, IsolationForestDetector, _fit_isolation_forest),
+        Backend("suod", SuodParameters, SuodDetector, _fit_suod),
+        Backend("ecod", EcodParameters, EcodDetector, _fit_ecod),
+    )
+}
+
+
+def backend_by_name(name: str) -> Backend:
+    """The backend of that name.
+
+    Raises:
+        InvalidInput: there is none; the message lists those there are.
+    """
+    if name not in BACKENDS:
+        raise InvalidInput(f"Unknown backend {name!r}; use one of {', '.join(BACKENDS)}.")
+    return BACKENDS[name]
+
+
+def parse_parameters(backend: str, parameters: Parameters | Mapping[str, object] | None) -> Parameters:
+    """Parameters of a backend, validated; None means its defaults.
+
+    Raises:
+        InvalidInput: a parameter is unknown, of the wrong type or out of range; the message names it.
+    """
+    expected = backend_by_name(backend).parameters
+    if isinstance(parameters, expected):
+        return parameters
+    if isinstance(parameters, Parameters):
+        raise InvalidInput(f"Backend {backend} takes {expected.__name__}, not {type(parameters).__name__}.")
+    try:
+        return expected.model_validate(parameters or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(place) for place in first["loc"])
+        known = ", ".join(expected.model_fields) or "none"
+        raise InvalidInput(
+            f"Backend {backend}, parameter {field}={first['input']!r}: {first['msg']}. Its parameters are: {known}."
+        ) from error

@@ -1,0 +1,1 @@
+"""Detectors: fitted with scikit-learn and PyOD, then frozen into plain arrays that score, travel and hash alike."""

@@ -1,0 +1,62 @@
+"""The distribution of each feature in the training rows: what tail probabilities are read from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingDistribution:
+    """One empirical distribution function for each column of the encoded training matrix.
+
+    Ties are kept once: of column j, ``values[offsets[j]:offsets[j + 1]]`` are the distinct values, ascending,
+    and ``cumulative[offsets[j] + j:]`` how many rows lie below each of them, ending with all ``rows``.
+    """
+
+    rows: int
+    values: FloatArray
+    cumulative: NDArray[np.int32]
+    offsets: IntArray
+
+    @classmethod
+    def fit(cls, X: FloatArray) -> Self:
+        """From the encoded training rows, shape (n, k)."""
+        distinct = [np.unique(X[:, column], return_counts=True) for column in range(X.shape[1])]
+        return cls(
+            rows=X.shape[0],
+            values=np.concatenate([values for values, _ in distinct]),
+            cumulative=np.concatenate([np.concatenate(([0], np.cumsum(n))) for _, n in distinct]).astype(np.int32),
+            offsets=np.concatenate(([0], np.cumsum([values.size for values, _ in distinct]))).astype(np.int64),
+        )
+
+    def counts(self, X: FloatArray) -> tuple[IntArray, IntArray]:
+        """How many training rows lie at or below, and at or above, each entry; two arrays of X's shape."""
+        from fraud_pipelines.detection.kernels import tail_counts
+
+        below, at_most = tail_counts(X, self.values, self.cumulative, self.offsets)
+        return at_most, self.rows - below
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What has to be stored."""
+        return {
+            "rows": np.asarray(self.rows, dtype=np.int64),
+            "values": self.values,
+            "cumulative": self.cumulative,
+            "offsets": self.offsets,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+        """What `arrays` stored."""
+        return cls(
+            rows=int(arrays["rows"]),
+            values=arrays["values"].astype(np.float64),
+            cumulative=arrays["cumulative"].astype(np.int32),
+            offsets=arrays["offsets"].astype(np.int64),
+        )

@@ -1,0 +1,201 @@
+"""Feature encoding: from a frame with numbers, ids, categories and flags to the matrix a detector sees."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fraud_pipelines.detection.schema import FeatureRole, Schema, SchemaLike, parse_schema
+from fraud_pipelines.errors import InvalidInput
+
+FloatArray = NDArray[np.float64]
+
+LIMIT: Final = 1e6
+"""Encoded numbers end here, in robust spreads: infinity, and whatever else is that far out."""
+
+HASH_RANGE: Final = 1_000_000
+
+_IQR_OF_NORMAL: Final = 1.349
+
+
+class FeatureEncoding(BaseModel):
+    """What was learned of one feature: everything `FeatureEncoder.transform` needs to know about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    feature: FeatureRole
+    missing: float
+    """What stands in for a missing value: the training median, or the code of an unseen category, or false."""
+    center: float = 0.0
+    scale: float = 1.0
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FeatureEncoder:
+    """Turns the columns of a schema into a float64 matrix, in the schema's order.
+
+    - numeric: (x − median) / (IQR / 1.349); where the IQR is 0, the standard deviation, and where that is 0
+      too, 1. Direction ``high`` then cuts at 0 from below, so that unusually small values don't alarm;
+      ``low`` is mirrored first. Missing is the median. Values end at ±`LIMIT`, infinite ones too.
+    - hash: the first 8 hex digits of the id's MD5 modulo 1,000,000, scaled like a number. Missing is the median.
+    - label: 1..n in sorted order; a value unseen in training, or missing, is 0.
+    - binary: 1 where Python would call the value true, else 0; missing is 0.
+    """
+
+    encodings: tuple[FeatureEncoding, ...]
+
+    @classmethod
+    def fit(cls, frame: pl.DataFrame, schema: SchemaLike) -> Self:
+        """Learn medians, spreads and categories from the training rows.
+
+        Raises:
+            InvalidInput: a column of the schema is missing or can't be read in its role.
+        """
+        parsed = parse_schema(schema)
+        _require_columns(frame, list(parsed))
+        return cls(tuple(_fit_feature(frame[name], role) for name, role in parsed.items()))
+
+    def transform(self, frame: pl.DataFrame) -> FloatArray:
+        """The matrix of shape (rows, features), without a missing or infinite value.
+
+        Raises:
+            InvalidInput: a column of the schema is missing or can't be read in its role.
+        """
+        _require_columns(frame, self.names)
+        matrix = np.empty((frame.height, len(self.encodings)), dtype=np.float64)
+        for column, encoding in enumerate(self.encodings):
+            matrix[:, column] = _transform_feature(frame[encoding.name], encoding)
+        return matrix
+
+    @property
+    def names(self) -> list[str]:
+        """The features, in the order of the matrix's columns."""
+        return [encoding.name for encoding in self.encodings]
+
+    @property
+    def schema(self) -> Schema:
+        """The schema it was fitted with."""
+        return {encoding.name: encoding.feature for encoding in self.encodings}
+
+    def to_json(self) -> list[dict[str, object]]:
+        """Plain JSON values; floats keep every bit."""
+        return [encoding.model_dump(mode="json") for encoding in self.encodings]
+
+    @classmethod
+    def from_json(cls, values: Sequence[Mapping[str, object]]) -> Self:
+        """The encoder that `to_json` described."""
+        return cls(tuple(FeatureEncoding.model_validate(value) for value in values))
+
+
+def _require_columns(frame: pl.DataFrame, names: list[str]) -> None:
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise InvalidInput(
+            f"The frame lacks the feature column(s) {', '.join(missing)}, which the model's schema names. "
+            "Compute the features for these rows, or train with a schema without them."
+        )
+
+
+def _fit_feature(values: pl.Series, feature: FeatureRole) -> FeatureEncoding:
+    name = values.name
+    match feature.role:
+        case "label":
+            categories = tuple(_as_text(values).drop_nulls().unique().sort().to_list())
+            return FeatureEncoding(name=name, feature=feature, missing=0.0, categories=categories)
+        case "binary":
+            return FeatureEncoding(name=name, feature=feature, missing=0.0)
+        case "hash":
+            center, scale = _location_and_spread(_hash_codes(values))
+        case "numeric":
+            center, scale = _location_and_spread(_as_numbers(values))
+    return FeatureEncoding(name=name, feature=feature, missing=center, center=center, scale=scale)
+
+
+def _transform_feature(values: pl.Series, encoding: FeatureEncoding) -> FloatArray:
+    match encoding.feature.role:
+        case "label":
+            codes = {category: code for code, category in enumerate(encoding.categories, start=1)}
+            return _as_text(values).replace_strict(codes, default=0, return_dtype=pl.Float64).to_numpy()
+        case "binary":
+            return _truth(values)
+        case "hash":
+            return _scale(_hash_codes(values), encoding)
+        case "numeric":
+            return _scale(_as_numbers(values), encoding)
+
+
+def _scale(numbers: FloatArray, encoding: FeatureEncoding) -> FloatArray:
+    filled = np.where(np.isnan(numbers), encoding.missing, numbers)
+    with np.errstate(over="ignore"):
+        scaled = (filled - encoding.center) / encoding.scale
+    if encoding.feature.direction == "low":
+        scaled = -scaled
+    lower = -LIMIT if encoding.feature.direction == "both" else 0.0
+    # Adding zero turns −0.0 into 0.0, so that equal values have equal bytes.
+    clipped: FloatArray = np.clip(scaled, lower, LIMIT) + 0.0
+    return clipped
+
+
+def _location_and_spread(numbers: FloatArray) -> tuple[float, float]:
+    """Median and IQR / 1.349 of the finite values; for a constant column the spread is 1."""
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        return 0.0, 1.0
+    # Halved first, so that the difference of two huge values of opposite sign stays finite.
+    low, median, high = np.quantile(finite / 2, [0.25, 0.5, 0.75]) * 2
+    spread = (high / 2 - low / 2) * 2 / _IQR_OF_NORMAL
+    if not spread > 0:
+        largest = np.abs(finite).max()
+        spread = float(np.std(finite / largest)) * largest if largest > 0 else 0.0
+    return float(median), float(spread) if np.isfinite(spread) and spread > 0 else 1.0
+
+
+def _as_numbers(values: pl.Series) -> FloatArray:
+    """Float64 with NaN for missing."""
+    try:
+        numbers: FloatArray = values.cast(pl.Float64, strict=True).to_numpy()
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInput(
+            f"Feature {values.name!r} has the type {values.dtype} and values that are no numbers. "
+            "Give it the role hash, label or binary, or a numeric column."
+        ) from error
+    return numbers
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInput(
+            f"Feature {values.name!r} has the type {values.dtype}, which can't be read as a label or an id."
+        ) from error
+
+
+def _hash_codes(values: pl.Series) -> FloatArray:
+    """First 8 hex digits of MD5 modulo 1,000,000, the same in every process; NaN for missing."""
+    texts = _as_text(values)
+    codes = {
+        text: int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8], 16) % HASH_RANGE
+        for text in texts.unique().drop_nulls()
+    }
+    if not codes:
+        return np.full(len(values), np.nan)
+    return texts.replace_strict(codes, default=None, return_dtype=pl.Float64).to_numpy()
+
+
+def _truth(values: pl.Series) -> FloatArray:
+    if values.dtype == pl.String or values.dtype.is_nested() or values.dtype in (pl.Categorical, pl.Enum):
+        true = _as_text(values).str.len_bytes() > 0
+    elif values.dtype == pl.Boolean:
+        true = values
+    else:
+        numbers = _as_numbers(values)
+        return np.where(np.isnan(numbers), 0.0, numbers != 0).astype(np.float64)
+    return true.fill_null(value=False).cast(pl.Float64).to_numpy()

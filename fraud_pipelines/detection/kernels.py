@@ -1,0 +1,155 @@
+"""Compiled scoring loops over plain arrays: what makes one row cost microseconds."""
+
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_BLOCK: Final = 1024
+
+
+def _compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile on first use and keep the result on disk, where a directory for it can be written."""
+    try:
+        return cast("Callable[_P, _R]", numba.njit(function, cache=True, nogil=True))
+    except RuntimeError:  # numba found no writable place for its cache; NUMBA_CACHE_DIR would name one
+        return cast("Callable[_P, _R]", numba.njit(function, nogil=True))
+
+
+@_compiled
+def path_lengths(  # noqa: PLR0917  (compiled code takes arrays, not objects)
+    X: NDArray[np.float32],
+    feature: NDArray[np.int16],
+    threshold: NDArray[np.float32],
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    roots: NDArray[np.int32],
+    leaf_lengths: FloatArray,
+) -> FloatArray:
+    """Sum over all trees of the path length of each row, shape (n,).
+
+    A leaf has ``left`` −1, and its ``right`` is the place of its path length in ``leaf_lengths``. Trees are the
+    outer loop over a block of rows, so that one tree stays in the cache.
+    """
+    n = X.shape[0]
+    total = np.zeros(n)
+    for start in range(0, n, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        for root in roots:
+            for row in range(start, stop):
+                node = root
+                while left[node] >= 0:
+                    node = left[node] if X[row, feature[node]] <= threshold[node] else right[node]
+                total[row] += leaf_lengths[right[node]]
+    return total
+
+
+@_compiled
+def tail_counts(
+    X: FloatArray,
+    values: FloatArray,
+    cumulative: NDArray[np.int32],
+    offsets: IntArray,
+) -> tuple[IntArray, IntArray]:
+    """How many training values lie below, and at or below, each entry of X; two arrays of shape (n, k).
+
+    Column j's distinct training values are ``values[offsets[j]:offsets[j+1]]``, ascending; how many training
+    rows lie below the i-th of them is ``cumulative[offsets[j] + j + i]``, with one entry more for all of them.
+    """
+    n, k = X.shape
+    below = np.empty((n, k), np.int64)
+    at_most = np.empty((n, k), np.int64)
+    for column in range(k):
+        first = offsets[column]
+        last = offsets[column + 1]
+        for row in range(n):
+            x = X[row, column]
+            low = first
+            high = last
+            while low < high:
+                middle = (low + high) // 2
+                if values[middle] < x:
+                    low = middle + 1
+                else:
+                    high = middle
+            below[row, column] = cumulative[low + column]
+            equal = low < last and values[low] == x
+            at_most[row, column] = cumulative[low + column + 1] if equal else below[row, column]
+    return below, at_most
+
+
+@_compiled
+def histogram_scores(
+    X: FloatArray,
+    edges: FloatArray,
+    log_density: FloatArray,
+    tolerance: float,
+) -> FloatArray:
+    """HBOS: minus the sum over features of the log₂ density of the bin a value falls in, shape (n,).
+
+    A value outside the training range by more than ``tolerance`` bin widths counts as in the emptiest bin.
+    ``edges`` has shape (bins + 1, k), ``log_density`` (bins, k).
+    """
+    n, k = X.shape
+    bins = log_density.shape[0]
+    total = np.zeros(n)
+    for column in range(k):
+        emptiest = log_density[0, column]
+        for place in range(1, bins):
+            emptiest = min(emptiest, log_density[place, column])
+        lowest = edges[0, column]
+        highest = edges[bins, column]
+        for row in range(n):
+            x = X[row, column]
+            if x <= lowest:
+                slightly = lowest - x <= (edges[1, column] - lowest) * tolerance
+                total[row] -= log_density[0, column] if slightly else emptiest
+            elif x > highest:
+                slightly = x - highest <= (highest - edges[bins - 1, column]) * tolerance
+                total[row] -= log_density[bins - 1, column] if slightly else emptiest
+            else:
+                low = 1
+                high = bins
+                while low < high:
+                    middle = (low + high) // 2
+                    if edges[middle, column] < x:
+                        low = middle + 1
+                    else:
+                        high = middle
+                total[row] -= log_density[low - 1, column]
+    return total
+
+
+@_compiled
+def component_distances(
+    X: FloatArray,
+    mean: FloatArray,
+    scale: FloatArray,
+    components: FloatArray,
+    weights: FloatArray,
+) -> FloatArray:
+    """PyOD's PCA score: distances of the standardised row to the unit eigenvectors, each over its weight, (n,).
+
+    ``components`` has shape (m, k); ``weights`` (m,) are the shares of variance explained.
+    """
+    n, k = X.shape
+    total = np.zeros(n)
+    row_values = np.empty(k)
+    for row in range(n):
+        for column in range(k):
+            row_values[column] = (X[row, column] - mean[column]) / scale[column]
+        for component in range(components.shape[0]):
+            squares = 0.0
+            for column in range(k):
+                difference = row_values[column] - components[component, column]
+                squares += difference * difference
+            total[row] += np.sqrt(squares) / weights[component]
+    return total

@@ -1,0 +1,200 @@
+"""The fraud model: encoder, detector and calibration, fitted, scored, explained, saved and loaded as one."""
+
+import importlib.metadata
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fraud_pipelines.detection.artifact import read_artifact, write_artifact
+from fraud_pipelines.detection.backends import FitContext, backend_by_name, parse_parameters
+from fraud_pipelines.detection.calibration import Calibration, Normalization
+from fraud_pipelines.detection.detectors.interface import Detector, Parameters, part, with_prefix
+from fraud_pipelines.detection.distribution import TrainingDistribution
+from fraud_pipelines.detection.encoding import FeatureEncoder
+from fraud_pipelines.detection.explanations import explain
+from fraud_pipelines.detection.schema import DEFAULT_SCHEMA, Schema, SchemaLike, parse_schema
+from fraud_pipelines.errors import ArtifactRejected, InvalidInput
+
+FloatArray = NDArray[np.float64]
+
+_LIBRARIES: Final = ("numpy", "polars", "numba", "scikit-learn", "pyod", "suod")
+
+
+@dataclass(frozen=True)
+class FraudModel:
+    """A fitted model. It never changes, so threads may share it, and a row's score depends on that row alone."""
+
+    backend: str
+    parameters: Parameters
+    seed: int
+    training_rows: int
+    feature_version: str
+    encoder: FeatureEncoder
+    distribution: TrainingDistribution
+    detector: Detector
+    calibration: Calibration
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries it was fitted with."""
+
+    @classmethod
+    def fit(
+        cls,
+        features: pl.DataFrame,
+        *,
+        backend: str,
+        schema: SchemaLike = DEFAULT_SCHEMA,
+        contamination: float = 0.01,
+        parameters: Parameters | Mapping[str, object] | None = None,
+        seed: int = 0,
+        normalization: Normalization = "tail",
+        feature_version: str = "",
+    ) -> Self:
+        """Learn from feature rows; no labels are needed.
+
+        Args:
+            features: one row a transaction, with at least the columns of the schema.
+            backend: a name of `fraud_pipelines.detection.backends.BACKENDS`.
+            schema: the features and their roles.
+            contamination: share of rows to call anomalies, in (0, 0.5].
+            parameters: of the backend; its defaults if None.
+            seed: the same rows and seed give the same model, to the byte.
+            normalization: how raw scores become scores, see `Calibration`.
+            feature_version: version of the code that computed the features, recorded in the model.
+
+        Raises:
+            InvalidInput: no rows, a column of the schema is missing or unusable, or a setting is out of range.
+        """
+        chosen = backend_by_name(backend)
+        typed = parse_parameters(backend, parameters)
+        if not features.height:
+            raise InvalidInput("There are no rows to train on; a model needs at least one.")
+        Calibration.fit(np.zeros(1), normalization=normalization, contamination=contamination)
+        _warn_of_hashed_ids(parse_schema(schema))
+        encoder = FeatureEncoder.fit(features, schema)
+        X = encoder.transform(features)
+        distribution = TrainingDistribution.fit(X)
+        detector = chosen.fit(FitContext(X, distribution, contamination, seed), typed)
+        calibration = Calibration.fit(detector.raw_scores(X), normalization=normalization, contamination=contamination)
+        return cls(
+            backend=backend,
+            parameters=typed,
+            seed=seed,
+            training_rows=features.height,
+            feature_version=feature_version,
+            encoder=encoder,
+            distribution=distribution,
+            detector=detector,
+            calibration=calibration,
+            libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+        )
+
+    @property
+    def schema(self) -> Schema:
+        """The features it needs, and their roles."""
+        return self.encoder.schema
+
+    @property
+    def contamination(self) -> float:
+        """Share of rows it was told to call anomalies."""
+        return self.calibration.contamination
+
+    @property
+    def threshold(self) -> float:
+        """A row is an anomaly if its score lies above this; 0.5 for tail-anchored scores."""
+        return self.calibration.threshold
+
+    def score(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Scores in the order of the rows: ``raw_score``, ``score`` and ``is_anomaly``.
+
+        Raises:
+            InvalidInput: a feature column is missing or unusable.
+        """
+        raw = self.detector.raw_scores(self.encoder.transform(frame))
+        score = self.calibration.score(raw)
+        return pl.DataFrame({"raw_score": raw, "score": score, "is_anomaly": score > self.threshold})
+
+    def explain(self, frame: pl.DataFrame, *, top: int = 3) -> pl.DataFrame:
+        """The most surprising features of each row: see `fraud_pipelines.detection.explanations.explain`."""
+        return explain(frame, self.encoder, self.distribution, top=top)
+
+    def save(self, folder: Path) -> str:
+        """Write the model to a folder, plain arrays and JSON. Returns its digest, to be kept apart from it."""
+        return write_artifact(folder, self._description(), self._arrays())
+
+    @classmethod
+    def load(cls, folder: Path, *, digest: str | None = None) -> Self:
+        """Read a model that `save` wrote; it scores like the one saved, to the last bit.
+
+        Args:
+            folder: where it was saved.
+            digest: what `save` returned, if known; a folder with another model is then refused.
+
+        Raises:
+            ArtifactRejected: a file is missing or changed, or the model doesn't fit this version of the code.
+        """
+        content, arrays = read_artifact(Path(folder), digest=digest)
+        try:
+            return cls._from_content(content, arrays)
+        except (KeyError, TypeError, ValueError, InvalidInput) as error:
+            raise ArtifactRejected(
+                f"{folder} holds a model that this version of the code can't read: {error}. "
+                "Retrain it, or load it with the release that wrote it."
+            ) from error
+
+    def _description(self) -> dict[str, object]:
+        return {
+            "backend": self.backend,
+            "parameters": self.parameters.model_dump(mode="json"),
+            "contamination": self.contamination,
+            "normalization": self.calibration.normalization,
+            "seed": self.seed,
+            "training_rows": self.training_rows,
+            "feature_version": self.feature_version,
+            "features": self.encoder.to_json(),
+            "libraries": dict(self.libraries),
+        }
+
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+        return {
+            "training_scores": self.calibration.training_scores,
+            **with_prefix("distribution", self.distribution.arrays()),
+            **with_prefix("detector", self.detector.arrays()),
+        }
+
+    @classmethod
+    def _from_content(cls, content: dict[str, object], arrays: dict[str, NDArray[np.generic]]) -> Self:
+        backend = str(content["backend"])
+        distribution = TrainingDistribution.from_arrays(part(arrays, "distribution"))
+        return cls(
+            backend=backend,
+            parameters=parse_parameters(backend, cast("dict[str, object]", content["parameters"])),
+            seed=cast("int", content["seed"]),
+            training_rows=cast("int", content["training_rows"]),
+            feature_version=str(content["feature_version"]),
+            encoder=FeatureEncoder.from_json(cast("list[dict[str, object]]", content["features"])),
+            distribution=distribution,
+            detector=backend_by_name(backend).detector.from_arrays(part(arrays, "detector"), distribution),
+            calibration=Calibration.fit(
+                arrays["training_scores"].astype(np.float64),
+                normalization=cast("Normalization", content["normalization"]),
+                contamination=cast("float", content["contamination"]),
+            ),
+            libraries=cast("dict[str, str]", content["libraries"]),
+        )
+
+
+def _warn_of_hashed_ids(schema: Schema) -> None:
+    hashed = [name for name, feature in schema.items() if feature.role == "hash"]
+    if len(hashed) > 1:
+        warnings.warn(
+            f"The schema hashes {len(hashed)} ids ({', '.join(hashed)}). A hashed id is a random number to an outlier "
+            "detector: one is noise, four cost a third of the average precision. Use features about them instead, "
+            "such as merchant_risk_7d.",
+            stacklevel=3,
+        )
