@@ -14,7 +14,7 @@ class SimulationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    first_day: date = Field(description="The first UTC day.")
+    first_day: date = Field(ge=date(1970, 1, 1), le=date(2200, 1, 1), description="The first UTC day.")
     days: int = Field(ge=1, le=3_660, description="How many days, the first included.")
     users: int = Field(default=1_000, ge=1, le=5_000_000, description="How many users there are.")
     transactions_per_day: int = Field(

@@ -37,26 +37,23 @@ def labels_known_on(
         InvalidInput: a column is missing, a decision has no such name, or the rate is no share.
     """
     _check(truth, decisions, reviewer_error_rate)
-    held = decisions.filter(pl.col("decision") != "approve").select("transaction_id").unique()
-    blocked = decisions.filter(pl.col("decision") == "block").select("transaction_id").unique()
-    decided = decisions.select("transaction_id").unique()
+    blocked = _ids(decisions, "block")
+    held = pl.concat([blocked, _ids(decisions, "review")]).unique()
 
-    review_day = truth.filter(pl.col("event_date") == day - REVIEW_DELAY)
-    reviews = _reviewed(review_day.join(held, on="transaction_id", how="semi"), reviewer_error_rate).select(
+    reviewed = truth.filter(pl.col("event_date") == day - REVIEW_DELAY).join(held, on="transaction_id", how="semi")
+    reviews = _with_finding(reviewed, reviewer_error_rate).select(
         "transaction_id",
         actual_fraud="found_fraud",
         source=pl.lit("review"),
         known_at=pl.col("timestamp") + REVIEW_DELAY,
     )
 
-    charged_back = truth.filter(pl.col("is_fraud") & (pl.col("charged_back_at").dt.date() == day))
-    let_through = charged_back.join(decided, on="transaction_id", how="semi").join(
-        _reviewed(charged_back.join(held, on="transaction_id", how="semi"), reviewer_error_rate)
-        .filter("found_fraud")
-        .select("transaction_id")
-        .extend(blocked),
-        on="transaction_id",
-        how="anti",
+    due = truth.filter(pl.col("is_fraud") & (pl.col("charged_back_at").dt.date() == day))
+    caught = _with_finding(due.join(held, on="transaction_id", how="semi"), reviewer_error_rate).filter("found_fraud")
+    let_through = (
+        due.join(decisions, on="transaction_id", how="semi")
+        .join(blocked, on="transaction_id", how="anti")
+        .join(caught, on="transaction_id", how="anti")
     )
     chargebacks = let_through.select(
         "transaction_id",
@@ -68,7 +65,11 @@ def labels_known_on(
     return labels.sort("known_at", "transaction_id", "source")
 
 
-def _reviewed(transactions: pl.DataFrame, error_rate: float) -> pl.DataFrame:
+def _ids(decisions: pl.DataFrame, decision: str) -> pl.DataFrame:
+    return decisions.filter(pl.col("decision") == decision).select("transaction_id").unique()
+
+
+def _with_finding(transactions: pl.DataFrame, error_rate: float) -> pl.DataFrame:
     """``transactions`` with ``found_fraud``: the truth, but for the reviews that err."""
     errs = pl.Series([_share_of(key) < error_rate for key in transactions["transaction_id"]], dtype=pl.Boolean)
     return transactions.with_columns(found_fraud=pl.col("is_fraud") ^ errs)
@@ -88,7 +89,7 @@ def _check(truth: pl.DataFrame, decisions: pl.DataFrame, reviewer_error_rate: fl
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise InvalidInput(f"{name} lacks the column {missing[0]!r}; it has {', '.join(frame.columns) or 'none'}.")
-    unknown = decisions.filter(~pl.col("decision").is_in(DECISIONS))
+    unknown = decisions.filter(~pl.col("decision").is_in(DECISIONS).fill_null(False))
     if unknown.height:
         row = unknown.row(0, named=True)
         raise InvalidInput(

@@ -49,7 +49,7 @@ class Simulation:
 
 
 def simulate(config: SimulationConfig) -> Simulation:
-    """All days of ``config`` at once: about 0.5 GB of memory for a million transactions."""
+    """All days of ``config`` at once; each million transactions takes about 0.5 GB of memory."""
     days = list(simulate_days(config))
     return Simulation(
         transactions=pl.concat([day.transactions for day in days], rechunk=True),
