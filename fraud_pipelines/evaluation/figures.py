@@ -35,9 +35,9 @@ def pr_curve(outcomes: Mapping[str, pl.DataFrame]) -> "Figure":
             continue
         codes = ranking(frame)
         precision, recall, _ = precision_recall_curve(truth, codes)
-        # scikit-learn ends at recall 0 with precision 1, which no threshold reaches.
-        precision, recall = precision[:-1], recall[:-1]
-        shown = np.unique(np.linspace(0, len(recall) - 1, _MAX_POINTS).astype(int))
+        # Of each recall the best precision; scikit-learn's last point, recall 0, is one that no threshold reaches.
+        corners = np.flatnonzero(np.diff(recall))
+        shown = corners[np.unique(np.linspace(0, len(corners) - 1, _MAX_POINTS).astype(int))]
         label = f"{name}: AP {average_precision_score(truth, codes):.3f}, {truth.sum():,} frauds"
         axes.step(recall[shown], precision[shown], where="post", color=colour, label=label)
         axes.axhline(truth.mean(), color=colour, linestyle=":", linewidth=1)
@@ -86,30 +86,35 @@ def threshold_sweep(sweep: pl.DataFrame, *, current: float, proposed: float) -> 
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 5.2), layout="constrained")
+    figure = Figure(figsize=(7, 5.4))
     above, below = figure.subplots(2, 1, sharex=True)
+    figure.subplots_adjust(left=0.1, right=0.88, bottom=0.09, top=0.94, hspace=0.16)
     x = sweep["threshold"].to_numpy()
     for name, colour in (("precision", _BLUE), ("recall", _ORANGE), ("f1", _GREEN)):
         above.plot(x, _floats(sweep[name]), color=colour, label="F1" if name == "f1" else name)
     _dress(above, "Threshold sweep", "", "share")
     above.set_ylim(0, 1.02)
-    below.plot(x, _floats(sweep["alerts_per_day"]), color=_BLUE, label="alerts a day")
+    below.plot(x, _floats(sweep["alerts_per_day"]), color=_BLUE)
     _dress(below, "", "review threshold", "alerts a day")
     # All of the traffic alerts near 0: a linear axis would show nothing else.
     below.set_yscale("symlog", linthresh=10)
     below.set_ylim(bottom=0)
     cost = below.twinx()
-    cost.plot(x, _floats(sweep["cost"]), color=_RED, label="cost a day")
+    cost.plot(x, _floats(sweep["cost"]), color=_RED)
     cost.set_ylabel("cost a day")
-    cost.set_ylim(bottom=0)
     cost.spines["top"].set_visible(False)
     for axes in (above, below):
-        axes.axvline(current, color=_GREY, linestyle="--", linewidth=1, label=f"today {current:.3f}")
-        axes.axvline(proposed, color="black", linewidth=1, label=f"proposed {proposed:.3f}")
+        today = axes.axvline(current, color=_GREY, linestyle="--", linewidth=1, label="_today")
+        tomorrow = axes.axvline(proposed, color="black", linewidth=1, label="_proposed")
     above.set_xlim(0, 1)
-    _legend(above)
-    handles = [line for axes in (below, cost) for line in axes.get_lines()]
-    below.legend(handles=handles[:1] + handles[3:], fontsize=8, frameon=False)
+    _legend_above(above)
+    # Near 0 all of the traffic is reviewed; that cost would flatten the rest of the curve.
+    typical = sweep["cost"].median()
+    if isinstance(typical, float) and typical > 0:
+        cost.set_ylim(0, 3 * typical)
+    lines = [below.get_lines()[0], cost.get_lines()[0], today, tomorrow]
+    names = ["alerts a day", "cost a day", f"today {current:.3f}", f"proposed {proposed:.3f}"]
+    below.legend(lines, names, fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
     return figure
 
 
@@ -129,7 +134,7 @@ def alert_volume(daily_alerts: pl.DataFrame, *, budget: float | None = None) -> 
         axes.axhline(budget, color=_GREY, linestyle="--", linewidth=1, label=f"budget {budget:,.0f}")
     shown = np.unique(np.linspace(0, max(len(days) - 1, 0), 8).astype(int))[: len(days)]
     axes.set_xticks(shown, [daily_alerts["event_date"][int(at)].strftime("%d %b") for at in shown])
-    _legend(axes)
+    _legend_above(axes)
     return figure
 
 
@@ -149,8 +154,10 @@ def markdown_image(figure: "Figure") -> str:
 def _canvas(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4))
     axes = figure.subplots()
+    # Set by hand: the automatic layouts draw everything twice.
+    figure.subplots_adjust(left=0.1, right=0.97, bottom=0.13, top=0.92)
     _dress(axes, title, x, y)
     return figure, axes
 
@@ -167,6 +174,12 @@ def _dress(axes: "Axes", title: str, x: str, y: str) -> None:
 def _legend(axes: "Axes") -> None:
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=8, frameon=False)
+
+
+def _legend_above(axes: "Axes") -> None:
+    """Beside the title, where it covers no line."""
+    names = len(axes.get_legend_handles_labels()[1])
+    axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=names, columnspacing=1.2)
 
 
 def _cycle(count: int) -> list[str]:

@@ -91,6 +91,7 @@ def performance(
     missed_amount = float(amount[is_fraud & ~alert].sum())
     codes = ranking(outcomes)
     average_precision, roc_auc = _ranking_quality(codes, is_fraud)
+    cards = _cards_by_day(outcomes, codes)
     bounds = bootstrap_intervals(
         outcomes["event_date"].to_numpy(), codes, alert, is_fraud, resamples=resamples, seed=seed
     )
@@ -112,8 +113,8 @@ def performance(
         average_precision_low=bounds.average_precision.low,
         average_precision_high=bounds.average_precision.high,
         roc_auc=roc_auc,
-        card_precision_at_k=card_precision_at_k(outcomes, k) if labelled else None,
-        card_precision_ceiling=card_precision_ceiling(outcomes, k) if labelled else None,
+        card_precision_at_k=_card_precision(cards, k) if labelled else None,
+        card_precision_ceiling=_card_ceiling(cards, k) if labelled else None,
         value_detection_rate=1 - missed_amount / fraud_amount if fraud_amount > 0 else None,
         cost=review_cost * alerts + loss_share * missed_amount,
     )
@@ -147,7 +148,19 @@ def card_precision_at_k(outcomes: pl.DataFrame, k: int = CARDS_A_DAY) -> float |
         Le Borgne, Siblini, Lebichot, Bontempi: Reproducible Machine Learning for Credit Card Fraud Detection,
         chapter 4, "Precision top-k metrics".
     """
-    cards = _cards_by_day(outcomes)
+    return _card_precision(_cards_by_day(outcomes, ranking(outcomes)), k)
+
+
+def card_precision_ceiling(outcomes: pl.DataFrame, k: int = CARDS_A_DAY) -> float | None:
+    """The card precision@k that no ranking can exceed; a perfect one reaches it if no day has over k compromised.
+
+    A card is detected once, and k of them a day, hence min(distinct compromised cards, Σ over days of min(k,
+    compromised cards)) / (k × days). Null without a day.
+    """
+    return _card_ceiling(_cards_by_day(outcomes, ranking(outcomes)), k)
+
+
+def _card_precision(cards: pl.DataFrame, k: int) -> float | None:
     if not cards.height:
         return None
     card = cards["card"].to_numpy()
@@ -163,13 +176,7 @@ def card_precision_at_k(outcomes: pl.DataFrame, k: int = CARDS_A_DAY) -> float |
     return found / (k * (len(days) + 1))
 
 
-def card_precision_ceiling(outcomes: pl.DataFrame, k: int = CARDS_A_DAY) -> float | None:
-    """The card precision@k that no ranking can exceed; a perfect one reaches it if no day has over k compromised.
-
-    A card is detected once, and k of them a day, hence min(distinct compromised cards, Σ over days of min(k,
-    compromised cards)) / (k × days). Null without a day.
-    """
-    cards = _cards_by_day(outcomes)
+def _card_ceiling(cards: pl.DataFrame, k: int) -> float | None:
     if not cards.height:
         return None
     compromised = cards.filter("compromised")
@@ -177,19 +184,22 @@ def card_precision_ceiling(outcomes: pl.DataFrame, k: int = CARDS_A_DAY) -> floa
     return min(compromised["card"].n_unique(), int(a_day)) / (k * cards["day"].n_unique())
 
 
-def _cards_by_day(outcomes: pl.DataFrame) -> pl.DataFrame:
+def _cards_by_day(outcomes: pl.DataFrame, codes: Codes) -> pl.DataFrame:
     """``day``, ``card``, ``compromised``: a row for each card and day, within a day the highest-ranked card first."""
     return (
-        outcomes.select(
+        outcomes.lazy()
+        .select("event_date", "user_id", "is_fraud", pl.lit(pl.Series("code", codes, dtype=pl.Int64)))
+        .group_by("event_date", "user_id")
+        .agg(pl.col("code").max(), pl.col("is_fraud").any().alias("compromised"))
+        .select(
             pl.col("event_date").rank("dense").cast(pl.Int64).alias("day"),
             pl.col("user_id").rank("dense").cast(pl.Int64).alias("card"),
-            "is_fraud",
-            pl.Series("code", ranking(outcomes), dtype=pl.Int64),
+            "code",
+            "compromised",
         )
-        .group_by("day", "card")
-        .agg(pl.col("code").max(), pl.col("is_fraud").any().alias("compromised"))
         .sort("day", "code", "card", descending=[False, True, False])
         .select("day", "card", "compromised")
+        .collect()
     )
 
 
