@@ -31,9 +31,11 @@ CREATE TABLE IF NOT EXISTS raw.rejected_transactions (
     rejected_at TIMESTAMP NOT NULL
 );
 
--- One row a file taken in, by the hash of its content, so that a file delivered twice counts once.
+-- One row a file taken in, by the hash of its content (and of the mapping it was read through), so that a
+-- file delivered twice counts once.
 CREATE TABLE IF NOT EXISTS raw.landed_files (
     content_hash VARCHAR NOT NULL,
+    mapping_hash VARCHAR NOT NULL,
     kind VARCHAR NOT NULL,
     source VARCHAR NOT NULL,
     rows_read BIGINT NOT NULL,

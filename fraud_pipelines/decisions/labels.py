@@ -1,0 +1,114 @@
+"""Labels: the verdicts of reviews and chargebacks, taken in from files as they become known."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.transactions.cleaning import ChunkCleaner
+from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
+from fraud_pipelines.transactions.landing_zone import land_pending, printable_name, relative_name
+from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES
+from fraud_pipelines.transactions.sources import RecordSource, open_records
+from fraud_pipelines.transactions.timestamps import TimestampRule, as_utc
+from fraud_pipelines.transactions.validation import all_rejected
+from fraud_pipelines.transactions.verdicts import store_labels
+
+_TRUE: Final = ("true", "1", "yes")
+_FALSE: Final = ("false", "0", "no")
+
+
+def land_labels(warehouse: Warehouse, path: Path, *, now: datetime) -> LandingReport:
+    """Take in one file of labels: all of it in one DuckDB transaction, or nothing.
+
+    The file has the columns ``transaction_id``, ``actual_fraud`` (true, false, 1, 0, yes, no), ``source``
+    (``review`` or ``chargeback``) and ``known_at`` (ISO 8601; UTC unless it has an offset). A label of an unknown
+    transaction, one known before its transaction happened, or in the future goes to ``feedback.rejected_labels``.
+
+    A transaction has at most one label of each source, and the first one stored stays. The same verdict again is
+    rejected as a ``duplicate``, another verdict as a ``conflict``: models were trained and thresholds tuned with
+    the first, so that to replace it silently would change what was known on a past day. Correct it by a label of
+    the other source, or by hand.
+
+    In the report, ``days`` are those on which the accepted labels became known; ``late_days`` is empty.
+
+    Raises:
+        InvalidInput: the file can't be read or lacks a column; nothing was stored.
+    """
+    return land_file(warehouse, path, _LabelIntake(path.name, now), now=now)
+
+
+def land_pending_labels(warehouse: Warehouse, folder: Path, *, now: datetime) -> list[LandingReport]:
+    """Take in every label file below ``folder`` as ``land_labels`` does, and move it to ``_landed``.
+
+    Raises:
+        InvalidInput: files that can't be used; the others have been taken in.
+    """
+    return land_pending(warehouse, folder, lambda path: _LabelIntake(relative_name(path, folder), now), now=now)
+
+
+class _LabelIntake:
+    """Takes in labels."""
+
+    kind = "labels"
+    rejected_table = "feedback.rejected_labels"
+    mapping_hash = ""
+
+    def __init__(self, source: str, now: datetime) -> None:
+        self.source = printable_name(source)
+        self._now = as_utc(now)
+
+    def open(self, path: Path) -> RecordSource:
+        records = open_records(path, tuple(LABEL_COLUMNS))
+        missing = [name for name in LABEL_COLUMNS if name not in records.columns]
+        if missing and not records.sparse:
+            raise InvalidInput(
+                f"{path} lacks the column {', '.join(missing)}; it has {', '.join(records.columns)}. "
+                f"A label file needs {', '.join(LABEL_COLUMNS)}."
+            )
+        return records
+
+    def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
+        cleaner = ChunkCleaner(chunk, {name: name for name in LABEL_COLUMNS})
+        labels = pl.DataFrame(
+            [
+                cleaner.text("transaction_id", required=True),
+                cleaner.flag("actual_fraud", true=_TRUE, false=_FALSE, required=True),
+                cleaner.one_of("source", LABEL_SOURCES),
+                cleaner.timestamp("known_at", TimestampRule(), now=self._now),
+            ]
+        ).cast(pl.Schema(LABEL_COLUMNS))
+        happened = _happened(connection, labels["transaction_id"])
+        cleaner.reject(happened.is_null(), "transaction is unknown")
+        cleaner.reject(labels["known_at"] < happened, "known_at is before the transaction")
+
+        sound = cleaner.reasons.is_null()
+        repeats = store_labels(connection, labels.filter(sound), now=self._now)
+        reasons = cleaner.reasons.scatter(sound.arg_true(), repeats)
+        stored = labels.filter(reasons.is_null())
+        return LandedChunk(days=stored["known_at"].dt.date(), rejected=all_rejected(chunk, reasons, source=self.source))
+
+    def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
+        del connection, rows_by_day
+        return ()
+
+
+def _happened(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:
+    """The timestamp of each transaction, null where there is none."""
+    ids = transaction_ids.to_frame()
+    connection.register("_labelled", ids)
+    try:
+        stored = select(
+            connection,
+            'SELECT transaction_id, "timestamp" FROM raw.transactions '
+            "WHERE transaction_id IN (SELECT transaction_id FROM _labelled)",
+        )
+    finally:
+        connection.unregister("_labelled")
+    return ids.join(stored, on="transaction_id", how="left", maintain_order="left")["timestamp"]

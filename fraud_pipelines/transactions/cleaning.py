@@ -1,0 +1,146 @@
+"""Cleaning: columns of a source become columns of ours, and each row that can't gets its reason."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.timestamps import TimestampRule, as_utc
+
+MAX_TEXT_CHARACTERS: Final = 256
+MAX_AMOUNT: Final = 1e12
+
+_CONTROL: Final = r"[\x00-\x1f\x7f-\x{9f}]"
+_EXACT_INTEGERS: Final = 2.0**53
+_EARLIEST: Final = datetime(1970, 1, 1)
+
+
+class ChunkCleaner:
+    """Cleans the columns of one chunk, where ``columns`` is our name → the source's.
+
+    Each method returns a column with a value for each row of ``chunk.fields``, and notes in ``reasons`` the rows
+    whose value can't be used; the first reason of a row stays, so the order of the calls is the order of the
+    reasons. A column that the chunk lacks is null.
+    """
+
+    def __init__(self, chunk: RecordChunk, columns: Mapping[str, str]) -> None:
+        self._chunk = chunk
+        self._columns = {ours: theirs for ours, theirs in columns.items() if theirs in chunk.fields.columns}
+        self.reasons = pl.repeat(None, chunk.fields.height, dtype=pl.String, eager=True).alias("reason")
+
+    def text(self, name: str, *, required: bool = False) -> pl.Series:
+        """Trimmed text, empty meaning null; whole numbers become their digits."""
+        raw = self._as_text(name)
+        self.reject(raw.str.contains(_CONTROL), f"{name} has control characters")
+        value = _trimmed(raw)
+        if required:
+            self.reject(value.is_null(), f"{name} is missing")
+        self.reject(
+            value.str.len_chars() > MAX_TEXT_CHARACTERS, f"{name} is longer than {MAX_TEXT_CHARACTERS} characters"
+        )
+        return value
+
+    def one_of(self, name: str, choices: Collection[str]) -> pl.Series:
+        """One of ``choices``, in any case."""
+        value = self.text(name, required=True).str.to_lowercase()
+        self.reject(~value.is_in(list(choices)), f"{name} is none of {', '.join(choices)}")
+        return value
+
+    def amount(self, name: str) -> pl.Series:
+        """A number from 0 to 10¹²; text is read with a decimal point, or in scientific notation."""
+        raw = self._raw(name)
+        if isinstance(raw.dtype, pl.String):
+            self._reject_types(name, "not a number")
+            raw = _trimmed(raw)
+        elif not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null)):
+            raw = self._misfit(name, raw, "not a number")
+        self.reject(raw.is_null(), f"{name} is missing")
+        number = raw.cast(pl.Float64, strict=False)
+        self.reject(number.is_null(), f"{name} is not a number")
+        self.reject(~number.is_finite(), f"{name} is not finite")
+        self.reject(number < 0, f"{name} is negative")
+        self.reject(number > MAX_AMOUNT, f"{name} is above {MAX_AMOUNT:.0e}")
+        return number.abs()  # minus zero is zero
+
+    def timestamp(self, name: str, rule: TimestampRule, *, now: datetime) -> pl.Series:
+        """An instant from 1970 up to and including ``now``, in UTC."""
+        raw = self._raw(name)
+        as_number = raw.dtype.is_numeric()
+        if isinstance(raw.dtype, pl.String):
+            self._reject_types(name, "not a time")
+            raw = _trimmed(raw)
+        elif not (as_number or isinstance(raw.dtype, pl.Null | pl.Date | pl.Datetime)):
+            raw = self._misfit(name, raw, "not a time")
+        self.reject(raw.is_null(), f"{name} is missing")
+        value, clock_change = rule.to_utc(raw)
+        self.reject(clock_change, f"{name} never was or occurred twice in {rule.zone} (clock change)")
+        hint = ": a number, which needs timestamp.format epoch_seconds or epoch_milliseconds" if as_number else ""
+        self.reject(value.is_null(), f"{name} is unreadable as {rule.format}{hint}")
+        self.reject(value > as_utc(now), f"{name} is in the future")
+        self.reject(value < _EARLIEST, f"{name} is before 1970")
+        return value.alias(name)
+
+    def flag(self, name: str, *, true: Collection[str], false: Collection[str], required: bool = False) -> pl.Series:
+        """A boolean from the texts that mean it, in any case; null where there is none."""
+        raw = self._raw(name)
+        text = raw.cast(pl.String) if isinstance(raw.dtype, pl.Boolean) else self._as_text(name, apart_from="boolean")
+        text = _trimmed(text).str.to_lowercase()
+        value = pl.select(
+            pl.when(text.is_in(list(true))).then(True).when(text.is_in(list(false))).then(False).alias(name)
+        ).to_series()
+        if required:
+            self.reject(text.is_null(), f"{name} is missing")
+        self.reject(text.is_not_null() & value.is_null(), f"{name} is none of {', '.join([*true, *false])}")
+        return value
+
+    def reject(self, rows: pl.Series, reason: str) -> None:
+        """Note ``reason`` for the rows that have none yet; a null in ``rows`` is no reason."""
+        if rows.any():
+            first = rows.fill_null(False) & self.reasons.is_null()
+            self.reasons = self.reasons.set(first, reason)
+
+    def _raw(self, name: str) -> pl.Series:
+        if name not in self._columns:
+            return pl.repeat(None, self._chunk.fields.height, dtype=pl.Null, eager=True).alias(name)
+        return self._chunk.fields[self._columns[name]].alias(name)
+
+    def _as_text(self, name: str, *, apart_from: str = "") -> pl.Series:
+        raw = self._raw(name)
+        dtype = raw.dtype
+        if isinstance(dtype, pl.String):
+            self._reject_types(name, "not text", apart_from=apart_from)
+            return raw
+        if isinstance(dtype, pl.Categorical | pl.Enum | pl.Null) or dtype.is_integer():
+            return raw.cast(pl.String)
+        if dtype.is_float():
+            # What Pandas makes of whole numbers as soon as one of them is missing.
+            raw = raw.cast(pl.Float64).fill_nan(None)
+            whole = (raw == raw.floor()) & (raw.abs() < _EXACT_INTEGERS)
+            self.reject(~whole, f"{name} is not text: number with decimals")
+            return raw.set(~whole, None).cast(pl.Int64).cast(pl.String)
+        if dtype.is_decimal():
+            text = raw.cast(pl.String).str.replace(r"\.0+$", "")
+            self.reject(text.str.contains(".", literal=True), f"{name} is not text: number with decimals")
+            return text
+        return self._misfit(name, raw, "not text").cast(pl.String)
+
+    def _misfit(self, name: str, raw: pl.Series, what: str) -> pl.Series:
+        """No value of this type can be used."""
+        self.reject(raw.is_not_null(), f"{name} is {what}: {str(raw.dtype.base_type()).lower()}")
+        return pl.repeat(None, raw.len(), dtype=pl.Null, eager=True).alias(name)
+
+    def _reject_types(self, name: str, what: str, *, apart_from: str = "") -> None:
+        theirs = self._columns.get(name)
+        if theirs not in self._chunk.wrong_types.columns:
+            return
+        kinds = self._chunk.wrong_types[theirs]
+        for kind in kinds.drop_nulls().unique().sort():
+            if kind != apart_from:
+                self.reject(kinds == kind, f"{name} is {what}: {kind}")
+
+
+def _trimmed(text: pl.Series) -> pl.Series:
+    stripped = text.str.strip_chars()
+    return stripped.set(stripped.str.len_bytes() == 0, None)

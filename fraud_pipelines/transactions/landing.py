@@ -1,0 +1,184 @@
+"""Landing: transaction files go into the warehouse, with their rejects, their labels and the days they make stale."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
+from fraud_pipelines.transactions.landing_zone import land_pending, nearest_mapping, printable_name, relative_name
+from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
+from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.repeats import repeat_reasons
+from fraud_pipelines.transactions.schema import TIMESTAMP, TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.sources import RecordSource, open_records
+from fraud_pipelines.transactions.timestamps import as_utc
+from fraud_pipelines.transactions.validation import ValidatedChunk, rejected_rows, validate_transactions
+from fraud_pipelines.transactions.verdicts import store_labels
+
+__all__ = [
+    "LandingReport",
+    "days_with_transactions",
+    "first_transaction_day",
+    "land_pending_transactions",
+    "land_transactions",
+]
+
+
+def land_transactions(
+    warehouse: Warehouse, path: Path, mapping: ColumnMapping, *, now: datetime, source: str | None = None
+) -> LandingReport:
+    """Take in one file: all of it in one DuckDB transaction, or nothing.
+
+    Args:
+        warehouse: an initialised one.
+        path: CSV, TSV, Parquet or JSON lines, gzipped or not.
+        mapping: how its columns become ours.
+        now: the time of ingestion; a later timestamp is in the future.
+        source: the name to store the rows under; by default the name of the file, after that of the mapping.
+
+    Raises:
+        InvalidInput: the file can't be read or lacks a column; nothing was stored.
+    """
+    return land_file(warehouse, path, _TransactionIntake(mapping, source or path.name, now), now=now)
+
+
+def land_pending_transactions(warehouse: Warehouse, folder: Path, *, now: datetime) -> list[LandingReport]:
+    """Take in what waits below ``folder``, each file by the nearest ``mapping.yaml``, and move it to ``_landed``.
+
+    Raises:
+        InvalidInput: files or mappings that can't be used; the others have been taken in.
+    """
+
+    def intake_for(path: Path) -> _TransactionIntake:
+        found = nearest_mapping(path, folder)
+        mapping = ColumnMapping.load(found) if found else ColumnMapping.identity()
+        return _TransactionIntake(mapping, relative_name(path, folder), now)
+
+    return land_pending(warehouse, folder, intake_for, now=now)
+
+
+def first_transaction_day(warehouse: Warehouse) -> date | None:
+    """The earliest day that has a transaction."""
+    day: date | None = warehouse.read("SELECT min(event_date) FROM raw.transactions").item()
+    return day
+
+
+def days_with_transactions(warehouse: Warehouse) -> list[date]:
+    """All days that have a transaction, sorted."""
+    query = "SELECT DISTINCT event_date FROM raw.transactions ORDER BY event_date"
+    return warehouse.read(query)["event_date"].to_list()
+
+
+class _TransactionIntake:
+    """Takes in transactions by a mapping."""
+
+    kind = "transactions"
+    rejected_table = "raw.rejected_transactions"
+
+    def __init__(self, mapping: ColumnMapping, source: str, now: datetime) -> None:
+        self._mapping = mapping
+        self._now = as_utc(now)
+        self.mapping_hash = mapping.fingerprint
+        self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
+
+    def open(self, path: Path) -> RecordSource:
+        records = open_records(path, self._mapping.source_columns, delimiter=self._mapping.delimiter)
+        self._mapping.require_columns(records.columns, file=path, sparse=records.sparse)
+        return records
+
+    def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
+        validated = validate_transactions(chunk, self._mapping, now=self._now, source=self.source)
+        rows = validated.accepted
+        reasons = repeat_reasons(
+            rows,
+            _stored(connection, rows),
+            key=["transaction_id"],
+            content=[name for name in TRANSACTION_COLUMNS if name != "transaction_id"],
+            noun="transaction",
+        )
+        new = rows.filter(reasons.is_null()).with_columns(
+            pl.col("timestamp").dt.date().alias("event_date"),
+            pl.lit(self.source).alias("source"),
+            pl.lit(self._now, dtype=TIMESTAMP).alias("ingested_at"),
+        )
+        insert(connection, "raw.transactions", new)
+        if self._mapping.label:
+            self._land_labels(connection, validated, reasons, self._mapping.label)
+        repeated = reasons.is_not_null()
+        refused = rejected_rows(
+            chunk, validated.positions.filter(repeated), reasons.filter(repeated), source=self.source
+        )
+        return LandedChunk(days=new["event_date"], rejected=pl.concat([validated.rejected, refused]).sort("row_number"))
+
+    def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
+        """Mark the days stale that features had been computed for."""
+        late = [day for day in _days_with_features(connection) if day in rows_by_day]
+        marks = pl.DataFrame(
+            {
+                "event_date": late,
+                "reason": [_arrived_late(rows_by_day[day], self.source) for day in late],
+                "marked_at": [self._now] * len(late),
+            },
+            schema={"event_date": pl.Date, "reason": pl.String, "marked_at": TIMESTAMP},
+        )
+        insert(connection, "raw.stale_days", marks)
+        return tuple(late)
+
+    def _land_labels(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        validated: ValidatedChunk,
+        reasons: pl.Series,
+        rule: LabelRule,
+    ) -> None:
+        """Store the verdicts that came with the transactions, also where only the transaction was known before."""
+        rows = validated.accepted.select(
+            "transaction_id",
+            pl.lit(rule.source).alias("source"),
+            validated.verdicts.alias("actual_fraud"),
+            (pl.col("timestamp") + pl.duration(seconds=round(rule.delay_days * 86_400))).alias("known_at"),
+            validated.positions.alias("position"),
+            validated.verdict_problems.alias("problem"),
+        )
+        of_first = reasons.is_null()
+        same_payment = of_first | reasons.str.starts_with("duplicate")
+        wanted = [True, False] if rule.include_legitimate else [True]
+        labels = rows.filter(same_payment & rows["actual_fraud"].is_in(wanted))
+        repeats = store_labels(connection, labels, now=self._now)
+        refused = pl.concat(
+            [
+                labels.with_columns(repeats.alias("problem")).filter(repeats.str.starts_with("conflict")),
+                rows.filter(of_first & rows["problem"].is_not_null()),
+            ]
+        )
+        quarantined = rejected_rows(validated.chunk, refused["position"], refused["problem"], source=self.source)
+        insert(
+            connection, "feedback.rejected_labels", quarantined.with_columns(rejected_at=pl.lit(self._now, TIMESTAMP))
+        )
+
+
+def _stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> pl.DataFrame:
+    """What the warehouse has under the ids of ``rows``."""
+    connection.register("_arrived", rows.select("transaction_id"))
+    try:
+        columns = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
+        query = f"SELECT {columns} FROM raw.transactions WHERE transaction_id IN (SELECT transaction_id FROM _arrived)"
+        return select(connection, query).cast(pl.Schema(TRANSACTION_COLUMNS))
+    finally:
+        connection.unregister("_arrived")
+
+
+def _days_with_features(connection: duckdb.DuckDBPyConnection) -> list[date]:
+    exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
+    if select(connection, exists).is_empty():
+        return []
+    query = "SELECT DISTINCT event_date FROM features.transaction_features ORDER BY event_date"
+    return select(connection, query)["event_date"].to_list()
+
+
+def _arrived_late(rows: int, source: str) -> str:
+    return f"{rows} transaction{'s' if rows != 1 else ''} arrived late from {source}"

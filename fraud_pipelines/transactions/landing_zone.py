@@ -1,0 +1,99 @@
+"""The landing zone: a folder where files arrive, and from which they are moved once they are stored."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.intake import LandingReport, RecordIntake, land_file
+from fraud_pipelines.transactions.sources import content_hash
+
+LANDED_FOLDER: Final = "_landed"
+MAPPING_FILE: Final = "mapping.yaml"
+
+_UNFINISHED: Final = (".tmp", ".part")
+
+
+def land_pending(
+    warehouse: Warehouse, folder: Path, intake_for: Callable[[Path], RecordIntake], *, now: datetime
+) -> list[LandingReport]:
+    """Take in every file below ``folder``, sorted by path, and move each to ``_landed`` once it is stored.
+
+    A file that can't be read stays where it is and doesn't hold up the others. If the process dies before a file
+    is moved, the next call finds its content in the warehouse already.
+
+    Raises:
+        InvalidInput: after all the others have been taken in, for those that could not be.
+    """
+    reports: list[LandingReport] = []
+    failures: list[InvalidInput] = []
+    for path in pending_files(folder):
+        try:
+            reports.append(land_file(warehouse, path, intake_for(path), now=now))
+            _move(path, folder)
+        except InvalidInput as error:
+            failures.append(error)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise InvalidInput(f"{len(failures)} files could not be taken in:\n" + "\n".join(map(str, failures)))
+    return reports
+
+
+def pending_files(folder: Path) -> list[Path]:
+    """The files that wait below ``folder``, sorted; not the hidden, the unfinished and the mappings."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_delivery(path.relative_to(folder)))
+
+
+def nearest_mapping(path: Path, folder: Path) -> Path | None:
+    """The ``mapping.yaml`` beside ``path``, or in the nearest parent up to ``folder``."""
+    for parent in path.parents:
+        if (parent / MAPPING_FILE).is_file():
+            return parent / MAPPING_FILE
+        if parent == folder:
+            return None
+    return None
+
+
+def relative_name(path: Path, folder: Path) -> str:
+    """The name of a delivery within ``folder``, as text that can be stored."""
+    return printable_name(path.relative_to(folder).as_posix())
+
+
+def printable_name(name: str) -> str:
+    """``name`` with the bytes escaped that are no UTF-8, which a file system doesn't forbid."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_delivery(path: Path) -> bool:
+    return (
+        not any(part.startswith(".") for part in path.parts)
+        and path.parts[0] != LANDED_FOLDER
+        and path.name != MAPPING_FILE
+        and path.suffix.lower() not in _UNFINISHED
+    )
+
+
+def _move(path: Path, folder: Path) -> None:
+    try:
+        target = next(
+            free for free in _names(folder / LANDED_FOLDER / path.relative_to(folder), path) if not free.exists()
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} is stored, but can't be moved to {folder / LANDED_FOLDER}: {error.strerror}. "
+            "Make the folder writable, or move the file away."
+        ) from error
+
+
+def _names(target: Path, path: Path) -> Iterator[Path]:
+    yield target
+    digest = content_hash(path)[:12]
+    yield target.with_name(f"{target.name}.{digest}")
+    for number in count(2):
+        yield target.with_name(f"{target.name}.{digest}.{number}")

@@ -1,0 +1,184 @@
+"""Column mappings: how another data set's names, formats and labels become ours, written in YAML."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.timestamps import TimestampRule
+
+Verdict = Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
+"""A value of a label column; compared as text, without regard to case."""
+
+
+class LabelRule(BaseModel):
+    """Where a source holds the verdict on a transaction, and when it would have become known.
+
+    Attributes:
+        column: the source's column.
+        fraud_values: what it says of a fraud.
+        legitimate_values: what it says of a legitimate transaction.
+        include_legitimate: store these too. Off by default: past the label delay, what has no label counts as
+            legitimate anyway.
+        delay_days: from the transaction until its label is known; parts of a day are allowed.
+        source: ``chargeback`` (default) or ``review``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    fraud_values: tuple[Verdict, ...] = ("1", "true", "yes")
+    legitimate_values: tuple[Verdict, ...] = ("0", "false", "no")
+    include_legitimate: bool = False
+    delay_days: float = Field(default=7.0, ge=0, le=3_650)
+    source: Literal["review", "chargeback"] = "chargeback"
+
+    @model_validator(mode="after")
+    def _verdicts_are_apart(self) -> Self:
+        both = sorted(set(self.fraud_values) & set(self.legitimate_values))
+        if both:
+            raise ValueError(f"{both[0]!r} can't mean both fraud and legitimate")
+        return self
+
+
+class ColumnMapping(BaseModel):
+    """How the columns of a source become those of a transaction.
+
+    Attributes:
+        source: a name for the data set, kept with each row beside the file's name.
+        delimiter: between the fields of a CSV file; by default a comma, in ``.tsv`` a tab.
+        columns: our column → theirs. What is not named is taken from the column of the same name, if there is
+            one; ``null`` leaves an optional column empty.
+        constants: our optional column → the same text for every row.
+        timestamp: format and zone of ``timestamp``.
+        label: the label column, if there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str | None = Field(default=None, min_length=1, max_length=100)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    columns: dict[str, str | None] = Field(default_factory=dict)
+    constants: dict[str, str] = Field(default_factory=dict)
+    timestamp: TimestampRule = TimestampRule()
+    label: LabelRule | None = None
+
+    @classmethod
+    def identity(cls) -> Self:
+        """The mapping of a source that has our names and ISO 8601 timestamps already."""
+        return cls()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a mapping from a YAML file.
+
+        Raises:
+            InvalidInput: the file is missing or no YAML, or a key is unknown or has an unusable value.
+        """
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"The mapping {path} can't be read: {error}. Check the path.") from error
+        except yaml.YAMLError as error:
+            raise InvalidInput(f"The mapping {path} is no YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise InvalidInput(f"The mapping {path} is empty or no table of keys. {_KEYS}")
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            faults = "; ".join(_describe(dict(fault)) for fault in error.errors())
+            raise InvalidInput(f"The mapping {path}: {faults}. {_KEYS}") from error
+
+    @field_validator("delimiter")
+    @classmethod
+    def _separates(cls, delimiter: str | None) -> str | None:
+        if delimiter in {'"', "\n", "\r"}:
+            raise ValueError("a quote or a line end can't separate fields")
+        return delimiter
+
+    @model_validator(mode="after")
+    def _names_are_ours(self) -> Self:
+        for section, named, allowed in (
+            ("columns", self.columns, TRANSACTION_COLUMNS),
+            ("constants", self.constants, OPTIONAL_COLUMNS),
+        ):
+            unknown = [name for name in named if name not in allowed]
+            if unknown:
+                raise ValueError(f"{section}: {unknown[0]!r} is none of {', '.join(allowed)}")
+        empty = [name for name in REQUIRED_COLUMNS if name in self.columns and not self.columns[name]]
+        if empty:
+            raise ValueError(f"columns: {empty[0]!r} is required and can't be empty")
+        both = [name for name in self.constants if self.columns.get(name)]
+        if both:
+            raise ValueError(f"{both[0]!r} is in columns and in constants; keep one of them")
+        unfit = [name for name, value in self.constants.items() if not value.strip().isprintable() or len(value) > 256]
+        if unfit:
+            raise ValueError(f"constants: {unfit[0]!r} must be printable text of up to 256 characters")
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the mapping: the same file read through another mapping is another delivery."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def wanted_columns(self) -> dict[str, str]:
+        """Our column → theirs, for all that may come from the source."""
+        wanted = {name: self.columns.get(name, name) for name in TRANSACTION_COLUMNS if name not in self.constants}
+        return {ours: theirs for ours, theirs in wanted.items() if theirs}
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """Every column that is looked for in the source, under the source's names."""
+        label = [self.label.column] if self.label else []
+        return tuple(dict.fromkeys([*self.wanted_columns.values(), *label]))
+
+    def require_columns(self, present: Collection[str], *, file: Path, sparse: bool) -> None:
+        """Make sure that a source has what the mapping needs of it.
+
+        Needed are the required columns and each one that the mapping names. Where a row may leave out what is
+        null (``sparse``), only the required columns that the mapping names; the rest shows row by row.
+
+        Raises:
+            InvalidInput: a column is missing.
+        """
+        if sparse and not present:
+            return
+        needed = {
+            f"columns.{ours}": theirs
+            for ours, theirs in self.wanted_columns.items()
+            if (ours in self.columns and ours in REQUIRED_COLUMNS)
+            or (not sparse and (ours in self.columns or ours in REQUIRED_COLUMNS))
+        }
+        if self.label and not sparse:
+            needed["label.column"] = self.label.column
+        missing = [f"{theirs!r} ({key})" for key, theirs in needed.items() if theirs not in present]
+        if missing:
+            raise InvalidInput(
+                f"{file} lacks the column {', '.join(missing)}; it has {', '.join(map(repr, present))}. "
+                "Name its own columns in the mapping (docs/mappings.md)" + _delimiter_hint(present) + "."
+            )
+
+
+_KEYS = f"Known keys: {', '.join(ColumnMapping.model_fields)} (docs/mappings.md)."
+
+
+def _delimiter_hint(present: Collection[str]) -> str:
+    only = next(iter(present), "")
+    found = next((separator for separator in ";\t|" if separator in only), None)
+    return f", and set `delimiter: {found!r}` there" if len(present) == 1 and found else ""
+
+
+def _describe(fault: Mapping[str, object]) -> str:
+    location = fault["loc"]
+    key = ".".join(map(str, location)) if isinstance(location, tuple) else ""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        return f"{key} is no key of a mapping"
+    hint = ", put it in quotes" if fault["type"] == "string_type" else ""
+    return (f"{key}: " if key else "") + message[:1].lower() + message[1:] + hint

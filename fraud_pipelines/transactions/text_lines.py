@@ -1,0 +1,92 @@
+"""Text files as physical lines: the end of a line always ends the row, so a broken row can't swallow its neighbours."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.transactions.records import CHUNK_ROWS, unreadable_rows
+
+MAX_LINE_BYTES: Final = 1 << 20
+"""A longer line is no transaction; it is cut off there, so that a file without line ends can't fill the memory."""
+
+_PAYLOAD_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True)
+class LineChunk:
+    """Consecutive lines: the ``text`` of those that can be parsed further, their ``row_number``, and the others."""
+
+    text: pl.Series
+    row_number: pl.Series
+    unreadable: pl.DataFrame
+
+
+def read_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Cut ``blocks`` at the line feeds, at most ``CHUNK_ROWS`` lines at once, without their ends.
+
+    A line of more than ``MAX_LINE_BYTES`` comes out cut to one byte more than that.
+    """
+    lines: list[bytes] = []
+    rest = b""
+    for block in blocks:
+        parts = (rest + block).split(b"\n")
+        rest = parts.pop()[: MAX_LINE_BYTES + 1]
+        lines.extend(parts)
+        while len(lines) >= CHUNK_ROWS:
+            yield [_without_end(line) for line in lines[:CHUNK_ROWS]]
+            del lines[:CHUNK_ROWS]
+    if rest:
+        lines.append(rest)
+    if lines:
+        yield [_without_end(line) for line in lines]
+
+
+def decode_lines(lines: list[bytes], *, first_number: int) -> LineChunk:
+    """Sort out what is no text: empty and overlong lines, NUL bytes, and what isn't UTF-8."""
+    faults = {index: reason for index, line in enumerate(lines) if (reason := _fault(line))}
+    sound = [line for index, line in enumerate(lines) if index not in faults] if faults else lines
+    try:
+        text = b"\n".join(sound).decode().split("\n") if sound else []
+    except UnicodeDecodeError:
+        faults |= {i: "not UTF-8 text" for i, line in enumerate(lines) if i not in faults and not _is_utf8(line)}
+        text = [line.decode() for index, line in enumerate(lines) if index not in faults]
+    numbers = pl.int_range(first_number, first_number + len(lines), dtype=pl.Int64, eager=True).alias("row_number")
+    order = sorted(faults)
+    return LineChunk(
+        text=pl.Series("line", text, dtype=pl.String),
+        row_number=numbers.filter(~numbers.is_in([first_number + index for index in order])) if faults else numbers,
+        unreadable=unreadable_rows(
+            [first_number + index for index in order],
+            [faults[index] for index in order],
+            [printable(lines[index]) for index in order],
+        ),
+    )
+
+
+def printable(line: bytes | str) -> str:
+    """The raw line for the quarantine: control characters and broken bytes escaped, cut at 64 KiB."""
+    raw = line.encode() if isinstance(line, str) else line
+    text = raw[:_PAYLOAD_BYTES].decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _without_end(line: bytes) -> bytes:
+    return line[:-1] if line.endswith(b"\r") else line
+
+
+def _fault(line: bytes) -> str:
+    if not line or line.isspace():
+        return "empty line"
+    if len(line) > MAX_LINE_BYTES:
+        return "line longer than 1 MiB"
+    return "NUL byte in the line" if b"\x00" in line else ""
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

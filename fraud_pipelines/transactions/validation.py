@@ -1,0 +1,100 @@
+"""Validation: each row of a source is accepted as a transaction, or rejected with its reason and payload."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.transactions.cleaning import ChunkCleaner
+from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
+from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS, TRANSACTION_COLUMNS
+
+REJECTED_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "source": pl.String(),
+    "row_number": pl.Int64(),
+    "reason": pl.String(),
+    "payload": pl.String(),
+}
+
+
+@dataclass(frozen=True)
+class ValidatedChunk:
+    """What became of a chunk: accepted + rejected = read.
+
+    Attributes:
+        accepted: exactly ``TRANSACTION_COLUMNS``.
+        positions: for each accepted row its position in ``chunk.fields``.
+        verdicts: for each accepted row what the label column says (true is fraud), null without one.
+        verdict_problems: for each accepted row why its label can't be read, null where it can.
+        rejected: ``REJECTED_COLUMNS``, by row number.
+    """
+
+    chunk: RecordChunk
+    accepted: pl.DataFrame
+    positions: pl.Series
+    verdicts: pl.Series
+    verdict_problems: pl.Series
+    rejected: pl.DataFrame
+
+
+def validate_transactions(chunk: RecordChunk, mapping: ColumnMapping, *, now: datetime, source: str) -> ValidatedChunk:
+    """Judge each row by itself; the first thing wrong with it, in the order of the columns, is its reason.
+
+    Args:
+        chunk: rows as read.
+        mapping: which of their columns are ours.
+        now: a later timestamp is in the future; naive UTC, or with a zone.
+        source: the name that rejected rows are kept under.
+    """
+    cleaner = ChunkCleaner(chunk, mapping.wanted_columns)
+    columns = [
+        cleaner.text("transaction_id", required=True),
+        cleaner.text("user_id", required=True),
+        cleaner.timestamp("timestamp", mapping.timestamp, now=now),
+        cleaner.amount("amount"),
+    ]
+    for name, dtype in OPTIONAL_COLUMNS.items():
+        constant = mapping.constants.get(name)
+        columns.append(
+            cleaner.text(name)
+            if constant is None
+            else pl.repeat(constant, chunk.fields.height, dtype=dtype, eager=True).alias(name)
+        )
+    transactions = pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in TRANSACTION_COLUMNS.items())
+
+    # A verdict that can't be read is no reason to turn the payment away.
+    label = ChunkCleaner(chunk, {"verdict": mapping.label.column} if mapping.label else {})
+    rule = mapping.label or LabelRule(column="")
+    verdicts = label.flag("verdict", true=rule.fraud_values, false=rule.legitimate_values)
+
+    sound = cleaner.reasons.is_null()
+    return ValidatedChunk(
+        chunk=chunk,
+        accepted=transactions.filter(sound),
+        positions=sound.arg_true(),
+        verdicts=verdicts.filter(sound),
+        verdict_problems=label.reasons.filter(sound),
+        rejected=all_rejected(chunk, cleaner.reasons, source=source),
+    )
+
+
+def all_rejected(chunk: RecordChunk, reasons: pl.Series, *, source: str) -> pl.DataFrame:
+    """The rows that could not be read, and those of ``chunk.fields`` that have a reason, as ``REJECTED_COLUMNS``."""
+    positions = reasons.is_not_null().arg_true()
+    refused = rejected_rows(chunk, positions, reasons.gather(positions), source=source)
+    unreadable = chunk.unreadable.select(pl.lit(source).alias("source"), *chunk.unreadable.columns)
+    return pl.concat([unreadable, refused]).sort("row_number")
+
+
+def rejected_rows(chunk: RecordChunk, positions: pl.Series, reasons: pl.Series, *, source: str) -> pl.DataFrame:
+    """The rows at ``positions`` of ``chunk.fields`` with their reasons, as ``REJECTED_COLUMNS``."""
+    return pl.DataFrame(
+        [
+            pl.repeat(source, positions.len(), dtype=pl.String, eager=True).alias("source"),
+            chunk.row_number.gather(positions),
+            reasons.alias("reason"),
+            chunk.payloads(positions),
+        ]
+    )
