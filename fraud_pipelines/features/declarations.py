@@ -1,0 +1,151 @@
+"""Which aggregates are kept for which entity: the one place where windows, statistics, lags and spans are chosen."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Literal
+
+import polars as pl
+
+Group = Literal["velocity", "lags", "time", "geography", "derived", "feedback"]
+Role = Literal["numeric", "hash", "label", "binary"]
+Direction = Literal["high", "low", "both"]
+Statistic = Literal["mean", "std", "min", "max"]
+
+STATISTICS: Final[tuple[Statistic, ...]] = ("mean", "std", "min", "max")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of ``features.transaction_features``.
+
+    ``requires`` names the transaction columns without which the feature is null. ``role`` and ``direction`` are
+    what a model schema needs to know: how to encode it, and which side of it is suspicious.
+    """
+
+    name: str
+    description: str
+    formula: str
+    window: str
+    null_rule: str
+    group: Group
+    dtype: pl.DataType = field(default_factory=pl.Float64)
+    role: Role = "numeric"
+    direction: Direction = "high"
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How far an amount lies from the entity's previous ``window`` amounts.
+
+    Spreads are shrunk toward ``share`` × location with the weight of ``weight`` observations, so that a young
+    history does not explode. A z above ``outsized_z`` marks an amount as outsized for ``outsized_for``.
+    """
+
+    window: int = 50
+    weight: float = 5.0
+    share: float = 0.5
+    outsized_z: float = 4.0
+    outsized_for: timedelta = timedelta(days=14)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """The aggregates of all transactions that share a value of ``column``, in order (timestamp, transaction_id).
+
+    Attributes:
+        name: names the history table, ``features.{name}_history``.
+        column: the transaction column that holds the entity's id; rows where it is null have null features.
+        prefix: put before each feature's name, empty for the user.
+        windows: rolling statistics of the amount over the last so many transactions, this one included.
+        statistics: which of mean, std (ddof 1), min and max.
+        lags: the amount so many transactions ago.
+        spans: transactions in (t − span, t]; a span is a number of minutes, hours or days: "30m", "1h", "7d".
+        count_means: rolling mean of the count of one span, over so many transactions.
+        gaps: minutes and days since the previous transaction.
+        changes: columns of which to tell whether the value differs from the previous transaction's.
+        average: the amount over the mean of all previous ones.
+        profile: how unusual the amount is among the previous ones.
+    """
+
+    name: str
+    column: str
+    prefix: str = ""
+    windows: tuple[int, ...] = ()
+    statistics: tuple[Statistic, ...] = STATISTICS
+    lags: tuple[int, ...] = ()
+    spans: tuple[str, ...] = ()
+    count_means: tuple[tuple[str, int], ...] = ()
+    gaps: bool = False
+    changes: tuple[str, ...] = ()
+    average: bool = False
+    profile: Profile | None = None
+
+    def __post_init__(self) -> None:
+        if any(window < 1 for window in (*self.windows, *self.lags, *(window for _, window in self.count_means))):
+            raise ValueError(f"{self.name}: windows and lags count transactions and must be at least 1")
+        lengths = [span_length(span) for span in self.spans]
+        if len(set(lengths)) < len(lengths):
+            raise ValueError(f"{self.name}: two of the spans {self.spans} are equally long")
+        unknown = sorted({span for span, _ in self.count_means} - set(self.spans))
+        if unknown:
+            raise ValueError(f"{self.name}: count_means names {unknown}, but the spans are {list(self.spans)}")
+        if len({span for span, _ in self.count_means}) > 1:
+            raise ValueError(f"{self.name}: count_means can follow one span only")
+
+    @property
+    def kept_amounts(self) -> int:
+        """How many previous amounts some window, lag or profile can still reach."""
+        profile = self.profile.window if self.profile else 0
+        return max(max(self.windows, default=1) - 1, max(self.lags, default=0), profile)
+
+    @property
+    def kept_counts(self) -> int:
+        """How many previous counts ``count_means`` can still reach."""
+        return max((window for _, window in self.count_means), default=1) - 1
+
+    @property
+    def kept_span(self) -> timedelta:
+        """How far back a timestamp still matters."""
+        return max((span_length(span) for span in self.spans), default=timedelta(0))
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what a history of this entity holds; a history kept under another one can't be continued."""
+        held = (
+            self.column,
+            self.kept_amounts,
+            self.kept_span,
+            [(span_length(span), self.kept_counts) for span, _ in self.count_means[:1]],
+            self.changes,
+            self.average,
+            self.profile,
+        )
+        return hashlib.sha256(repr(held).encode()).hexdigest()[:12]
+
+
+def span_length(span: str) -> timedelta:
+    """The time that "30m", "24h" or "7d" stands for."""
+    match = re.fullmatch(r"([1-9]\d*)([mhd])", span)
+    if not match:
+        raise ValueError(f"{span!r} is no span; write a number of minutes, hours or days, such as 30m, 24h or 7d")
+    return int(match[1]) * {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[match[2]]
+
+
+USER: Final = Entity(
+    name="user",
+    column="user_id",
+    windows=(3, 5, 10, 50),
+    lags=(1, 5, 10),
+    spans=("1h", "24h", "7d"),
+    count_means=(("24h", 5),),
+    gaps=True,
+    changes=("country",),
+    average=True,
+    profile=Profile(),
+)
+
+ENTITIES: Final[tuple[Entity, ...]] = (USER,)
+"""Every entity a history is kept for. A further one needs no more than a line here."""

@@ -1,0 +1,393 @@
+"""The fold: state and new rows of each entity in, features and new state out, compiled by numba.
+
+Every number is computed from the values inside its window, in a fixed order, and never by updating an earlier
+result that would depend on where a batch began. So the results are equal to the bit however the rows are cut.
+All compiled functions live in this file, since numba's cache notices changes of one file only.
+"""
+
+# ruff: noqa: PLR0912, PLR0915
+# Compiled loops take their arrays one by one and keep their counters in one place.
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Plan(NamedTuple):
+    """What to compute, and into which row of the output; an output row of -1 is not wanted. Times are in µs."""
+
+    windows: Ints  # ascending
+    window_rows: Ints  # (windows, 4): mean, std, min, max
+    lags: Ints
+    lag_rows: Ints
+    spans: Ints
+    span_rows: Ints
+    count_span: int  # which of the spans count_windows follow, -1 for none
+    count_windows: Ints
+    count_rows: Ints
+    gap_rows: Ints  # minutes, days
+    changed_rows: Ints
+    average_row: int
+    profile_rows: Ints  # z, rz, log ratio, max ratio, outsized count
+    profile_window: int  # 0 for no profile
+    profile_weight: float
+    profile_share: float
+    outsized_z: float
+    outsized_span: int
+    kept_amounts: int
+    kept_counts: int
+    kept_span: int
+
+
+class Scratch(NamedTuple):
+    """One entity's history followed by its rows, so that every window is a slice."""
+
+    amounts: Floats
+    times: Ints
+    counts: Floats
+    outsized: Ints
+    ranked: Floats  # the amounts in the profile's window, ascending
+    span_starts: Ints  # where in times each span began at the last row: a place to search from
+
+
+class State(NamedTuple):
+    """What is kept of each entity; entity e owns the elements ``*_at[e]`` to ``*_at[e + 1]`` of the ragged arrays."""
+
+    transactions: Ints  # how many so far
+    total: Floats  # sum of their amounts, in order
+    newest: Ints  # largest timestamp, valid if there were any
+    amounts_at: Ints
+    amounts: Floats  # the last kept_amounts, oldest first
+    times_at: Ints
+    times: Ints  # timestamps within kept_span of the newest, ascending
+    counts_at: Ints
+    counts: Ints  # the last kept_counts counts of count_span
+    outsized_at: Ints
+    outsized: Ints  # timestamps of outsized amounts within outsized_span of the newest, ascending
+
+
+class Rows(NamedTuple):
+    """New rows. Entity e owns ``order[at[e] : at[e + 1]]``: positions in the columns, in the order to fold them."""
+
+    at: Ints
+    order: Ints
+    timestamp: Ints
+    amount: Floats
+    codes: Ints  # (columns watched for change, rows); -1 is unknown
+    last_codes: Ints  # (columns watched for change, entities): of the entity's latest row so far
+
+
+def _compiled(function: F) -> F:
+    """Compile on first use, and keep the machine code where numba finds a place for it.
+
+    The places are NUMBA_CACHE_DIR, the ``__pycache__`` beside this file, and the user's cache directory. With
+    none of them writable, each process compiles for itself.
+    """
+    try:
+        return cast(F, numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:
+        return cast(F, numba.njit(nogil=True)(function))
+
+
+@_compiled
+def _longest(at: Ints, rows_at: Ints) -> int:
+    """The most elements one entity needs of a list that gets an element a row."""
+    longest = 0
+    for e in range(at.size - 1):
+        longest = max(longest, at[e + 1] - at[e] + rows_at[e + 1] - rows_at[e])
+    return int(longest)
+
+
+@_compiled
+def _load(elements: Ints | Floats, at: Ints, e: int, into: Ints | Floats) -> int:
+    """Copy entity e's elements to the start of ``into``, and say how many they are."""
+    n = at[e + 1] - at[e]
+    for j in range(n):
+        into[j] = elements[at[e] + j]
+    return int(n)
+
+
+@_compiled
+def _store(elements: Ints | Floats, first: int, end: int, into: Ints | Floats, at: Ints, e: int) -> None:
+    """Append ``elements[first:end]`` to ``into`` as entity e's."""
+    position = at[e]
+    for j in range(first, end):
+        into[position] = elements[j]
+        position += 1
+    at[e + 1] = position
+
+
+@_compiled
+def _count(plan: Plan, scratch: Scratch, earlier: int, t: int, kept_since: int, out: Floats, row: int) -> int:
+    """Fill the counts of (t − span, t] from the first ``earlier`` times, and return that of ``count_span``."""
+    followed = 0
+    for k in range(plan.spans.size):
+        start = min(scratch.span_starts[k], earlier)
+        since = max(t - plan.spans[k], kept_since)
+        while start > 0 and scratch.times[start - 1] > since:
+            start -= 1
+        while start < earlier and scratch.times[start] <= since:
+            start += 1
+        scratch.span_starts[k] = start
+        if plan.span_rows[k] >= 0:
+            out[plan.span_rows[k], row] = earlier - start + 1
+        if k == plan.count_span:
+            followed = earlier - start + 1
+    return followed
+
+
+@_compiled
+def _between(times: Ints, n: int, since: int, t: int) -> int:
+    """How many of the ascending ``times[:n]`` lie in (since, t]."""
+    inside = 0
+    for j in range(n - 1, -1, -1):
+        if times[j] <= since:
+            break
+        if times[j] <= t:
+            inside += 1
+    return inside
+
+
+@_compiled
+def _since(plan: Plan, last: int, t: int, out: Floats, row: int) -> None:
+    """Fill the time since ``last``, unless that is later than t."""
+    if last <= t and plan.gap_rows[0] >= 0:
+        out[plan.gap_rows[0], row] = (t - last) / 60e6
+        out[plan.gap_rows[1], row] = (t - last) / 86400e6
+
+
+@_compiled
+def _change(plan: Plan, rows: Rows, e: int, i: int, out: Floats) -> None:
+    """Fill whether the watched columns differ from the entity's previous row."""
+    row = rows.order[i]
+    for k in range(plan.changed_rows.size):
+        code = rows.codes[k, row]
+        last = rows.last_codes[k, e] if i == rows.at[e] else rows.codes[k, rows.order[i - 1]]
+        if code >= 0 and last >= 0:
+            out[plan.changed_rows[k], row] = 1.0 if code != last else 0.0
+
+
+@_compiled
+def _roll(values: Floats, end: int, windows: Ints, window_rows: Ints, out: Floats, row: int) -> None:
+    """Mean, std, min and max of the last ``windows`` of ``values[:end]``, each summed from the newest back."""
+    total = 0.0
+    low = np.inf
+    high = -np.inf
+    position = end
+    for k in range(windows.size):
+        start = max(end - windows[k], 0)
+        while position > start:
+            position -= 1
+            value = values[position]
+            total += value
+            low = min(low, value)
+            high = max(high, value)
+        n = end - start
+        mean = total / n
+        if window_rows[k, 0] >= 0:
+            out[window_rows[k, 0], row] = mean
+        if window_rows[k, 1] >= 0 and n > 1:
+            out[window_rows[k, 1], row] = math.sqrt(_squares(values, start, end, mean) / (n - 1))
+        if window_rows[k, 2] >= 0:
+            out[window_rows[k, 2], row] = low
+        if window_rows[k, 3] >= 0:
+            out[window_rows[k, 3], row] = high
+
+
+@_compiled
+def _squares(values: Floats, start: int, end: int, mean: float) -> float:
+    """Σ (x − mean)², the second of two passes: no cancellation, and 0 exactly when all values are equal to mean."""
+    total = 0.0
+    for j in range(start, end):
+        deviation = values[j] - mean
+        total += deviation * deviation
+    return total
+
+
+@_compiled
+def _quantile(ranked: Floats, n: int, q: float) -> float:
+    """The q-quantile of ``ranked[:n]``, interpolated linearly between neighbours."""
+    position = q * (n - 1)
+    low = int(position)
+    if low + 1 >= n:
+        return float(ranked[n - 1])
+    return float(ranked[low] + (ranked[low + 1] - ranked[low]) * (position - low))
+
+
+@_compiled
+def _rank_in(ranked: Floats, n: int, value: float) -> None:
+    """Insert ``value`` into the ascending ``ranked[:n]``."""
+    j = n
+    while j > 0 and ranked[j - 1] > value:
+        ranked[j] = ranked[j - 1]
+        j -= 1
+    ranked[j] = value
+
+
+@_compiled
+def _rank_out(ranked: Floats, n: int, value: float) -> None:
+    """Remove one ``value`` from the ascending ``ranked[:n]``."""
+    j = 0
+    while ranked[j] != value:
+        j += 1
+    for k in range(j, n - 1):
+        ranked[k] = ranked[k + 1]
+
+
+@_compiled
+def _insert_time(times: Ints, size: int, t: int) -> None:
+    """Insert ``t`` into the ascending ``times[:size]``; a row in order lands at the end at once."""
+    j = size
+    while j > 0 and times[j - 1] > t:
+        times[j] = times[j - 1]
+        j -= 1
+    times[j] = t
+
+
+@_compiled
+def _profile(plan: Plan, scratch: Scratch, end: int, amount: float, out: Floats, row: int) -> float:
+    """Fill the four measures of how unusual ``amount`` is after ``end`` amounts, and return its z."""
+    values, ranked = scratch.amounts, scratch.ranked
+    start = max(end - plan.profile_window, 0)
+    n = end - start
+    z = 0.0
+    rz = 0.0
+    log_ratio = 0.0
+    max_ratio = 0.0
+    if n > 0:
+        total = 0.0
+        for j in range(start, end):
+            total += values[j]
+        mean = total / n
+        prior = plan.profile_share * mean
+        squares = _squares(values, start, end, mean)
+        z = (amount - mean) / (
+            math.sqrt((squares + plan.profile_weight * prior * prior) / (n + plan.profile_weight)) + 1.0
+        )
+        median = _quantile(ranked, n, 0.5)
+        spread = (_quantile(ranked, n, 0.75) - _quantile(ranked, n, 0.25)) / 1.349
+        prior = plan.profile_share * median
+        rz = (amount - median) / ((n * spread + plan.profile_weight * prior) / (n + plan.profile_weight) + 1.0)
+        log_ratio = math.log((amount + 1.0) / (median + 1.0))
+        max_ratio = math.log((amount + 1.0) / (ranked[n - 1] + 1.0))
+    out[plan.profile_rows[0], row] = z
+    out[plan.profile_rows[1], row] = rz
+    out[plan.profile_rows[2], row] = log_ratio
+    out[plan.profile_rows[3], row] = max_ratio
+    return z
+
+
+@_compiled
+def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
+    """Fold ``rows`` into ``state``, write the features of row r to ``out[:, r]``, and return the new state.
+
+    ``out`` has shape (features, rows) and comes filled with NaN, which stays where a feature is null. A row with
+    a smaller timestamp than one already folded is late: it sees whatever has arrived with a timestamp up to its own.
+    """
+    entities = rows.at.size - 1
+    added = rows.order.size
+    transactions, total, newest = state.transactions.copy(), state.total.copy(), state.newest.copy()
+    amounts = np.empty(state.amounts.size + added, np.float64)
+    times = np.empty(state.times.size + added, np.int64)
+    counts = np.empty(state.counts.size + added, np.int64)
+    outsized = np.empty(state.outsized.size + added, np.int64)
+    amounts_at = np.zeros(entities + 1, np.int64)
+    times_at = np.zeros(entities + 1, np.int64)
+    counts_at = np.zeros(entities + 1, np.int64)
+    outsized_at = np.zeros(entities + 1, np.int64)
+    scratch = Scratch(
+        np.empty(_longest(state.amounts_at, rows.at), np.float64),
+        np.empty(_longest(state.times_at, rows.at), np.int64),
+        np.empty(_longest(state.counts_at, rows.at), np.float64),
+        np.empty(_longest(state.outsized_at, rows.at), np.int64),
+        np.empty(plan.profile_window + 1, np.float64),
+        np.empty(plan.spans.size, np.int64),
+    )
+
+    for e in range(entities):
+        n = _load(state.amounts, state.amounts_at, e, scratch.amounts)
+        n_times = _load(state.times, state.times_at, e, scratch.times)
+        n_counts = _load(state.counts, state.counts_at, e, scratch.counts)
+        n_outsized = _load(state.outsized, state.outsized_at, e, scratch.outsized)
+        n_ranked = min(n, plan.profile_window)
+        for j in range(n_ranked):
+            _rank_in(scratch.ranked, j, scratch.amounts[n - n_ranked + j])
+        scratch.span_starts[:] = 0
+
+        for i in range(rows.at[e], rows.at[e + 1]):
+            row = rows.order[i]
+            t = rows.timestamp[row]
+            amount = rows.amount[row] + 0.0  # -0.0 becomes 0.0: they are equal, yet would print unalike
+            latest = max(newest[e], t) if transactions[e] > 0 else t
+
+            earlier = n_times  # of the kept timestamps, those up to t
+            while earlier > 0 and scratch.times[earlier - 1] > t:
+                earlier -= 1
+            in_span = _count(plan, scratch, earlier, t, latest - plan.kept_span, out, row)
+            if plan.count_span >= 0:
+                scratch.counts[n_counts] = in_span
+                n_counts += 1
+                _roll(scratch.counts, n_counts, plan.count_windows, plan.count_rows, out, row)
+            if transactions[e] > 0:
+                last = newest[e]
+                if last > t and earlier > 0 and scratch.times[earlier - 1] > latest - plan.kept_span:
+                    last = scratch.times[earlier - 1]
+                _since(plan, last, t, out, row)
+            _change(plan, rows, e, i, out)
+            if plan.average_row >= 0 and total[e] > 0.0:
+                out[plan.average_row, row] = amount / (total[e] / transactions[e])
+            for k in range(plan.lags.size):
+                if plan.lags[k] <= n:
+                    out[plan.lag_rows[k], row] = scratch.amounts[n - plan.lags[k]]
+            if plan.profile_window > 0:
+                since = latest - plan.outsized_span
+                out[plan.profile_rows[4], row] = _between(scratch.outsized, n_outsized, since, t)
+                if _profile(plan, scratch, n, amount, out, row) > plan.outsized_z:
+                    _insert_time(scratch.outsized, n_outsized, t)
+                    n_outsized += 1
+                if n_ranked == plan.profile_window:
+                    _rank_out(scratch.ranked, n_ranked, scratch.amounts[n - n_ranked])
+                    n_ranked -= 1
+                _rank_in(scratch.ranked, n_ranked, amount)
+                n_ranked += 1
+
+            scratch.amounts[n] = amount
+            n += 1
+            _roll(scratch.amounts, n, plan.windows, plan.window_rows, out, row)
+            _insert_time(scratch.times, n_times, t)
+            n_times += 1
+            newest[e] = latest
+            transactions[e] += 1
+            total[e] += amount
+
+        first = max(n - plan.kept_amounts, 0)
+        _store(scratch.amounts, first, n, amounts, amounts_at, e)
+        first = np.searchsorted(scratch.times[:n_times], newest[e] - plan.kept_span, side="right")
+        _store(scratch.times, first, n_times, times, times_at, e)
+        first = max(n_counts - plan.kept_counts, 0)
+        _store(scratch.counts, first, n_counts, counts, counts_at, e)
+        first = np.searchsorted(scratch.outsized[:n_outsized], newest[e] - plan.outsized_span, side="right")
+        _store(scratch.outsized, first, n_outsized, outsized, outsized_at, e)
+
+    return State(
+        transactions,
+        total,
+        newest,
+        amounts_at,
+        amounts[: amounts_at[entities]].copy(),
+        times_at,
+        times[: times_at[entities]].copy(),
+        counts_at,
+        counts[: counts_at[entities]].copy(),
+        outsized_at,
+        outsized[: outsized_at[entities]].copy(),
+    )

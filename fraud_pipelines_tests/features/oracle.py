@@ -1,0 +1,103 @@
+"""Every history feature once more: slow, plain, and written from the definitions alone."""
+
+import math
+import statistics
+from datetime import datetime, timedelta
+from typing import TypedDict
+
+import numpy as np
+
+
+class Transaction(TypedDict):
+    transaction_id: str
+    user_id: str
+    timestamp: datetime
+    amount: float
+    merchant_id: str | None
+    device_fingerprint: str | None
+    country: str | None
+
+
+Value = float | None
+Features = dict[str, Value]
+
+
+def user_features(transactions: list[Transaction]) -> dict[str, Features]:
+    """The features of one user's whole life, by transaction_id."""
+    life = sorted(transactions, key=lambda t: (t["timestamp"], t["transaction_id"]))
+    amounts = [t["amount"] for t in life]
+    counts = [len(_within(life, i, timedelta(hours=24))) for i in range(len(life))]
+    outsized = [_profile(amounts[:i], amounts[i])["user_z"] > 4 for i in range(len(life))]
+    return {
+        life[i]["transaction_id"]: {
+            **_rolling(amounts[: i + 1]),
+            "tx_count_1h": len(_within(life, i, timedelta(hours=1))),
+            "tx_count_24h": counts[i],
+            "tx_count_7d": len(_within(life, i, timedelta(days=7))),
+            "tx_count_rolling_mean_5": statistics.fmean(counts[: i + 1][-5:]),
+            **{f"amount_lag_{k}": amounts[i - k] if i >= k else None for k in (1, 5, 10)},
+            **_previous(life, i),
+            **_time(life[i]["timestamp"]),
+            **_profile(amounts[:i], amounts[i]),
+            "user_big_14d": len([j for j in _within(life, i, timedelta(days=14))[:-1] if outsized[j]]),
+            "amount": amounts[i],
+        }
+        for i in range(len(life))
+    }
+
+
+def _within(life: list[Transaction], i: int, span: timedelta) -> list[int]:
+    """Positions up to i, itself included, in (t − span, t]."""
+    return [j for j in range(i + 1) if life[j]["timestamp"] > life[i]["timestamp"] - span]
+
+
+def _rolling(amounts: list[float]) -> Features:
+    features: Features = {}
+    for window in (3, 5, 10, 50):
+        last = amounts[-window:]
+        features[f"amount_rolling_mean_{window}"] = statistics.fmean(last)
+        features[f"amount_rolling_std_{window}"] = statistics.stdev(last) if len(last) > 1 else None
+        features[f"amount_rolling_min_{window}"] = min(last)
+        features[f"amount_rolling_max_{window}"] = max(last)
+    return features
+
+
+def _previous(life: list[Transaction], i: int) -> Features:
+    names = ("minutes_since_last", "days_since_last_tx", "country_changed", "impossible_travel", "amount_vs_avg")
+    if i == 0:
+        return dict.fromkeys(names)
+    now, last = life[i], life[i - 1]
+    gap = now["timestamp"] - last["timestamp"]
+    known = now["country"] is not None and last["country"] is not None
+    changed = int(now["country"] != last["country"]) if known else None
+    mean = math.fsum(t["amount"] for t in life[:i]) / i
+    return {
+        "minutes_since_last": gap / timedelta(minutes=1),
+        "days_since_last_tx": gap / timedelta(days=1),
+        "country_changed": changed,
+        "impossible_travel": None if changed is None else int(changed and gap < timedelta(minutes=120)),
+        "amount_vs_avg": now["amount"] / mean if mean > 0 else None,
+    }
+
+
+def _time(t: datetime) -> Features:
+    return {
+        "hour_of_day": t.hour,
+        "day_of_week": t.weekday(),
+        "is_weekend": int(t.weekday() >= 5),
+        "is_night": int(t.hour < 6 or t.hour > 22),
+    }
+
+
+def _profile(before: list[float], amount: float) -> dict[str, float]:
+    last = before[-50:]
+    if not last:
+        return dict.fromkeys(("user_z", "user_rz", "user_log_ratio", "user_max_ratio"), 0.0)
+    n, m, s = len(last), statistics.fmean(last), statistics.pstdev(last)
+    low, median, high = np.percentile(last, [25, 50, 75]).tolist()
+    return {
+        "user_z": (amount - m) / (math.sqrt((n * s**2 + 5 * (m / 2) ** 2) / (n + 5)) + 1),
+        "user_rz": (amount - median) / ((n * (high - low) / 1.349 + 5 * (median / 2)) / (n + 5) + 1),
+        "user_log_ratio": math.log((amount + 1) / (median + 1)),
+        "user_max_ratio": math.log((amount + 1) / (max(last) + 1)),
+    }

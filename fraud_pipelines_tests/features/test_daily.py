@@ -1,0 +1,160 @@
+"""A day in the warehouse equals the same day in one long run, whenever and however often it is derived."""
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines_tests.features.oracle import Transaction
+from fraud_pipelines_tests.features.random_transactions import frame
+
+FIRST = date(2026, 3, 1)
+DAYS = [FIRST + timedelta(days=k) for k in range(5)]
+
+
+def _transaction(number: int, user: str, moment: datetime, amount: float) -> Transaction:
+    return {
+        "transaction_id": f"t{number:04d}",
+        "user_id": user,
+        "timestamp": moment,
+        "amount": amount,
+        "merchant_id": f"m{number % 3}",
+        "device_fingerprint": None,
+        "country": "DE" if number % 4 else "FR",
+    }
+
+
+def _transactions() -> list[Transaction]:
+    """Five days in which u0 pays hourly, u1 at midnight, u2 only on the first and the last, and u9 on the third."""
+    start = datetime(2026, 3, 1)
+    moments = [("u0", start + timedelta(hours=k)) for k in range(120)]
+    moments += [("u1", start + timedelta(days=k)) for k in range(5)]
+    moments += [("u2", start + timedelta(hours=1)), ("u2", start + timedelta(days=4, hours=9))]
+    moments += [("u9", start + timedelta(days=2, hours=3))]
+    return [_transaction(n, user, t, 1.0 + (n * 37) % 101) for n, (user, t) in enumerate(moments)]
+
+
+def _store(warehouse: Warehouse, rows: Iterable[Transaction]) -> None:
+    stored = frame(list(rows)).with_columns(
+        event_date=pl.col("timestamp").dt.date(), source=pl.lit("test"), ingested_at=pl.lit(datetime(2026, 4, 1))
+    )
+    with warehouse.transaction() as connection:
+        insert(connection, "raw.transactions", stored)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    found = Warehouse(tmp_path / "fraud.duckdb")
+    found.initialise()
+    _store(found, _transactions())
+    return found
+
+
+def _tables(warehouse: Warehouse) -> list[pl.DataFrame]:
+    return [
+        warehouse.read("SELECT * FROM features.transaction_features ORDER BY transaction_id"),
+        warehouse.read("SELECT * FROM features.user_history ORDER BY event_date, user_id"),
+    ]
+
+
+def _stale(warehouse: Warehouse) -> list[date]:
+    return warehouse.read("SELECT event_date FROM raw.stale_days ORDER BY 1").to_series().to_list()
+
+
+def test_day_by_day_equals_all_at_once(warehouse: Warehouse) -> None:
+    for day in DAYS:
+        derive_day(warehouse, day)
+    stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
+    assert_frame_equal(stored, compute_features(frame(_transactions()))[0])
+    assert _stale(warehouse) == []
+
+
+def test_a_rerun_of_an_old_day_changes_nothing(warehouse: Warehouse) -> None:
+    for day in DAYS:
+        derive_day(warehouse, day)
+    before = _tables(warehouse)
+    report = derive_day(warehouse, DAYS[1])
+    for old, new in zip(before, _tables(warehouse), strict=True):
+        assert_frame_equal(old, new)
+    assert report.outdated_days == ()
+    assert _stale(warehouse) == []
+
+
+def test_a_late_transaction_outdates_the_next_day_of_its_user(warehouse: Warehouse) -> None:
+    for day in DAYS:
+        derive_day(warehouse, day)
+    _store(warehouse, [_transaction(900, "u2", datetime(2026, 3, 2, 12), 5.0)])
+    assert derive_day(warehouse, DAYS[1]).outdated_days == (DAYS[4],)
+    assert _stale(warehouse) == [DAYS[4]]
+
+    assert derive_day(warehouse, DAYS[4]).outdated_days == ()
+    assert _stale(warehouse) == []
+    expected, _ = compute_features(frame([*_transactions(), _transaction(900, "u2", datetime(2026, 3, 2, 12), 5.0)]))
+    stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
+    assert_frame_equal(stored, expected)
+
+
+def test_days_derived_out_of_order_are_marked(warehouse: Warehouse) -> None:
+    derive_day(warehouse, DAYS[0])
+    derive_day(warehouse, DAYS[4])
+    assert derive_day(warehouse, DAYS[2]).outdated_days == (DAYS[4],)
+
+
+def test_a_deleted_transaction_outdates_what_followed_it(warehouse: Warehouse) -> None:
+    for day in DAYS:
+        derive_day(warehouse, day)
+    with warehouse.transaction() as connection:
+        connection.execute("DELETE FROM raw.transactions WHERE user_id = 'u1' AND event_date = ?", [DAYS[2]])
+    assert derive_day(warehouse, DAYS[2]).outdated_days == (DAYS[3],)
+
+
+def test_the_report_counts_users_and_nulls(warehouse: Warehouse) -> None:
+    report = derive_day(warehouse, DAYS[0])
+    assert (report.rows, report.users, report.new_users) == (26, 3, 3)
+    assert report.nulls["amount_lag_1"] == 3
+    assert report.uncomputable == {}
+    assert derive_day(warehouse, DAYS[2]).new_users == 1
+
+
+def test_a_column_without_values_is_reported_and_its_features_are_null(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as connection:
+        connection.execute("UPDATE raw.transactions SET country = NULL")
+    report = derive_day(warehouse, DAYS[0])
+    assert report.uncomputable == {"country_changed": "country", "impossible_travel": "country"}
+    assert report.nulls["impossible_travel"] == report.rows
+
+
+def test_a_day_without_transactions_names_the_nearest(warehouse: Warehouse) -> None:
+    with pytest.raises(MissingData, match=r"2026-03-09.*before it 2026-03-05"):
+        derive_day(warehouse, date(2026, 3, 9))
+    with warehouse.transaction() as connection:
+        connection.execute("DELETE FROM raw.transactions")
+    with pytest.raises(MissingData, match="import some first"):
+        derive_day(warehouse, FIRST)
+
+
+def test_every_feature_column_is_described_in_the_database(warehouse: Warehouse) -> None:
+    derive_day(warehouse, FIRST)
+    comments = warehouse.read(
+        "SELECT column_name, comment FROM duckdb_columns() "
+        "WHERE schema_name = 'features' AND table_name = 'transaction_features'"
+    )
+    described = dict(comments.drop_nulls().iter_rows())
+    assert described == {name: feature.description for name, feature in FEATURES.items()}
+
+
+def test_a_feature_declared_later_gets_its_column(warehouse: Warehouse) -> None:
+    derive_day(warehouse, FIRST)
+    with warehouse.transaction() as connection:
+        connection.execute("ALTER TABLE features.transaction_features DROP COLUMN user_z")
+    derive_day(warehouse, DAYS[1])
+    counts = warehouse.read("SELECT event_date, count(user_z) FROM features.transaction_features GROUP BY 1 ORDER BY 1")
+    assert counts.rows() == [(DAYS[0], 0), (DAYS[1], 25)]
