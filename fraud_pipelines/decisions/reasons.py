@@ -14,7 +14,7 @@ Phrase = Callable[[Row, re.Match[str]], str | None]
 """The sentence for a feature whose name matched, given the transaction's row; None when the row says nothing."""
 
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_WINDOWS: Final = {"1h": "in the last hour", "24h": "in the last 24 hours", "7d": "in the last 7 days"}
+_UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
 _BURST: Final = 4
 """So many payments within an hour are worth a word even if no model looked at the count."""
 
@@ -112,7 +112,11 @@ def _against_average(row: Row, match: re.Match[str]) -> str | None:
 
 def _outsized(row: Row, match: re.Match[str]) -> str | None:
     count = _number(row.get(match.string))
-    return None if not count else f"{_count(count, 'outsized payment')} by this customer in the last 14 days"
+    return (
+        None
+        if not count
+        else f"{_count(count, 'earlier outsized payment')} of this customer {_within(int(match['days']), 'd')}"
+    )
 
 
 def _amount_itself(row: Row, _: re.Match[str]) -> str | None:
@@ -122,9 +126,9 @@ def _amount_itself(row: Row, _: re.Match[str]) -> str | None:
 
 def _velocity(row: Row, match: re.Match[str]) -> str | None:
     count = _number(row.get(match.string))
-    entity = match.groupdict().get("entity")
-    place = {"device": "from this device ", "merchant": "at this merchant "}.get(entity or "", "")
-    return None if count is None else _payments(count, place + _WINDOWS[match["window"]])
+    entity = match["entity"]
+    place = f"{'from' if entity == 'device' else 'at'} this {entity} " if entity else ""
+    return None if count is None else _payments(count, place + _within(int(match["length"]), match["unit"]))
 
 
 def _recent_velocity(row: Row, match: re.Match[str]) -> str | None:
@@ -148,7 +152,10 @@ def _pause(row: Row, match: re.Match[str]) -> str | None:
     value = _number(row.get(match.string))
     if value is None:
         return None
-    return f"{_duration(value if match.string.startswith('minutes') else value * 1440)} after the last payment"
+    minutes = value if match.string.startswith("minutes") else value * 1440
+    if minutes >= 7 * 1440:
+        return f"first payment in {_duration(minutes)}"
+    return f"made {_duration(minutes)} after the last payment"
 
 
 def _hour(row: Row, match: re.Match[str]) -> str | None:
@@ -167,13 +174,13 @@ def _weekday(row: Row, _: re.Match[str]) -> str | None:
 
 def _merchant_risk(row: Row, match: re.Match[str]) -> str | None:
     rate = _number(row.get(match.string))
-    days = "a day" if match["days"] == "1" else f"{match['days']} days"
+    days = _count(int(match["days"]), "day")
     return None if not rate else f"{rate:.1%} of this merchant's payments over {days} were fraud"
 
 
 def _known_frauds(row: Row, match: re.Match[str]) -> str | None:
     count = _number(row.get(match.string))
-    return None if not count else f"{_count(count, 'known fraud')} on this customer within 30 days"
+    return None if not count else f"{_count(count, 'known fraud')} on this customer {_within(int(match['days']), 'd')}"
 
 
 # A shared subject means that one sentence speaks for all; none means that each feature is its own subject.
@@ -183,10 +190,9 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
         (r"user_log_ratio|user_z|user_rz", "usual amount", _against_usual),
         (r"amount_vs_avg", "usual amount", _against_average),
         (r"user_max_ratio", "largest amount", _against_largest),
-        (r"user_big_14d", "", _outsized),
+        (r"user_big_(?P<days>\d+)d", "", _outsized),
         (r"amount", "", _amount_itself),
-        (r"(?:(?P<entity>device|merchant)_)?tx_count_(?P<window>1h|24h|7d)", "", _velocity),
-        (r"tx_count_(?P<window>1h|24h|7d)_(?:by_)?(?P<entity>device|merchant)", "", _velocity),
+        (r"(?:(?P<entity>[a-z]+)_)?tx_count_(?P<length>\d+)(?P<unit>[mhd])", "", _velocity),
         (r"tx_count_rolling_mean_\d+", "", _recent_velocity),
         (r"amount_rolling_(?P<statistic>mean|std|min|max)_(?P<window>\d+)", "recent amounts", _rolling),
         (r"amount_lag_(?P<back>\d+)", "earlier amount", _earlier_amount),
@@ -195,7 +201,7 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
         (r"day_of_week|is_weekend", "weekday", _weekday),
         (r"country_changed|impossible_travel", "country", lambda row, _: _country_change(row)),
         (r"merchant_risk_(?P<days>\d+)d", "merchant risk", _merchant_risk),
-        (r"user_fraud_count_30d", "", _known_frauds),
+        (r"user_fraud_count_(?P<days>\d+)d", "", _known_frauds),
     )
 )
 
@@ -204,16 +210,18 @@ def _last_resort(row: Row, ranked: list[tuple[str, object]]) -> str:
     if ranked:
         feature, value = ranked[0]
         return _plain(feature, row.get(feature, value))
-    return _plain("amount", row.get("amount"))
+    return f"unusual combination of features, with amount {_value('amount', row.get('amount'))}"
 
 
 def _plain(feature: str, value: object) -> str:
+    return f"unusual {feature}: {_value(feature, value)}"
+
+
+def _value(feature: str, value: object) -> str:
     number = _number(value)
     if number is not None:
-        shown = _amount(number) if feature == "amount" else _plain_number(number)
-    else:
-        shown = str(value) if isinstance(value, str) and value else "missing"
-    return f"unusual combination of features, with {feature} {shown}"
+        return _amount(number) if feature == "amount" else _plain_number(number)
+    return value if isinstance(value, str) and value else "missing"
 
 
 def _number(value: object) -> float | None:
@@ -238,13 +246,19 @@ def _exp(value: float) -> float:
 
 def _multiple(log_ratio: float) -> str:
     ratio = _exp(log_ratio)
+    if ratio > 1000:
+        return "over 1,000×"
     if ratio >= 10:
-        return f"{_plain_number(round(ratio))}×"
+        return f"{round(ratio):,}×"
     return f"{ratio:.1f}×".replace(".0×", "×") if ratio >= 0.1 else f"{ratio:.2g}×"
 
 
 def _count(value: float, noun: str) -> str:
     return f"{_plain_number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def _within(length: int, unit: str) -> str:
+    return f"in the last {_UNITS[unit]}" if length == 1 else f"in the last {length} {_UNITS[unit]}s"
 
 
 def _payments(count: float, when: str) -> str:
