@@ -41,9 +41,20 @@ def prepare(settings: Settings) -> None:
 
     for folder in (settings.landing_transactions, settings.landing_labels, settings.mlflow_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds).initialise()
+    open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root).initialise()
     prepare_dagster_home(settings.dagster_home)
+
+
+def open_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
+    """The warehouse at ``path``, with all its tables; what is missing is made."""
+    from fraud_pipelines.features.tables import create_tables
+
+    warehouse = Warehouse(path, wait_seconds=wait_seconds)
+    warehouse.initialise()
+    with warehouse.transaction() as connection:
+        create_tables(connection)
+    return warehouse
 
 
 def prepare_dagster_home(home: Path) -> None:

@@ -127,4 +127,3 @@ def _failure_of(result: dg.ExecuteInProcessResult) -> str:
         if not evaluation.passed and evaluation.blocking:
             messages.append(f"check {evaluation.asset_key.to_user_string()}: {evaluation.check_name} failed")
     return "\n".join(messages) or "the run failed; its log in the Dagster UI says why"
-

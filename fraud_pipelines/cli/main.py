@@ -128,11 +128,16 @@ def run(first: date, last: date, simulate_labels: bool) -> None:
 @from_option
 @to_option
 @click.option("--cards", default=100, show_default=True, type=click.IntRange(1), help="k of card precision@k.")
-def evaluate(first: date, last: date, cards: int) -> None:
+@click.option(
+    "--without-known-cards",
+    is_flag=True,
+    help="The handbook's protocol: cards known to be compromised are no longer tested.",
+)
+def evaluate(first: date, last: date, cards: int, without_known_cards: bool) -> None:
     """Figures of every model over a range of days, with the labels known today."""
-    from fraud_pipelines.cli.evaluate import show_figures
+    from fraud_pipelines.cli.report import show_models
 
-    show_figures(Settings.from_environment(), first, last, cards=cards)
+    show_models(Settings.from_environment(), first, last, cards=cards, known_cards_removed=without_known_cards)
 
 
 @main.command()

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fraud_pipelines.cli.daily_runs import DailyRuns, days_between
-from fraud_pipelines.cli.simulation import Simulated
+from fraud_pipelines.cli.simulation import SimulatedAnswers
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.settings import Settings
 
@@ -20,7 +20,7 @@ def run_days(settings: Settings, first: date, last: date, *, simulate_labels: bo
     Raises:
         FraudPipelinesError: a day failed; the message names the day, the step and the cause.
     """
-    simulated = Simulated.read(settings) if simulate_labels else None
+    simulated = SimulatedAnswers.read(settings) if simulate_labels else None
     with DailyRuns(settings) as runs:
         days = days_between(first, last)
         for day in (first, last):

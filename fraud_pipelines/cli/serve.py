@@ -27,10 +27,12 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int)
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PYTHONWARNINGS": "ignore",
     }
+    # Before the servers start: a shell's background job inherits SIGINT ignored, would pass that on, and
+    # Dagster could not be stopped. A handler of ours is not inherited, the default is.
+    stopped = _on_signal()
     servers = {"Dagster": _start(_dagster_command(host, dagster_port), environment)}
     if not settings.mlflow_tracking_uri:
         servers["MLflow"] = _start(_mlflow_command(settings, host, mlflow_port), environment)
-    stopped = _on_signal()
     try:
         _say(f"Dagster UI  http://{host}:{dagster_port}")
         _say(f"MLflow UI   {settings.mlflow_tracking_uri or f'http://{host}:{mlflow_port}'}")
@@ -65,13 +67,8 @@ def _script(name: str) -> str:
 
 
 def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    # A group of its own, so that a Ctrl-C reaches the servers once, through us; and SIGINT as it is by
-    # default, since a shell's background job inherits it ignored and Dagster could not be stopped.
-    return subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_restore_interrupt)
-
-
-def _restore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A group of its own, so that a Ctrl-C reaches the servers once, through us.
+    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 def _on_signal() -> list[int]:

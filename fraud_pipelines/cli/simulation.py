@@ -4,10 +4,13 @@ from datetime import date
 from typing import Self
 
 import polars as pl
+from rich.console import Console
 
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+
+console = Console()
 
 
 def simulate_to_landing(
@@ -20,10 +23,8 @@ def simulate_to_landing(
     seed: int,
 ) -> None:
     """Simulate ``first`` to ``last``, write a landing file a day and the ground truth apart from them."""
-    import click
-
     from fraud_pipelines.cli.daily_runs import days_between
-    from fraud_pipelines.transactions.simulator import SimulationConfig, simulate, write_landing, write_truth
+    from fraud_pipelines.transactions.simulator import SimulationConfig, write_simulation
 
     config = SimulationConfig(
         first_day=first,
@@ -33,17 +34,13 @@ def simulate_to_landing(
         seed=seed,
         **({} if fraud_rate is None else {"fraud_rate": fraud_rate}),
     )
-    simulation = simulate(config)
-    write_landing(simulation, settings.landing_transactions)
-    write_truth(simulation, settings.simulation_dir)
+    files = write_simulation(config, settings.landing_transactions, settings.simulation_dir)
     settings.note_first_day(first)
-    click.echo(
-        f"{simulation.transactions.height:,} transactions of {config.days} days, "
-        f"{simulation.truth['is_fraud'].sum():,} of them fraudulent, in {settings.landing_transactions}"
-    )
+    console.print(f"{len(files)} files, {first} to {last}, in {settings.landing_transactions}")
+    console.print(f"Next: fraud-pipelines run --from {first} --to {last} --simulate-labels")
 
 
-class Simulated:
+class SimulatedAnswers:
     """The simulated reviewers and banks: they know the truth, and answer what was decided."""
 
     def __init__(self, settings: Settings, truth: pl.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""The decorator every daily asset shares: partitions, pool, group and failures a person can act on."""
+"""The decorator every daily asset shares: owner, partitions, pool, group and failures a person can act on."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 import dagster as dg
 
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
-from fraud_pipelines.defs.partitions import daily_partitions
+from fraud_pipelines.defs.partitions import SETTINGS, daily_partitions
 from fraud_pipelines.errors import FraudPipelinesError
-
 
 
 def daily_asset(
@@ -38,6 +37,7 @@ def daily_asset(
             group_name=layer,
             deps=list(deps),
             kinds=set(kinds),
+            owners=[SETTINGS.owner],
             partitions_def=daily_partitions,
             pool=WAREHOUSE_POOL,
             check_specs=list(checks),

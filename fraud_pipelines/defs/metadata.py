@@ -1,12 +1,16 @@
 """Metadata builders: what an asset's page in the Dagster UI shows of a table's day."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
 from fraud_pipelines.storage.warehouse import Warehouse, select
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PREVIEW_ROWS = 8
 
@@ -15,13 +19,13 @@ def table_metadata(
     warehouse: Warehouse,
     table: str,
     *,
+    day: date,
+    date_column: str = "event_date",
     descriptions: Mapping[str, str] | None = None,
     order_by: str = "ALL",
-    **where: object,
 ) -> dict[str, dg.MetadataValue]:
-    """Name, row count, column schema and a preview of the rows of ``table`` whose columns equal ``where``."""
-    condition = " AND ".join(f'"{name}" = ?' for name in where) or "true"
-    values = list(where.values())
+    """Name, row count, column schema and a preview of the rows of ``table`` that belong to ``day``."""
+    condition, values = f"{date_column}::DATE = ?", [day]
     with warehouse.connect(read_only=True) as connection:
         count = int(select(connection, f"SELECT count(*) FROM {table} WHERE {condition}", values).item())
         preview = select(
@@ -76,3 +80,15 @@ def numbers(values: Mapping[str, float | int | None]) -> dict[str, dg.MetadataVa
 def partition_day(context: dg.AssetExecutionContext) -> date:
     """The event date that the run's partition stands for."""
     return date.fromisoformat(context.partition_key)
+
+
+def utc_now() -> datetime:
+    """The time of processing: naive UTC, like every timestamp in the project."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def image(figure: "Figure") -> dg.MetadataValue:
+    """A figure, embedded in Markdown; it opens behind "Show Markdown"."""
+    from fraud_pipelines.evaluation.figures import markdown_image
+
+    return dg.MetadataValue.md(markdown_image(figure))

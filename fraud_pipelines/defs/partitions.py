@@ -14,6 +14,9 @@ the_day_before = dg.TimeWindowPartitionMapping(
 training_window = dg.TimeWindowPartitionMapping(
     start_offset=-SETTINGS.training_days, end_offset=-1, allow_nonexistent_upstream_partitions=True
 )
+training_window_and_day = dg.TimeWindowPartitionMapping(
+    start_offset=-SETTINGS.training_days, end_offset=0, allow_nonexistent_upstream_partitions=True
+)
 matured_window = dg.TimeWindowPartitionMapping(
     start_offset=-SETTINGS.label_delay_days - SETTINGS.evaluation_days + 1,
     end_offset=-SETTINGS.label_delay_days,

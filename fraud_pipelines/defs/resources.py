@@ -1,7 +1,10 @@
 """Resources, named by their role: the settings, the warehouse and the model registry."""
 
+from pathlib import Path
+
 import dagster as dg
 
+from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -10,7 +13,7 @@ from fraud_pipelines.storage.warehouse import Warehouse
 class SettingsResource(dg.ConfigurableResource[Settings]):
     """The settings of this installation, from ``FRAUD_*`` in the environment of the run."""
 
-    def create_resource(self, context: dg.InitResourceContext) -> Settings:
+    def create_resource(self, context: dg.InitResourceContext) -> Settings:  # noqa: ARG002
         return Settings.from_environment()
 
 
@@ -20,13 +23,11 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
     path: str
     wait_seconds: float
 
-    def create_resource(self, context: dg.InitResourceContext) -> Warehouse:
-        from pathlib import Path
-
-        warehouse = Warehouse(Path(self.path), wait_seconds=self.wait_seconds)
-        if not warehouse.path.exists():
-            warehouse.initialise()
-        return warehouse
+    def create_resource(self, context: dg.InitResourceContext) -> Warehouse:  # noqa: ARG002
+        path = Path(self.path)
+        if not path.exists():
+            return open_warehouse(path, wait_seconds=self.wait_seconds)
+        return Warehouse(path, wait_seconds=self.wait_seconds)
 
 
 class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):
@@ -35,9 +36,7 @@ class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):
     tracking_uri: str
     artifact_root: str | None = None
 
-    def create_resource(self, context: dg.InitResourceContext) -> ModelRegistry:
-        from pathlib import Path
-
+    def create_resource(self, context: dg.InitResourceContext) -> ModelRegistry:  # noqa: ARG002
         root = Path(self.artifact_root) if self.artifact_root else None
         return ModelRegistry(self.tracking_uri, artifact_root=root)
 

@@ -1,16 +1,14 @@
 """The raw layer: transactions as they were accepted from the landing zone."""
 
 from collections import Counter
-from datetime import UTC, datetime
 
 import dagster as dg
 
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict, warning_check
 from fraud_pipelines.defs.keys import TRANSACTIONS
-from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
-from fraud_pipelines.errors import MissingData
+from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.integrity import count_rows, key_defects
+from fraud_pipelines.storage.integrity import key_defects
 from fraud_pipelines.storage.warehouse import Warehouse
 
 KEYS_ARE_SOUND = blocking_check(
@@ -31,21 +29,20 @@ def transactions(
 ) -> dg.MaterializeResult:
     """Transactions of the day. Takes in every file that waits in the landing zone, whatever days it
     holds; rows that fail validation are kept in `raw.rejected_transactions` with their reason."""
+    from fraud_pipelines.transactions.days import require_transactions
     from fraud_pipelines.transactions.landing import land_pending_transactions
 
     day = partition_day(context)
-    landed = land_pending_transactions(warehouse, settings.landing_transactions, now=datetime.now(UTC).replace(tzinfo=None))
+    landed = land_pending_transactions(warehouse, settings.landing_transactions, now=utc_now())
     for report in landed:
         context.log.info(str(report))
-    accepted = count_rows(warehouse, "raw.transactions", event_date=day)
-    if not accepted:
-        raise MissingData(_no_transactions(warehouse, settings, day))
+    require_transactions(warehouse, day)
     defects = key_defects(warehouse, "raw.transactions", ["transaction_id"], event_date=day)
     stale = warehouse.read("SELECT event_date, reason, marked_at FROM raw.stale_days ORDER BY ALL")
     reasons = sum((Counter(report.rejected_by_reason) for report in landed), Counter[str]())
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, "raw.transactions", event_date=day),
+            **table_metadata(warehouse, "raw.transactions", day=day, order_by='"timestamp"'),
             **numbers({"files_landed": len(landed), "rows_rejected": reasons.total()}),
             "rejected_by_reason": dg.MetadataValue.json(dict(reasons)),
         },

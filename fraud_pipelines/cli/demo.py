@@ -1,0 +1,101 @@
+"""``fraud-pipelines demo``: thirty simulated days through Dagster, and a table of what came out."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+from rich.console import Console
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+console = Console()
+
+
+def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day: int, seed: int, fresh: bool) -> None:
+    """Simulate, run every day that is not done yet, and show the result.
+
+    A demo that was interrupted goes on where it stopped. Data that no demo made is left alone.
+
+    Raises:
+        InvalidInput: the data directory holds something else than a demo.
+        FraudPipelinesError: a day failed.
+    """
+    from fraud_pipelines.bootstrap import prepare
+    from fraud_pipelines.cli.daily_runs import DailyRuns
+    from fraud_pipelines.cli.report import show_days
+    from fraud_pipelines.cli.run import run_day, track
+    from fraud_pipelines.cli.simulation import SimulatedAnswers
+    from fraud_pipelines.transactions.simulator import (
+        Simulation,
+        SimulationConfig,
+        simulate_days,
+        write_landing,
+        write_truth,
+    )
+
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    config = SimulationConfig(
+        first_day=yesterday - timedelta(days=days - 1),
+        days=days,
+        users=users,
+        transactions_per_day=transactions_per_day,
+        seed=seed,
+    )
+    marker = settings.simulation_dir / "demo.json"
+    if fresh and marker.exists():
+        _clear(settings)
+    if marker.exists():
+        config = SimulationConfig.model_validate_json(marker.read_text())
+    elif settings.warehouse_path.exists():
+        raise InvalidInput(
+            f"{settings.data_dir} holds data that is not the demo's. Choose another place for the demo: "
+            "FRAUD_DATA_DIR=demo-data make demo"
+        )
+    with console.status("Preparing the warehouse, MLflow and Dagster ..."):
+        settings.simulation_dir.mkdir(parents=True, exist_ok=True)
+        marker.write_text(config.model_dump_json())
+        settings.note_first_day(config.first_day)
+        prepare(settings)
+    with console.status("Simulating transactions ..."):
+        simulated = {config.first_day + timedelta(days=n): day for n, day in enumerate(simulate_days(config))}
+        truth = pl.concat(day.truth for day in simulated.values())
+        write_truth(
+            Simulation(pl.concat(day.transactions for day in simulated.values()), truth), settings.simulation_dir
+        )
+    console.print(
+        f"Simulated {truth.height:,} transactions of {config.users:,} users, {config.first_day} to "
+        f"{config.last_day}, {truth['is_fraud'].sum():,} of them fraudulent."
+    )
+    answers = SimulatedAnswers(settings, truth)
+    with DailyRuns(settings) as runs:
+        remaining = [day for day in simulated if not runs.is_done(day)]
+        if len(remaining) < config.days:
+            console.print(f"{config.days - len(remaining)} days are done already (--fresh starts over).")
+        for day in track(remaining, "Running day"):
+            write_landing(simulated[day], settings.landing_transactions)
+            answers.drop_labels(day)
+            run_day(runs, day)
+    show_days(settings, config.first_day, config.last_day)
+    _show_places(settings)
+
+
+def _show_places(settings: Settings) -> None:
+    warehouse = Warehouse(settings.warehouse_path)
+    waiting = warehouse.read("SELECT count(*) FROM scoring.review_queue").item()
+    console.print(f"Tables        {settings.warehouse_path}")
+    console.print(f"Review queue  scoring.review_queue, {waiting} transactions wait for a verdict")
+    console.print(f"Models        fraud-daily and fraud-ensemble in MLflow, {settings.tracking_uri}")
+    console.print("Look at it    make up   (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000)")
+
+
+def _clear(settings: Settings) -> None:
+    """Remove what a demo makes, and nothing else."""
+    for path in (settings.landing_transactions, settings.landing_labels, settings.simulation_dir):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (settings.mlflow_dir, settings.data_dir / "dagster"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in settings.data_dir.glob("fraud.duckdb*"):
+        path.unlink()
+    (settings.data_dir / "first_day").unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""``fraud-pipelines import``: takes files into the warehouse and says what became of every row."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.landing import LandingReport
+
+console = Console()
+
+
+def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, labels: bool, now: datetime) -> None:
+    """Take in ``path``, a file or a folder of files, in the order of their names.
+
+    Raises:
+        InvalidInput: there is nothing to read, a file can't be read, or the mapping doesn't fit it.
+    """
+    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    land = _land_labels(warehouse, mapping_file, now) if labels else _land_transactions(warehouse, mapping_file, now)
+    reports = [land(file) for file in _files(path)]
+    days = [day for report in reports for day in report.days]
+    if days and not labels:
+        settings.note_first_day(min(days))
+    console.print(_table(reports))
+    if days and not labels:
+        console.print(f"Next: fraud-pipelines run --from {min(days)} --to {max(days)}")
+
+
+def _land_transactions(
+    warehouse: Warehouse, mapping_file: Path | None, now: datetime
+) -> Callable[[Path], LandingReport]:
+    from fraud_pipelines.transactions.landing import land_transactions
+    from fraud_pipelines.transactions.mapping import ColumnMapping
+
+    mapping = ColumnMapping.load(mapping_file) if mapping_file else ColumnMapping.identity()
+    return lambda file: land_transactions(warehouse, file, mapping, now=now)
+
+
+def _land_labels(warehouse: Warehouse, mapping_file: Path | None, now: datetime) -> Callable[[Path], LandingReport]:
+    from fraud_pipelines.decisions.labels import land_labels
+
+    if mapping_file:
+        raise InvalidInput(
+            "label files take no --mapping: their columns are transaction_id, actual_fraud, source and known_at"
+        )
+    return lambda file: land_labels(warehouse, file, now=now)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InvalidInput(f"{path} does not exist; name a file, or a folder of files")
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not files:
+        raise InvalidInput(f"{path} holds no files; name a file, or a folder of files")
+    return files
+
+
+def _table(reports: list[LandingReport]) -> Table:
+    table = Table(title="Taken in")
+    for name in ("file", "read", "accepted", "rejected", "of these duplicates", "days", "why rejected"):
+        table.add_column(name, justify="left" if name in ("file", "days", "why rejected") else "right")
+    for report in reports:
+        table.add_row(
+            report.source,
+            f"{report.rows_read:,}",
+            f"{report.rows_accepted:,}",
+            f"{report.rows_rejected:,}",
+            f"{report.rows_duplicate:,}",
+            "taken in before" if report.already_landed else _span(report),
+            "\n".join(f"{count:,} × {reason}" for reason, count in report.rejected_by_reason.items()),
+        )
+    return table
+
+
+def _span(report: LandingReport) -> str:
+    return f"{min(report.days)} to {max(report.days)}" if report.days else "none"

@@ -1,0 +1,55 @@
+"""The features layer: every transaction's behavioural features, folded from its history."""
+
+import dagster as dg
+
+from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
+from fraud_pipelines.defs.keys import LABELS, TRANSACTION_FEATURES, TRANSACTIONS
+from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
+from fraud_pipelines.defs.partitions import the_day_before
+from fraud_pipelines.storage.integrity import count_rows, key_defects
+from fraud_pipelines.storage.warehouse import Warehouse
+
+ROWS_ARE_COMPLETE = blocking_check(
+    TRANSACTION_FEATURES, "every_transaction_has_features", "As many rows of features as transactions of the day."
+)
+KEYS_ARE_SOUND = blocking_check(
+    TRANSACTION_FEATURES, "transaction_ids_are_unique", "Every transaction has one row of features, under its id."
+)
+
+
+@daily_asset(
+    "features",
+    "transaction_features",
+    # The day before is the asset itself: a day's features start from the histories that day left behind.
+    deps=[TRANSACTIONS, LABELS, dg.AssetDep(TRANSACTION_FEATURES, partition_mapping=the_day_before)],
+    kinds=["duckdb", "polars"],
+    checks=[ROWS_ARE_COMPLETE, KEYS_ARE_SOUND],
+)
+def transaction_features(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
+    """Features of the day's transactions: velocity, lags, time, geography, and the user's own habits, computed
+    by one fold over each user's history. They see nothing later than the transaction itself."""
+    from fraud_pipelines.features.catalog import FEATURES
+    from fraud_pipelines.features.daily import derive_day
+
+    day = partition_day(context)
+    report = derive_day(warehouse, day)
+    if report.uncomputable:
+        context.log.warning(f"null, since the transactions lack their columns: {', '.join(report.uncomputable)}")
+    table = "features.transaction_features"
+    rows, transactions = (count_rows(warehouse, name, event_date=day) for name in (table, "raw.transactions"))
+    defects = key_defects(warehouse, table, ["transaction_id"], event_date=day)
+    descriptions = {name: feature.description for name, feature in FEATURES.items()}
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, table, day=day, descriptions=descriptions, order_by='"timestamp"'),
+            **numbers({"users": report.users, "new_users": report.new_users}),
+            "nulls": dg.MetadataValue.json(report.nulls),
+            "unavailable_features": dg.MetadataValue.json(report.uncomputable),
+        },
+        check_results=[
+            verdict(ROWS_ARE_COMPLETE, rows == transactions, numbers({"rows": rows, "transactions": transactions})),
+            verdict(KEYS_ARE_SOUND, not defects, numbers({"duplicated": defects.duplicated, "null": defects.null})),
+        ],
+    )

@@ -1,0 +1,62 @@
+"""The feedback layer: labels as they become known, and what they say of the decisions they judge."""
+
+import dagster as dg
+
+from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
+from fraud_pipelines.defs.keys import DECISIONS, LABELS, TRANSACTIONS
+from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.integrity import key_defects
+from fraud_pipelines.storage.warehouse import Warehouse
+
+KEYS_ARE_SOUND = blocking_check(
+    LABELS, "a_source_labels_a_transaction_once", "No transaction has two labels from the same source."
+)
+
+
+@daily_asset("feedback", "labels", deps=[TRANSACTIONS], checks=[KEYS_ARE_SOUND])
+def labels(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult:
+    """Labels that became known on the day: verdicts of reviewers, and chargebacks. Takes in every label
+    file that waits in the landing zone; what can't be used is kept in `feedback.rejected_labels`."""
+    from fraud_pipelines.decisions.labels import land_pending_labels
+
+    day = partition_day(context)
+    landed = land_pending_labels(warehouse, settings.landing_labels, now=utc_now())
+    known = warehouse.read("SELECT actual_fraud FROM feedback.labels WHERE known_at::DATE = ?", [day])
+    defects = key_defects(warehouse, "feedback.labels", ["transaction_id", "source"])
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, "feedback.labels", date_column="known_at", day=day),
+            **numbers(
+                {
+                    "labels": known.height,
+                    "frauds": known.filter(known["actual_fraud"]).height,
+                    "rows_rejected": sum(report.rows_rejected for report in landed),
+                }
+            ),
+        },
+        check_results=[verdict(KEYS_ARE_SOUND, not defects, numbers({"duplicated": defects.duplicated}))],
+    )
+
+
+@daily_asset("feedback", "decision_outcomes", deps=[LABELS, DECISIONS])
+def decision_outcomes(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult:
+    """What the day's labels say of the decisions they judge, the day's own and earlier ones."""
+    from fraud_pipelines.evaluation.outcomes import outcomes_learned_on
+
+    day = partition_day(context)
+    learned = outcomes_learned_on(warehouse, day)
+    warehouse.overwrite("feedback.decision_outcomes", learned, outcome_date=day)
+    correct = learned.filter(learned["correct"])
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, "feedback.decision_outcomes", date_column="outcome_date", day=day),
+            **numbers({"outcomes": learned.height, "correct_decisions": correct.height}),
+        }
+    )

@@ -1,0 +1,122 @@
+"""The monitoring layer: how well models and decisions did, the thresholds tuned from that, and drift."""
+
+import dagster as dg
+
+from fraud_pipelines.defs.daily_asset import daily_asset, verdict, warning_check
+from fraud_pipelines.defs.keys import (
+    DECISION_OUTCOMES,
+    DECISIONS,
+    FEATURE_DRIFT,
+    MODEL_PERFORMANCE,
+    TRANSACTION_FEATURES,
+    TRANSACTION_SCORES,
+)
+from fraud_pipelines.defs.metadata import image, markdown_table, numbers, partition_day, table_metadata
+from fraud_pipelines.defs.partitions import matured_window, training_window_and_day
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse
+
+DRIFT_IS_SMALL = warning_check(
+    FEATURE_DRIFT, "no_feature_has_drifted", "Every feature's population stability index lies below 0.25."
+)
+
+
+@daily_asset(
+    "monitoring",
+    "model_performance",
+    deps=[
+        dg.AssetDep(TRANSACTION_SCORES, partition_mapping=matured_window),
+        dg.AssetDep(DECISIONS, partition_mapping=matured_window),
+        DECISION_OUTCOMES,
+    ],
+    kinds=["duckdb", "mlflow"],
+)
+def model_performance(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+    model_registry: dg.ResourceParam[ModelRegistry],
+) -> dg.MaterializeResult:
+    """Precision, recall and the rest, as of the day, of each model and of the policy in force: over the days
+    whose labels have had time to arrive. A transaction without a label counts as legitimate by then."""
+    from fraud_pipelines.evaluation.daily import log_matured_day, measure_performance
+    from fraud_pipelines.evaluation.figures import pr_curve
+
+    day = partition_day(context)
+    measured = measure_performance(warehouse, settings, day)
+    table = "monitoring.model_performance"
+    warehouse.overwrite(table, measured.rows, as_of=day)
+    logged = log_matured_day(warehouse, model_registry, settings, day)
+    metadata = table_metadata(warehouse, table, day=day, date_column="as_of")
+    if measured.rows.is_empty():
+        context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
+        return dg.MaterializeResult(metadata=metadata)
+    return dg.MaterializeResult(
+        metadata={
+            **metadata,
+            **numbers(measured.headline),
+            "matured_day_logged_for": dg.MetadataValue.json(sorted(logged)),
+            "pr_curve": image(pr_curve(measured.labelled_scores)),
+        }
+    )
+
+
+@daily_asset("monitoring", "decision_thresholds", deps=[MODEL_PERFORMANCE, DECISIONS], kinds=["duckdb", "polars"])
+def decision_thresholds(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult:
+    """The thresholds for the next day, tuned from what is known as of this one, with the evidence."""
+    from fraud_pipelines.evaluation.daily import tune_thresholds
+    from fraud_pipelines.evaluation.figures import alert_volume, threshold_sweep
+
+    day = partition_day(context)
+    tuned = tune_thresholds(warehouse, settings, day)
+    thresholds = tuned.proposal.thresholds
+    table = "monitoring.decision_thresholds"
+    warehouse.overwrite(table, tuned.rows, effective_date=thresholds.effective_date, policy=thresholds.policy)
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, table, day=thresholds.effective_date, date_column="effective_date"),
+            **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
+            "effective_date": thresholds.effective_date.isoformat(),
+            "objective": thresholds.objective,
+            "evidence": dg.MetadataValue.json(thresholds.evidence),
+            "threshold_sweep": image(
+                threshold_sweep(tuned.proposal.sweep, current=tuned.current, proposed=thresholds.review_threshold)
+            ),
+            "alert_volume": image(alert_volume(tuned.daily_alerts)),
+        }
+    )
+
+
+@daily_asset(
+    "monitoring",
+    "feature_drift",
+    deps=[dg.AssetDep(TRANSACTION_FEATURES, partition_mapping=training_window_and_day)],
+    kinds=["duckdb", "polars"],
+    checks=[DRIFT_IS_SMALL],
+)
+def feature_drift(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult:
+    """How far the day's features lie from those of the training window: the population stability index of
+    each. Below 0.1 is calm, above 0.25 is a shift worth a look."""
+    from fraud_pipelines.evaluation.daily import measure_drift
+    from fraud_pipelines.evaluation.drift import SHIFTED
+
+    day = partition_day(context)
+    drift = measure_drift(warehouse, settings, day)
+    warehouse.overwrite("monitoring.feature_drift", drift, event_date=day)
+    shifted = drift.filter(drift["psi"] > SHIFTED).sort("psi", descending=True)
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, "monitoring.feature_drift", day=day, order_by="psi DESC"),
+            **numbers({f"psi_{row['feature']}": row["psi"] for row in drift.iter_rows(named=True)}),
+        },
+        check_results=[verdict(DRIFT_IS_SMALL, shifted.is_empty(), {"shifted": markdown_table(shifted)})],
+    )

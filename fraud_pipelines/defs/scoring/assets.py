@@ -1,0 +1,115 @@
+"""The scoring layer: end-of-day scores by the day's models, and the decisions that follow from them."""
+
+import dagster as dg
+import polars as pl
+
+from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
+from fraud_pipelines.defs.keys import DECISIONS, ISOLATION_FOREST, SUOD, TRANSACTION_FEATURES, TRANSACTION_SCORES
+from fraud_pipelines.defs.metadata import image, numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.integrity import count_rows, key_defects
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse
+
+SCORES_ARE_IN_RANGE = blocking_check(
+    TRANSACTION_SCORES, "scores_lie_in_unit_interval", "Every score is a number from 0 to 1."
+)
+SCORES_ARE_COMPLETE = blocking_check(
+    TRANSACTION_SCORES, "every_transaction_has_a_daily_score", "fraud-daily scored each transaction, once."
+)
+DECISIONS_ARE_COMPLETE = blocking_check(
+    DECISIONS, "every_transaction_is_decided_once", "As many decisions as transactions, each under its own id."
+)
+
+
+@daily_asset(
+    "scoring",
+    "transaction_scores",
+    deps=[TRANSACTION_FEATURES, ISOLATION_FOREST, SUOD],
+    kinds=["duckdb", "mlflow"],
+    checks=[SCORES_ARE_IN_RANGE, SCORES_ARE_COMPLETE],
+)
+def transaction_scores(
+    context: dg.AssetExecutionContext,
+    warehouse: dg.ResourceParam[Warehouse],
+    model_registry: dg.ResourceParam[ModelRegistry],
+) -> dg.MaterializeResult:
+    """Scores of the day's transactions by the day's isolation forest (`fraud-daily`) and its ensemble
+    (`fraud-ensemble`). Above 0.5 lies the top share that the policy calls its contamination."""
+    from fraud_pipelines.detection.daily import DAILY_MODELS, load_daily_model, score_day
+    from fraud_pipelines.evaluation.figures import score_histogram
+    from fraud_pipelines.features.frames import read_features
+
+    day = partition_day(context)
+    features = read_features(warehouse, day, day)
+    now = utc_now()
+    scores = pl.concat(
+        score_day(features, load_daily_model(model_registry, name, day), day=day, now=now) for name in DAILY_MODELS
+    )
+    table = "scoring.transaction_scores"
+    warehouse.overwrite(table, scores, event_date=day, channel="batch")
+    outside = scores.filter(~scores["score"].is_between(0, 1))
+    scored = count_rows(warehouse, table, event_date=day, channel="batch", model_name="fraud-daily")
+    defects = key_defects(warehouse, table, ["transaction_id", "model_name", "channel"], event_date=day)
+    anomalies = scores.group_by("model_name").agg(pl.col("is_anomaly").sum()).sort("model_name").rows()
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, table, day=day, order_by="score DESC, transaction_id, model_name"),
+            **numbers({f"anomalies_{name}": count for name, count in anomalies}),
+            "score_histogram": image(
+                score_histogram({name: frame["score"] for (name,), frame in scores.group_by("model_name")})
+            ),
+        },
+        check_results=[
+            verdict(SCORES_ARE_IN_RANGE, outside.is_empty(), numbers({"outside": outside.height})),
+            verdict(
+                SCORES_ARE_COMPLETE,
+                scored == features.height and not defects,
+                numbers({"scored": scored, "transactions": features.height, "duplicated": defects.duplicated}),
+            ),
+        ],
+    )
+
+
+@daily_asset(
+    "scoring", "decisions", deps=[TRANSACTION_SCORES], kinds=["duckdb", "polars"], checks=[DECISIONS_ARE_COMPLETE]
+)
+def decisions(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+    model_registry: dg.ResourceParam[ModelRegistry],
+) -> dg.MaterializeResult:
+    """Approve, review or block, with the reasons a reviewer reads. Uses the thresholds that were tuned as of
+    the day before: the row of `monitoring/decision_thresholds` with this day as its effective date. (That
+    edge would close a circle over the days, which an asset graph can't draw.)"""
+    from fraud_pipelines.decisions.daily import decide_day
+    from fraud_pipelines.decisions.log import record_decisions
+    from fraud_pipelines.decisions.policies import policy_named, thresholds_in_force
+
+    day = partition_day(context)
+    policy = policy_named(settings.policy)
+    thresholds = thresholds_in_force(warehouse, policy, day)
+    decided = decide_day(warehouse, model_registry, policy, thresholds, day)
+    superseded = record_decisions(warehouse, decided, day=day, channel="batch", now=utc_now())
+    table = "scoring.decisions"
+    rows = count_rows(warehouse, table, event_date=day, channel="batch")
+    transactions = count_rows(warehouse, "raw.transactions", event_date=day)
+    defects = key_defects(warehouse, table, ["transaction_id", "channel"], event_date=day)
+    volume = {name: decided.filter(decided["decision"] == name).height for name in ("approve", "review", "block")}
+    return dg.MaterializeResult(
+        metadata={
+            **table_metadata(warehouse, table, day=day, order_by="decision = 'approve', score DESC, transaction_id"),
+            **numbers(volume | {"alerts": volume["review"] + volume["block"], "superseded": superseded}),
+            **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
+            "policy": policy.name,
+            "thresholds_by": thresholds.objective,
+        },
+        check_results=[
+            verdict(
+                DECISIONS_ARE_COMPLETE,
+                rows == transactions and not defects,
+                numbers({"decisions": rows, "transactions": transactions, "duplicated": defects.duplicated}),
+            )
+        ],
+    )

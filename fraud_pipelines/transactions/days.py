@@ -1,0 +1,31 @@
+"""Which days have transactions, and the error for one that has none."""
+
+from datetime import date
+
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.storage.warehouse import Warehouse
+
+
+def require_transactions(warehouse: Warehouse, day: date) -> int:
+    """How many transactions ``day`` has.
+
+    Raises:
+        MissingData: none; the message names the nearest days that have some.
+    """
+    count, before, after = warehouse.read(
+        """
+        SELECT count(*) FILTER (event_date = $day),
+               max(event_date) FILTER (event_date < $day),
+               min(event_date) FILTER (event_date > $day)
+        FROM raw.transactions
+        """,
+        {"day": day},
+    ).row(0)
+    if count:
+        return int(count)
+    near = " and ".join(str(found) for found in (before, after) if found)
+    stored = f"the nearest days that have some are {near}" if near else "none are stored at all"
+    raise MissingData(
+        f"There are no transactions of {day}; {stored}. Put the day's file into the landing zone, or take it in with "
+        "fraud-pipelines import PATH, and run the day again."
+    )

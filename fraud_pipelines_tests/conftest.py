@@ -1,0 +1,71 @@
+"""Fixtures shared by the tests: a small demo, run once by the real commands."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+SMALL_WORLD = {
+    "FRAUD_TRAINING_DAYS": "3",
+    "FRAUD_MIN_TRAINING_DAYS": "2",
+    "FRAUD_LABEL_DELAY_DAYS": "3",
+    "FRAUD_EVALUATION_DAYS": "4",
+}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A data directory, and the command line on it in a process of its own."""
+
+    data_dir: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "DAGSTER_", "MLFLOW_"))}
+        return kept | SMALL_WORLD | {"FRAUD_DATA_DIR": str(self.data_dir), "COLUMNS": "200"}
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(data_dir=self.data_dir, training_days=3, min_training_days=2, label_delay_days=3, evaluation_days=4)
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(self.settings.warehouse_path)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "fraud_pipelines.cli", *arguments]
+
+    def run(self, *arguments: str, succeeds: bool = True, **environment: str) -> str:
+        """Run ``fraud-pipelines`` with these arguments; returns all it printed."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == succeeds, output
+        return output
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """An empty installation of the test's own."""
+    return Installation(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The handbook's Parquet files; skips where they are absent."""
+    folder = os.environ.get("FRAUD_REFERENCE_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("FRAUD_REFERENCE_DATA names no folder with the handbook's data")
+    return Path(folder)

@@ -1,0 +1,71 @@
+"""The code location: what a Dagster user finds in it before anything has run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+PARTITIONED_LAYERS = {"raw", "features", "models", "scoring", "feedback", "monitoring"}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    from fraud_pipelines.definitions import defs
+
+    loaded = defs()
+    assert isinstance(loaded, dg.Definitions)
+    return loaded
+
+
+def test_every_asset_is_described_owned_grouped_by_its_layer_and_partitioned_by_day(definitions: dg.Definitions) -> None:
+    specs = list(definitions.resolve_all_asset_specs())
+
+    assert len(specs) >= 11
+    for spec in specs:
+        layer, noun = spec.key.path
+        assert spec.group_name == layer
+        assert layer in PARTITIONED_LAYERS
+        assert spec.description, noun
+        assert spec.owners == ["team:fraud"]
+        assert spec.kinds
+        assert isinstance(spec.partitions_def, dg.DailyPartitionsDefinition)
+
+
+def test_the_daily_job_holds_every_asset_and_its_checks(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("fraud_daily_job")
+
+    assert job.asset_layer.executable_asset_keys == {spec.key for spec in definitions.resolve_all_asset_specs()}
+    assert len(job.asset_layer.asset_graph.asset_check_keys) >= 9
+
+
+def test_the_schedule_runs_the_day_that_has_ended_at_half_past_midnight_utc(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("fraud_daily_schedule")
+
+    assert schedule.cron_schedule == "30 0 * * *"
+    assert schedule.execution_timezone == "UTC"
+
+
+def test_a_model_is_trained_on_the_days_before_the_one_it_scores(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    for backend in ("isolation_forest", "suod"):
+        mapping = graph.get_partition_mapping(
+            dg.AssetKey(["models", backend]), dg.AssetKey(["features", "transaction_features"])
+        )
+        assert isinstance(mapping, dg.TimeWindowPartitionMapping)
+        assert mapping.end_offset == -1
+        assert mapping.start_offset < mapping.end_offset
+
+
+def test_the_code_location_loads_without_the_heavy_libraries(tmp_path: Path) -> None:
+    script = (
+        "import sys; from fraud_pipelines.definitions import defs; defs();"
+        "heavy = {'mlflow', 'pyod', 'sklearn', 'matplotlib', 'numba'} & set(sys.modules); assert not heavy, heavy"
+    )
+    environment = os.environ | {"FRAUD_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
