@@ -13,7 +13,7 @@ IntArray = NDArray[np.int64]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_BLOCK: Final = 1024
+_BLOCK: Final = 256
 
 
 def _compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -25,19 +25,19 @@ def _compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @_compiled
-def path_lengths(  # noqa: PLR0917  (compiled code takes arrays, not objects)
+def path_lengths(
     X: NDArray[np.float32],
     feature: NDArray[np.int16],
     threshold: NDArray[np.float32],
-    left: NDArray[np.int32],
-    right: NDArray[np.int32],
+    child: NDArray[np.int32],
     roots: NDArray[np.int32],
     leaf_lengths: FloatArray,
 ) -> FloatArray:
     """Sum over all trees of the path length of each row, shape (n,).
 
-    A leaf has ``left`` −1, and its ``right`` is the place of its path length in ``leaf_lengths``. Trees are the
-    outer loop over a block of rows, so that one tree stays in the cache.
+    The children of a node are ``child`` (taken up to the threshold) and the place after it. A leaf has ``feature``
+    −1, and its ``child`` is the place of its path length in ``leaf_lengths``. Trees are the outer loop over a block
+    of rows, so that one tree stays in the cache.
     """
     n = X.shape[0]
     total = np.zeros(n)
@@ -46,9 +46,11 @@ def path_lengths(  # noqa: PLR0917  (compiled code takes arrays, not objects)
         for root in roots:
             for row in range(start, stop):
                 node = root
-                while left[node] >= 0:
-                    node = left[node] if X[row, feature[node]] <= threshold[node] else right[node]
-                total[row] += leaf_lengths[right[node]]
+                column = feature[node]
+                while column >= 0:
+                    node = child[node] + (X[row, column] > threshold[node])
+                    column = feature[node]
+                total[row] += leaf_lengths[child[node]]
     return total
 
 

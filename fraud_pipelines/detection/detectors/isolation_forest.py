@@ -3,7 +3,7 @@
 Source: Liu, Ting, Zhou, "Isolation Forest", ICDM 2008.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -29,15 +29,11 @@ class IsolationForestParameters(Parameters):
 
 @dataclass(frozen=True)
 class IsolationForestDetector:
-    """All trees in one set of flat arrays; node i is a leaf where ``left[i]`` is −1.
-
-    Of a leaf, ``right[i]`` is the place of its path length in ``leaf_lengths``.
-    """
+    """All trees in one set of flat arrays, laid out as `fraud_pipelines.detection.kernels.path_lengths` wants them."""
 
     feature: NDArray[np.int16]
     threshold: NDArray[np.float32]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
+    child: NDArray[np.int32]
     roots: NDArray[np.int32]
     leaf_lengths: FloatArray
     normalizer: float
@@ -59,8 +55,7 @@ class IsolationForestDetector:
             random_state=seed,
         ).fit(X)
         unshifted = cls.freeze(forest, offset=0.0)
-        offset = float(np.percentile(-unshifted.raw_scores(X), 100 * contamination))
-        return cls.freeze(forest, offset=offset)
+        return replace(unshifted, offset=float(np.percentile(-unshifted.raw_scores(X), 100 * contamination)))
 
     @classmethod
     def freeze(cls, forest: "IsolationForest", *, offset: float) -> Self:
@@ -70,44 +65,52 @@ class IsolationForestDetector:
         threshold decides every such comparison alike.
         """
         trees = [estimator.tree_ for estimator in forest.estimators_]
-        sizes = np.array([tree.node_count for tree in trees])
-        roots = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int32)
         left = np.concatenate([tree.children_left for tree in trees])
+        is_inner = left >= 0
+        sizes = np.array([tree.node_count for tree in trees])
+        roots = np.cumsum(sizes) - sizes
+        first = np.repeat(roots, sizes)
+        # The pair of children of a tree's i-th inner node goes to the places 1 + 2i and 2 + 2i after its root.
+        inner_before: NDArray[np.int64] = np.cumsum(is_inner) - is_inner
+        pair = first + 1 + 2 * (inner_before - inner_before[first])
+        place = first.copy()
+        place[(left + first)[is_inner]] = pair[is_inner]
         right = np.concatenate([tree.children_right for tree in trees])
-        is_leaf = left < 0
-        shift = np.repeat(roots, sizes)
-        column = np.concatenate(
-            [
-                columns[np.maximum(tree.feature, 0)]
-                for tree, columns in zip(trees, forest.estimators_features_, strict=True)
-            ]
-        )
+        place[(right + first)[is_inner]] = pair[is_inner] + 1
+
         lengths = np.concatenate(
             [tree.compute_node_depths() + _mean_path_length(tree.n_node_samples) - 1.0 for tree in trees]
         )
-        leaf_lengths, place = np.unique(lengths[is_leaf], return_inverse=True)
-        right_or_place = right + shift
-        right_or_place[is_leaf] = place
+        leaf_lengths, length_place = np.unique(lengths[~is_inner], return_inverse=True)
+        columns = [
+            np.asarray(drawn)[np.maximum(tree.feature, 0)]
+            for tree, drawn in zip(trees, forest.estimators_features_, strict=True)
+        ]
         exact = np.concatenate([tree.threshold for tree in trees])
-        threshold = exact.astype(np.float32)
-        threshold = np.where(threshold > exact, np.nextafter(threshold, np.float32(-np.inf)), threshold)
-        return cls(
-            feature=np.where(is_leaf, 0, column).astype(np.int16),
-            threshold=np.where(is_leaf, np.float32(0), threshold),
-            left=np.where(is_leaf, -1, left + shift).astype(np.int32),
-            right=right_or_place.astype(np.int32),
-            roots=roots,
+        rounded = exact.astype(np.float32)
+        threshold = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+        child = pair.copy()
+        child[~is_inner] = length_place
+        detector = cls(
+            feature=np.empty(left.size, dtype=np.int16),
+            threshold=np.empty(left.size, dtype=np.float32),
+            child=np.empty(left.size, dtype=np.int32),
+            roots=roots.astype(np.int32),
             leaf_lengths=leaf_lengths,
             normalizer=float(len(trees) * _mean_path_length(np.array([forest.max_samples_]))[0]),
             offset=offset,
         )
+        detector.feature[place] = np.where(is_inner, np.concatenate(columns), -1)
+        detector.threshold[place] = np.where(is_inner, threshold, np.float32(0))
+        detector.child[place] = child
+        return detector
 
     def raw_scores(self, X: FloatArray) -> FloatArray:
         """2^(−mean path length / expected path length) + offset, equal to PyOD's ``decision_function``."""
         from fraud_pipelines.detection.kernels import path_lengths
 
         depths = path_lengths(
-            X.astype(np.float32), self.feature, self.threshold, self.left, self.right, self.roots, self.leaf_lengths
+            X.astype(np.float32), self.feature, self.threshold, self.child, self.roots, self.leaf_lengths
         )
         # A forest of one row has no path at all; scikit-learn sets its exponent to 1.
         exponent = depths / self.normalizer if self.normalizer else np.ones_like(depths)
@@ -119,8 +122,7 @@ class IsolationForestDetector:
         return {
             "feature": self.feature,
             "threshold": self.threshold,
-            "left": self.left,
-            "right": self.right,
+            "child": self.child,
             "roots": self.roots,
             "leaf_lengths": self.leaf_lengths,
             "normalizer": np.asarray(self.normalizer),
@@ -133,8 +135,7 @@ class IsolationForestDetector:
         return cls(
             feature=arrays["feature"].astype(np.int16),
             threshold=arrays["threshold"].astype(np.float32),
-            left=arrays["left"].astype(np.int32),
-            right=arrays["right"].astype(np.int32),
+            child=arrays["child"].astype(np.int32),
             roots=arrays["roots"].astype(np.int32),
             leaf_lengths=arrays["leaf_lengths"].astype(np.float64),
             normalizer=float(arrays["normalizer"]),

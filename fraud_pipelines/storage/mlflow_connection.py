@@ -1,0 +1,119 @@
+"""The connection to MLflow: quiet, without telemetry, soon to say that a server can't be reached."""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from fraud_pipelines.errors import RegistryUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_ENVIRONMENT: Final = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""Set before MLflow is imported, unless the environment has a value of its own."""
+
+_PROBE: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
+"""For the first request to a server, so that a wrong address shows within ten seconds."""
+
+_SQLITE: Final = "sqlite:///"
+
+
+def prepare_environment() -> None:
+    """Set MLflow's environment variables; what the user has set stays. Importing MLflow takes seconds, this doesn't."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def connect(tracking_uri: str) -> "MlflowClient":
+    """A client whose server has answered once.
+
+    Raises:
+        RegistryUnavailable: it didn't, or the address is no tracking server.
+    """
+    prepare_environment()
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # in case it was imported before
+    with errors_named(tracking_uri), _environment(_PROBE):
+        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextlib.contextmanager
+def errors_named(tracking_uri: str) -> Iterator[None]:
+    """MLflow's errors as one of ours, with the address and what to do."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RegistryUnavailable(
+            f"MLflow at {without_password(tracking_uri)} failed: {first_line} "
+            "Check that the server runs and MLFLOW_TRACKING_URI is right (unset, it is SQLite under the data "
+            "directory), then run the step again: it goes on where it stopped."
+        ) from error
+
+
+def create_database(tracking_uri: str) -> None:
+    """Create the SQLite database behind ``sqlite:///path``, if it isn't there; other addresses are left alone.
+
+    MLflow creates its tables step by step and can't go on after a crash. So they are made in a file aside,
+    which then gets the name; of several processes one does it and the others wait.
+    """
+    if not tracking_uri.startswith(_SQLITE):
+        return
+    path = Path(tracking_uri.removeprefix(_SQLITE))
+    if path.exists():
+        return
+    prepare_environment()
+    with errors_named(tracking_uri), _locked(path.with_name(path.name + ".lock")):
+        if path.exists():
+            return
+        from mlflow.db import upgrade
+
+        aside = path.with_name(path.name + ".new")
+        aside.unlink(missing_ok=True)
+        upgrade.main([f"{_SQLITE}{aside}"], standalone_mode=False)
+        aside.replace(path)
+
+
+def without_password(uri: str) -> str:
+    """The address without user and password, fit for messages."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

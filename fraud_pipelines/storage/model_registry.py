@@ -1,0 +1,312 @@
+"""The model registry: model folders as versions in MLflow, logged once, found by day and by what they learned from."""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.storage.mlflow_connection import connect, create_database, errors_named
+from fraud_pipelines.storage.model_artifact import MODEL_FOLDER, ServingCode, write_artifact, write_figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Metric, Run
+    from mlflow.entities.model_registry import ModelVersion
+
+EXPERIMENT: Final = "fraud-pipelines"
+PARTITION_TAG: Final = "partition"
+BACKEND_TAG: Final = "backend"
+FINGERPRINT_TAG: Final = "training_fingerprint"
+_MODEL_TAG: Final = "registered_model"
+
+
+@dataclass(frozen=True)
+class ModelVersionInfo:
+    """A registered version. ``artifact_uri`` is where MLflow keeps its files."""
+
+    name: str
+    version: int
+    run_id: str
+    artifact_uri: str
+    tags: Mapping[str, str]
+
+    @property
+    def partition(self) -> date:
+        """The day it was trained for."""
+        return date.fromisoformat(self.tags[PARTITION_TAG])
+
+
+@dataclass(frozen=True)
+class ModelRegistry:
+    """MLflow's tracking server and model registry at ``tracking_uri``.
+
+    It stores folders and knows nothing of what is in them. ``artifact_root`` is where the experiment's files go;
+    None leaves it to the server.
+
+    Every method raises `RegistryUnavailable` if MLflow can't be reached or refuses.
+    """
+
+    tracking_uri: str
+    experiment: str = EXPERIMENT
+    artifact_root: Path | None = None
+
+    def initialise(self) -> None:
+        """Create MLflow's database (for SQLite) and the experiment where they are missing. Safe to repeat."""
+        create_database(self.tracking_uri)
+        _ = self._experiment_id
+
+    def find_version(self, model_name: str, *, partition: date, fingerprint: str) -> ModelVersionInfo | None:
+        """The newest version of that day that learned from exactly that, if there is one."""
+        found = self._search(
+            model_name, f"tags.{PARTITION_TAG} = '{partition}' and tags.{FINGERPRINT_TAG} = '{fingerprint}'"
+        )
+        return found[-1] if found else None
+
+    def latest_for_partition(self, model_name: str, partition: date) -> ModelVersionInfo | None:
+        """The newest version of that day, if there is one."""
+        found = self._search(model_name, f"tags.{PARTITION_TAG} = '{partition}'")
+        return found[-1] if found else None
+
+    def list_versions(self, model_name: str) -> list[ModelVersionInfo]:
+        """All versions, oldest first."""
+        return self._search(model_name)
+
+    def log_version(
+        self,
+        model_name: str,
+        *,
+        partition: date,
+        fingerprint: str,
+        artifact_folder: Path,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        figures: Mapping[str, "Figure | bytes"] | None = None,
+        tags: Mapping[str, str] | None = None,
+        serving: ServingCode | None = None,
+    ) -> ModelVersionInfo:
+        """Log a run and register its model as a new version, or return the version that has the fingerprint already.
+
+        The version appears last and whole, with all its tags. A process that dies before leaves a run that
+        `mark_abandoned_runs` closes, or a finished one that is registered when this is called again.
+
+        Args:
+            model_name: registered model; made if there is none.
+            partition: the day the model is for.
+            fingerprint: of all that it learned from.
+            artifact_folder: the model's files; copied.
+            params, metrics: of the run; a metric that isn't finite is left out.
+            figures: name → figure or PNG, shown among the run's artifacts under ``plots``.
+            tags: of the run and the version; ``backend`` names the run together with the day.
+            serving: what ``mlflow.pyfunc`` needs to load it; without it only this project can.
+        """
+        existing = self.find_version(model_name, partition=partition, fingerprint=fingerprint)
+        if existing:
+            return existing
+        if not artifact_folder.is_dir():
+            raise InvalidInput(f"{artifact_folder} is no folder; save the model there before logging it.")
+        all_tags = {**(tags or {}), PARTITION_TAG: partition.isoformat(), FINGERPRINT_TAG: fingerprint}
+        with errors_named(self.tracking_uri):
+            model = self._finished_model(model_name, partition, fingerprint) or self._log_run(
+                model_name, artifact_folder, params or {}, metrics or {}, figures or {}, all_tags, serving
+            )
+            return self._register(model_name, model, all_tags)
+
+    def download(self, model_name: str, version: int) -> Path:
+        """The model folder of a version on this machine; where MLflow's files are local, the very folder it keeps.
+
+        Raises:
+            MissingData: there is no such version.
+        """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        with errors_named(self.tracking_uri):
+            try:
+                found = self._client.get_model_version(model_name, str(version))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise MissingData(f"MLflow has no version {version} of {model_name}.") from error
+            return Path(
+                download_artifacts(artifact_uri=f"{found.source}/{MODEL_FOLDER}", tracking_uri=self.tracking_uri)
+            )
+
+    def set_alias_to_newest_partition(self, model_name: str, alias: str = "champion") -> ModelVersionInfo | None:
+        """Point the alias at the version of the latest day, the newest of that day; nothing if there are none."""
+        versions = self.list_versions(model_name)
+        if not versions:
+            return None
+        newest = max(versions, key=lambda version: (version.partition, version.version))
+        with errors_named(self.tracking_uri):
+            self._client.set_registered_model_alias(model_name, alias, str(newest.version))
+        return newest
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, timestamp: datetime, step: int = 0) -> None:
+        """Add finite metrics to a run; the same ones again change nothing. A naive timestamp is UTC."""
+        with errors_named(self.tracking_uri):
+            self._client.log_batch(run_id, metrics=_metrics(metrics, _milliseconds(timestamp), step))
+
+    def mark_abandoned_runs(self, *, partition: date, backend: str) -> int:
+        """Close as killed the runs of that day and backend that a dead process left running. Returns how many.
+
+        Call it only where no other process can be training the same day with the same backend.
+        """
+        with errors_named(self.tracking_uri):
+            runs = self._runs(
+                f"tags.{PARTITION_TAG} = '{partition}' and tags.{BACKEND_TAG} = '{backend}' "
+                "and attributes.status = 'RUNNING'"
+            )
+            for run in runs:
+                for model in self._models_of(run):
+                    self._client.delete_logged_model(model.model_id)
+                self._client.set_terminated(run.info.run_id, status="KILLED")
+        return len(runs)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        return connect(self.tracking_uri)
+
+    @cached_property
+    def _experiment_id(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        with errors_named(self.tracking_uri):
+            found = self._client.get_experiment_by_name(self.experiment)
+            if found is None:
+                location = self.artifact_root.resolve().as_uri() if self.artifact_root else None
+                try:
+                    return str(self._client.create_experiment(self.experiment, artifact_location=location))
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    found = self._client.get_experiment_by_name(self.experiment)
+                    if found is None:
+                        raise
+            return str(found.experiment_id)
+
+    def _search(self, model_name: str, condition: str = "") -> list[ModelVersionInfo]:
+        query = f"name = '{model_name}'" + (f" and {condition}" if condition else "")
+        versions: list[ModelVersionInfo] = []
+        token: str | None = None
+        with errors_named(self.tracking_uri):
+            while True:
+                page = self._client.search_model_versions(query, max_results=1000, page_token=token)
+                versions += [_info(found) for found in page]
+                token = page.token
+                if not token:
+                    return sorted(versions, key=lambda version: version.version)
+
+    def _runs(self, condition: str) -> "list[Run]":
+        return list(self._client.search_runs([self._experiment_id], filter_string=condition))
+
+    def _models_of(self, run: "Run") -> "list[LoggedModel]":
+        return list(
+            self._client.search_logged_models(
+                [self._experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+            )
+        )
+
+    def _finished_model(self, model_name: str, partition: date, fingerprint: str) -> "LoggedModel | None":
+        """The model of a run that ended but was never registered, because its process died in between."""
+        runs = self._runs(
+            f"tags.{_MODEL_TAG} = '{model_name}' and tags.{PARTITION_TAG} = '{partition}' "
+            f"and tags.{FINGERPRINT_TAG} = '{fingerprint}' and attributes.status = 'FINISHED'"
+        )
+        return next((model for run in runs for model in self._models_of(run)), None)
+
+    def _log_run(
+        self,
+        model_name: str,
+        folder: Path,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        figures: "Mapping[str, Figure | bytes]",
+        tags: Mapping[str, str],
+        serving: ServingCode | None,
+    ) -> "LoggedModel":
+        from mlflow.entities import LoggedModelOutput, Param
+
+        client = self._client
+        partition = tags[PARTITION_TAG]
+        run = client.create_run(
+            self._experiment_id,
+            run_name=f"{tags.get(BACKEND_TAG, model_name)} {partition}",
+            tags={**tags, _MODEL_TAG: model_name},
+        )
+        run_id = run.info.run_id
+        values = {name: str(value) for name, value in params.items()}
+        now = time.time_ns() // 1_000_000
+        client.log_batch(
+            run_id,
+            metrics=_metrics(metrics, now, 0),
+            params=[Param(name, value) for name, value in values.items()],
+        )
+        model = client.create_logged_model(
+            self._experiment_id,
+            name=model_name,
+            source_run_id=run_id,
+            tags={PARTITION_TAG: partition},
+            params=values,
+            model_type=tags.get(BACKEND_TAG),
+        )
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        with tempfile.TemporaryDirectory() as scratch:
+            plots, files = Path(scratch) / "plots", Path(scratch) / "model"
+            if figures:
+                write_figures(plots, figures)
+                client.log_artifacts(run_id, str(plots), "plots")
+            write_artifact(files, folder, model=model, serving=serving)
+            client.log_model_artifacts(model.model_id, str(files))
+        client.finalize_logged_model(model.model_id, "READY")
+        client.set_terminated(run_id)
+        return model
+
+    def _register(self, model_name: str, model: "LoggedModel", tags: Mapping[str, str]) -> ModelVersionInfo:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(model_name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = self._client.create_model_version(
+            model_name,
+            # A source models:/<id> would be looked up at MLflow's global tracking address, which may be another.
+            source=model.artifact_location,
+            run_id=model.source_run_id,
+            tags=dict(tags),
+            model_id=model.model_id,
+        )
+        # What the MLflow UI links the run's model to its version by; a server sets it itself, SQLite doesn't.
+        link = json.dumps([{"name": model_name, "version": int(version.version)}])
+        self._client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
+        return _info(version)
+
+
+def _info(version: "ModelVersion") -> ModelVersionInfo:
+    return ModelVersionInfo(
+        name=version.name,
+        version=int(version.version),
+        run_id=version.run_id or "",
+        artifact_uri=version.source or "",
+        tags=dict(version.tags),
+    )
+
+
+def _metrics(values: Mapping[str, float], timestamp: int, step: int) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    return [Metric(name, float(value), timestamp, step) for name, value in values.items() if math.isfinite(value)]
+
+
+def _milliseconds(timestamp: datetime) -> int:
+    aware = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+    return int(aware.timestamp() * 1000)
