@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from fraud_pipelines.settings import Settings
@@ -69,3 +70,23 @@ def reference_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("FRAUD_REFERENCE_DATA names no folder with the handbook's data")
     return Path(folder)
+
+
+PROCESSING_TIMES = {"ingested_at", "scored_at", "decided_at", "rejected_at", "landed_at", "marked_at", "superseded_at"}
+
+
+def warehouse_content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
+    """Every table, sorted, without the times of processing: what two installations with the same input share."""
+    tables = warehouse.read(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1"
+    ).to_series()
+    return {
+        table: warehouse.read(f"SELECT * FROM {table} ORDER BY ALL").drop(PROCESSING_TIMES, strict=False)
+        for table in tables
+    }
+
+
+def assert_same_content(left: dict[str, pl.DataFrame], right: dict[str, pl.DataFrame]) -> None:
+    assert left.keys() == right.keys()
+    for table, rows in left.items():
+        assert rows.equals(right[table], null_equal=True), table

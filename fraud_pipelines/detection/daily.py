@@ -14,6 +14,7 @@ from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import Schema, default_schema
+from fraud_pipelines.detection.serving import serving_code
 from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
@@ -153,6 +154,7 @@ def ensure_daily_model(
                 DIGEST_TAG: digest,
                 "bootstrap": str(plan.window.bootstrap).lower(),
             },
+            serving=serving_code(model, plan.features.head(5)),
         )
     registry.set_alias_to_newest_partition(name)
     return TrainedModel(version, False, left_out, reported.metrics, reported.figures)

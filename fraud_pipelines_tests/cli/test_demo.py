@@ -1,0 +1,168 @@
+"""The demo, run by its command: what a newcomer finds in Dagster, MLflow and DuckDB afterwards."""
+
+from datetime import date, timedelta
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from fraud_pipelines.detection.daily import DAILY_MODELS, load_daily_model
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
+
+DAYS = 9
+DEMO = ("demo", "--days", str(DAYS), "--users", "150", "--transactions-per-day", "400")
+DAILY_ASSETS = (
+    "raw/transactions",
+    "features/transaction_features",
+    "models/isolation_forest",
+    "models/suod",
+    "scoring/transaction_scores",
+    "scoring/decisions",
+    "feedback/labels",
+    "feedback/decision_outcomes",
+    "monitoring/model_performance",
+    "monitoring/decision_thresholds",
+    "monitoring/feature_drift",
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    installation = Installation(tmp_path_factory.mktemp("demo") / "data")
+    installation.run(*DEMO)
+    return installation
+
+
+@pytest.fixture(scope="module")
+def days(demo: Installation) -> list[date]:
+    first = demo.settings.first_partition
+    return [first + timedelta(days=n) for n in range(DAYS)]
+
+
+@pytest.fixture(scope="module")
+def registry(demo: Installation) -> ModelRegistry:
+    return ModelRegistry(demo.settings.tracking_uri, artifact_root=demo.settings.artifact_root)
+
+
+def test_every_day_of_every_daily_asset_is_materialized(demo: Installation, days: list[date]) -> None:
+    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+        for asset in DAILY_ASSETS:
+            done = instance.get_materialized_partitions(dg.AssetKey(asset.split("/")))
+            assert done == {day.isoformat() for day in days}, asset
+
+
+def test_each_day_and_backend_has_one_version_that_loads_and_says_what_it_is(
+    registry: ModelRegistry, days: list[date]
+) -> None:
+    for name in DAILY_MODELS:
+        versions = registry.list_versions(name)
+        assert [version.partition for version in versions] == days
+        for version in versions:
+            assert {"backend", "training_rows", "feature_schema", "bootstrap"} <= version.tags.keys()
+            loaded = load_daily_model(registry, name, version.partition)
+            assert loaded.version == version.version
+            assert loaded.model.training_rows == int(version.tags["training_rows"])
+        assert [version.tags["bootstrap"] for version in versions] == ["true", "true"] + ["false"] * (DAYS - 2)
+
+
+def test_every_transaction_is_scored_and_decided_by_the_models_and_thresholds_of_its_day(
+    demo: Installation, registry: ModelRegistry
+) -> None:
+    transactions = demo.warehouse.read("SELECT transaction_id FROM raw.transactions ORDER BY 1")
+    decisions = demo.warehouse.read("SELECT * FROM scoring.decisions ORDER BY transaction_id")
+    thresholds = demo.warehouse.read("SELECT effective_date, review_threshold FROM monitoring.decision_thresholds")
+    tuned = dict(thresholds.iter_rows())
+    partition_of = {f"{v.name}/{v.version}": v.partition for name in DAILY_MODELS for v in registry.list_versions(name)}
+
+    assert decisions["transaction_id"].equals(transactions["transaction_id"])
+    for name in DAILY_MODELS:
+        scored = demo.warehouse.read(
+            "SELECT transaction_id FROM scoring.transaction_scores WHERE model_name = ? ORDER BY 1", [name]
+        )
+        assert scored.equals(transactions)
+    for day, threshold, versions in decisions.select("event_date", "review_threshold", "model_versions").iter_rows():
+        assert threshold == tuned.get(day, 0.5)
+        assert [partition_of[version] for version in versions] == [day, day]
+    alerts = decisions.filter(pl.col("decision") != "approve")
+    assert alerts.height
+    assert alerts["reason_codes"].list.len().min() >= 1  # type: ignore[operator]
+
+
+def test_labels_come_back_and_performance_is_measured_once_days_have_matured(
+    demo: Installation, days: list[date]
+) -> None:
+    delay = demo.settings.label_delay_days
+    measured = demo.warehouse.read("SELECT DISTINCT as_of FROM monitoring.model_performance ORDER BY 1").to_series()
+    early = demo.warehouse.read(
+        "SELECT count(*) FROM feedback.labels l JOIN raw.transactions t USING (transaction_id) "
+        "WHERE l.known_at < t.timestamp + INTERVAL 1 DAY"
+    ).item()
+
+    assert measured.to_list() == days[delay:]
+    assert early == 0
+    assert demo.warehouse.read("SELECT count(*) FROM feedback.decision_outcomes").item() > 0
+
+
+def test_a_matured_day_is_judged_in_the_run_that_trained_its_model(
+    demo: Installation, registry: ModelRegistry, days: list[date]
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=demo.settings.tracking_uri)
+    for name in DAILY_MODELS:
+        for version in registry.list_versions(name):
+            matured = version.partition <= days[-1] - timedelta(days=demo.settings.label_delay_days)
+            metrics = client.get_run(version.run_id).data.metrics
+            assert ("transactions" in metrics) == matured
+            assert "training_alert_share" in metrics
+
+
+def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelRegistry, days: list[date]) -> None:
+    before = warehouse_content(demo.warehouse)
+    versions = {name: registry.list_versions(name) for name in DAILY_MODELS}
+    middle = days[DAYS // 2].isoformat()
+
+    demo.run("run", "--from", middle, "--to", middle)
+
+    assert_same_content(before, warehouse_content(demo.warehouse))
+    assert {name: registry.list_versions(name) for name in DAILY_MODELS} == versions
+
+
+def test_the_demo_again_finds_its_days_done(demo: Installation) -> None:
+    before = warehouse_content(demo.warehouse)
+
+    output = demo.run(*DEMO)
+
+    assert f"{DAYS} days are done already" in output
+    assert "review queue" in output.lower()
+    assert_same_content(before, warehouse_content(demo.warehouse))
+
+
+def test_a_day_without_input_or_before_the_first_fails_with_one_message_and_changes_nothing(
+    demo: Installation, days: list[date]
+) -> None:
+    before = warehouse_content(demo.warehouse)
+    earlier = (days[0] - timedelta(days=1)).isoformat()
+
+    output = demo.run("run", "--from", earlier, "--to", earlier, succeeds=False)
+
+    assert f"{earlier} lies before the first partition" in output
+    assert "Traceback" not in output
+    output = demo.run("run", "--from", earlier, "--to", earlier, succeeds=False, FRAUD_FIRST_DAY=earlier)
+    assert f"no transactions of {earlier}" in output
+    assert "Traceback" not in output
+    assert_same_content(before, warehouse_content(demo.warehouse))
+
+
+def test_mlflow_out_of_reach_fails_with_one_message_and_leaves_the_tables(demo: Installation, days: list[date]) -> None:
+    before = warehouse_content(demo.warehouse)
+    day = days[-1].isoformat()
+
+    output = demo.run(
+        "run", "--from", day, "--to", day, succeeds=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9"
+    )
+
+    assert "http://127.0.0.1:9" in output
+    assert "Traceback" not in output
+    assert_same_content(before, warehouse_content(demo.warehouse))
