@@ -75,7 +75,8 @@ def _count_numbers(
         quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
         values, times = np.unique(quantiles, return_counts=True)
         heaped = values[(times > 1) | (len(np.unique(present)) <= bins)]
-        edges = np.unique(np.concatenate((values, np.nextafter(heaped, -np.inf))))
+        with np.errstate(over="ignore"):
+            edges = np.unique(np.concatenate((values, np.nextafter(heaped, -np.inf))))
     return _histogram(expected, edges), _histogram(actual, edges)
 
 

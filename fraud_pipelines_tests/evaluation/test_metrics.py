@@ -1,0 +1,151 @@
+"""Metrics against scikit-learn and counts by hand."""
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
+
+from fraud_pipelines.evaluation.metrics import card_precision_at_k, card_precision_ceiling, performance, ranking
+from fraud_pipelines_tests.evaluation.samples import FIRST, ROWS, Row, outcomes, random_outcomes
+
+
+@given(rows=ROWS)
+def test_the_figures_equal_scikit_learn_where_they_are_defined_and_are_null_elsewhere(rows: list[Row]) -> None:
+    frame = outcomes(rows)
+    found = performance(frame, review_cost=3.0, loss_share=0.5, resamples=20)
+    truth, alert = frame["is_fraud"].to_numpy(), frame["alert"].to_numpy()
+    labelled = any(row[6] is not None for row in rows)
+
+    assert (found.transactions, found.frauds, found.alerts) == (len(rows), truth.sum(), alert.sum())
+    assert found.precision == (pytest.approx(precision_score(truth, alert)) if alert.any() and labelled else None)
+    assert found.recall == (pytest.approx(recall_score(truth, alert)) if truth.any() else None)
+    assert found.f1 == (pytest.approx(f1_score(truth, alert)) if truth.any() else None)
+    # One number that orders by score, then by raw score (0, 1 or 2).
+    ordered = frame["score"].to_numpy() * 100 + frame["raw_score"].to_numpy()
+    assert found.average_precision == (pytest.approx(average_precision_score(truth, ordered)) if truth.any() else None)
+    both = truth.any() and not truth.all()
+    assert found.roc_auc == (pytest.approx(roc_auc_score(truth, ordered)) if both else None)
+
+
+@given(rows=ROWS)
+def test_money_adds_up(rows: list[Row]) -> None:
+    found = performance(outcomes(rows), review_cost=3.0, loss_share=0.5, resamples=0)
+    fraud_amount = sum(row[4] for row in rows if row[6])
+    missed = sum(row[4] for row in rows if row[6] and not row[5])
+    assert found.cost == pytest.approx(3.0 * sum(row[5] for row in rows) + 0.5 * missed)
+    if fraud_amount:
+        assert found.value_detection_rate == pytest.approx(1 - missed / fraud_amount)
+    else:
+        assert found.value_detection_rate is None
+
+
+def test_nothing_is_claimed_of_an_empty_window() -> None:
+    found = performance(outcomes([]), review_cost=3.0)
+    assert {name for name, value in vars(found).items() if value is not None} == {
+        *("transactions", "labelled", "frauds", "alerts", "cost"),
+    }
+    assert (found.transactions, found.cost) == (0, 0.0)
+
+
+def test_without_any_label_precision_is_unknown_and_not_zero() -> None:
+    unlabelled: Row = (0, 0, 0.9, 0.0, 10.0, True, None)
+    assert performance(outcomes([unlabelled]), review_cost=3.0).precision is None
+    reviewed: Row = (0, 1, 0.9, 0.0, 10.0, True, False)
+    assert performance(outcomes([unlabelled, reviewed]), review_cost=3.0).precision == 0.0
+
+
+def cards_by_hand(rows: list[Row], k: int) -> float:
+    """Card precision@k, a day at a time, as the handbook words it."""
+    gone: set[int] = set()
+    precisions = []
+    for day in sorted({row[0] for row in rows}):
+        cards: dict[int, tuple[tuple[float, float], bool]] = {}
+        for row in rows:
+            if row[0] == day and row[1] not in gone:
+                best, compromised = cards.get(row[1], ((-1.0, -1.0), False))
+                cards[row[1]] = (max(best, (row[2], row[3])), compromised or bool(row[6]))
+        top = sorted(cards, key=lambda card: (cards[card][0], -card), reverse=True)[:k]
+        detected = {card for card in top if cards[card][1]}
+        gone |= detected
+        precisions.append(len(detected) / k)
+    return sum(precisions) / len(precisions)
+
+
+@given(rows=ROWS.filter(bool), k=st.integers(1, 8))
+def test_card_precision_is_what_the_handbook_says(rows: list[Row], k: int) -> None:
+    assert card_precision_at_k(outcomes(rows), k) == pytest.approx(cards_by_hand(rows, k))
+
+
+@given(rows=ROWS.filter(bool), k=st.integers(1, 8))
+def test_no_ranking_beats_the_ceiling_and_a_perfect_one_reaches_it_where_k_suffices(rows: list[Row], k: int) -> None:
+    frame = outcomes(rows)
+    ceiling = card_precision_ceiling(frame, k)
+    found = card_precision_at_k(frame, k)
+    perfect = card_precision_at_k(frame.with_columns(score=pl.col("is_fraud").cast(pl.Float64)), k)
+    assert ceiling is not None
+    assert found is not None
+    assert perfect is not None
+    assert found <= ceiling + 1e-12
+    assert perfect <= ceiling + 1e-12
+    if k >= 6:  # as many as there are cards
+        assert perfect == pytest.approx(ceiling)
+
+
+def test_a_detected_card_leaves_and_a_missed_one_stays() -> None:
+    rows: list[Row] = [
+        (0, 1, 0.9, 0.0, 1.0, True, True),
+        (0, 2, 0.1, 0.0, 1.0, False, True),
+        (1, 1, 0.9, 0.0, 1.0, True, True),
+        (1, 2, 0.5, 0.0, 1.0, False, True),
+    ]
+    # k = 1: card 1 on the first day; it has left by the second, so card 2 comes first then.
+    assert card_precision_at_k(outcomes(rows), 1) == 1.0
+
+
+def test_equal_scores_rank_by_raw_score_and_equal_both_share_a_rank() -> None:
+    rows: list[Row] = [
+        (0, n, score, raw, 1.0, False, None)
+        for n, (score, raw) in enumerate([(0.9, 2.0), (0.9, 1.0), (0.5, 3.0), (0.9, 2.0)])
+    ]
+    assert ranking(outcomes(rows)).tolist() == [2, 1, 0, 2]
+    assert ranking(outcomes(rows).with_columns(raw_score=pl.lit(None, dtype=pl.Float64))).tolist() == [1, 1, 0, 1]
+
+
+def test_intervals_are_the_same_for_the_same_seed_and_hold_the_estimate() -> None:
+    frame = random_outcomes(1, rows=6000, days=14)
+    found = performance(frame, review_cost=3.0, seed=7)
+    assert found == performance(frame.reverse(), review_cost=3.0, seed=7)
+    assert found != performance(frame, review_cost=3.0, seed=8)
+    for name in ("precision", "recall", "average_precision"):
+        low, value, high = (getattr(found, name + suffix) for suffix in ("_low", "", "_high"))
+        assert 0 <= low < value < high <= 1
+
+
+def test_intervals_are_those_of_resampled_days_recomputed_in_full() -> None:
+    frame = random_outcomes(2, rows=400, days=5, fraud_rate=0.1)
+    found = performance(frame, review_cost=3.0, resamples=60, seed=3)
+    weights = np.random.default_rng(3).multinomial(5, np.full(5, 0.2), size=60)
+    days = [frame.filter(pl.col("event_date") == FIRST + timedelta(days=n)) for n in range(5)]
+    samples = [
+        performance(
+            pl.concat(day for day, times in zip(days, row, strict=True) for _ in range(times)),
+            review_cost=3.0,
+            resamples=0,
+        )
+        for row in weights
+    ]
+    for name in ("precision", "recall", "average_precision"):
+        values = [getattr(sample, name) for sample in samples]
+        expected = np.quantile([value for value in values if value is not None], [0.025, 0.975])
+        assert [getattr(found, name + "_low"), getattr(found, name + "_high")] == pytest.approx(expected.tolist())
+
+
+def test_two_days_are_too_few_for_an_interval() -> None:
+    found = performance(random_outcomes(1, rows=500, days=2), review_cost=3.0)
+    assert found.precision is not None
+    assert found.precision_low is None
+    assert found.average_precision_high is None
