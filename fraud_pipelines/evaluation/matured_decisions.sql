@@ -12,7 +12,7 @@ SELECT d.transaction_id,
        coalesce(l.actual_fraud, false) AS is_fraud,
        l.actual_fraud IS NOT NULL AS labelled
 FROM scoring.decisions d
-JOIN raw.transactions t USING (transaction_id)
+JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date BETWEEN $first AND $last
 LEFT JOIN scoring.transaction_scores screening
        ON screening.transaction_id = d.transaction_id
       AND screening.event_date = d.event_date

@@ -9,8 +9,8 @@ SELECT s.transaction_id,
        coalesce(l.actual_fraud, false) AS is_fraud,
        l.actual_fraud IS NOT NULL AS labelled
 FROM scoring.transaction_scores s
-JOIN raw.transactions t USING (transaction_id)
-LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l USING (transaction_id)
+JOIN raw.transactions t ON t.transaction_id = s.transaction_id AND t.event_date BETWEEN $first AND $last
+LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id = s.transaction_id
 WHERE s.model_name = $model_name
   AND s.channel = $channel
   AND s.event_date BETWEEN $first AND $last

@@ -24,8 +24,8 @@ SELECT s.model_name,
        coalesce(l.actual_fraud, false) AS is_fraud,
        l.actual_fraud IS NOT NULL AS labelled
 FROM scoring.transaction_scores s
-JOIN raw.transactions t USING (transaction_id)
-LEFT JOIN labels l USING (transaction_id)
+JOIN raw.transactions t ON t.transaction_id = s.transaction_id AND t.event_date BETWEEN $first AND $last
+LEFT JOIN labels l ON l.transaction_id = s.transaction_id
 LEFT JOIN compromised c ON c.user_id = t.user_id
 WHERE s.channel = $channel
   AND s.event_date BETWEEN $first AND $last
