@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -33,11 +34,10 @@ class DelimitedFile:
     def chunks(self) -> Iterator[RecordChunk]:
         """All rows, in the order of the file; every field is text as it stands there."""
         number = 2
-        lines = self._first_lines
-        while lines:
-            yield self._parse(decode_lines(lines, first_number=number))
-            number += len(lines)
-            lines = next(self._lines, [])
+        for lines in chain([self._first_lines], self._lines):
+            if lines:
+                yield self._parse(decode_lines(lines, first_number=number))
+                number += len(lines)
 
     def _header(self, line: bytes) -> tuple[str, ...]:
         decoded = decode_lines([line.removeprefix(_BYTE_ORDER_MARK)], first_number=1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from typing import Final, NoReturn
 
 import polars as pl
@@ -40,11 +41,10 @@ class JsonLinesFile:
     def chunks(self) -> Iterator[RecordChunk]:
         """All rows, in the order of the file, with the wanted members only; one that is absent is null."""
         number = 1
-        lines = self._first_lines
-        while lines:
-            yield _parse(decode_lines(lines, first_number=number), self._wanted)
-            number += len(lines)
-            lines = next(self._lines, [])
+        for lines in chain([self._first_lines], self._lines):
+            if lines:
+                yield _parse(decode_lines(lines, first_number=number), self._wanted)
+                number += len(lines)
 
 
 def _refuse_array(name: str, lines: list[bytes]) -> None:

@@ -45,7 +45,9 @@ def land_pending(
 
 def pending_files(folder: Path) -> list[Path]:
     """The files that wait below ``folder``, sorted; not the hidden, the unfinished and the mappings."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_delivery(path.relative_to(folder)))
+    if not folder.is_dir():
+        return []
+    return sorted(_deliveries(folder, apart_from=folder / LANDED_FOLDER))
 
 
 def nearest_mapping(path: Path, folder: Path) -> Path | None:
@@ -68,13 +70,15 @@ def printable_name(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _is_delivery(path: Path) -> bool:
-    return (
-        not any(part.startswith(".") for part in path.parts)
-        and path.parts[0] != LANDED_FOLDER
-        and path.name != MAPPING_FILE
-        and path.suffix.lower() not in _UNFINISHED
-    )
+def _deliveries(folder: Path, *, apart_from: Path) -> Iterator[Path]:
+    """Goes down by itself, so that what has landed in the course of the years isn't looked at."""
+    for entry in folder.iterdir():
+        if entry.name.startswith(".") or entry == apart_from:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _deliveries(entry, apart_from=apart_from)
+        elif entry.is_file() and entry.name != MAPPING_FILE and entry.suffix.lower() not in _UNFINISHED:
+            yield entry
 
 
 def _move(path: Path, folder: Path) -> None:

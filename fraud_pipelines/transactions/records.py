@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -18,8 +17,11 @@ UNREADABLE_COLUMNS: Final[dict[str, pl.DataType]] = {
     "payload": pl.String(),
 }
 
-_FIRST_INSTANT: Final = datetime(1, 1, 1)
-_LAST_INSTANT: Final = datetime(9999, 12, 31)
+CALENDAR_MICROSECONDS: Final = (-62_135_510_400_000_000, 253_402_128_000_000_000)
+"""The years 1 to 9999, but for a day at either end that a zone may shift out; libraries fail on what lies beyond."""
+
+_MICROSECONDS_IN: Final = {"ms": 1_000, "us": 1}
+_MICROSECONDS_IN_DAY: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,19 @@ def unreadable_rows(row_numbers: Sequence[int], reasons: Sequence[str], payloads
     return pl.DataFrame(columns, schema=UNREADABLE_COLUMNS)
 
 
+def calendar_bounds(dtype: pl.Datetime | pl.Date) -> tuple[int, int]:
+    """The first and the last number that stand for a sound time in a column of ``dtype``.
+
+    Polars panics on others as soon as it looks at their calendar, so they have to go before. Nanoseconds always
+    fit the calendar.
+    """
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+        return -(2**63), 2**63 - 1
+    unit = _MICROSECONDS_IN[dtype.time_unit] if isinstance(dtype, pl.Datetime) else _MICROSECONDS_IN_DAY
+    first, last = CALENDAR_MICROSECONDS
+    return first // unit, last // unit
+
+
 def _instants_as_text(schema: pl.Schema) -> list[pl.Expr]:
     """Times as ISO text, and those beyond the calendar as the number that is stored."""
     texts = []
@@ -83,8 +98,7 @@ def _instants_as_text(schema: pl.Schema) -> list[pl.Expr]:
         elif isinstance(dtype, pl.Time):
             texts.append(column.dt.to_string("iso"))
         else:
-            naive = column.dt.replace_time_zone(None) if isinstance(dtype, pl.Datetime) else column
-            sound = naive.is_between(_FIRST_INSTANT, _LAST_INSTANT)
+            sound = column.to_physical().is_between(*calendar_bounds(dtype))
             texts.append(pl.coalesce(pl.when(sound).then(column).dt.to_string("iso"), number))
     return texts
 

@@ -26,7 +26,7 @@ class LineChunk:
 def read_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Cut ``blocks`` at the line feeds, at most ``CHUNK_ROWS`` lines at once, without their ends.
 
-    A line of more than ``MAX_LINE_BYTES`` comes out cut to one byte more than that.
+    A line of more than ``MAX_LINE_BYTES`` comes out cut, but still longer than that.
     """
     lines: list[bytes] = []
     rest = b""

@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 import polars as pl
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from fraud_pipelines.transactions.records import CALENDAR_MICROSECONDS, calendar_bounds
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
 ISO_8601: Final = "iso8601"
@@ -17,9 +18,6 @@ _ISO_PATTERN: Final = (
     r" ?(Z|z|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)?$"
 )
 _SAMPLE: Final = datetime(2026, 2, 3, 4, 5, 6)
-_FIRST: Final = datetime(1, 1, 2)
-_LAST: Final = datetime(9999, 12, 30)
-_MICROSECONDS_TO_LAST: Final = 253_402_214_400_000_000
 
 
 class TimestampRule(BaseModel):
@@ -66,13 +64,11 @@ class TimestampRule(BaseModel):
         Text must have been stripped. Numbers are read with an epoch format only.
         """
         dtype = column.dtype
-        if isinstance(dtype, pl.Datetime):
-            # A value beyond the calendar would overflow on its way to microseconds.
-            sound = column.dt.replace_time_zone(None).is_between(_FIRST, _LAST)
-            instant = column.set(~sound, None).cast(pl.Datetime("us", dtype.time_zone))
-            return self._from_local(instant) if dtype.time_zone is None else _from_zoned(instant)
-        if isinstance(dtype, pl.Date):
-            return self._from_local(column.set(~column.is_between(_FIRST, _LAST), None).cast(TIMESTAMP))
+        if isinstance(dtype, pl.Datetime | pl.Date):
+            column = column.set(~column.to_physical().is_between(*calendar_bounds(dtype)), None)
+            zone = dtype.time_zone if isinstance(dtype, pl.Datetime) else None
+            instant = column.cast(pl.Datetime("us", zone))
+            return self._from_local(instant) if zone is None else _from_zoned(instant)
         if self.format in EPOCH_UNITS:
             return _from_epoch(column, EPOCH_UNITS[self.format])
         if not isinstance(dtype, pl.String):
@@ -102,7 +98,7 @@ class TimestampRule(BaseModel):
         return naive.zip_with(offset.is_null(), shifted), clock_change
 
     def _from_local(self, local: pl.Series) -> tuple[pl.Series, pl.Series]:
-        sound = local.set(~local.is_between(_FIRST, _LAST), None)
+        sound = local.set(~local.to_physical().is_between(*CALENDAR_MICROSECONDS), None)
         if self.zone == "UTC":
             return _sure(sound)
         twice: Literal["null", "earliest", "latest"] = "null" if self.ambiguous == "reject" else self.ambiguous
@@ -126,7 +122,7 @@ def _from_zoned(column: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 def _from_epoch(column: pl.Series, microseconds: int) -> tuple[pl.Series, pl.Series]:
     number = column.cast(pl.Float64, strict=False) * microseconds
-    sound = number.is_finite() & (number.abs() < _MICROSECONDS_TO_LAST)
+    sound = number.is_finite() & (number.is_between(*CALENDAR_MICROSECONDS))
     return _sure(number.set(~sound, None).round().cast(pl.Int64).cast(TIMESTAMP))
 
 

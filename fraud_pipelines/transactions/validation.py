@@ -65,9 +65,9 @@ def validate_transactions(chunk: RecordChunk, mapping: ColumnMapping, *, now: da
     transactions = pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in TRANSACTION_COLUMNS.items())
 
     # A verdict that can't be read is no reason to turn the payment away.
-    label = ChunkCleaner(chunk, {"verdict": mapping.label.column} if mapping.label else {})
+    label = ChunkCleaner(chunk, {"label": mapping.label.column} if mapping.label else {})
     rule = mapping.label or LabelRule(column="")
-    verdicts = label.flag("verdict", true=rule.fraud_values, false=rule.legitimate_values)
+    verdicts = label.flag("label", true=rule.fraud_values, false=rule.legitimate_values)
 
     sound = cleaner.reasons.is_null()
     return ValidatedChunk(
