@@ -8,9 +8,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+
+# An example may be slow on a busy machine, or because it imports; that is no failure.
+hypothesis_settings.register_profile("project", deadline=None)
+hypothesis_settings.load_profile("project")
 
 SMALL_WORLD = {
     "FRAUD_TRAINING_DAYS": "3",
