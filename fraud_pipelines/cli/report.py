@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -17,33 +18,26 @@ def show_days(settings: Settings, first: date, last: date) -> None:
     from fraud_pipelines.evaluation.report import daily_report
 
     days = daily_report(_warehouse(settings), first, last, label_delay_days=settings.label_delay_days)
-    table = Table(title=f"Decisions by the policy {settings.policy}, with the labels known now")
-    for name in (
-        "day",
-        "transactions",
-        "alerts",
-        "blocked",
-        "known frauds",
-        "caught",
-        "precision",
-        "recall",
-        "threshold",
-    ):
-        table.add_column(name, justify="left" if name == "day" else "right")
+    table = Table(
+        title=f"Decisions by the policy {settings.policy}, by the labels known now",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for name in ("day", "alerts", "blocked", "frauds", "caught", "precision", "recall", "threshold"):
+        table.add_column(name, justify="left" if name == "day" else "right", no_wrap=True)
     for row in days.iter_rows(named=True):
-        early = "" if row["matured"] else "~"
+        matured = row["matured"]
         table.add_row(
             str(row["event_date"]),
-            f"{row['transactions']:,}",
             _count(row["alerts"]),
             _count(row["blocked"]),
             _count(row["frauds"]),
             _count(row["caught"]),
-            _share(row["precision"], early),
-            _share(row["recall"], early),
+            _share(row["precision"], "" if matured else "~"),
+            _share(row["recall"], "") if matured else "…",
             "" if row["review_threshold"] is None else f"{row['review_threshold']:.3f}",
         )
-    table.caption = f"~ early: labels are given {settings.label_delay_days} days to arrive"
+    table.caption = f"frauds: those known by now. ~ and …: the day has not matured, labels are given {settings.label_delay_days} days."
     console.print(table)
 
 
@@ -68,7 +62,7 @@ def show_models(settings: Settings, first: date, last: date, *, cards: int, know
             f"No scores are stored for {first} to {last}. Run the days first: "
             f"fraud-pipelines run --from {first} --to {last}"
         )
-    table = Table(title=f"Models, {first} to {last}, by the labels known now")
+    table = Table(title=f"Models, {first} to {last}, by the labels known now", box=SIMPLE_HEAD)
     table.add_column("")
     for name in models["model_name"]:
         table.add_column(name, justify="right")

@@ -56,6 +56,7 @@ def _dagster_command(host: str, port: int) -> list[str]:
 def _mlflow_command(settings: Settings, host: str, port: int) -> list[str]:
     return [
         *(_script("mlflow"), "server", "--host", host, "--port", str(port), "--workers", "1"),
+        *("--uvicorn-opts", "--log-level warning"),
         *("--backend-store-uri", settings.tracking_uri),
         *("--default-artifact-root", str(settings.artifact_root)),
     ]
@@ -80,10 +81,11 @@ def _on_signal() -> list[int]:
 
 def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
     """Ask politely, then insist; nothing may outlive this process."""
-    for number, patience in ((signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
         running = [server for server in servers if server.poll() is None]
         for server in running:
-            os.killpg(server.pid, number)
+            # The server itself, which ends its children in order; all of its group only at the last.
+            os.kill(server.pid, number) if number != signal.SIGKILL else os.killpg(server.pid, number)
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and any(server.poll() is None for server in running):
             time.sleep(0.1)

@@ -11,5 +11,4 @@ fraud_daily_job = dg.define_asset_job(
     # One process: a step of its own process would load MLflow and PyOD again, which takes longer than the day.
     executor_def=dg.in_process_executor,
     description="One day, end to end: transactions, features, models, scores, decisions, feedback, thresholds.",
-    tags={"pipeline": "fraud_daily"},
 )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PREVIEW_ROWS = 8
+CELL_LENGTH = 80
 
 
 def table_metadata(
@@ -21,7 +22,6 @@ def table_metadata(
     *,
     day: date,
     date_column: str = "event_date",
-    descriptions: Mapping[str, str] | None = None,
     order_by: str = "ALL",
 ) -> dict[str, dg.MetadataValue]:
     """Name, row count, column schema and a preview of the rows of ``table`` that belong to ``day``."""
@@ -33,16 +33,20 @@ def table_metadata(
             f"SELECT * FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT {PREVIEW_ROWS}",
             values,
         )
-        columns = select(connection, f"SELECT column_name, column_type FROM (DESCRIBE {table})").rows()
-    described = descriptions or {}
+        columns = select(
+            connection,
+            """
+            SELECT column_name, data_type, comment FROM duckdb_columns()
+            WHERE schema_name || '.' || table_name = ? ORDER BY column_index
+            """,
+            [table],
+        ).rows()
     return {
         "dagster/table_name": dg.MetadataValue.text(f"fraud.{table}"),
         "dagster/row_count": dg.MetadataValue.int(count),
         "dagster/column_schema": dg.MetadataValue.table_schema(
             dg.TableSchema(
-                columns=[
-                    dg.TableColumn(name=name, type=kind, description=described.get(name)) for name, kind in columns
-                ]
+                columns=[dg.TableColumn(name=name, type=kind, description=text) for name, kind, text in columns]
             )
         ),
         "preview": markdown_table(preview),
@@ -65,6 +69,8 @@ def _cell(value: object) -> str:
     if isinstance(value, list):
         return "; ".join(_cell(item) for item in value)
     text = value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
+    if len(text) > CELL_LENGTH:
+        text = text[:CELL_LENGTH] + "…"
     return text.replace("|", "\\|").replace("\n", " ")
 
 

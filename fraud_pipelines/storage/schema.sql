@@ -184,3 +184,66 @@ CREATE OR REPLACE VIEW scoring.review_queue AS
     WHERE d.decision <> 'approve'
       AND d.transaction_id NOT IN (SELECT transaction_id FROM feedback.labels)
     ORDER BY d.decision = 'block' DESC, d.score DESC, t.amount DESC;
+
+COMMENT ON COLUMN raw.transactions.transaction_id IS 'The id the source gave it; it counts once.';
+COMMENT ON COLUMN raw.transactions.user_id IS 'Who paid: customer, account or card.';
+COMMENT ON COLUMN raw.transactions."timestamp" IS 'When it happened, UTC.';
+COMMENT ON COLUMN raw.transactions.event_date IS 'The UTC day of the timestamp, which is its partition.';
+COMMENT ON COLUMN raw.transactions.amount IS 'In the currency of the source, not negative.';
+COMMENT ON COLUMN raw.transactions.merchant_id IS 'Who was paid.';
+COMMENT ON COLUMN raw.transactions.merchant_category IS 'What the merchant sells.';
+COMMENT ON COLUMN raw.transactions.device_type IS 'Kind of device, such as mobile, desktop or tablet.';
+COMMENT ON COLUMN raw.transactions.device_fingerprint IS 'Identifies the device.';
+COMMENT ON COLUMN raw.transactions.country IS 'Where the payer was.';
+COMMENT ON COLUMN raw.transactions.city IS 'Where the payer was.';
+COMMENT ON COLUMN raw.transactions.ip_prefix IS 'First part of the payer''s address in the network.';
+COMMENT ON COLUMN raw.transactions.source IS 'The file it came with.';
+COMMENT ON COLUMN raw.transactions.ingested_at IS 'When it was taken in, UTC.';
+
+COMMENT ON COLUMN scoring.transaction_scores.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN scoring.transaction_scores.model_name IS 'The registered model in MLflow.';
+COMMENT ON COLUMN scoring.transaction_scores.channel IS 'batch: scored at the end of the day; stream: as it came.';
+COMMENT ON COLUMN scoring.transaction_scores.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN scoring.transaction_scores.model_version IS 'The version that scored.';
+COMMENT ON COLUMN scoring.transaction_scores.raw_score IS 'As the detector gives it; higher is more unusual.';
+COMMENT ON COLUMN scoring.transaction_scores.score IS 'From 0 to 1; above 0.5 is the top share of the training traffic that the contamination names.';
+COMMENT ON COLUMN scoring.transaction_scores.is_anomaly IS 'The score lies above the model''s threshold.';
+COMMENT ON COLUMN scoring.transaction_scores.scored_at IS 'When it was scored, UTC.';
+
+COMMENT ON COLUMN scoring.decisions.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN scoring.decisions.channel IS 'batch: decided at the end of the day; stream: as it came.';
+COMMENT ON COLUMN scoring.decisions.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN scoring.decisions.decision IS 'approve, review or block.';
+COMMENT ON COLUMN scoring.decisions.score IS 'Of the model that decided.';
+COMMENT ON COLUMN scoring.decisions.reason IS 'Which stage decided, and how.';
+COMMENT ON COLUMN scoring.decisions.reason_codes IS 'What is unusual, in words for the reviewer.';
+COMMENT ON COLUMN scoring.decisions.policy IS 'The policy in force.';
+COMMENT ON COLUMN scoring.decisions.review_threshold IS 'Above it a transaction was reviewed.';
+COMMENT ON COLUMN scoring.decisions.block_threshold IS 'Above it a transaction was blocked.';
+COMMENT ON COLUMN scoring.decisions.model_versions IS 'The versions that scored it, as model/version.';
+COMMENT ON COLUMN scoring.decisions.decided_at IS 'When it was decided, UTC.';
+
+COMMENT ON COLUMN feedback.labels.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN feedback.labels.source IS 'review or chargeback.';
+COMMENT ON COLUMN feedback.labels.actual_fraud IS 'The verdict.';
+COMMENT ON COLUMN feedback.labels.known_at IS 'When it became known, UTC; nothing as of an earlier moment uses it.';
+COMMENT ON COLUMN feedback.labels.ingested_at IS 'When it was taken in, UTC.';
+
+COMMENT ON COLUMN feedback.decision_outcomes.outcome_date IS 'The UTC day on which the label became known.';
+COMMENT ON COLUMN feedback.decision_outcomes.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN feedback.decision_outcomes.correct IS 'A block or review of fraud, or an approval of a legitimate payment.';
+
+COMMENT ON COLUMN monitoring.model_performance.as_of IS 'Uses what was known at the end of this day.';
+COMMENT ON COLUMN monitoring.model_performance.model_name IS 'A registered model, or policy:NAME for the decisions.';
+COMMENT ON COLUMN monitoring.model_performance.window_start IS 'First event day judged.';
+COMMENT ON COLUMN monitoring.model_performance.window_end IS 'Last event day judged: the labels of later ones are still to come.';
+COMMENT ON COLUMN monitoring.model_performance.labelled IS 'Transactions with a label; the others count as legitimate.';
+COMMENT ON COLUMN monitoring.model_performance.card_precision_at_k IS 'Share of compromised cards among the 100 a day that rank highest; mean over days.';
+COMMENT ON COLUMN monitoring.model_performance.card_precision_ceiling IS 'What no ranking could exceed.';
+COMMENT ON COLUMN monitoring.model_performance.value_detection_rate IS 'Share of the amount of known frauds that was alerted.';
+COMMENT ON COLUMN monitoring.model_performance.cost IS 'Of alerts and missed frauds over the window, in currency units.';
+
+COMMENT ON COLUMN monitoring.decision_thresholds.effective_date IS 'The first UTC day decided by it.';
+COMMENT ON COLUMN monitoring.decision_thresholds.objective IS 'What it was tuned for.';
+COMMENT ON COLUMN monitoring.decision_thresholds.evidence IS 'The window, the labels, the figures before and after, and the guards that bit, as JSON.';
+COMMENT ON COLUMN monitoring.feature_drift.psi IS 'Population stability index against the training window; above 0.25 is a shift.';

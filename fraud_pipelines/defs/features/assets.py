@@ -30,7 +30,6 @@ def transaction_features(
 ) -> dg.MaterializeResult:
     """Features of the day's transactions: velocity, lags, time, geography, and the user's own habits, computed
     by one fold over each user's history. They see nothing later than the transaction itself."""
-    from fraud_pipelines.features.catalog import FEATURES
     from fraud_pipelines.features.daily import derive_day
 
     day = partition_day(context)
@@ -40,10 +39,9 @@ def transaction_features(
     table = "features.transaction_features"
     rows, transactions = (count_rows(warehouse, name, event_date=day) for name in (table, "raw.transactions"))
     defects = key_defects(warehouse, table, ["transaction_id"], event_date=day)
-    descriptions = {name: feature.description for name, feature in FEATURES.items()}
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, table, day=day, descriptions=descriptions, order_by='"timestamp"'),
+            **table_metadata(warehouse, table, day=day, order_by='"timestamp"'),
             **numbers({"users": report.users, "new_users": report.new_users}),
             "nulls": dg.MetadataValue.json(report.nulls),
             "unavailable_features": dg.MetadataValue.json(report.uncomputable),
