@@ -1,8 +1,11 @@
 """The features an entity's declaration stands for, described, in the order in which the kernel fills them."""
 
+from dataclasses import replace
+
 import polars as pl
 
-from fraud_pipelines.features.declarations import Entity, Feature, Profile, Statistic
+from fraud_pipelines.features.declarations import LABEL_DELAY, Entity, Feature, Profile, Statistic
+from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS
 
 _STATISTIC = {
     "mean": ("Mean", "Σx / n", "never null"),
@@ -13,9 +16,8 @@ _STATISTIC = {
 
 
 def entity_features(entity: Entity) -> tuple[Feature, ...]:
-    """Every feature ``entity`` declares."""
-    whose = "The " + entity.column.removesuffix("_id").replace("_", " ") + "'s"
-    unidentified = (entity.column,) if entity.prefix else ()
+    """Every feature that ``entity`` declares and the fold computes."""
+    whose = _whose(entity)
     features = [_rolling(entity, whose, window, name) for window in entity.windows for name in entity.statistics]
     features += [_count(entity, whose, span) for span in entity.spans]
     features += [_count_mean(entity, whose, span, window) for span, window in entity.count_means]
@@ -30,15 +32,27 @@ def entity_features(entity: Entity) -> tuple[Feature, ...]:
         features.append(_average(entity, whose))
     if entity.profile:
         features += _profile(entity, whose, entity.profile)
-    if not unidentified:
-        return tuple(features)
     return tuple(_identified(feature, entity.column) for feature in features)
 
 
+def feedback_features(entity: Entity) -> tuple[Feature, ...]:
+    """Every feature that ``entity`` declares and labels are needed for."""
+    features = [_risk(entity, span) for span in entity.risks] + [
+        _fraud_count(entity, span) for span in entity.fraud_counts
+    ]
+    return tuple(_identified(feature, entity.column) for feature in features)
+
+
+def _whose(entity: Entity) -> str:
+    return "The " + entity.column.removesuffix("_id").replace("_", " ") + "'s"
+
+
 def _identified(feature: Feature, column: str) -> Feature:
-    """The same feature of an entity that a transaction may lack."""
+    """The same feature, of an entity that a transaction may lack."""
+    if column in REQUIRED_COLUMNS:
+        return feature
     rule = f"null without {column}" + ("" if feature.null_rule == "never null" else f"; {feature.null_rule}")
-    return Feature(**{**vars(feature), "null_rule": rule, "requires": (column, *feature.requires)})
+    return replace(feature, null_rule=rule, requires=(column, *feature.requires))
 
 
 def _rolling(entity: Entity, whose: str, window: int, statistic: Statistic) -> Feature:
@@ -54,7 +68,7 @@ def _rolling(entity: Entity, whose: str, window: int, statistic: Statistic) -> F
 
 
 def _count(entity: Entity, whose: str, span: str) -> Feature:
-    length = f"{span[:-1]} {span[-1]}"
+    length = _length(span)
     return Feature(
         name=f"{entity.prefix}tx_count_{span}",
         description=f"{whose} transactions in the last {length}, this one included.",
@@ -176,3 +190,35 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             null_rule="never null; 0 without history",
         ),
     ]
+
+
+def _risk(entity: Entity, span: str) -> Feature:
+    return Feature(
+        name=f"{entity.name}_risk_{span}",
+        description=f"{_whose(entity)} fraud rate over {_length(span)}, as far as labels were known by now.",
+        formula=f"known frauds / transactions, {_feedback_window(span)}",
+        window=f"{_length(span)}, ending {_length(LABEL_DELAY)} before",
+        null_rule="null if there were no transactions in the window",
+        group="feedback",
+    )
+
+
+def _fraud_count(entity: Entity, span: str) -> Feature:
+    return Feature(
+        name=f"{entity.name}_fraud_count_{span}",
+        description=f"{_whose(entity)} frauds in {_length(span)}, as far as labels were known by now.",
+        formula=f"known frauds, {_feedback_window(span)}",
+        window=f"{_length(span)}, ending {_length(LABEL_DELAY)} before",
+        null_rule="never null",
+        group="feedback",
+        dtype=pl.Int32(),
+    )
+
+
+def _feedback_window(span: str) -> str:
+    delay = _length(LABEL_DELAY)
+    return f"that happened in (t − {delay} − {_length(span)}, t − {delay}], labels with known_at < t"
+
+
+def _length(span: str) -> str:
+    return f"{span[:-1]} {span[-1]}"

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.features.aggregates import entity_features
+from fraud_pipelines.features.aggregates import entity_features, feedback_features
 from fraud_pipelines.features.declarations import ENTITIES, Feature
 from fraud_pipelines.features.derived import DERIVED
 from fraud_pipelines.transactions.schema import TIMESTAMP
@@ -30,6 +30,7 @@ def _by_name(features: list[Feature]) -> dict[str, Feature]:
 FEATURES: Final[Mapping[str, Feature]] = _by_name(
     [
         *(feature for entity in ENTITIES for feature in entity_features(entity)),
+        *(feature for entity in ENTITIES for feature in feedback_features(entity)),
         *(derived.feature for derived in DERIVED),
     ]
 )

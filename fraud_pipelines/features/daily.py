@@ -15,6 +15,7 @@ from fraud_pipelines.features.tables import (
     create_tables,
     mark_stale,
     read_history,
+    read_past,
     write_history,
 )
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
@@ -55,7 +56,8 @@ def derive_day(warehouse: Warehouse, day: date) -> DayReport:
     with warehouse.connect(read_only=True) as connection:
         rows = _transactions(connection, day)
         before = {entity.name: read_history(connection, entity, rows[entity.column], day) for entity in ENTITIES}
-    features, after = fold_rows(rows, before)
+        past = read_past(connection, rows, day)
+    features, after = fold_rows(rows, before, past)
     with warehouse.transaction() as connection:
         create_tables(connection)
         overwrite(connection, FEATURE_TABLE, features, event_date=day)

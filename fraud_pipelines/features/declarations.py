@@ -68,6 +68,8 @@ class Entity:
         changes: columns of which to tell whether the value differs from the previous transaction's.
         average: the amount over the mean of all previous ones.
         profile: how unusual the amount is among the previous ones.
+        risks: fraud rate of the transactions of so many days, which end `LABEL_DELAY` before this one.
+        fraud_counts: number of frauds among them.
     """
 
     name: str
@@ -82,6 +84,8 @@ class Entity:
     changes: tuple[str, ...] = ()
     average: bool = False
     profile: Profile | None = None
+    risks: tuple[str, ...] = ()
+    fraud_counts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if any(window < 1 for window in (*self.windows, *self.lags, *(window for _, window in self.count_means))):
@@ -94,6 +98,8 @@ class Entity:
             raise ValueError(f"{self.name}: count_means names {unknown}, but the spans are {list(self.spans)}")
         if len({span for span, _ in self.count_means}) > 1:
             raise ValueError(f"{self.name}: count_means can follow one span only")
+        if any(span_length(span) % timedelta(days=1) for span in (*self.risks, *self.fraud_counts)):
+            raise ValueError(f"{self.name}: risks and fraud_counts span whole days, such as 7d")
 
     @property
     def kept_amounts(self) -> int:
@@ -145,7 +151,17 @@ USER: Final = Entity(
     changes=("country",),
     average=True,
     profile=Profile(),
+    fraud_counts=("30d",),
 )
 
-ENTITIES: Final[tuple[Entity, ...]] = (USER,)
+DEVICE: Final = Entity(name="device", column="device_fingerprint", prefix="device_", spans=("24h",))
+
+MERCHANT: Final = Entity(
+    name="merchant", column="merchant_id", prefix="merchant_", spans=("24h",), risks=("1d", "7d", "30d")
+)
+
+LABEL_DELAY: Final = "7d"
+"""How long labels take to arrive, in whole days: feedback features leave out what happened since."""
+
+ENTITIES: Final[tuple[Entity, ...]] = (USER, DEVICE, MERCHANT)
 """Every entity a history is kept for. A further one needs no more than a line here."""

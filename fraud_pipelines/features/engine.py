@@ -6,8 +6,9 @@ import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.catalog import FEATURES, table_schema
-from fraud_pipelines.features.declarations import ENTITIES, Entity
+from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.derived import DERIVED, Derived
+from fraud_pipelines.features.feedback import Past, feedback_of
 from fraud_pipelines.features.fold import fold_entity
 from fraud_pipelines.features.history import Histories, History
 from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, TRANSACTION_COLUMNS
@@ -16,7 +17,7 @@ ROW_ORDER = ("user_id", "timestamp", "transaction_id")
 
 
 def compute_features(
-    transactions: pl.DataFrame, histories: Histories | None = None
+    transactions: pl.DataFrame, histories: Histories | None = None, past: Past | None = None
 ) -> tuple[pl.DataFrame, dict[str, History]]:
     """Features of ``transactions``, and the histories with them folded in.
 
@@ -26,6 +27,7 @@ def compute_features(
     Args:
         transactions: at least the required transaction columns; a missing optional one counts as unknown.
         histories: of earlier transactions, by `Entity.name`; none for the first ones.
+        past: earlier transactions and their labels, for the feedback features; none without labels.
 
     Returns:
         A frame with the columns of ``features.transaction_features``, sorted by (user_id, timestamp,
@@ -37,7 +39,7 @@ def compute_features(
     """
     rows = prepare(transactions)
     before = {entity.name: History.empty(entity) for entity in ENTITIES} | dict(histories or {})
-    features, changed = fold_rows(rows, before)
+    features, changed = fold_rows(rows, before, past or Past.nothing())
     after = {name: before[name].updated(history) for name, history in changed.items()}
     return features, after
 
@@ -67,15 +69,14 @@ def prepare(transactions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def fold_rows(
-    rows: pl.DataFrame, histories: Histories, *, entities: Sequence[Entity] = ENTITIES
-) -> tuple[pl.DataFrame, dict[str, History]]:
+def fold_rows(rows: pl.DataFrame, histories: Histories, past: Past) -> tuple[pl.DataFrame, dict[str, History]]:
     """Features of `prepare`-d rows, and the new state of those entities only that occur in them."""
     changed: dict[str, History] = {}
     columns: list[pl.Series] = []
-    for entity in entities:
+    for entity in ENTITIES:
         series, changed[entity.name] = fold_entity(entity, rows, histories[entity.name])
         columns += series
+    columns += feedback_of(rows, past)
     return add_derived(rows.with_columns(columns)).select(*table_schema()), changed
 
 

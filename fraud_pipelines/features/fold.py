@@ -1,5 +1,6 @@
 """An entity's fold over frames: sorts the rows, lines the stored state up with them, and runs the kernel."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def fold_entity(entity: Entity, transactions: pl.DataFrame, history: History) ->
         pl.Series(feature.name, values, nan_to_null=True).cast(feature.dtype)
         for feature, values in zip(features, out, strict=True)
     ]
-    latest = transactions.select(entity.changes)[order[at[1:] - 1]]
+    latest = {f"last_{column}": transactions[column].gather(order[at[1:] - 1]) for column in entity.changes}
     return series, History(entity, from_state(entity, keys, state, latest))
 
 
@@ -146,13 +147,14 @@ def to_state(stored: pl.DataFrame) -> "State":
     """The kernel's arrays of history rows; a row of nulls is an entity without history."""
     from fraud_pipelines.features.kernel import State
 
-    amounts_at, amounts = _ragged(stored["recent_amounts"])
-    times_at, times = _ragged(stored["recent_timestamps"])
-    counts_at, counts = _ragged(stored["recent_counts"])
-    outsized_at, outsized = _ragged(stored["outsized_timestamps"])
+    amounts_at, amounts = _ragged(stored, "recent_amounts")
+    times_at, times = _ragged(stored, "recent_timestamps")
+    counts_at, counts = _ragged(stored, "recent_counts")
+    outsized_at, outsized = _ragged(stored, "outsized_timestamps")
+    known = stored["last_timestamp"].is_not_null().cast(pl.Int64)  # of an entity without averages, no more is kept
     return State(
-        transactions=_ints(stored["transactions"].fill_null(0)),
-        total=_floats(stored["amount_total"].fill_null(0.0)),
+        transactions=_ints(stored["transactions"].fill_null(0) if "transactions" in stored.columns else known),
+        total=_floats(stored["amount_total"].fill_null(0.0) if "amount_total" in stored.columns else known),
         newest=_ints(stored["last_timestamp"].to_physical().fill_null(0)),
         amounts_at=amounts_at,
         amounts=_floats(amounts),
@@ -165,15 +167,15 @@ def to_state(stored: pl.DataFrame) -> "State":
     )
 
 
-def from_state(entity: Entity, keys: pl.Series, state: "State", latest: pl.DataFrame) -> pl.DataFrame:
-    """History rows of the kernel's arrays; ``latest`` holds the watched columns of each entity's last row."""
+def from_state(entity: Entity, keys: pl.Series, state: "State", latest: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """History rows of the kernel's arrays; ``latest``: the watched values of each entity's last row."""
     frame = pl.DataFrame(
         {
             entity.column: keys,
             "transactions": state.transactions,
             "amount_total": state.total,
             "last_timestamp": pl.Series(state.newest).cast(TIMESTAMP),
-            **{f"last_{column}": latest[column] for column in entity.changes},
+            **latest,
             "recent_amounts": _lists(state.amounts_at, state.amounts),
             "recent_timestamps": _lists(state.times_at, state.times),
             "recent_counts": _lists(state.counts_at, state.counts),
@@ -198,11 +200,13 @@ def _floats(values: pl.Series) -> Floats:
     return np.array(values.to_numpy(), dtype=np.float64)
 
 
-def _ragged(lists: pl.Series) -> tuple[Ints, pl.Series]:
-    """Where each list starts (and the end), and all elements in a row."""
-    at = np.zeros(len(lists) + 1, dtype=np.int64)
-    np.cumsum(lists.list.len().fill_null(0).to_numpy(), out=at[1:])
-    return at, lists.explode(empty_as_null=False, keep_nulls=False)
+def _ragged(stored: pl.DataFrame, column: str) -> tuple[Ints, pl.Series]:
+    """Where each list starts (and the end), and all elements in a row; empty lists if the column isn't kept."""
+    at = np.zeros(stored.height + 1, dtype=np.int64)
+    if column not in stored.columns:
+        return at, pl.Series([], dtype=pl.Int64)
+    np.cumsum(stored[column].list.len().fill_null(0).to_numpy(), out=at[1:])
+    return at, stored[column].explode(empty_as_null=False, keep_nulls=False)
 
 
 def _lists(at: Ints, elements: Ints | Floats) -> pl.Series:

@@ -13,20 +13,19 @@ from fraud_pipelines.transactions.schema import TIMESTAMP
 
 def history_schema(entity: Entity) -> dict[str, pl.DataType]:
     """Columns of the entity's history: the id, then no more than its declared features can still reach."""
-    schema: dict[str, pl.DataType] = {
-        entity.column: pl.String(),
-        "transactions": pl.Int64(),
-        "amount_total": pl.Float64(),
-        "last_timestamp": TIMESTAMP,
-    }
+    schema: dict[str, pl.DataType] = {entity.column: pl.String(), "last_timestamp": TIMESTAMP}
     schema |= {f"last_{column}": pl.String() for column in entity.changes}
-    schema |= {
-        "recent_amounts": pl.List(pl.Float64()),
-        "recent_timestamps": pl.List(TIMESTAMP),
-        "recent_counts": pl.List(pl.Int64()),
-        "outsized_timestamps": pl.List(TIMESTAMP),
-        "declaration": pl.String(),
-    }
+    if entity.average:
+        schema |= {"transactions": pl.Int64(), "amount_total": pl.Float64()}
+    if entity.kept_amounts:
+        schema["recent_amounts"] = pl.List(pl.Float64())
+    if entity.kept_span:
+        schema["recent_timestamps"] = pl.List(TIMESTAMP)
+    if entity.kept_counts:
+        schema["recent_counts"] = pl.List(pl.Int64())
+    if entity.profile:
+        schema["outsized_timestamps"] = pl.List(TIMESTAMP)
+    schema["declaration"] = pl.String()
     return schema
 
 

@@ -10,7 +10,7 @@ All compiled functions live in this file, since numba's cache notices changes of
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-F = TypeVar("F", bound=Callable[..., object])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Plan(NamedTuple):
@@ -86,19 +87,24 @@ class Rows(NamedTuple):
     last_codes: Ints  # (columns watched for change, entities): of the entity's latest row so far
 
 
-def _compiled(function: F) -> F:
+def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile on first use, and keep the machine code where numba finds a place for it.
 
     The places are NUMBA_CACHE_DIR, the ``__pycache__`` beside this file, and the user's cache directory. With
     none of them writable, each process compiles for itself.
     """
     try:
-        return cast(F, numba.njit(cache=True, nogil=True)(function))
+        return cast(Callable[P, R], numba.njit(function, cache=True, nogil=True))
     except RuntimeError:
-        return cast(F, numba.njit(nogil=True)(function))
+        return cast(Callable[P, R], numba.njit(function, nogil=True))
 
 
-@_compiled
+def _inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile as a part of the `_compiled` function that calls it."""
+    return cast(Callable[P, R], numba.njit(function, nogil=True))
+
+
+@_inlined
 def _longest(at: Ints, rows_at: Ints) -> int:
     """The most elements one entity needs of a list that gets an element a row."""
     longest = 0
@@ -107,7 +113,7 @@ def _longest(at: Ints, rows_at: Ints) -> int:
     return int(longest)
 
 
-@_compiled
+@_inlined
 def _load(elements: Ints | Floats, at: Ints, e: int, into: Ints | Floats) -> int:
     """Copy entity e's elements to the start of ``into``, and say how many they are."""
     n = at[e + 1] - at[e]
@@ -116,7 +122,7 @@ def _load(elements: Ints | Floats, at: Ints, e: int, into: Ints | Floats) -> int
     return int(n)
 
 
-@_compiled
+@_inlined
 def _store(elements: Ints | Floats, first: int, end: int, into: Ints | Floats, at: Ints, e: int) -> None:
     """Append ``elements[first:end]`` to ``into`` as entity e's."""
     position = at[e]
@@ -126,7 +132,7 @@ def _store(elements: Ints | Floats, first: int, end: int, into: Ints | Floats, a
     at[e + 1] = position
 
 
-@_compiled
+@_inlined
 def _count(plan: Plan, scratch: Scratch, earlier: int, t: int, kept_since: int, out: Floats, row: int) -> int:
     """Fill the counts of (t − span, t] from the first ``earlier`` times, and return that of ``count_span``."""
     followed = 0
@@ -145,7 +151,7 @@ def _count(plan: Plan, scratch: Scratch, earlier: int, t: int, kept_since: int, 
     return followed
 
 
-@_compiled
+@_inlined
 def _between(times: Ints, n: int, since: int, t: int) -> int:
     """How many of the ascending ``times[:n]`` lie in (since, t]."""
     inside = 0
@@ -157,7 +163,7 @@ def _between(times: Ints, n: int, since: int, t: int) -> int:
     return inside
 
 
-@_compiled
+@_inlined
 def _since(plan: Plan, last: int, t: int, out: Floats, row: int) -> None:
     """Fill the time since ``last``, unless that is later than t."""
     if last <= t and plan.gap_rows[0] >= 0:
@@ -165,7 +171,7 @@ def _since(plan: Plan, last: int, t: int, out: Floats, row: int) -> None:
         out[plan.gap_rows[1], row] = (t - last) / 86400e6
 
 
-@_compiled
+@_inlined
 def _change(plan: Plan, rows: Rows, e: int, i: int, out: Floats) -> None:
     """Fill whether the watched columns differ from the entity's previous row."""
     row = rows.order[i]
@@ -176,7 +182,7 @@ def _change(plan: Plan, rows: Rows, e: int, i: int, out: Floats) -> None:
             out[plan.changed_rows[k], row] = 1.0 if code != last else 0.0
 
 
-@_compiled
+@_inlined
 def _roll(values: Floats, end: int, windows: Ints, window_rows: Ints, out: Floats, row: int) -> None:
     """Mean, std, min and max of the last ``windows`` of ``values[:end]``, each summed from the newest back."""
     total = 0.0
@@ -203,7 +209,7 @@ def _roll(values: Floats, end: int, windows: Ints, window_rows: Ints, out: Float
             out[window_rows[k, 3], row] = high
 
 
-@_compiled
+@_inlined
 def _squares(values: Floats, start: int, end: int, mean: float) -> float:
     """Σ (x − mean)², the second of two passes: no cancellation, and 0 exactly when all values are equal to mean."""
     total = 0.0
@@ -213,7 +219,7 @@ def _squares(values: Floats, start: int, end: int, mean: float) -> float:
     return total
 
 
-@_compiled
+@_inlined
 def _quantile(ranked: Floats, n: int, q: float) -> float:
     """The q-quantile of ``ranked[:n]``, interpolated linearly between neighbours."""
     position = q * (n - 1)
@@ -223,7 +229,7 @@ def _quantile(ranked: Floats, n: int, q: float) -> float:
     return float(ranked[low] + (ranked[low + 1] - ranked[low]) * (position - low))
 
 
-@_compiled
+@_inlined
 def _rank_in(ranked: Floats, n: int, value: float) -> None:
     """Insert ``value`` into the ascending ``ranked[:n]``."""
     j = n
@@ -233,7 +239,7 @@ def _rank_in(ranked: Floats, n: int, value: float) -> None:
     ranked[j] = value
 
 
-@_compiled
+@_inlined
 def _rank_out(ranked: Floats, n: int, value: float) -> None:
     """Remove one ``value`` from the ascending ``ranked[:n]``."""
     j = 0
@@ -243,7 +249,7 @@ def _rank_out(ranked: Floats, n: int, value: float) -> None:
         ranked[k] = ranked[k + 1]
 
 
-@_compiled
+@_inlined
 def _insert_time(times: Ints, size: int, t: int) -> None:
     """Insert ``t`` into the ascending ``times[:size]``; a row in order lands at the end at once."""
     j = size
@@ -253,7 +259,7 @@ def _insert_time(times: Ints, size: int, t: int) -> None:
     times[j] = t
 
 
-@_compiled
+@_inlined
 def _profile(plan: Plan, scratch: Scratch, end: int, amount: float, out: Floats, row: int) -> float:
     """Fill the four measures of how unusual ``amount`` is after ``end`` amounts, and return its z."""
     values, ranked = scratch.amounts, scratch.ranked
@@ -391,3 +397,24 @@ def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
         outsized_at,
         outsized[: outsized_at[entities]].copy(),
     )
+
+
+@_compiled
+def sum_up_to(starts: Ints, times: Ints, running: Ints, entity: Ints, instants: Ints) -> Ints:
+    """For each row the weight of its entity's events up to and including its instant, 0 without an entity.
+
+    Entity e owns the ascending ``times[starts[e] : starts[e + 1]]``; ``running[k]`` is the weight of the first k.
+    """
+    found = np.zeros(entity.size, np.int64)
+    for row in range(entity.size):
+        if entity[row] >= 0:
+            low = starts[entity[row]]
+            high = starts[entity[row] + 1]
+            while low < high:
+                middle = (low + high) // 2
+                if times[middle] <= instants[row]:
+                    low = middle + 1
+                else:
+                    high = middle
+            found[row] = running[low] - running[starts[entity[row]]]
+    return found

@@ -1,14 +1,15 @@
 """The tables of the feature layer in the warehouse: one of features, and a history for each kind of entity."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import duckdb
 import polars as pl
 
 from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
-from fraud_pipelines.features.declarations import ENTITIES, Entity
+from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
+from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
 from fraud_pipelines.storage.warehouse import overwrite, select
 
@@ -56,39 +57,96 @@ def read_history(connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl
     return History.from_frame(entity, rows)
 
 
+def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: date) -> Past:
+    """What the feedback features of ``rows``, all of ``day``, may look at.
+
+    Of the days that lie wholly inside or outside of every window it takes a count for each entity, and rows only of
+    those in which a window begins or ends.
+    """
+    activity = {}
+    for entity in ENTITIES:
+        if entity.risks:
+            ends = [day - span_length(LABEL_DELAY)]
+            ends += [ends[0] - span_length(span) for span in entity.risks]
+            connection.register("_keys", rows.select(pl.col(entity.column).drop_nulls().unique()))
+            activity[entity.column] = select(
+                connection,
+                f"""
+                SELECT {entity.column}, if(event_date IN $ends, "timestamp", event_date) AS "timestamp",
+                       count(*) AS transactions
+                FROM raw.transactions SEMI JOIN _keys USING ({entity.column})
+                WHERE event_date BETWEEN $oldest AND $newest
+                GROUP BY ALL
+                """,
+                {"ends": ends, "oldest": min(ends), "newest": max(ends)},
+            )
+            connection.unregister("_keys")
+    labels = select(
+        connection,
+        f"""
+        SELECT l.transaction_id, l.source, l.actual_fraud, l.known_at,
+               {", ".join(f't."{column}"' for column in fraud_columns())}
+        FROM feedback.labels l JOIN raw.transactions t USING (transaction_id)
+        WHERE t.event_date BETWEEN $oldest AND $newest AND l.known_at BETWEEN $oldest AND $end
+          AND transaction_id IN (FROM feedback.labels SELECT transaction_id WHERE actual_fraud)
+        """,
+        {
+            "oldest": day - max(_feedback_reach(entity) for entity in ENTITIES),
+            "newest": day - span_length(LABEL_DELAY),
+            "end": day + timedelta(days=1),
+        },
+    )
+    return Past(activity, known_frauds(labels))
+
+
 def write_history(connection: duckdb.DuckDBPyConnection, history: History, day: date) -> list[date]:
     """Replace the state stored as of ``day``.
 
     Returns:
         The later days whose features were derived from what is now replaced by something else, in order.
     """
-    entity, table = history.entity, history_table(history.entity)
     rows = history.frame.with_columns(event_date=pl.lit(day))
-    last = select(connection, f"SELECT max(event_date) FROM {table}").item()
-    outdated: list[date] = []
-    if last is not None and last > day:
-        names = ", ".join(f'"{name}"' for name in rows.columns)
-        connection.register("_new", rows)
-        outdated = (
-            select(
-                connection,
-                f"""
-                WITH stored AS (SELECT {names} FROM {table} WHERE event_date = $day),
-                     changed AS (
-                         SELECT {entity.column} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
-                         UNION SELECT {entity.column} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
-                     )
-                SELECT DISTINCT min(event_date) AS event_date FROM {table} SEMI JOIN changed USING ({entity.column})
-                WHERE event_date > $day GROUP BY {entity.column} ORDER BY event_date
-                """,
-                {"day": day},
-            )
-            .to_series()
-            .to_list()
-        )
-        connection.unregister("_new")
-    overwrite(connection, table, rows, event_date=day)
+    outdated = _outdated_days(connection, history.entity, rows, day)
+    overwrite(connection, history_table(history.entity), rows, event_date=day)
     return outdated
+
+
+def _outdated_days(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: pl.DataFrame, day: date) -> list[date]:
+    """Later days on which an entity was active whose state as of ``day`` is about to become another.
+
+    That is the next such day, since what the rerun of it changes will mark the one after it; and, for what the
+    feedback features count, those whose windows reach back to ``day``.
+    """
+    table = history_table(entity)
+    last = select(connection, f"SELECT max(event_date) FROM {table}").item()
+    if last is None or last <= day:
+        return []
+    names = ", ".join(f'"{name}"' for name in rows.columns)
+    connection.register("_new", rows)
+    outdated = select(
+        connection,
+        f"""
+        WITH stored AS (SELECT {names} FROM {table} WHERE event_date = $day),
+             changed AS (
+                 SELECT {entity.column} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
+                 UNION SELECT {entity.column} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
+             ),
+             later AS (SELECT {entity.column}, event_date FROM {table} SEMI JOIN changed USING ({entity.column})
+                       WHERE event_date > $day)
+        SELECT min(event_date) AS event_date FROM later GROUP BY {entity.column}
+        UNION SELECT event_date FROM later WHERE event_date BETWEEN $first AND $last
+        ORDER BY event_date
+        """,
+        {"day": day, "first": day + span_length(LABEL_DELAY), "last": day + _feedback_reach(entity)},
+    )
+    connection.unregister("_new")
+    return outdated["event_date"].to_list()
+
+
+def _feedback_reach(entity: Entity) -> timedelta:
+    """How far back the entity's feedback features look; nothing if it has none."""
+    spans = [span_length(span) for span in (*entity.risks, *entity.fraud_counts)]
+    return span_length(LABEL_DELAY) + max(spans) if spans else timedelta(0)
 
 
 def mark_stale(connection: duckdb.DuckDBPyConnection, days: Iterable[date], reason: str) -> None:

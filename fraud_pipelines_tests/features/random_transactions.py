@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import polars as pl
 from hypothesis import strategies as st
 
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
-from fraud_pipelines_tests.features.oracle import Transaction
+from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES, TRANSACTION_COLUMNS
+from fraud_pipelines_tests.features.oracle import Label, Transaction
 
 START = datetime(2026, 3, 1)
 
@@ -43,6 +43,29 @@ def transactions(draw: st.DrawFn, *, max_size: int = 90) -> list[Transaction]:
             }
         )
     return sorted(rows, key=lambda row: (row["timestamp"], row["transaction_id"]))
+
+
+@st.composite
+def labels(draw: st.DrawFn, rows: list[Transaction]) -> list[Label]:
+    """Reviews and chargebacks of some of ``rows``, each known at once, soon, or late; the two may disagree."""
+    found: list[Label] = []
+    waits = st.sampled_from([timedelta(0), timedelta(hours=3), timedelta(days=7), timedelta(days=11)])
+    for row in rows:
+        for source in draw(st.sets(st.sampled_from(LABEL_SOURCES))):
+            found.append(
+                {
+                    "transaction_id": row["transaction_id"],
+                    "actual_fraud": draw(st.booleans()),
+                    "source": source,
+                    "known_at": row["timestamp"] + draw(waits),
+                }
+            )
+    return found
+
+
+def label_frame(found: list[Label]) -> pl.DataFrame:
+    """Labels with the types of ``feedback.labels``."""
+    return pl.DataFrame(found, schema=LABEL_COLUMNS)
 
 
 def frame(rows: list[Transaction]) -> pl.DataFrame:

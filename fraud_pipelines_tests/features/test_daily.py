@@ -1,6 +1,5 @@
 """A day in the warehouse equals the same day in one long run, whenever and however often it is derived."""
 
-from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import frame
+from fraud_pipelines_tests.features.stored import store
 
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=k) for k in range(5)]
@@ -26,8 +26,8 @@ def _transaction(number: int, user: str, moment: datetime, amount: float) -> Tra
         "user_id": user,
         "timestamp": moment,
         "amount": amount,
-        "merchant_id": f"m{number % 3}",
-        "device_fingerprint": None,
+        "merchant_id": f"the shop of {user}",
+        "device_fingerprint": f"the phone of {user}",
         "country": "DE" if number % 4 else "FR",
     }
 
@@ -42,19 +42,11 @@ def _transactions() -> list[Transaction]:
     return [_transaction(n, user, t, 1.0 + (n * 37) % 101) for n, (user, t) in enumerate(moments)]
 
 
-def _store(warehouse: Warehouse, rows: Iterable[Transaction]) -> None:
-    stored = frame(list(rows)).with_columns(
-        event_date=pl.col("timestamp").dt.date(), source=pl.lit("test"), ingested_at=pl.lit(datetime(2026, 4, 1))
-    )
-    with warehouse.transaction() as connection:
-        insert(connection, "raw.transactions", stored)
-
-
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     found = Warehouse(tmp_path / "fraud.duckdb")
     found.initialise()
-    _store(found, _transactions())
+    store(found, _transactions())
     return found
 
 
@@ -91,7 +83,7 @@ def test_a_rerun_of_an_old_day_changes_nothing(warehouse: Warehouse) -> None:
 def test_a_late_transaction_outdates_the_next_day_of_its_user(warehouse: Warehouse) -> None:
     for day in DAYS:
         derive_day(warehouse, day)
-    _store(warehouse, [_transaction(900, "u2", datetime(2026, 3, 2, 12), 5.0)])
+    store(warehouse, [_transaction(900, "u2", datetime(2026, 3, 2, 12), 5.0)])
     assert derive_day(warehouse, DAYS[1]).outdated_days == (DAYS[4],)
     assert _stale(warehouse) == [DAYS[4]]
 

@@ -1,0 +1,186 @@
+"""Feedback features see the labels that were known, of transactions that had time to be labelled, and no others."""
+
+import random
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.history import Histories
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.features.oracle import Label, Transaction, feedback_features, shared_features
+from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
+from fraud_pipelines_tests.features.stored import store
+
+FEEDBACK = ["merchant_risk_1d", "merchant_risk_7d", "merchant_risk_30d", "user_fraud_count_30d"]
+EXAMPLES = settings(max_examples=30, deadline=None)
+
+
+def _found(rows: list[Transaction], known: list[Label]) -> pl.DataFrame:
+    past = Past.of(frame(rows), label_frame(known))
+    return compute_features(frame(rows), past=past)[0].sort("transaction_id")
+
+
+@EXAMPLES
+@given(transactions(max_size=60), st.data())
+def test_feedback_agrees_with_the_plain_definitions(rows: list[Transaction], data: st.DataObject) -> None:
+    known = data.draw(labels(rows))
+    expected = feedback_features(rows, known)
+    for found in _found(rows, known).select("transaction_id", *FEEDBACK).to_dicts():
+        assert found == {"transaction_id": found["transaction_id"], **expected[found["transaction_id"]]}
+
+
+@EXAMPLES
+@given(transactions())
+def test_counts_by_device_and_merchant_agree_with_the_plain_definitions(rows: list[Transaction]) -> None:
+    expected = shared_features(rows)
+    features, _ = compute_features(frame(rows))
+    for found in features.select("transaction_id", "device_tx_count_24h", "merchant_tx_count_24h").to_dicts():
+        assert found == {"transaction_id": found["transaction_id"], **expected[found["transaction_id"]]}
+
+
+@EXAMPLES
+@given(transactions(max_size=60), st.data())
+def test_any_cut_gives_the_same_feedback(rows: list[Transaction], data: st.DataObject) -> None:
+    known = data.draw(labels(rows))
+    cut = data.draw(st.integers(min_value=0, max_value=len(rows)))
+    past = Past.of(frame(rows), label_frame(known))
+    parts = []
+    histories: Histories = {}
+    for part in (rows[:cut], rows[cut:]):
+        features, histories = compute_features(frame(part), histories, past)
+        parts.append(features)
+    assert_frame_equal(pl.concat(parts).sort("transaction_id"), _found(rows, known))
+
+
+@EXAMPLES
+@given(transactions(max_size=60), st.data())
+def test_labels_that_become_known_later_change_nothing(rows: list[Transaction], data: st.DataObject) -> None:
+    known = data.draw(labels(rows))
+    instant = rows[data.draw(st.integers(min_value=0, max_value=len(rows) - 1))]["timestamp"]
+    altered: list[Label] = [
+        {**label, "actual_fraud": not label["actual_fraud"]} if label["known_at"] >= instant else label
+        for label in known
+    ]
+    so_far = pl.col("timestamp") <= instant
+    assert_frame_equal(_found(rows, known).filter(so_far), _found(rows, altered).filter(so_far))
+
+
+def _pair(known: list[tuple[str, bool, timedelta]], later: timedelta) -> dict[str, float | None]:
+    """Features of a transaction ``later`` than another at the same merchant, with labels (source, fraud, known at)."""
+    first: Transaction = {
+        "transaction_id": "first",
+        "user_id": "u",
+        "timestamp": START,
+        "amount": 1.0,
+        "merchant_id": "m",
+        "device_fingerprint": None,
+        "country": None,
+    }
+    second: Transaction = {**first, "transaction_id": "second", "timestamp": START + later}
+    found: list[Label] = [
+        {"transaction_id": "first", "source": source, "actual_fraud": fraud, "known_at": START + at}
+        for source, fraud, at in known
+    ]
+    return _found([first, second], found).filter(transaction_id="second").select(FEEDBACK).row(0, named=True)
+
+
+WEEK = timedelta(days=7)
+INSTANT = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("later", "rate", "count"),
+    [
+        (WEEK - INSTANT, None, 0),
+        (WEEK, 1.0, 1),
+        (WEEK + timedelta(days=1) - INSTANT, 1.0, 1),
+        (WEEK + timedelta(days=1), None, 1),
+        (WEEK + timedelta(days=30), None, 0),
+    ],
+)
+def test_the_window_opens_and_closes_to_the_microsecond(later: timedelta, rate: float | None, count: int) -> None:
+    found = _pair([("review", True, timedelta(days=1))], later)
+    assert (found["merchant_risk_1d"], found["user_fraud_count_30d"]) == (rate, count)
+
+
+def test_a_label_counts_only_once_it_was_known_before() -> None:
+    assert _pair([("review", True, WEEK)], WEEK)["user_fraud_count_30d"] == 0
+    assert _pair([("review", True, WEEK)], WEEK + INSTANT)["user_fraud_count_30d"] == 1
+
+
+def test_a_chargeback_outranks_a_review_from_when_it_is_known() -> None:
+    cleared = [("review", True, timedelta(days=1)), ("chargeback", False, timedelta(days=9))]
+    assert _pair(cleared, timedelta(days=9))["merchant_risk_7d"] == 1.0
+    assert _pair(cleared, timedelta(days=9) + INSTANT)["merchant_risk_7d"] == 0.0
+    convicted = [("review", False, timedelta(days=10)), ("chargeback", True, timedelta(days=1))]
+    assert _pair(convicted, timedelta(days=11))["merchant_risk_7d"] == 1.0
+
+
+def _busy_days() -> tuple[list[Transaction], list[Label]]:
+    """Transactions on days that lie at the edges of each other's windows, many of them labelled."""
+    rng = random.Random(5)
+    rows: list[Transaction] = []
+    known: list[Label] = []
+    for day in (0, 1, 7, 8, 14, 15, 37, 38):
+        for _ in range(40):
+            moment = datetime(2026, 3, 1) + timedelta(days=day, minutes=rng.choice([0, 1, rng.randrange(1440), 1439]))
+            rows.append(
+                {
+                    "transaction_id": f"t{len(rows):04d}",
+                    "user_id": f"u{rng.randrange(6)}",
+                    "timestamp": moment,
+                    "amount": rng.randrange(1, 9_999) / 100,
+                    "merchant_id": rng.choice(["m1", "m2", "m3", None]),
+                    "device_fingerprint": rng.choice(["d1", "d2", None]),
+                    "country": "DE",
+                }
+            )
+            for source in rng.sample(["review", "chargeback"], rng.randrange(3)):
+                wait = rng.choice([timedelta(days=1), timedelta(days=7), timedelta(days=rng.randrange(30))])
+                known.append(
+                    {
+                        "transaction_id": rows[-1]["transaction_id"],
+                        "source": source,
+                        "actual_fraud": rng.random() < 0.5,
+                        "known_at": moment + wait,
+                    }
+                )
+    return rows, known
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    found = Warehouse(tmp_path / "fraud.duckdb")
+    found.initialise()
+    return found
+
+
+def test_the_warehouse_gives_day_by_day_what_memory_gives_at_once(warehouse: Warehouse) -> None:
+    rows, known = _busy_days()
+    store(warehouse, rows, known)
+    for day in sorted({row["timestamp"].date() for row in rows}):
+        derive_day(warehouse, day)
+    found = warehouse.read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
+    expected = _found(rows, known)
+    assert_frame_equal(found, expected)
+    assert expected.select(pl.col(FEEDBACK).n_unique()).row(0) > (3, 3, 3, 3)
+
+
+def test_a_late_transaction_outdates_the_days_whose_risk_it_changes(warehouse: Warehouse) -> None:
+    rows = [row for row in _busy_days()[0] if row["merchant_id"]]
+    store(warehouse, rows)
+    days = sorted({row["timestamp"].date() for row in rows})
+    for day in days:
+        derive_day(warehouse, day)
+    store(warehouse, [{**rows[0], "transaction_id": "late", "user_id": "u7", "device_fingerprint": None}])
+    next_day, within_a_week, *reached, beyond = days[1:]
+    assert derive_day(warehouse, days[0]).outdated_days == (next_day, within_a_week, *reached)
+    assert (next_day, within_a_week, beyond) == (date(2026, 3, 2), date(2026, 3, 8), date(2026, 4, 8))
