@@ -148,13 +148,13 @@ def _location_and_spread(numbers: FloatArray) -> tuple[float, float]:
     finite = numbers[np.isfinite(numbers)]
     if not finite.size:
         return 0.0, 1.0
-    # Halved first, so that the difference of two huge values of opposite sign stays finite.
-    low, median, high = np.quantile(finite / 2, [0.25, 0.5, 0.75]) * 2
-    spread = (high / 2 - low / 2) * 2 / _IQR_OF_NORMAL
-    if not spread > 0:
-        largest = np.abs(finite).max()
-        spread = float(np.std(finite / largest)) * largest if largest > 0 else 0.0
-    return float(median), float(spread) if np.isfinite(spread) and spread > 0 else 1.0
+    # In units of the largest value, so that differences and squares of huge values stay finite.
+    unit = float(np.abs(finite).max())
+    if unit == 0:
+        return 0.0, 1.0
+    low, median, high = (float(quantile) for quantile in np.quantile(finite / unit, [0.25, 0.5, 0.75]))
+    spread = (high - low) / _IQR_OF_NORMAL or float(np.std(finite / unit))
+    return median * unit, min(spread * unit, float(np.finfo(np.float64).max)) or 1.0
 
 
 def _as_numbers(values: pl.Series) -> FloatArray:

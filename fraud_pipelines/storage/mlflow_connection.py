@@ -56,15 +56,17 @@ def connect(tracking_uri: str) -> "MlflowClient":
 def errors_named(tracking_uri: str) -> Iterator[None]:
     """MLflow's errors as one of ours, with the address and what to do."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, OSError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # An ImportError is a missing database driver.
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
         raise RegistryUnavailable(
-            f"MLflow at {without_password(tracking_uri)} failed: {first_line} "
-            "Check that the server runs and MLFLOW_TRACKING_URI is right (unset, it is SQLite under the data "
-            "directory), then run the step again: it goes on where it stopped."
+            f"MLflow at {without_password(tracking_uri)} failed: {cause}. Check that the server runs and "
+            "MLFLOW_TRACKING_URI is right (unset, it is SQLite under the data directory), then run the step again: "
+            "it goes on where it stopped."
         ) from error
 
 

@@ -25,6 +25,8 @@ EXPERIMENT: Final = "fraud-pipelines"
 PARTITION_TAG: Final = "partition"
 BACKEND_TAG: Final = "backend"
 FINGERPRINT_TAG: Final = "training_fingerprint"
+_KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
+"""Makes MLflow's UI open on the training runs, not on traces of a chat."""
 _MODEL_TAG: Final = "registered_model"
 
 
@@ -92,7 +94,7 @@ class ModelRegistry:
         tags: Mapping[str, str] | None = None,
         serving: ServingCode | None = None,
     ) -> ModelVersionInfo:
-        """Log a run and register its model as a new version, or return the version that has the fingerprint already.
+        """Log a run and register its model as a new version; if the day's newest has the fingerprint, return that.
 
         The version appears last and whole, with all its tags. A process that dies before leaves a run that
         `mark_abandoned_runs` closes, or a finished one that is registered when this is called again.
@@ -107,14 +109,15 @@ class ModelRegistry:
             tags: of the run and the version; ``backend`` names the run together with the day.
             serving: what ``mlflow.pyfunc`` needs to load it; without it only this project can.
         """
-        existing = self.find_version(model_name, partition=partition, fingerprint=fingerprint)
-        if existing:
-            return existing
+        existing = self._search(model_name, f"tags.{PARTITION_TAG} = '{partition}'")
+        if existing and existing[-1].tags.get(FINGERPRINT_TAG) == fingerprint:
+            return existing[-1]
         if not artifact_folder.is_dir():
             raise InvalidInput(f"{artifact_folder} is no folder; save the model there before logging it.")
         all_tags = {**(tags or {}), PARTITION_TAG: partition.isoformat(), FINGERPRINT_TAG: fingerprint}
         with errors_named(self.tracking_uri):
-            model = self._finished_model(model_name, partition, fingerprint) or self._log_run(
+            registered = {version.run_id for version in existing}
+            model = self._unregistered_model(model_name, partition, fingerprint, registered) or self._log_run(
                 model_name, artifact_folder, params or {}, metrics or {}, figures or {}, all_tags, serving
             )
             return self._register(model_name, model, all_tags)
@@ -183,7 +186,9 @@ class ModelRegistry:
             if found is None:
                 location = self.artifact_root.resolve().as_uri() if self.artifact_root else None
                 try:
-                    return str(self._client.create_experiment(self.experiment, artifact_location=location))
+                    return str(
+                        self._client.create_experiment(self.experiment, artifact_location=location, tags=_KIND)
+                    )
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
@@ -214,13 +219,16 @@ class ModelRegistry:
             )
         )
 
-    def _finished_model(self, model_name: str, partition: date, fingerprint: str) -> "LoggedModel | None":
+    def _unregistered_model(
+        self, model_name: str, partition: date, fingerprint: str, registered: set[str]
+    ) -> "LoggedModel | None":
         """The model of a run that ended but was never registered, because its process died in between."""
         runs = self._runs(
             f"tags.{_MODEL_TAG} = '{model_name}' and tags.{PARTITION_TAG} = '{partition}' "
             f"and tags.{FINGERPRINT_TAG} = '{fingerprint}' and attributes.status = 'FINISHED'"
         )
-        return next((model for run in runs for model in self._models_of(run)), None)
+        waiting = (run for run in runs if run.info.run_id not in registered)
+        return next((model for run in waiting for model in self._models_of(run)), None)
 
     def _log_run(
         self,

@@ -75,7 +75,9 @@ class SuodDetector:
         suod = _import_suod()
         with warnings.catch_warnings(), _without_joblib_progress():
             # A constant column has no skewness; SciPy says so at every fit, and ECOD doesn't use it.
-            warnings.filterwarnings("ignore", category=RuntimeWarning, module="scipy")
+            warnings.filterwarnings("ignore", message="Precision loss occurred in moment calculation")
+            # SUOD has no cost forecast for ECOD, which only its parallel scheduling would need.
+            warnings.filterwarnings("ignore", message="UNK does not have a predefined code")
             ensemble = suod(
                 base_estimators=[_unfitted(name, parameters, X.shape, components, seed) for name in names],
                 n_jobs=1,

@@ -1,0 +1,70 @@
+"""Calibration: scores lie in [0, 1], rise with the raw score, and 0.5 marks the contamination."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraud_pipelines.detection.calibration import Calibration, Normalization, tail_score
+from fraud_pipelines.errors import InvalidInput
+
+finite = st.floats(-1e9, 1e9)
+contaminations = st.floats(0.001, 0.5)
+
+
+@given(train=st.lists(finite, min_size=1, max_size=50), raw=st.lists(finite, min_size=1), c=contaminations)
+@settings(max_examples=200, deadline=None)
+def test_tail_scores_are_monotone_and_within_0_and_1(train: list[float], raw: list[float], c: float) -> None:
+    scores = tail_score(np.sort(raw), np.sort(train), c)
+    assert (scores >= 0).all()
+    assert (scores <= 1).all()
+    assert (np.diff(scores) >= 0).all()
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(200, 2000), c=st.floats(0.01, 0.5))
+@settings(max_examples=100, deadline=None)
+def test_the_share_of_training_rows_above_one_half_is_the_contamination(seed: int, n: int, c: float) -> None:
+    train = np.sort(np.random.default_rng(seed).standard_t(3, n))
+    share = np.mean(tail_score(train, train, c) > 0.5)
+    assert c - 2 / n <= share <= c
+
+
+def test_tail_scores_follow_the_formula() -> None:
+    train = np.arange(99, dtype=np.float64)
+    # Tail probabilities of one half, 2 %, 1 % and 1 %.
+    scores = tail_score(np.array([50.0, 98.0, 99.0, 1e6]), train, 0.02)
+    assert scores == pytest.approx([0.02 / (2 * 0.5), 1 - 0.02 / 0.04, 1 - 0.01 / 0.04, 1 - 0.01 / 0.04])
+
+
+def test_the_originals_normalizations_follow_its_formulas() -> None:
+    train = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    raw = np.array([2.0, 6.0])
+
+    def scores(normalization: Normalization) -> list[float]:
+        calibration = Calibration.fit(train, normalization=normalization, contamination=0.25)
+        return [float(score) for score in calibration.score(raw)]
+
+    assert scores("standardization") == pytest.approx([0.5, 1 / (1 + np.exp(-4 / 4))])
+    assert scores("zscore") == pytest.approx([0.0, 4 / np.sqrt(2)])
+    assert scores("raw") == [2.0, 6.0]
+
+
+@pytest.mark.parametrize("normalization", ["standardization", "zscore", "raw"])
+def test_other_thresholds_are_the_training_quantile(normalization: Normalization) -> None:
+    train = np.random.default_rng(0).normal(size=1000)
+    calibration = Calibration.fit(train, normalization=normalization, contamination=0.05)
+    assert np.mean(calibration.score(train) > calibration.threshold) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("normalization", ["tail", "standardization", "zscore", "raw"])
+def test_equal_training_scores_give_finite_scores(normalization: Normalization) -> None:
+    calibration = Calibration.fit(np.full(10, 3.0), normalization=normalization, contamination=0.01)
+    assert np.isfinite(calibration.score(np.array([3.0, -1e300, 1e300]))).all()
+
+
+def test_unknown_normalizations_and_contaminations_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="tail, standardization, zscore, raw"):
+        Calibration.fit(np.zeros(1), normalization="minmax", contamination=0.01)  # type: ignore[arg-type]
+    for contamination in (0.0, 0.6, -1.0, float("nan")):
+        with pytest.raises(InvalidInput, match=r"\(0, 0.5\]"):
+            Calibration.fit(np.zeros(1), normalization="tail", contamination=contamination)

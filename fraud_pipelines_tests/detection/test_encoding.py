@@ -1,0 +1,130 @@
+"""Feature encoding: every role, whatever the values, gives finite numbers, and the same ones tomorrow."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder
+from fraud_pipelines.detection.schema import FeatureRole
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows
+
+
+def encode(
+    values: Sequence[object], role: str | FeatureRole, *, fitted_on: Sequence[object] | None = None
+) -> list[float]:
+    """One column, fitted and transformed."""
+    train = pl.DataFrame({"x": values if fitted_on is None else fitted_on}, strict=False)
+    encoded = FeatureEncoder.fit(train, {"x": role}).transform(pl.DataFrame({"x": values}, strict=False))
+    return [float(value) for value in encoded[:, 0]]
+
+
+def test_numbers_are_scaled_by_median_and_iqr() -> None:
+    assert encode([0.0, 1.0, 2.0, 3.0, 4.0], "numeric") == pytest.approx([-1.349, -0.6745, 0, 0.6745, 1.349])
+
+
+def test_direction_high_ignores_unusually_small_values() -> None:
+    high = FeatureRole(role="numeric", direction="high")
+    assert encode([0.0, 1.0, 2.0, 3.0, 4.0], high) == pytest.approx([0, 0, 0, 0.6745, 1.349])
+
+
+def test_direction_low_is_mirrored() -> None:
+    low = FeatureRole(role="numeric", direction="low")
+    assert encode([0.0, 1.0, 2.0, 3.0, 4.0], low) == pytest.approx([1.349, 0.6745, 0, 0, 0])
+
+
+def test_a_missing_number_counts_as_the_median() -> None:
+    assert encode([None, float("nan")], "numeric", fitted_on=[1.0, 5.0, 9.0, None]) == [0.0, 0.0]
+
+
+def test_infinite_numbers_end_at_the_limit() -> None:
+    assert encode([float("inf"), float("-inf"), 1e300], "numeric", fitted_on=[1.0, 2.0, 3.0]) == [LIMIT, -LIMIT, LIMIT]
+
+
+@pytest.mark.parametrize("constant", [0.0, 7.5, -3.0])
+def test_a_constant_column_encodes_to_zero(constant: float) -> None:
+    assert encode([constant] * 4, "numeric") == [0.0] * 4
+
+
+def test_a_mostly_constant_column_keeps_its_rare_values_apart() -> None:
+    encoded = encode([0.0] * 99 + [1.0], "numeric")
+    assert encoded[0] == 0.0
+    assert 5 < encoded[-1] < 20
+
+
+def test_a_column_without_any_value_encodes_to_zero() -> None:
+    assert encode([None, None], "numeric") == [0.0, 0.0]
+    assert encode([None, None], "label") == [0.0, 0.0]
+    assert encode([None, None], "hash") == [0.0, 0.0]
+    assert encode([None, None], "binary") == [0.0, 0.0]
+
+
+def test_hash_is_md5_modulo_a_million() -> None:
+    train = ["a", "b", "c"]
+    codes = [int(hashlib.md5(text.encode()).hexdigest()[:8], 16) % 1_000_000 for text in train]
+    expected = encode([float(code) for code in codes], "numeric")
+    assert encode(train, "hash") == pytest.approx(expected)
+
+
+def test_labels_are_numbered_in_sorted_order_and_unseen_ones_are_zero() -> None:
+    assert encode(["US", "DE", "XX", None], "label", fitted_on=["US", "FR", "DE", "DE"]) == [3.0, 1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([True, False, None], [1, 0, 0]),
+        ([2, 0, None], [1, 0, 0]),
+        ([0.5, 0.0, float("nan")], [1, 0, 0]),
+        (["yes", "", None], [1, 0, 0]),
+    ],
+)
+def test_binary_is_truth_as_in_python(values: list[object], expected: list[float]) -> None:
+    assert encode(values, "binary") == expected
+
+
+def test_a_missing_column_is_named() -> None:
+    encoder = FeatureEncoder.fit(mixed_rows(10), MIXED_SCHEMA)
+    with pytest.raises(InvalidInput, match=r"lacks the feature column\(s\) country"):
+        encoder.transform(mixed_rows(10).drop("country"))
+
+
+def test_text_in_a_numeric_feature_is_refused_by_name() -> None:
+    with pytest.raises(InvalidInput, match=r"'amount'.*String.*no numbers"):
+        FeatureEncoder.fit(pl.DataFrame({"amount": ["twelve"]}), {"amount": "numeric"})
+
+
+def test_the_description_brings_back_the_same_encoder() -> None:
+    rows = mixed_rows(200)
+    encoder = FeatureEncoder.fit(rows, MIXED_SCHEMA)
+    restored = FeatureEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert restored == encoder
+    np.testing.assert_array_equal(restored.transform(rows), encoder.transform(rows))
+
+
+any_number = st.one_of(st.none(), st.floats(), st.integers(-5, 5).map(float))
+
+
+@given(
+    train=st.lists(any_number, min_size=1, max_size=20),
+    rows=st.lists(any_number, min_size=1, max_size=20),
+    direction=st.sampled_from(["high", "low", "both"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_number_encodes_finitely_within_the_limit_and_in_order(
+    train: list[float | None], rows: list[float | None], direction: str
+) -> None:
+    role = FeatureRole.model_validate({"role": "numeric", "direction": direction})
+    encoded = np.array(encode(rows, role, fitted_on=train))
+    assert np.isfinite(encoded).all()
+    assert (np.abs(encoded) <= LIMIT).all()
+    known = np.array([row is not None and not np.isnan(row) for row in rows])
+    order = np.argsort(np.array([row if row is not None else 0.0 for row in rows])[known], kind="stable")
+    steps = np.diff(encoded[known][order])
+    assert (steps <= 0).all() if direction == "low" else (steps >= 0).all()
