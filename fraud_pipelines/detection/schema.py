@@ -7,6 +7,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.catalog import FEATURES
 
 Role = Literal["numeric", "hash", "label", "binary"]
 Direction = Literal["high", "low", "both"]
@@ -73,8 +74,14 @@ FEEDBACK_SCHEMA: Final[Schema] = dict.fromkeys(
 )
 """What earlier labels say about the merchant and the user."""
 
-DEFAULT_SCHEMA: Final[Schema] = {**LABEL_FREE_SCHEMA, **FEEDBACK_SCHEMA}
-"""What the daily models use, where the data has it: see `default_schema`."""
+_ADDED: Final[Schema] = {
+    name: FeatureRole(role=feature.role, direction=feature.direction if feature.role == "numeric" else "both")
+    for name, feature in FEATURES.items()
+    if feature.daily and name not in LABEL_FREE_SCHEMA and name not in FEEDBACK_SCHEMA
+}
+
+DEFAULT_SCHEMA: Final[Schema] = {**LABEL_FREE_SCHEMA, **FEEDBACK_SCHEMA, **_ADDED}
+"""What the daily models use, where the data has it (see `default_schema`): every feature declared as ``daily``."""
 
 
 def parse_schema(schema: SchemaLike) -> dict[str, FeatureRole]:

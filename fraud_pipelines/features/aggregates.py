@@ -153,6 +153,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             description=f"Shrunk z-score of the amount among {before} (mean m, population standard deviation s).",
             formula=f"(x − m) / (sqrt((n s² + {prior.format('m')}²) / ({n})) + 1)",
             group="derived",
+            daily=True,
             window=window,
             null_rule=null_rule,
         ),
@@ -161,6 +162,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             description=f"The same with median m and IQR of {before}, quartiles interpolated linearly.",
             formula=f"(x − m) / ((n IQR/1.349 + {prior.format('m')}) / ({n}) + 1)",
             group="derived",
+            daily=True,
             window=window,
             null_rule=null_rule,
         ),
@@ -169,6 +171,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             description=f"Log ratio of the amount to the median of {before}.",
             formula="ln((x + 1) / (median + 1))",
             group="derived",
+            daily=True,
             window=window,
             null_rule=null_rule,
         ),
@@ -177,6 +180,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             description=f"Log ratio of the amount to the largest of {before}.",
             formula="ln((x + 1) / (max + 1))",
             group="derived",
+            daily=True,
             window=window,
             null_rule=null_rule,
         ),
@@ -185,6 +189,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             description=f"{whose} earlier transactions in the last {days} that were outsized.",
             formula=f"count of {entity.name}_z > {profile.outsized_z:g} in (t − {days}, t], this one not included",
             group="derived",
+            daily=True,
             dtype=pl.Int32(),
             window=days,
             null_rule="never null; 0 without history",
@@ -200,6 +205,7 @@ def _risk(entity: Entity, span: str) -> Feature:
         window=f"{_length(span)}, ending {_length(LABEL_DELAY)} before",
         null_rule="null if there were no transactions in the window",
         group="feedback",
+        daily=True,
     )
 
 
@@ -211,6 +217,7 @@ def _fraud_count(entity: Entity, span: str) -> Feature:
         window=f"{_length(span)}, ending {_length(LABEL_DELAY)} before",
         null_rule="never null",
         group="feedback",
+        daily=True,
         dtype=pl.Int32(),
     )
 

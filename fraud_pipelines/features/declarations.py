@@ -21,7 +21,8 @@ class Feature:
     """One column of ``features.transaction_features``.
 
     ``requires`` names the transaction columns without which the feature is null. ``role`` and ``direction`` are
-    what a model schema needs to know: how to encode it, and which side of it is suspicious.
+    what a model schema needs to know: how to encode it, and which side of it is suspicious; ``daily`` puts it
+    into the schema of the daily models.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Feature:
     role: Role = "numeric"
     direction: Direction = "high"
     requires: tuple[str, ...] = ()
+    daily: bool = False
 
 
 @dataclass(frozen=True)

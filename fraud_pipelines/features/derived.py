@@ -40,8 +40,12 @@ def derived(
     null_rule: str = "never null",
     requires: tuple[str, ...] = (),
     dtype: pl.DataType | None = None,
+    daily: bool = False,
 ) -> Derived:
-    """Declare a derived feature; by its ``role`` it is stored as a number, as 0 or 1 (binary), or as text."""
+    """Declare a derived feature; by its ``role`` it is stored as a number, as 0 or 1 (binary), or as text.
+
+    With ``daily=True`` the daily models use it from their next training on.
+    """
     feature = Feature(
         name=name,
         description=description,
@@ -53,6 +57,7 @@ def derived(
         role=role,
         direction=direction,
         requires=requires,
+        daily=daily,
     )
     return Derived(feature, expression.cast(feature.dtype).alias(name))
 
@@ -61,7 +66,7 @@ _time = pl.col("timestamp").dt
 _hour = pl.col("hour_of_day")
 
 DERIVED: Final[tuple[Derived, ...]] = (
-    derived("amount", pl.col("amount"), "The amount of the transaction.", formula="x"),
+    derived("amount", pl.col("amount"), "The amount of the transaction.", formula="x", daily=True),
     derived(
         "hour_of_day",
         _time.hour(),
