@@ -1,0 +1,266 @@
+"""The model registry on a real MLflow over SQLite: versions are logged once, whole, and found again."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.serving import serving_code
+from fraud_pipelines.errors import InvalidInput, MissingData, RegistryUnavailable
+from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
+from fraud_pipelines_tests.detection.samples import numeric_rows
+
+DAY = date(2026, 10, 5)
+MODEL = "fraud-daily"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh MLflow database; making one takes seconds, so each test gets a copy."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    ModelRegistry(f"sqlite:///{path}").initialise()
+    return path
+
+
+@pytest.fixture
+def registry(empty_database: Path, tmp_path: Path) -> Iterator[ModelRegistry]:
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    # Another experiment than the database's own, whose files would go elsewhere.
+    registry = ModelRegistry(
+        f"sqlite:///{tmp_path / 'mlflow.db'}", experiment="test", artifact_root=tmp_path / "artifacts"
+    )
+    registry.initialise()
+    yield registry
+    assert not Path("mlflow.db").exists()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model folder."""
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "model.json").write_text('{"weights": 1}')
+    return tmp_path / "saved"
+
+
+def log(registry: ModelRegistry, folder: Path, *, day: date = DAY, fingerprint: str = "f1") -> ModelVersionInfo:
+    return registry.log_version(
+        MODEL,
+        partition=day,
+        fingerprint=fingerprint,
+        artifact_folder=folder,
+        params={"n_estimators": 100},
+        metrics={"training_rows": 10.0, "average_precision": float("nan")},
+        tags={"backend": "isolation_forest", "training_rows": "10"},
+    )
+
+
+def client(registry: ModelRegistry) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=registry.tracking_uri)
+
+
+def runs(registry: ModelRegistry) -> list[Any]:
+    experiment = client(registry).get_experiment_by_name(registry.experiment)
+    return list(client(registry).search_runs([experiment.experiment_id]))
+
+
+def test_a_logged_version_is_found_with_its_tags_run_and_files(registry: ModelRegistry, folder: Path) -> None:
+    version = log(registry, folder)
+    assert version == registry.find_version(MODEL, partition=DAY, fingerprint="f1")
+    assert version == registry.latest_for_partition(MODEL, DAY)
+    assert (version.name, version.version, version.partition) == (MODEL, 1, DAY)
+    assert version.tags == {
+        "partition": "2026-10-05",
+        "backend": "isolation_forest",
+        "training_rows": "10",
+        "training_fingerprint": "f1",
+    }
+    (run,) = runs(registry)
+    assert run.info.run_id == version.run_id
+    assert run.info.run_name == "isolation_forest 2026-10-05"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"n_estimators": "100"}
+    assert run.data.metrics == {"training_rows": 10.0}
+    assert (registry.download(MODEL, 1) / "model.json").read_text() == '{"weights": 1}'
+
+
+def test_what_was_never_logged_is_not_found(registry: ModelRegistry, folder: Path) -> None:
+    assert registry.latest_for_partition(MODEL, DAY) is None
+    log(registry, folder)
+    assert registry.find_version(MODEL, partition=DAY, fingerprint="f2") is None
+    assert registry.find_version(MODEL, partition=date(2026, 10, 6), fingerprint="f1") is None
+    with pytest.raises(MissingData, match="no version 7 of fraud-daily"):
+        registry.download(MODEL, 7)
+
+
+def test_logging_the_same_again_returns_the_version_there_is(registry: ModelRegistry, folder: Path) -> None:
+    first = log(registry, folder)
+    assert log(registry, folder) == first
+    assert len(registry.list_versions(MODEL)) == len(runs(registry)) == 1
+
+
+def test_changed_input_adds_a_version_and_so_does_its_return(registry: ModelRegistry, folder: Path) -> None:
+    versions = [log(registry, folder, fingerprint=f) for f in ("f1", "f2", "f1")]
+    assert [version.version for version in versions] == [1, 2, 3]
+    assert registry.latest_for_partition(MODEL, DAY) == versions[-1]
+
+
+def test_the_alias_follows_the_newest_day_not_the_newest_version(registry: ModelRegistry, folder: Path) -> None:
+    assert registry.set_alias_to_newest_partition(MODEL) is None
+    for day in (date(2026, 10, 6), date(2026, 10, 7), DAY):
+        log(registry, folder, day=day)
+    newest = registry.set_alias_to_newest_partition(MODEL)
+    assert newest is not None
+    assert newest.partition == date(2026, 10, 7)
+    assert int(client(registry).get_model_version_by_alias(MODEL, "champion").version) == newest.version
+
+
+def test_the_same_metrics_twice_are_one_point_each(registry: ModelRegistry, folder: Path) -> None:
+    version = log(registry, folder)
+    for moment in (datetime(2026, 10, 20), datetime(2026, 10, 20, tzinfo=UTC)):
+        registry.log_metrics(version.run_id, {"recall": 0.5, "precision": float("inf")}, timestamp=moment, step=3)
+    (point,) = client(registry).get_metric_history(version.run_id, "recall")
+    assert (point.value, point.step, point.timestamp) == (0.5, 3, 1_792_454_400_000)
+    assert client(registry).get_metric_history(version.run_id, "precision") == []
+
+
+def test_figures_are_plots_of_the_run(registry: ModelRegistry, folder: Path) -> None:
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    registry.log_version(
+        MODEL, partition=DAY, fingerprint="f", artifact_folder=folder, figures={"pr_curve": figure, "made": b"png"}
+    )
+    (run,) = runs(registry)
+    artifacts = {file.path for file in client(registry).list_artifacts(run.info.run_id, "plots")}
+    assert artifacts == {"plots/pr_curve.png", "plots/made.png"}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the code under test catches it."""
+
+
+STEPS = [
+    "create_run",
+    "log_batch",
+    "create_logged_model",
+    "log_outputs",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "set_terminated",
+    "create_registered_model",
+    "create_model_version",
+    "set_logged_model_tags",
+]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_killed_at_any_step_leaves_nothing_a_rerun_trips_over(
+    step: str, after: bool, registry: ModelRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow_client = registry._client
+    original = getattr(mlflow_client, step)
+
+    def die(*arguments: object, **named: object) -> None:
+        if after:
+            original(*arguments, **named)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow_client, step, die)
+        with pytest.raises(Killed):
+            log(registry, folder)
+    registry.mark_abandoned_runs(partition=DAY, backend="isolation_forest")
+    version = log(registry, folder)
+    assert registry.list_versions(MODEL) == [version]
+    assert (registry.download(MODEL, version.version) / "model.json").exists()
+    by_status = sorted(run.info.status for run in runs(registry))
+    assert by_status in (["FINISHED"], ["FINISHED", "KILLED"])
+    finished = [run for run in runs(registry) if run.info.status == "FINISHED"]
+    assert [run.info.run_id for run in finished] == [version.run_id]
+
+
+def test_only_the_days_own_abandoned_runs_are_closed(registry: ModelRegistry) -> None:
+    experiment = client(registry).get_experiment_by_name(registry.experiment)
+    for day, backend in ((DAY, "isolation_forest"), (DAY, "suod"), (date(2026, 10, 6), "isolation_forest")):
+        client(registry).create_run(experiment.experiment_id, tags={"partition": str(day), "backend": backend})
+    assert registry.mark_abandoned_runs(partition=DAY, backend="isolation_forest") == 1
+    assert registry.mark_abandoned_runs(partition=DAY, backend="isolation_forest") == 0
+    assert sorted(run.info.status for run in runs(registry)) == ["KILLED", "RUNNING", "RUNNING"]
+
+
+def test_initialising_again_changes_nothing(registry: ModelRegistry, tmp_path: Path) -> None:
+    before = (tmp_path / "mlflow.db").read_bytes()
+    ModelRegistry(registry.tracking_uri, experiment="test", artifact_root=tmp_path / "elsewhere").initialise()
+    assert (tmp_path / "mlflow.db").read_bytes() == before
+
+
+def test_a_missing_model_folder_is_refused_before_anything_is_logged(registry: ModelRegistry, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no folder"):
+        log(registry, tmp_path / "nowhere")
+    assert runs(registry) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("http://127.0.0.1:9", r"http://127\.0\.0\.1:9 failed: .*Connection refused"),
+        ("postgresql://user:secret@127.0.0.1:9/mlflow", r"postgresql://127\.0\.0\.1:9/mlflow failed"),
+        ("nonsense://x", "unsupported URI"),
+    ],
+)
+def test_an_unreachable_server_is_named_with_the_remedy_and_without_its_password(uri: str, message: str) -> None:
+    with pytest.raises(RegistryUnavailable, match=message) as raised:
+        ModelRegistry(uri).list_versions(MODEL)
+    assert "MLFLOW_TRACKING_URI" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("no database")
+    with pytest.raises(RegistryUnavailable, match="not a database"):
+        ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}").initialise()
+
+
+SERVED = """
+import sys
+import mlflow
+import polars as pl
+
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/fraud-daily@champion")
+frame = pl.read_parquet(sys.argv[2]).to_pandas()
+print(model.predict(frame)["score"].tolist())
+"""
+
+
+def test_a_version_with_its_code_is_served_by_mlflow_and_logging_it_is_silent(
+    registry: ModelRegistry, tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = numeric_rows(100)
+    rows.write_parquet(tmp_path / "rows.parquet")
+    model = FraudModel.fit(rows, backend="ecod")
+    model.save(tmp_path / "model")
+    registry.log_version(
+        MODEL,
+        partition=DAY,
+        fingerprint="f",
+        artifact_folder=tmp_path / "model",
+        serving=serving_code(model, rows[:3]),
+    )
+    registry.set_alias_to_newest_partition(MODEL)
+    assert capfd.readouterr() == ("", "")
+    assert [str(warning.message) for warning in recwarn] == []
+    command = [sys.executable, "-c", SERVED, registry.tracking_uri, str(tmp_path / "rows.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == model.score(rows)["score"].to_list()
