@@ -13,6 +13,8 @@ from fraud_pipelines.transactions.text_lines import LineChunk, decode_lines, pri
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _PEEK_LINES: Final = 1_000
+_PARSED_LINES: Final = 50_000
+"""Objects held in memory at once: as Python objects they take some ten times the room of a column."""
 
 
 class JsonLinesFile:
@@ -42,9 +44,10 @@ class JsonLinesFile:
         """All rows, in the order of the file, with the wanted members only; one that is absent is null."""
         number = 1
         for lines in chain([self._first_lines], self._lines):
-            if lines:
-                yield _parse(decode_lines(lines, first_number=number), self._wanted)
-                number += len(lines)
+            for start in range(0, len(lines), _PARSED_LINES):
+                part = lines[start : start + _PARSED_LINES]
+                yield _parse(decode_lines(part, first_number=number), self._wanted)
+                number += len(part)
 
 
 def _refuse_array(name: str, lines: list[bytes]) -> None:

@@ -30,33 +30,34 @@ def read_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
     """
     lines: list[bytes] = []
     rest = b""
+    returns = False
     for block in blocks:
+        returns = returns or b"\r" in block
         parts = (rest + block).split(b"\n")
         rest = parts.pop()[: MAX_LINE_BYTES + 1]
         lines.extend(parts)
         while len(lines) >= CHUNK_ROWS:
-            yield [_without_end(line) for line in lines[:CHUNK_ROWS]]
+            yield _without_returns(lines[:CHUNK_ROWS]) if returns else lines[:CHUNK_ROWS]
             del lines[:CHUNK_ROWS]
     if rest:
         lines.append(rest)
     if lines:
-        yield [_without_end(line) for line in lines]
+        yield _without_returns(lines) if returns else lines
 
 
 def decode_lines(lines: list[bytes], *, first_number: int) -> LineChunk:
     """Sort out what is no text: empty and overlong lines, NUL bytes, and what isn't UTF-8."""
-    faults = {index: reason for index, line in enumerate(lines) if (reason := _fault(line))}
-    sound = [line for index, line in enumerate(lines) if index not in faults] if faults else lines
-    try:
-        text = b"\n".join(sound).decode().split("\n") if sound else []
-    except UnicodeDecodeError:
-        faults |= {i: "not UTF-8 text" for i, line in enumerate(lines) if i not in faults and not _is_utf8(line)}
-        text = [line.decode() for index, line in enumerate(lines) if index not in faults]
     numbers = pl.int_range(first_number, first_number + len(lines), dtype=pl.Int64, eager=True).alias("row_number")
+    text = _all_sound(lines) if lines else None
+    if text is not None:
+        return LineChunk(text=text, row_number=numbers, unreadable=unreadable_rows([], [], []))
+    faults = {index: reason for index, line in enumerate(lines) if (reason := _fault(line))}
     order = sorted(faults)
     return LineChunk(
-        text=pl.Series("line", text, dtype=pl.String),
-        row_number=numbers.filter(~numbers.is_in([first_number + index for index in order])) if faults else numbers,
+        text=pl.Series(
+            "line", [line.decode() for index, line in enumerate(lines) if index not in faults], dtype=pl.String
+        ),
+        row_number=numbers.filter(~numbers.is_in([first_number + index for index in order])),
         unreadable=unreadable_rows(
             [first_number + index for index in order],
             [faults[index] for index in order],
@@ -72,21 +73,30 @@ def printable(line: bytes | str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _without_end(line: bytes) -> bytes:
-    return line[:-1] if line.endswith(b"\r") else line
+def _without_returns(lines: list[bytes]) -> list[bytes]:
+    return [line[:-1] if line.endswith(b"\r") else line for line in lines]
+
+
+def _all_sound(lines: list[bytes]) -> pl.Series | None:
+    """The lines as text, if there is nothing wrong with any of them: the common case, at full speed."""
+    try:
+        text = pl.Series("line", b"\n".join(lines).decode().split("\n"), dtype=pl.String)
+    except UnicodeDecodeError:
+        return None
+    faulty = (
+        (text.str.strip_chars().str.len_bytes() == 0)
+        | text.str.contains("\x00", literal=True)
+        | (text.str.len_bytes() > MAX_LINE_BYTES)
+    )
+    return None if faulty.any() else text
 
 
 def _fault(line: bytes) -> str:
-    if not line or line.isspace():
-        return "empty line"
     if len(line) > MAX_LINE_BYTES:
         return "line longer than 1 MiB"
-    return "NUL byte in the line" if b"\x00" in line else ""
-
-
-def _is_utf8(line: bytes) -> bool:
+    if b"\x00" in line:
+        return "NUL byte in the line"
     try:
-        line.decode()
+        return "" if line.decode().strip() else "empty line"
     except UnicodeDecodeError:
-        return False
-    return True
+        return "not UTF-8 text"

@@ -46,6 +46,13 @@ def test_a_mapping_file_is_read_whole(tmp_path: Path) -> None:
     assert set(mapping.source_columns) >= {"ID", "card", "timestamp", "amount", "fraud"}
 
 
+def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    documentation = (Path(__file__).parents[2] / "docs" / "mappings.md").read_text(encoding="utf-8")
+    example = documentation.split("```yaml\n")[1].split("```")[0]
+    mapping = load(tmp_path, example)
+    assert set(mapping.model_dump(exclude_defaults=True)) == set(ColumnMapping.model_fields)
+
+
 def test_the_handbook_mapping_is_valid() -> None:
     mapping = ColumnMapping.load(HANDBOOK)
     assert mapping.wanted_columns["merchant_id"] == "terminal_id"
