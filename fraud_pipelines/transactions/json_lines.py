@@ -86,19 +86,23 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"JSON has no {constant}")
 
 
+_JSON_BLANKS: Final = " \t\r"
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _parse_object(line: str) -> dict[str, object] | str:
     """The object on the line, or what is wrong with it."""
+    text = line.strip(_JSON_BLANKS)
     try:
-        value = _DECODER.decode(line)
+        value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
         return f"malformed JSON: {error.msg}"
     except ValueError as error:
         return f"malformed JSON: {error}"
     except RecursionError:
         return "malformed JSON: nested too deeply"
+    if end != len(text):
+        return "malformed JSON: more than one value in the line"
     return value if isinstance(value, dict) else "malformed JSON: not an object"
 
 

@@ -153,11 +153,21 @@ def test_json_lines_keep_numbers_and_text_apart_from_what_is_neither(tmp_path: P
 
 def test_each_kind_of_malformed_json_has_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "t.ndjson"
-    lines = ['{"a": 1}', "{", "[1]", "NaN", '{"a": NaN}', "[" * 100_000, '{"a": ' + "9" * 5000 + "}", '"text"']
+    lines = [
+        '{"a": 1}',
+        "{",
+        "[1]",
+        "NaN",
+        '{"a": NaN}',
+        "[" * 100_000,
+        '{"a": ' + "9" * 5000 + "}",
+        '"text"',
+        '{"a": 1} {"a": 2}',
+    ]
     path.write_text("\n".join(lines))
     rows, faults = read(path, "a")
     assert [row["a"] for row in rows] == [1]
-    assert [number for number, _ in faults] == [2, 3, 4, 5, 6, 7, 8]
+    assert [number for number, _ in faults] == [2, 3, 4, 5, 6, 7, 8, 9]
     assert all(reason.startswith("malformed JSON: ") for _, reason in faults)
     assert faults[4][1] == "malformed JSON: nested too deeply"
 
