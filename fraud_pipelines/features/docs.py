@@ -22,17 +22,20 @@ _SECTIONS: Final[dict[Group, str]] = {
 
 _INTRODUCTION: Final = """# Features
 
-The columns of `features.transaction_features`, after the keys `transaction_id`, `user_id`, `timestamp` and `event_date`.
-This page is written from the declarations by `python -m fraud_pipelines.features.docs`; edit those, not this.
+The columns of `features.transaction_features`, after the keys `transaction_id`, `user_id`, `timestamp` and
+`event_date`. This page is written from the declarations by `python -m fraud_pipelines.features.docs`; edit those,
+not this.
 
-- *Order.* Transactions of a user (a device, a merchant) are taken in order (timestamp, transaction_id). Windows include
-  the transaction itself unless said otherwise. A span of length w at time t is (t − w, t]; of equal times only those earlier
-  in that order count. x is the amount, n the number of amounts in the window, i the position in that order.
-- *Null* means that there is too little history, or that a column is unknown. It is never a made-up zero; the encoder
-  of a model fills it.
-- *Where to change what.* Windows, statistics, lags, spans and entities: `fraud_pipelines/features/declarations.py`. A feature
-  that needs no history is one Polars expression in `fraud_pipelines/features/derived.py`. After a change to windows or spans,
-  derive the features again from the first day on: the histories hold only what the declared windows can reach.
+- *Order.* Transactions of a user (a device, a merchant) are taken in order (timestamp, transaction_id). Windows
+  include the transaction itself unless said otherwise. A span of length w at time t is (t − w, t]; of equal times only
+  those earlier in that order count. x is the amount, n the number of amounts in the window, i the position in that
+  order.
+- *Null* means that there is too little history, or that a column is unknown. It is never a made-up zero; the
+  encoder of a model fills it.
+- *Where to change what.* Windows, statistics, lags, spans and entities: `fraud_pipelines/features/declarations.py`.
+  A feature that needs no history is one Polars expression in `fraud_pipelines/features/derived.py`. After a change to
+  windows or spans, derive the features again from the first day on: the histories hold only what the declared
+  windows can reach.
 """
 
 

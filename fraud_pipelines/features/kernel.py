@@ -400,6 +400,29 @@ def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
 
 
 @_compiled
+def roll_column(values: Floats, first: int, windows: Ints, lags: Ints, out: Floats) -> None:
+    """Rolling statistics and lags of the rows from ``first`` on, by the same arithmetic as the fold's.
+
+    Row ``first + r`` fills ``out[:, r]``: four statistics a window, then the lags. ``out`` comes filled with NaN,
+    which stays where a window is undefined or holds a NaN.
+    """
+    rows = np.arange(4 * windows.size).reshape(windows.size, 4)
+    unknown = -1  # position of the latest NaN
+    for i in range(values.size):
+        if np.isnan(values[i]):
+            unknown = i
+        if i < first:
+            continue
+        _roll(values, i + 1, windows, rows, out, i - first)
+        for k in range(windows.size):
+            if unknown >= 0 and unknown > i - windows[k]:
+                out[4 * k : 4 * k + 4, i - first] = np.nan
+        for k in range(lags.size):
+            if lags[k] <= i:
+                out[4 * windows.size + k, i - first] = values[i - lags[k]]
+
+
+@_compiled
 def sum_up_to(starts: Ints, times: Ints, running: Ints, entity: Ints, instants: Ints) -> Ints:
     """For each row the weight of its entity's events up to and including its instant, 0 without an entity.
 

@@ -1,0 +1,1 @@
+"""Streaming: user buffers, the stream's detector and the screener."""
