@@ -33,12 +33,16 @@ class Installation:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "DAGSTER_", "MLFLOW_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "DAGSTER_", "MLFLOW_"))
+        }
         return kept | SMALL_WORLD | {"FRAUD_DATA_DIR": str(self.data_dir), "COLUMNS": "200"}
 
     @property
     def settings(self) -> Settings:
-        return Settings(data_dir=self.data_dir, training_days=3, min_training_days=2, label_delay_days=3, evaluation_days=4)
+        return Settings(
+            data_dir=self.data_dir, training_days=3, min_training_days=2, label_delay_days=3, evaluation_days=4
+        )
 
     @property
     def warehouse(self) -> Warehouse:

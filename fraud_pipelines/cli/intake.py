@@ -1,9 +1,11 @@
 """``fraud-pipelines import``: takes files into the warehouse and says what became of every row."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +31,8 @@ def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, la
     if days and not labels:
         settings.note_first_day(min(days))
     console.print(_table(reports))
+    for reason, count in sum((Counter(report.rejected_by_reason) for report in reports), Counter[str]()).most_common():
+        console.print(f"  {count:,} rejected: {reason}")
     if days and not labels:
         console.print(f"Next: fraud-pipelines run --from {min(days)} --to {max(days)}")
 
@@ -65,9 +69,9 @@ def _files(path: Path) -> list[Path]:
 
 
 def _table(reports: list[LandingReport]) -> Table:
-    table = Table(title="Taken in")
-    for name in ("file", "read", "accepted", "rejected", "of these duplicates", "days", "why rejected"):
-        table.add_column(name, justify="left" if name in ("file", "days", "why rejected") else "right")
+    table = Table(title="Taken in", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("file", "read", "accepted", "rejected", "duplicates", "days"):
+        table.add_column(name, justify="left" if name in ("file", "days") else "right")
     for report in reports:
         table.add_row(
             report.source,
@@ -76,8 +80,8 @@ def _table(reports: list[LandingReport]) -> Table:
             f"{report.rows_rejected:,}",
             f"{report.rows_duplicate:,}",
             "taken in before" if report.already_landed else _span(report),
-            "\n".join(f"{count:,} × {reason}" for reason, count in report.rejected_by_reason.items()),
         )
+    table.caption = "accepted + rejected = read; duplicates are among the rejected"
     return table
 
 

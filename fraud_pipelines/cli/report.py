@@ -37,7 +37,10 @@ def show_days(settings: Settings, first: date, last: date) -> None:
             _share(row["recall"], "") if matured else "…",
             "" if row["review_threshold"] is None else f"{row['review_threshold']:.3f}",
         )
-    table.caption = f"frauds: those known by now. ~ and …: the day has not matured, labels are given {settings.label_delay_days} days."
+    table.caption = (
+        f"frauds: those known by now. ~ and …: labels are given {settings.label_delay_days} days to arrive, "
+        "and the day is younger."
+    )
     console.print(table)
 
 

@@ -159,9 +159,7 @@ def test_mlflow_out_of_reach_fails_with_one_message_and_leaves_the_tables(demo: 
     before = warehouse_content(demo.warehouse)
     day = days[-1].isoformat()
 
-    output = demo.run(
-        "run", "--from", day, "--to", day, succeeds=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9"
-    )
+    output = demo.run("run", "--from", day, "--to", day, succeeds=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
 
     assert "http://127.0.0.1:9" in output
     assert "Traceback" not in output

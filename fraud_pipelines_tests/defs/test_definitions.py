@@ -20,7 +20,7 @@ def definitions() -> dg.Definitions:
     return loaded
 
 
-def test_every_asset_is_described_owned_grouped_by_its_layer_and_partitioned_by_day(definitions: dg.Definitions) -> None:
+def test_every_asset_is_described_owned_grouped_by_layer_and_partitioned_by_day(definitions: dg.Definitions) -> None:
     specs = list(definitions.resolve_all_asset_specs())
 
     assert len(specs) >= 11

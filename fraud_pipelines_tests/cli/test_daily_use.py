@@ -1,0 +1,137 @@
+"""Daily use from the shell: take in files, run days, meet late and broken input."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.simulator import Simulation, SimulationConfig, simulate
+from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
+
+FIRST = date(2026, 9, 1)
+SECOND = FIRST + timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Simulation:
+    return simulate(SimulationConfig(first_day=FIRST, days=2, users=60, transactions_per_day=200))
+
+
+def run_days(installation: Installation, first: date, last: date, *, succeeds: bool = True) -> str:
+    return installation.run("run", "--from", first.isoformat(), "--to", last.isoformat(), succeeds=succeeds)
+
+
+def stale_days(warehouse: Warehouse) -> list[date]:
+    return warehouse.read("SELECT DISTINCT event_date FROM raw.stale_days ORDER BY 1").to_series().to_list()
+
+
+def test_late_transactions_mark_their_day_until_it_is_run_again(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    late = simulation.transactions.filter(pl.col("timestamp").dt.date() == FIRST).tail(3)
+    in_time = simulation.transactions.join(late, on="transaction_id", how="anti")
+    in_time.write_csv(tmp_path / "in_time.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.f")
+    late.write_ndjson(tmp_path / "late.jsonl")
+    installation.run("import", str(tmp_path / "in_time.csv"))
+    run_days(installation, FIRST, SECOND)
+    assert stale_days(installation.warehouse) == []
+
+    installation.run("import", str(tmp_path / "late.jsonl"))
+
+    assert stale_days(installation.warehouse) == [FIRST]
+    status = installation.run("status")
+    assert FIRST.isoformat() in status
+    assert "3 transactions arrived late" in status
+    run_days(installation, FIRST, FIRST)
+    decided = installation.warehouse.read("SELECT transaction_id FROM scoring.decisions").to_series()
+    assert set(late["transaction_id"]) <= set(decided)
+    # The second day's features came from the first day's histories, which are others now.
+    assert stale_days(installation.warehouse) == [SECOND]
+    run_days(installation, SECOND, SECOND)
+    assert stale_days(installation.warehouse) == []
+
+
+def test_the_tables_after_a_late_delivery_are_those_of_a_timely_one(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    timely = Installation(tmp_path / "timely")
+    day = pl.col("timestamp").dt.date()
+    first, second = (simulation.transactions.filter(day == each) for each in (FIRST, SECOND))
+    for name, part in (("a", first.head(150)), ("b", first.tail(first.height - 150)), ("c", second)):
+        part.write_parquet(tmp_path / f"{name}.parquet")
+    for name in ("a", "b", "c"):
+        timely.run("import", str(tmp_path / f"{name}.parquet"))
+    run_days(timely, FIRST, SECOND)
+    for name in ("a", "c"):
+        installation.run("import", str(tmp_path / f"{name}.parquet"))
+    run_days(installation, FIRST, SECOND)
+
+    installation.run("import", str(tmp_path / "b.parquet"))
+    run_days(installation, FIRST, SECOND)
+
+    for table in ("features.transaction_features", "features.user_history"):
+        left, right = (warehouse_content(each.warehouse)[table] for each in (timely, installation))
+        assert left.equals(right, null_equal=True), table
+    scores = "SELECT transaction_id, model_name, raw_score, score FROM scoring.transaction_scores ORDER BY ALL"
+    assert timely.warehouse.read(scores).equals(installation.warehouse.read(scores))
+
+
+def test_a_decision_that_comes_out_differently_leaves_a_trace(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    simulation.transactions.write_parquet(tmp_path / "all.parquet")
+    installation.run("import", str(tmp_path / "all.parquet"))
+    run_days(installation, FIRST, FIRST)
+    before = installation.warehouse.read("SELECT * EXCLUDE decided_at FROM scoring.decisions ORDER BY ALL")
+
+    installation.run("run", "--from", FIRST.isoformat(), "--to", FIRST.isoformat(), FRAUD_POLICY="high_security")
+
+    traced = installation.warehouse.read(
+        "SELECT * EXCLUDE (decided_at, superseded_at) FROM scoring.superseded_decisions ORDER BY ALL"
+    )
+    policies = installation.warehouse.read("SELECT DISTINCT policy FROM scoring.decisions").to_series().to_list()
+    assert traced.equals(before)
+    assert policies == ["high_security"]
+
+
+def test_duplicate_keys_stop_the_day_before_anything_is_derived_from_them(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    simulation.transactions.write_parquet(tmp_path / "all.parquet")
+    installation.run("import", str(tmp_path / "all.parquet"))
+    run_days(installation, FIRST, FIRST)
+    with installation.warehouse.transaction() as connection:
+        connection.execute(
+            "INSERT INTO raw.transactions SELECT * FROM raw.transactions WHERE event_date = ? LIMIT 1", [FIRST]
+        )
+    before = warehouse_content(installation.warehouse)
+
+    output = run_days(installation, FIRST, FIRST, succeeds=False)
+
+    assert "transaction_ids_are_unique" in output
+    assert_same_content(before, warehouse_content(installation.warehouse))
+
+
+def test_an_unreadable_file_in_the_landing_zone_fails_the_day_and_names_the_file(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    simulation.transactions.write_parquet(tmp_path / "all.parquet")
+    installation.run("import", str(tmp_path / "all.parquet"))
+    run_days(installation, FIRST, FIRST)
+    before = warehouse_content(installation.warehouse)
+    (installation.settings.landing_transactions / "broken.parquet").write_bytes(b"PAR1 and nothing more")
+
+    output = run_days(installation, FIRST, FIRST, succeeds=False)
+
+    assert "broken.parquet" in output
+    assert "Traceback" not in output
+    assert_same_content(before, warehouse_content(installation.warehouse))
+
+
+def test_a_setting_out_of_range_is_named(installation: Installation) -> None:
+    output = installation.run("status", succeeds=False, FRAUD_TRAINING_DAYS="0")
+
+    assert "FRAUD_TRAINING_DAYS" in output
+    assert "Traceback" not in output
