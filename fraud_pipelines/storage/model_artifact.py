@@ -1,6 +1,7 @@
 """The files of a registered version: the model folder, and what ``mlflow.pyfunc`` needs to load it elsewhere."""
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,21 +47,24 @@ def write_artifact(target: Path, folder: Path, *, model: "LoggedModel", serving:
     data = staging / Path(MODEL_FOLDER).name
     data.symlink_to(folder.resolve(), target_is_directory=True)
     example = serving.input_example.to_pandas()
-    mlflow.pyfunc.save_model(
-        target,
-        loader_module=serving.loader_module,
-        data_path=str(data),
-        code_paths=sorted(str(path) for path in code.iterdir()),
-        mlflow_model=Model(
-            artifact_path=model.artifact_location,
-            run_id=model.source_run_id,
-            model_uuid=model.model_id,
-            model_id=model.model_id,
-        ),
-        signature=infer_signature(example, serving.output_example.to_pandas()),
-        input_example=example,
-        pip_requirements=list(serving.pip_requirements),
-    )
+    with warnings.catch_warnings():
+        # MLflow 3.17 compares column names in a way that pandas 4 will read otherwise.
+        warnings.filterwarnings("ignore", message="Operation with range is deprecated")
+        mlflow.pyfunc.save_model(
+            target,
+            loader_module=serving.loader_module,
+            data_path=str(data),
+            code_paths=sorted(str(path) for path in code.iterdir()),
+            mlflow_model=Model(
+                artifact_path=model.artifact_location,
+                run_id=model.source_run_id,
+                model_uuid=model.model_id,
+                model_id=model.model_id,
+            ),
+            signature=infer_signature(example, serving.output_example.to_pandas()),
+            input_example=example,
+            pip_requirements=list(serving.pip_requirements),
+        )
 
 
 def write_figures(target: Path, figures: "Mapping[str, Figure | bytes]") -> None:
