@@ -161,10 +161,12 @@ def _freeze(name: str, detector: "BaseDetector", distribution: TrainingDistribut
 @cache
 def _import_suod() -> Callable[..., "BaseDetector"]:
     """PyOD's SUOD, with the loops that PyOD compiles anew in every process kept on disk (3 s, once)."""
+    import_path = list(sys.path)
     from pyod.models import hbos
     from pyod.models.suod import SUOD
     from pyod.utils import stat_models
 
+    sys.path[:] = import_path  # the package suod appends the parent of the working directory
     for loop in (hbos._calculate_outlier_scores, stat_models.ecdf_terminate_equals_inplace):
         with contextlib.suppress(RuntimeError):  # no writable place for numba's cache
             loop.enable_caching()
