@@ -186,9 +186,7 @@ class ModelRegistry:
             if found is None:
                 location = self.artifact_root.resolve().as_uri() if self.artifact_root else None
                 try:
-                    return str(
-                        self._client.create_experiment(self.experiment, artifact_location=location, tags=_KIND)
-                    )
+                    return str(self._client.create_experiment(self.experiment, artifact_location=location, tags=_KIND))
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
