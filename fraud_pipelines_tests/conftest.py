@@ -5,9 +5,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings as hypothesis_settings
 
 from fraud_pipelines.settings import Settings
@@ -47,6 +49,17 @@ class Installation:
     @property
     def warehouse(self) -> Warehouse:
         return Warehouse(self.settings.warehouse_path)
+
+    def invoke(self, *arguments: str, succeeds: bool = True, **environment: str) -> str:
+        """As `run`, in this process: seconds faster. Days must lie within the last thirty."""
+        from fraud_pipelines.cli import main
+
+        with mock.patch.dict(os.environ, self.environment | environment, clear=True):
+            done = CliRunner().invoke(main, arguments)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert (done.exit_code == 0) == succeeds, done.output
+        return done.output
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "fraud_pipelines.cli", *arguments]

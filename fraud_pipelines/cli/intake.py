@@ -13,13 +13,16 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines.transactions.landing import LandingReport
+from fraud_pipelines.transactions.intake import LandingReport
+from fraud_pipelines.transactions.landing_zone import nearest_mapping, pending_files
 
 console = Console()
 
 
 def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, labels: bool, now: datetime) -> None:
-    """Take in ``path``, a file or a folder of files, in the order of their names.
+    """Take in ``path``, a file or all files below a folder, in the order of their names.
+
+    Without ``mapping_file``, a ``mapping.yaml`` beside a file applies to it.
 
     Raises:
         InvalidInput: there is nothing to read, a file can't be read, or the mapping doesn't fit it.
@@ -43,8 +46,12 @@ def _land_transactions(
     from fraud_pipelines.transactions.landing import land_transactions
     from fraud_pipelines.transactions.mapping import ColumnMapping
 
-    mapping = ColumnMapping.load(mapping_file) if mapping_file else ColumnMapping.identity()
-    return lambda file: land_transactions(warehouse, file, mapping, now=now)
+    def land(file: Path) -> LandingReport:
+        chosen = mapping_file or nearest_mapping(file, file.parent)
+        mapping = ColumnMapping.load(chosen) if chosen else ColumnMapping.identity()
+        return land_transactions(warehouse, file, mapping, now=now)
+
+    return land
 
 
 def _land_labels(warehouse: Warehouse, mapping_file: Path | None, now: datetime) -> Callable[[Path], LandingReport]:
@@ -62,7 +69,7 @@ def _files(path: Path) -> list[Path]:
         raise InvalidInput(f"{path} does not exist; name a file, or a folder of files")
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = pending_files(path)
     if not files:
         raise InvalidInput(f"{path} holds no files; name a file, or a folder of files")
     return files

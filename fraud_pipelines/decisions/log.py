@@ -16,7 +16,8 @@ def record_decisions(warehouse: Warehouse, decisions: pl.DataFrame, *, day: date
     """Put the decisions of ``day`` in force, in one transaction; returns how many earlier ones they replaced.
 
     A decision is a record of what was done. One that comes out the same again keeps its row, ``decided_at``
-    included; one that comes out differently, or vanishes, moves to ``scoring.superseded_decisions``.
+    included; one that comes out differently, or vanishes, moves to ``scoring.superseded_decisions``. With the
+    decisions of the batch the day is complete, and no longer stale.
 
     Args:
         decisions: the columns of ``scoring.decisions`` but ``decided_at``, a row for each transaction.
@@ -53,4 +54,6 @@ def record_decisions(warehouse: Warehouse, decisions: pl.DataFrame, *, day: date
         connection.unregister("_decided")
         overwrite(connection, "scoring.decisions", rows, event_date=day, channel=channel)
         connection.execute("DROP TABLE _kept")
+        if channel == "batch":
+            connection.execute("DELETE FROM raw.stale_days WHERE event_date = ?", [day])
     return int(superseded[0]) if superseded else 0

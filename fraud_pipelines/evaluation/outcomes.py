@@ -6,10 +6,8 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL
 from fraud_pipelines.storage.warehouse import Warehouse
-
-SCREENING_MODEL: Final = "fraud-daily"
-ENSEMBLE_MODEL: Final = "fraud-ensemble"
 
 _DAY: Final = timedelta(days=1)
 _HERE: Final = Path(__file__).parent
@@ -59,7 +57,7 @@ def matured_decisions(
     label_delay_days: int,
     evaluation_days: int,
     channel: str = "batch",
-    screening_model: str = SCREENING_MODEL,
+    screening_model: str = DAILY_MODEL,
     ensemble_model: str = ENSEMBLE_MODEL,
 ) -> pl.DataFrame:
     """Decisions in the matured window, with the labels known before the end of ``as_of``.
@@ -88,7 +86,7 @@ def recent_scores(
     *,
     days: int = 7,
     channel: str = "batch",
-    screening_model: str = SCREENING_MODEL,
+    screening_model: str = DAILY_MODEL,
     ensemble_model: str = ENSEMBLE_MODEL,
 ) -> pl.DataFrame:
     """The scores of the last ``days`` days up to ``as_of``, whether labelled or not: what alert volume is read from.

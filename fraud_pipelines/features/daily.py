@@ -6,7 +6,6 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.engine import fold_rows, prepare, uncomputable
@@ -19,6 +18,7 @@ from fraud_pipelines.features.tables import (
     write_history,
 )
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
+from fraud_pipelines.transactions.days import require_transactions
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 
@@ -63,7 +63,6 @@ def derive_day(warehouse: Warehouse, day: date) -> DayReport:
         overwrite(connection, FEATURE_TABLE, features, event_date=day)
         outdated = sorted({late for history in after.values() for late in write_history(connection, history, day)})
         mark_stale(connection, outdated, f"history changed by a rerun of {day}")
-        connection.execute("DELETE FROM raw.stale_days WHERE event_date = ?", [day])
     nulls = features.select(pl.col(name).null_count() for name in FEATURES).row(0, named=True)
     return DayReport(
         day=day,
@@ -77,24 +76,7 @@ def derive_day(warehouse: Warehouse, day: date) -> DayReport:
 
 
 def _transactions(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFrame:
+    require_transactions(connection, day)
     names = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
     rows = select(connection, f"SELECT {names} FROM raw.transactions WHERE event_date = ?", [day])
-    if rows.is_empty():
-        raise MissingData(_no_transactions(connection, day))
     return prepare(rows)
-
-
-def _no_transactions(connection: duckdb.DuckDBPyConnection, day: date) -> str:
-    before, after = select(
-        connection,
-        "SELECT max(event_date) FILTER (event_date < $day), min(event_date) FILTER (event_date > $day) "
-        "FROM raw.transactions",
-        {"day": day},
-    ).row(0)
-    if before is None and after is None:
-        return f"no transactions are stored, on {day} or any other day; import some first"
-    nearest = [f"{side} {found}" for side, found in (("before it", before), ("after it", after)) if found]
-    return (
-        f"no transactions are stored for {day}; the nearest days with some are {' and '.join(nearest)}. "
-        "Import the day's transactions, or run one of those days."
-    )

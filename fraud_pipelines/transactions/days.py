@@ -2,17 +2,20 @@
 
 from datetime import date
 
+import duckdb
+
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import select
 
 
-def require_transactions(warehouse: Warehouse, day: date) -> int:
+def require_transactions(connection: duckdb.DuckDBPyConnection, day: date) -> int:
     """How many transactions ``day`` has.
 
     Raises:
         MissingData: none; the message names the nearest days that have some.
     """
-    count, before, after = warehouse.read(
+    count, before, after = select(
+        connection,
         """
         SELECT count(*) FILTER (event_date = $day),
                max(event_date) FILTER (event_date < $day),

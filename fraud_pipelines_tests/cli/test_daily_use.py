@@ -1,6 +1,6 @@
 """Daily use from the shell: take in files, run days, meet late and broken input."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +10,7 @@ from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.simulator import Simulation, SimulationConfig, simulate
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 
-FIRST = date(2026, 9, 1)
+FIRST = datetime.now(UTC).date() - timedelta(days=4)
 SECOND = FIRST + timedelta(days=1)
 
 
@@ -20,7 +20,7 @@ def simulation() -> Simulation:
 
 
 def run_days(installation: Installation, first: date, last: date, *, succeeds: bool = True) -> str:
-    return installation.run("run", "--from", first.isoformat(), "--to", last.isoformat(), succeeds=succeeds)
+    return installation.invoke("run", "--from", first.isoformat(), "--to", last.isoformat(), succeeds=succeeds)
 
 
 def stale_days(warehouse: Warehouse) -> list[date]:
@@ -34,14 +34,14 @@ def test_late_transactions_mark_their_day_until_it_is_run_again(
     in_time = simulation.transactions.join(late, on="transaction_id", how="anti")
     in_time.write_csv(tmp_path / "in_time.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.f")
     late.write_ndjson(tmp_path / "late.jsonl")
-    installation.run("import", str(tmp_path / "in_time.csv"))
+    installation.invoke("import", str(tmp_path / "in_time.csv"))
     run_days(installation, FIRST, SECOND)
     assert stale_days(installation.warehouse) == []
 
-    installation.run("import", str(tmp_path / "late.jsonl"))
+    installation.invoke("import", str(tmp_path / "late.jsonl"))
 
     assert stale_days(installation.warehouse) == [FIRST]
-    status = installation.run("status")
+    status = installation.invoke("status")
     assert FIRST.isoformat() in status
     assert "3 transactions arrived late" in status
     run_days(installation, FIRST, FIRST)
@@ -62,13 +62,13 @@ def test_the_tables_after_a_late_delivery_are_those_of_a_timely_one(
     for name, part in (("a", first.head(150)), ("b", first.tail(first.height - 150)), ("c", second)):
         part.write_parquet(tmp_path / f"{name}.parquet")
     for name in ("a", "b", "c"):
-        timely.run("import", str(tmp_path / f"{name}.parquet"))
+        timely.invoke("import", str(tmp_path / f"{name}.parquet"))
     run_days(timely, FIRST, SECOND)
     for name in ("a", "c"):
-        installation.run("import", str(tmp_path / f"{name}.parquet"))
+        installation.invoke("import", str(tmp_path / f"{name}.parquet"))
     run_days(installation, FIRST, SECOND)
 
-    installation.run("import", str(tmp_path / "b.parquet"))
+    installation.invoke("import", str(tmp_path / "b.parquet"))
     run_days(installation, FIRST, SECOND)
 
     for table in ("features.transaction_features", "features.user_history"):
@@ -82,11 +82,11 @@ def test_a_decision_that_comes_out_differently_leaves_a_trace(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
     simulation.transactions.write_parquet(tmp_path / "all.parquet")
-    installation.run("import", str(tmp_path / "all.parquet"))
+    installation.invoke("import", str(tmp_path / "all.parquet"))
     run_days(installation, FIRST, FIRST)
     before = installation.warehouse.read("SELECT * EXCLUDE decided_at FROM scoring.decisions ORDER BY ALL")
 
-    installation.run("run", "--from", FIRST.isoformat(), "--to", FIRST.isoformat(), FRAUD_POLICY="high_security")
+    installation.invoke("run", "--from", FIRST.isoformat(), "--to", FIRST.isoformat(), FRAUD_POLICY="high_security")
 
     traced = installation.warehouse.read(
         "SELECT * EXCLUDE (decided_at, superseded_at) FROM scoring.superseded_decisions ORDER BY ALL"
@@ -100,7 +100,7 @@ def test_duplicate_keys_stop_the_day_before_anything_is_derived_from_them(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
     simulation.transactions.write_parquet(tmp_path / "all.parquet")
-    installation.run("import", str(tmp_path / "all.parquet"))
+    installation.invoke("import", str(tmp_path / "all.parquet"))
     run_days(installation, FIRST, FIRST)
     with installation.warehouse.transaction() as connection:
         connection.execute(
@@ -118,7 +118,7 @@ def test_an_unreadable_file_in_the_landing_zone_fails_the_day_and_names_the_file
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
     simulation.transactions.write_parquet(tmp_path / "all.parquet")
-    installation.run("import", str(tmp_path / "all.parquet"))
+    installation.invoke("import", str(tmp_path / "all.parquet"))
     run_days(installation, FIRST, FIRST)
     before = warehouse_content(installation.warehouse)
     (installation.settings.landing_transactions / "broken.parquet").write_bytes(b"PAR1 and nothing more")
@@ -131,7 +131,7 @@ def test_an_unreadable_file_in_the_landing_zone_fails_the_day_and_names_the_file
 
 
 def test_a_setting_out_of_range_is_named(installation: Installation) -> None:
-    output = installation.run("status", succeeds=False, FRAUD_TRAINING_DAYS="0")
+    output = installation.invoke("status", succeeds=False, FRAUD_TRAINING_DAYS="0")
 
     assert "FRAUD_TRAINING_DAYS" in output
     assert "Traceback" not in output

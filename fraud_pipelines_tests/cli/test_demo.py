@@ -123,7 +123,7 @@ def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelR
     versions = {name: registry.list_versions(name) for name in DAILY_MODELS}
     middle = days[DAYS // 2].isoformat()
 
-    demo.run("run", "--from", middle, "--to", middle)
+    demo.invoke("run", "--from", middle, "--to", middle)
 
     assert_same_content(before, warehouse_content(demo.warehouse))
     assert {name: registry.list_versions(name) for name in DAILY_MODELS} == versions
@@ -132,7 +132,7 @@ def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelR
 def test_the_demo_again_finds_its_days_done(demo: Installation) -> None:
     before = warehouse_content(demo.warehouse)
 
-    output = demo.run(*DEMO)
+    output = demo.invoke(*DEMO)
 
     assert f"{DAYS} days are done already" in output
     assert "review queue" in output.lower()
@@ -145,11 +145,11 @@ def test_a_day_without_input_or_before_the_first_fails_with_one_message_and_chan
     before = warehouse_content(demo.warehouse)
     earlier = (days[0] - timedelta(days=1)).isoformat()
 
-    output = demo.run("run", "--from", earlier, "--to", earlier, succeeds=False)
+    output = demo.invoke("run", "--from", earlier, "--to", earlier, succeeds=False)
 
     assert f"{earlier} lies before the first partition" in output
     assert "Traceback" not in output
-    output = demo.run("run", "--from", earlier, "--to", earlier, succeeds=False, FRAUD_FIRST_DAY=earlier)
+    output = demo.invoke("run", "--from", earlier, "--to", earlier, succeeds=False, FRAUD_FIRST_DAY=earlier)
     assert f"no transactions of {earlier}" in output
     assert "Traceback" not in output
     assert_same_content(before, warehouse_content(demo.warehouse))
@@ -159,7 +159,7 @@ def test_mlflow_out_of_reach_fails_with_one_message_and_leaves_the_tables(demo: 
     before = warehouse_content(demo.warehouse)
     day = days[-1].isoformat()
 
-    output = demo.run("run", "--from", day, "--to", day, succeeds=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    output = demo.invoke("run", "--from", day, "--to", day, succeeds=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
 
     assert "http://127.0.0.1:9" in output
     assert "Traceback" not in output

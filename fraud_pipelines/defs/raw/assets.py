@@ -36,7 +36,8 @@ def transactions(
     landed = land_pending_transactions(warehouse, settings.landing_transactions, now=utc_now())
     for report in landed:
         context.log.info(str(report))
-    require_transactions(warehouse, day)
+    with warehouse.connect(read_only=True) as connection:
+        require_transactions(connection, day)
     defects = key_defects(warehouse, "raw.transactions", ["transaction_id"], event_date=day)
     stale = warehouse.read("SELECT event_date, reason, marked_at FROM raw.stale_days ORDER BY ALL")
     reasons = sum((Counter(report.rejected_by_reason) for report in landed), Counter[str]())
