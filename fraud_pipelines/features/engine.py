@@ -1,19 +1,30 @@
 """All features of a set of transactions, given what was kept of those before them."""
 
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import Final, TypeVar
 
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.catalog import FEATURES, table_schema
-from fraud_pipelines.features.declarations import ENTITIES
+from fraud_pipelines.features.declarations import ENTITIES, USER
 from fraud_pipelines.features.derived import DERIVED, Derived
 from fraud_pipelines.features.feedback import Past, feedback_of
-from fraud_pipelines.features.fold import fold_entity
+from fraud_pipelines.features.fold import TIME_RANK, fold_entity
 from fraud_pipelines.features.history import Histories, History
+from fraud_pipelines.features.ordering import order_by, time_ranks
 from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, TRANSACTION_COLUMNS
 
-ROW_ORDER = ("user_id", "timestamp", "transaction_id")
+T = TypeVar("T")
+
+SHARD_ROWS: Final = 200_000
+"""Rows whose features are computed at a time, by one core."""
+
+WORKERS: Final = os.cpu_count() or 1
 
 
 def compute_features(
@@ -45,7 +56,7 @@ def compute_features(
 
 
 def prepare(transactions: pl.DataFrame) -> pl.DataFrame:
-    """The transaction columns, checked, complete, and sorted as the fold wants them."""
+    """The transactions, checked, complete, with `TIME_RANK`, and sorted by (user_id, timestamp, transaction_id)."""
     missing = [name for name in REQUIRED_COLUMNS if name not in transactions.columns]
     if missing:
         raise InvalidInput(f"transactions lack the columns {missing}; a column mapping can supply them")
@@ -58,26 +69,76 @@ def prepare(transactions: pl.DataFrame) -> pl.DataFrame:
     amounts = transactions["amount"]
     if not (amounts.is_finite() & (amounts >= 0)).all():
         raise InvalidInput("transactions.amount holds negative or non-finite values; validate the transactions first")
-    absent = [column for column in OPTIONAL_COLUMNS if column not in transactions.columns]
-    return (
-        transactions.lazy()
-        .with_columns([pl.lit(None).alias(column) for column in absent])
-        .select(pl.col(name).cast(dtype) for name, dtype in TRANSACTION_COLUMNS.items())
-        .with_columns(event_date=pl.col("timestamp").dt.date())
-        .sort(*ROW_ORDER)
-        .collect()
+    known = {name: dtype for name, dtype in TRANSACTION_COLUMNS.items() if name in transactions.columns}
+    rows = transactions.select(pl.col(name).cast(dtype) for name, dtype in known.items())
+    ranks = time_ranks(rows)
+    order, _ = order_by(rows["user_id"], ranks)
+    unknown = [pl.lit(None, dtype).alias(name) for name, dtype in TRANSACTION_COLUMNS.items() if name not in known]
+    return rows.with_columns(pl.Series(TIME_RANK, ranks))[order].with_columns(
+        *unknown, event_date=pl.col("timestamp").dt.date()
     )
 
 
 def fold_rows(rows: pl.DataFrame, histories: Histories, past: Past) -> tuple[pl.DataFrame, dict[str, History]]:
     """Features of `prepare`-d rows, and the new state of those entities only that occur in them."""
     changed: dict[str, History] = {}
-    columns: list[pl.Series] = []
-    for entity in ENTITIES:
-        series, changed[entity.name] = fold_entity(entity, rows, histories[entity.name])
-        columns += series
-    columns += feedback_of(rows, past)
-    return add_derived(rows.with_columns(columns)).select(*table_schema()), changed
+    features = pl.concat(list(fold_in_shards(rows, histories, past, changed)))
+    return features, changed
+
+
+def fold_in_shards(
+    rows: pl.DataFrame,
+    histories: Histories,
+    past: Past,
+    changed: dict[str, History],
+    *,
+    shard_rows: int = SHARD_ROWS,
+) -> Iterator[pl.DataFrame]:
+    """`fold_rows` in pieces of whole users, so that many rows need neither one core nor room for all features at once.
+
+    Args:
+        changed: filled, by the time the last piece has been taken, with the new state of the entities in ``rows``.
+        shard_rows: rows of a piece, give or take a user's.
+    """
+    shared = [entity for entity in ENTITIES if entity != USER]
+
+    def fold(bounds: tuple[int, int]) -> tuple[pl.DataFrame, History]:
+        shard = complete.slice(bounds[0], bounds[1] - bounds[0])
+        series, history = fold_entity(USER, shard, histories[USER.name])
+        features = add_derived(shard.with_columns(*series, *feedback_of(shard, past)))
+        return features.select(*table_schema()), history
+
+    users: list[pl.DataFrame] = []
+    with ThreadPoolExecutor(max_workers=WORKERS) as workers:
+        folded = list(workers.map(lambda entity: fold_entity(entity, rows, histories[entity.name]), shared))
+        complete = rows.with_columns(column for series, _ in folded for column in series)
+        changed |= {entity.name: history for entity, (_, history) in zip(shared, folded, strict=True)}
+        for features, history in _in_order(workers, fold, _shards(rows["user_id"], shard_rows)):
+            users.append(history.frame)
+            yield features
+    changed[USER.name] = History(USER, pl.concat(users))
+
+
+def _shards(users: pl.Series, shard_rows: int) -> list[tuple[int, int]]:
+    """Where to cut the sorted ``users`` so that nobody is cut in two."""
+    starts = [0]
+    while starts[-1] < len(users):
+        end = min(starts[-1] + shard_rows, len(users))
+        starts.append(int(users.search_sorted(users[end - 1], side="right")))
+    return list(pairwise(starts)) or [(0, 0)]
+
+
+def _in_order(
+    workers: ThreadPoolExecutor, work: Callable[[tuple[int, int]], T], shards: Iterable[tuple[int, int]]
+) -> Iterator[T]:
+    """Results in the order of the shards, of which one more is begun than there are workers."""
+    begun: deque[Future[T]] = deque()
+    for shard in shards:
+        begun.append(workers.submit(work, shard))
+        if len(begun) > WORKERS:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
 
 
 def add_derived(rows: pl.DataFrame, expressions: Sequence[Derived] = DERIVED) -> pl.DataFrame:

@@ -117,10 +117,17 @@ class _Asked:
     def __init__(self, column: str, rows: pl.DataFrame, past: Past) -> None:
         self.column = column
         self.past = past
-        self.ids = rows.select(pl.col(column).drop_nulls().unique()).with_row_index("entity")
-        located = rows.select(column).join(self.ids, on=column, how="left", maintain_order="left")
-        self.entity: Ints = located["entity"].cast(pl.Int64).fill_null(-1).to_numpy().copy()
+        self.keys = rows[column]
         self.timestamp: Ints = rows["timestamp"].to_physical().to_numpy().copy()
+
+    @cached_property
+    def ids(self) -> pl.Series:
+        return self.keys.drop_nulls().unique()
+
+    @cached_property
+    def entity(self) -> Ints:
+        """Which of the ids each row has, -1 for none."""
+        return self.keys.cast(pl.Enum(self.ids)).to_physical().cast(pl.Int64).fill_null(-1).to_numpy().copy()
 
     @cached_property
     def activity(self) -> "_Timeline":
@@ -154,13 +161,15 @@ class _Asked:
         ).filter(pl.col("enters") < pl.col("leaves"))
         entered = self._until(self.timestamp, self._timeline(counted.rename({"enters": "instant"})))
         left = self._until(self.timestamp, self._timeline(counted.rename({"leaves": "instant"})))
-        return np.where(self.entity >= 0, entered - left, np.nan)
+        return np.where(self.keys.is_not_null().to_numpy(), entered - left, np.nan)
 
     def _timeline(self, events: pl.DataFrame) -> "_Timeline":
         """Events with the columns of the entity, ``instant``, and ``transactions``, in order."""
-        own = events.join(self.ids, on=self.column).sort("entity", "instant")
+        if events.is_empty():
+            return _Timeline.empty()
+        own = events.join(self.ids.to_frame().with_row_index("entity"), on=self.column).sort("entity", "instant")
         return _Timeline(
-            starts=np.searchsorted(own["entity"].to_numpy(), np.arange(self.ids.height + 1)),
+            starts=np.searchsorted(own["entity"].to_numpy(), np.arange(len(self.ids) + 1)),
             instants=own["instant"].to_numpy().copy(),
             running=np.append(0, own["transactions"].cum_sum().to_numpy()),
         )
@@ -169,6 +178,8 @@ class _Asked:
         """For each row, how many of its entity's transactions the timeline holds up to the row's instant."""
         from fraud_pipelines.features.kernel import sum_up_to
 
+        if not timeline.instants.size:
+            return np.zeros_like(instants)
         return sum_up_to(timeline.starts, timeline.instants, timeline.running, self.entity, instants)
 
 
@@ -176,6 +187,11 @@ class _Timeline(NamedTuple):
     starts: Ints
     instants: Ints
     running: Ints
+
+    @classmethod
+    def empty(cls) -> "_Timeline":
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls(nothing, nothing, nothing)
 
 
 def _microseconds(span: str) -> int:

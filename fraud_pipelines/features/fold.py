@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from fraud_pipelines.features.aggregates import entity_features
 from fraud_pipelines.features.declarations import STATISTICS, Entity, span_length
 from fraud_pipelines.features.history import History, history_schema
+from fraud_pipelines.features.ordering import order_by
 from fraud_pipelines.transactions.schema import TIMESTAMP
+
+TIME_RANK: Final = "time_rank"
+"""Column of the rows' positions in the order (timestamp, transaction_id)."""
 
 if TYPE_CHECKING:  # numba takes a second to import
     from fraud_pipelines.features.kernel import Plan, Rows, State
@@ -25,7 +29,7 @@ def fold_entity(entity: Entity, transactions: pl.DataFrame, history: History) ->
     """Fold ``transactions`` into ``history``.
 
     Args:
-        transactions: sorted by (user_id, timestamp, transaction_id).
+        transactions: sorted by (user_id, timestamp, transaction_id), with the column `TIME_RANK`.
 
     Returns:
         One series per declared feature, aligned with ``transactions``, and the new state of those entities that
@@ -105,23 +109,12 @@ def microseconds(span: timedelta) -> int:
 
 
 def _runs(entity: Entity, transactions: pl.DataFrame) -> tuple[Ints, Ints]:
-    """Row positions in the order to fold them, and where each entity's run starts in that order (and the end)."""
-    if entity.column == "user_id":
-        keys = transactions[entity.column]
-        order = np.arange(transactions.height, dtype=np.int64)
-    else:
-        ordered = (
-            transactions.lazy()
-            .select(entity.column, "timestamp", "transaction_id")
-            .with_row_index("position")
-            .filter(pl.col(entity.column).is_not_null())
-            .sort(entity.column, "timestamp", "transaction_id")
-            .collect()
-        )
-        keys = ordered[entity.column]
-        order = ordered["position"].cast(pl.Int64).to_numpy()
-    starts = (keys != keys.shift(1)).fill_null(True).arg_true().cast(pl.Int64).to_numpy()
-    return order, np.append(starts, order.size)
+    """Row positions in the order to fold them, and where each entity's run starts in that order (and the last ends)."""
+    if entity.column != "user_id":
+        return order_by(transactions[entity.column], transactions[TIME_RANK].to_numpy())
+    users = transactions["user_id"]
+    starts = (users != users.shift(1)).fill_null(True).arg_true().cast(pl.Int64).to_numpy()
+    return np.arange(transactions.height, dtype=np.int64), np.append(starts, transactions.height)
 
 
 def _rows(entity: Entity, transactions: pl.DataFrame, order: Ints, at: Ints, stored: pl.DataFrame) -> "Rows":

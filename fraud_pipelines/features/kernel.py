@@ -100,8 +100,8 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile as a part of the `_compiled` function that calls it."""
-    return cast(Callable[P, R], numba.njit(function, nogil=True))
+    """Compile into the `_compiled` function that calls it: a call would count a reference to every array it passes."""
+    return cast(Callable[P, R], numba.njit(function, nogil=True, inline="always"))
 
 
 @_inlined

@@ -1,0 +1,127 @@
+"""Cost of the features: the project's fold against DuckDB windows, Polars, and sorting and writing alone.
+
+    python benchmarks/features.py --rows 1000000
+
+Each contender runs in a process of its own, from a DuckDB table into a DuckDB table, and computes every feature that
+needs no labels. What they write is compared with what the fold wrote.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+from feature_contenders import COMPUTED, CONTENDERS
+
+from fraud_pipelines.features.engine import compute_features
+
+TOLERANCE = 1e-9
+
+
+def main() -> None:
+    """Run the contenders in turn and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="sizes to run, one after the other")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--run", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        print(json.dumps(run(arguments.run, arguments.directory)))
+        return
+    for rows in arguments.rows:
+        compare(rows, arguments.contenders)
+
+
+def compare(rows: int, contenders: list[str]) -> None:
+    """One size: a table of cost, and of the largest difference from the fold."""
+    print(f"\n{rows:,} rows, {len(COMPUTED)} features, from a DuckDB table into a DuckDB table")
+    print(f"{'':16}{'wall s':>8}{'CPU s':>8}{'GB':>7}   compared with the fold")
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        simulate(directory / "source.duckdb", rows)
+        for contender in sorted(contenders, key=lambda contender: contender != "fold"):
+            command = [sys.executable, __file__, "--run", contender, "--directory", name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"{contender:16}failed: {done.stderr.strip().splitlines()[-1]}")
+                continue
+            cost = json.loads(done.stdout)
+            verdict = "" if contender in ("fold", "floor") else differences(directory, contender)
+            print(f"{contender:16}{cost['wall']:8.2f}{cost['cpu']:8.2f}{cost['gigabytes']:7.2f}   {verdict}")
+
+
+def run(contender: str, directory: Path) -> dict[str, float]:
+    """Wall and CPU seconds and peak memory of one contender, imports and compilation aside."""
+    with duckdb.connect(str(directory / f"{contender}.duckdb")) as connection:
+        connection.execute(f"ATTACH '{directory / 'source.duckdb'}' AS source (READ_ONLY)")
+        if contender == "fold":
+            compute_features(connection.sql("FROM source.transactions LIMIT 100").pl())
+        wall, cpu = time.perf_counter(), time.process_time()
+        CONTENDERS[contender](connection)
+        connection.execute("CHECKPOINT")
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"wall": wall, "cpu": cpu, "gigabytes": peak * (1 if sys.platform == "darwin" else 1024) / 1e9}
+
+
+def differences(directory: Path, contender: str) -> str:
+    """Which features differ from the fold's by more than the tolerance, relative to their size or to 1."""
+    with duckdb.connect() as connection:
+        for name in ("fold", contender):
+            connection.execute(f"ATTACH '{directory / name}.duckdb' AS {name} (READ_ONLY)")
+        worst = ", ".join(
+            f'max(CASE WHEN a."{name}" IS NULL AND b."{name}" IS NULL THEN 0 '
+            f'WHEN a."{name}" IS NULL OR b."{name}" IS NULL THEN \'inf\'::DOUBLE '
+            f'ELSE abs(a."{name}" - b."{name}") / greatest(1, abs(a."{name}"::DOUBLE)) END) AS "{name}"'
+            for name in COMPUTED
+        )
+        query = (
+            f"SELECT count(*) AS rows, {worst} FROM fold.features a JOIN {contender}.features b USING (transaction_id)"
+        )
+        found = connection.sql(query).pl().row(0, named=True)
+        stored = connection.sql("SELECT count(*) AS rows FROM fold.features").pl().item()
+    if found.pop("rows") != stored:
+        return "other rows"
+    far = {name: difference for name, difference in found.items() if difference > TOLERANCE}
+    if not far:
+        return f"equal to {TOLERANCE:g}"
+    name = max(far, key=lambda name: far[name])
+    return f"{len(far)} features differ, {name} by up to {far[name]:.1e}"
+
+
+def simulate(path: Path, rows: int) -> None:
+    """A table of 60 days in order of time: 50 transactions a user, skewed merchants, no instant twice."""
+    rng = np.random.default_rng(0)
+    instants = np.unique(rng.integers(0, 60 * 86_400_000_000, rows + rows // 100 + 100))
+    instants = np.sort(rng.choice(instants, rows, replace=False))
+
+    def ids(prefix: str, numbers: np.typing.NDArray[np.int64]) -> pl.Series:
+        return prefix + pl.Series(numbers).cast(pl.String).str.zfill(8)
+
+    frame = pl.DataFrame(
+        {
+            "transaction_id": ids("t", np.arange(rows)),
+            "user_id": ids("u", rng.integers(0, max(rows // 50, 1), rows)),
+            "timestamp": pl.Series(instants).cast(pl.Duration("us")) + datetime(2026, 3, 1),
+            "amount": np.round(rng.lognormal(3.0, 1.0, rows), 2),
+            "merchant_id": ids("m", rng.zipf(1.3, rows) % max(rows // 100, 1)),
+            "device_fingerprint": ids("d", rng.integers(0, max(rows // 40, 1), rows)),
+            "country": np.where(rng.random(rows) < 0.02, "FR", "DE"),
+        }
+    )
+    with duckdb.connect(str(path)) as connection:
+        connection.register("frame", frame)
+        connection.execute("CREATE TABLE transactions AS FROM frame")
+
+
+if __name__ == "__main__":
+    main()
