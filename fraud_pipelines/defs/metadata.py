@@ -5,9 +5,10 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import duckdb
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.warehouse import select
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ CELL_LENGTH = 80
 
 
 def table_metadata(
-    warehouse: Warehouse,
+    connection: duckdb.DuckDBPyConnection,
     table: str,
     *,
     day: date,
@@ -26,21 +27,20 @@ def table_metadata(
 ) -> dict[str, dg.MetadataValue]:
     """Name, row count, column schema and a preview of the rows of ``table`` that belong to ``day``."""
     condition, values = f"{date_column}::DATE = ?", [day]
-    with warehouse.connect(read_only=True) as connection:
-        count = int(select(connection, f"SELECT count(*) FROM {table} WHERE {condition}", values).item())
-        preview = select(
-            connection,
-            f"SELECT * FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT {PREVIEW_ROWS}",
-            values,
-        )
-        columns = select(
-            connection,
-            """
-            SELECT column_name, data_type, comment FROM duckdb_columns()
-            WHERE schema_name || '.' || table_name = ? ORDER BY column_index
-            """,
-            [table],
-        ).rows()
+    count = int(select(connection, f"SELECT count(*) FROM {table} WHERE {condition}", values).item())
+    preview = select(
+        connection,
+        f"SELECT * FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT {PREVIEW_ROWS}",
+        values,
+    )
+    columns = select(
+        connection,
+        """
+        SELECT column_name, data_type, comment FROM duckdb_columns()
+        WHERE schema_name || '.' || table_name = ? ORDER BY column_index
+        """,
+        [table],
+    ).rows()
     return {
         "dagster/table_name": dg.MetadataValue.text(f"fraud.{table}"),
         "dagster/row_count": dg.MetadataValue.int(count),
@@ -93,8 +93,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def image(figure: "Figure") -> dg.MetadataValue:
-    """A figure, embedded in Markdown; it opens behind "Show Markdown"."""
-    from fraud_pipelines.evaluation.figures import markdown_image
+def image(figure: "Figure | bytes", title: str = "figure") -> dg.MetadataValue:
+    """A figure or a PNG, embedded in Markdown; it opens behind "Show Markdown"."""
+    from fraud_pipelines.evaluation.figures import markdown_image, png_bytes
 
-    return dg.MetadataValue.md(markdown_image(figure))
+    png = figure if isinstance(figure, bytes) else png_bytes(figure)
+    return dg.MetadataValue.md(markdown_image(png, title))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import polars as pl
 
@@ -19,9 +19,6 @@ from fraud_pipelines.detection.training import TrainingWindow, training_fingerpr
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DAILY_BACKENDS: Final = ("isolation_forest", "suod")
 DAILY_MODEL: Final = MODEL_NAMES["isolation_forest"]
@@ -86,10 +83,10 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What is logged beside a model: metrics by name, and figures by name."""
+    """What is logged beside a model: metrics by name, and figures by name, as PNG."""
 
     metrics: Mapping[str, float]
-    figures: Mapping[str, "Figure"]
+    figures: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class TrainedModel:
     reused: bool
     left_out: Mapping[str, str]
     metrics: Mapping[str, float]
-    figures: Mapping[str, "Figure"]
+    figures: Mapping[str, bytes]
 
 
 def ensure_daily_model(

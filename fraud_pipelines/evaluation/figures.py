@@ -145,10 +145,9 @@ def png_bytes(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def markdown_image(figure: "Figure") -> str:
-    """The figure as a Markdown image with its data inside, for Dagster's metadata."""
-    title = next((axes.get_title(loc="left") for axes in figure.axes), "")
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png_bytes(figure)).decode()})"
+def markdown_image(png: bytes, title: str) -> str:
+    """A PNG as a Markdown image with its data inside, for Dagster's metadata."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def _canvas(title: str, x: str, y: str) -> "tuple[Figure, Axes]":

@@ -8,7 +8,7 @@ from fraud_pipelines.decisions.policies import policy_named
 from fraud_pipelines.detection.daily import TrainingReport
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.evaluation.figures import pr_curve, score_histogram
+from fraud_pipelines.evaluation.figures import png_bytes, pr_curve, score_histogram
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.outcomes import matured_window
 from fraud_pipelines.features.frames import read_features
@@ -29,13 +29,13 @@ def training_report(
     """
     scores = model.score(training)
     metrics = {"training_alert_share": float((scores["score"] > model.threshold).sum() / training.height)}
-    figures = {"score_histogram": score_histogram({"training rows": scores["score"]})}
+    figures = {"score_histogram": png_bytes(score_histogram({"training rows": scores["score"]}))}
     outcomes = _backtest(model, warehouse, settings, day - timedelta(days=1))
     if outcomes.height and outcomes["is_fraud"].any():
         policy = policy_named(settings.policy)
         measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
         metrics |= {BACKTEST_PREFIX + name: value for name, value in vars(measured).items() if value is not None}
-        figures["pr_curve"] = pr_curve({model.backend: outcomes})
+        figures["pr_curve"] = png_bytes(pr_curve({model.backend: outcomes}))
     return TrainingReport(metrics, figures)
 
 

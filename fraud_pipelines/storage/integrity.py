@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fraud_pipelines.storage.warehouse import Warehouse
+import duckdb
+
+from fraud_pipelines.storage.warehouse import select
 
 
 @dataclass(frozen=True)
@@ -17,17 +19,18 @@ class KeyDefects:
         return bool(self.duplicated or self.null)
 
 
-def count_rows(warehouse: Warehouse, table: str, **where: object) -> int:
+def count_rows(connection: duckdb.DuckDBPyConnection, table: str, **where: object) -> int:
     """Rows of ``table`` whose columns equal ``where``."""
-    frame = warehouse.read(f"SELECT count(*) FROM {table}{_condition(where)}", list(where.values()))
+    frame = select(connection, f"SELECT count(*) FROM {table}{_condition(where)}", list(where.values()))
     return int(frame.item())
 
 
-def key_defects(warehouse: Warehouse, table: str, key: Sequence[str], **where: object) -> KeyDefects:
+def key_defects(connection: duckdb.DuckDBPyConnection, table: str, key: Sequence[str], **where: object) -> KeyDefects:
     """Broken keys among the rows whose columns equal ``where``."""
     columns = ", ".join(key)
     any_null = " OR ".join(f"{column} IS NULL" for column in key)
-    frame = warehouse.read(
+    frame = select(
+        connection,
         f"""
         WITH rows_of_key AS (
             SELECT {any_null} AS has_null, count(*) AS occurrences

@@ -26,8 +26,8 @@ def require_transactions(connection: duckdb.DuckDBPyConnection, day: date) -> in
     ).row(0)
     if count:
         return int(count)
-    near = " and ".join(str(found) for found in (before, after) if found)
-    stored = f"the nearest days that have some are {near}" if near else "none are stored at all"
+    nearest = [str(found) for found in (before, after) if found]
+    stored = "none are stored at all" if not nearest else f"the nearest with some: {' and '.join(nearest)}"
     raise MissingData(
         f"There are no transactions of {day}; {stored}. Put the day's file into the landing zone, or take it in with "
         "fraud-pipelines import PATH, and run the day again."

@@ -1,5 +1,7 @@
 """Schemas: the tutorial's is complete, plain strings are accepted, and the default adapts to the data."""
 
+from datetime import date
+
 import polars as pl
 import pytest
 
@@ -62,6 +64,19 @@ def test_the_default_schema_leaves_out_what_the_rows_cant_teach_and_says_why() -
         "merchant_risk_7d": "it never varies: no labels are known yet",
     }
     assert set(schema) == set(DEFAULT_SCHEMA) - set(left_out)
+
+
+def test_feedback_features_wait_until_labels_reach_back_over_half_of_the_days() -> None:
+    rows = numeric_rows(40).with_columns(
+        pl.Series("event_date", [date(2026, 10, 1 + n // 10) for n in range(40)]),
+    )
+
+    def known_from(day: int) -> pl.DataFrame:
+        late = pl.col("event_date") >= date(2026, 10, day)
+        return rows.with_columns(pl.when(late).then("merchant_risk_7d").alias("merchant_risk_7d"))
+
+    assert "merchant_risk_7d" in default_schema(known_from(3))[0]
+    assert "less than half" in default_schema(known_from(4))[1]["merchant_risk_7d"]
 
 
 def test_rows_without_any_default_feature_are_refused() -> None:

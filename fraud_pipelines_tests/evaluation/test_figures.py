@@ -85,6 +85,6 @@ def test_nothing_to_show_is_no_error(figure: "Figure") -> None:
 def test_the_same_data_gives_the_same_picture_and_markdown_holds_it() -> None:
     first, second = (score_histogram({"fraud-daily": WINDOW["score"]}) for _ in range(2))
     assert png_bytes(first) == png_bytes(second)
-    title, _, data = markdown_image(first).partition("](data:image/png;base64,")
+    title, _, data = markdown_image(png_bytes(first), "Scores of the day").partition("](data:image/png;base64,")
     assert title == "![Scores of the day"
     assert base64.b64decode(data.removesuffix(")")) == png_bytes(second)

@@ -36,12 +36,14 @@ def transaction_features(
     report = derive_day(warehouse, day)
     if report.uncomputable:
         context.log.warning(f"null, since the transactions lack their columns: {', '.join(report.uncomputable)}")
-    table = "features.transaction_features"
-    rows, transactions = (count_rows(warehouse, name, event_date=day) for name in (table, "raw.transactions"))
-    defects = key_defects(warehouse, table, ["transaction_id"], event_date=day)
+    name = "features.transaction_features"
+    with warehouse.connect(read_only=True) as connection:
+        rows, transactions = (count_rows(connection, each, event_date=day) for each in (name, "raw.transactions"))
+        defects = key_defects(connection, name, ["transaction_id"], event_date=day)
+        table = table_metadata(connection, name, day=day, order_by='"timestamp"')
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, table, day=day, order_by='"timestamp"'),
+            **table,
             **numbers({"users": report.users, "new_users": report.new_users}),
             "nulls": dg.MetadataValue.json(report.nulls),
             "unavailable_features": dg.MetadataValue.json(report.uncomputable),

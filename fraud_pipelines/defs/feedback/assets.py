@@ -7,7 +7,7 @@ from fraud_pipelines.defs.keys import DECISIONS, LABELS, TRANSACTIONS
 from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import key_defects
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, select
 
 KEYS_ARE_SOUND = blocking_check(
     LABELS, "a_source_labels_a_transaction_once", "No transaction has two labels from the same source."
@@ -26,11 +26,14 @@ def labels(
 
     day = partition_day(context)
     landed = land_pending_labels(warehouse, settings.landing_labels, now=utc_now())
-    known = warehouse.read("SELECT actual_fraud FROM feedback.labels WHERE known_at::DATE = ?", [day])
-    defects = key_defects(warehouse, "feedback.labels", ["transaction_id", "source"])
+    name = "feedback.labels"
+    with warehouse.connect(read_only=True) as connection:
+        known = select(connection, f"SELECT actual_fraud FROM {name} WHERE known_at::DATE = ?", [day])
+        defects = key_defects(connection, name, ["transaction_id", "source"])
+        table = table_metadata(connection, name, day=day, date_column="known_at")
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, "feedback.labels", date_column="known_at", day=day),
+            **table,
             **numbers(
                 {
                     "labels": known.height,
@@ -52,11 +55,14 @@ def decision_outcomes(
 
     day = partition_day(context)
     learned = outcomes_learned_on(warehouse, day)
-    warehouse.overwrite("feedback.decision_outcomes", learned, outcome_date=day)
+    name = "feedback.decision_outcomes"
+    warehouse.overwrite(name, learned, outcome_date=day)
+    with warehouse.connect(read_only=True) as connection:
+        table = table_metadata(connection, name, day=day, date_column="outcome_date")
     correct = learned.filter(learned["correct"])
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, "feedback.decision_outcomes", date_column="outcome_date", day=day),
+            **table,
             **numbers({"outcomes": learned.height, "correct_decisions": correct.height}),
         }
     )

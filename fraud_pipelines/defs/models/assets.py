@@ -81,7 +81,7 @@ def _materialize(
             "bootstrap": window.bootstrap,
             "reused": trained.reused,
             "left_out": dg.MetadataValue.json(trained.left_out),
-            **{name: image(figure) for name, figure in trained.figures.items()},
+            **{name: image(png, name) for name, png in trained.figures.items()},
         },
         check_results=[verdict(check, not window.bootstrap)],
     )

@@ -48,7 +48,8 @@ def model_performance(
     table = "monitoring.model_performance"
     warehouse.overwrite(table, measured.rows, as_of=day)
     logged = log_matured_day(warehouse, model_registry, settings, day)
-    metadata = table_metadata(warehouse, table, day=day, date_column="as_of")
+    with warehouse.connect(read_only=True) as connection:
+        metadata = table_metadata(connection, table, day=day, date_column="as_of")
     if measured.rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
         return dg.MaterializeResult(metadata=metadata)
@@ -75,13 +76,15 @@ def decision_thresholds(
     day = partition_day(context)
     tuned = tune_thresholds(warehouse, settings, day)
     thresholds = tuned.proposal.thresholds
-    table = "monitoring.decision_thresholds"
-    warehouse.overwrite(table, tuned.rows, effective_date=thresholds.effective_date, policy=thresholds.policy)
+    name, effective = "monitoring.decision_thresholds", thresholds.effective_date
+    warehouse.overwrite(name, tuned.rows, effective_date=effective, policy=thresholds.policy)
+    with warehouse.connect(read_only=True) as connection:
+        table = table_metadata(connection, name, day=effective, date_column="effective_date")
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, table, day=thresholds.effective_date, date_column="effective_date"),
+            **table,
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
-            "effective_date": thresholds.effective_date.isoformat(),
+            "effective_date": effective.isoformat(),
             "objective": thresholds.objective,
             "evidence": dg.MetadataValue.json(thresholds.evidence),
             "threshold_sweep": image(
@@ -111,11 +114,14 @@ def feature_drift(
 
     day = partition_day(context)
     drift = measure_drift(warehouse, settings, day)
-    warehouse.overwrite("monitoring.feature_drift", drift, event_date=day)
+    name = "monitoring.feature_drift"
+    warehouse.overwrite(name, drift, event_date=day)
+    with warehouse.connect(read_only=True) as connection:
+        table = table_metadata(connection, name, day=day, order_by="psi DESC")
     shifted = drift.filter(drift["psi"] > SHIFTED).sort("psi", descending=True)
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, "monitoring.feature_drift", day=day, order_by="psi DESC"),
+            **table,
             **numbers({f"psi_{row['feature']}": row["psi"] for row in drift.iter_rows(named=True)}),
         },
         check_results=[verdict(DRIFT_IS_SMALL, shifted.is_empty(), {"shifted": markdown_table(shifted)})],

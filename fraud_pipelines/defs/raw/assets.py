@@ -9,7 +9,7 @@ from fraud_pipelines.defs.keys import TRANSACTIONS
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import key_defects
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, select
 
 KEYS_ARE_SOUND = blocking_check(
     TRANSACTIONS, "transaction_ids_are_unique", "Every transaction of the day has an id of its own."
@@ -38,12 +38,13 @@ def transactions(
         context.log.info(str(report))
     with warehouse.connect(read_only=True) as connection:
         require_transactions(connection, day)
-    defects = key_defects(warehouse, "raw.transactions", ["transaction_id"], event_date=day)
-    stale = warehouse.read("SELECT event_date, reason, marked_at FROM raw.stale_days ORDER BY ALL")
+        defects = key_defects(connection, "raw.transactions", ["transaction_id"], event_date=day)
+        stale = select(connection, "SELECT event_date, reason, marked_at FROM raw.stale_days ORDER BY ALL")
+        table = table_metadata(connection, "raw.transactions", day=day, order_by='"timestamp"')
     reasons = sum((Counter(report.rejected_by_reason) for report in landed), Counter[str]())
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, "raw.transactions", day=day, order_by='"timestamp"'),
+            **table,
             **numbers({"files_landed": len(landed), "rows_rejected": reasons.total()}),
             "rejected_by_reason": dg.MetadataValue.json(dict(reasons)),
         },

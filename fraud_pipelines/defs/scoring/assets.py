@@ -36,7 +36,7 @@ def transaction_scores(
 ) -> dg.MaterializeResult:
     """Scores of the day's transactions by the day's isolation forest (`fraud-daily`) and its ensemble
     (`fraud-ensemble`). Above 0.5 lies the top share that the policy calls its contamination."""
-    from fraud_pipelines.detection.daily import DAILY_MODELS, load_daily_model, score_day
+    from fraud_pipelines.detection.daily import DAILY_MODEL, DAILY_MODELS, load_daily_model, score_day
     from fraud_pipelines.evaluation.figures import score_histogram
     from fraud_pipelines.features.frames import read_features
 
@@ -44,20 +44,22 @@ def transaction_scores(
     features = read_features(warehouse, day, day)
     now = utc_now()
     scores = pl.concat(
-        score_day(features, load_daily_model(model_registry, name, day), day=day, now=now) for name in DAILY_MODELS
+        score_day(features, load_daily_model(model_registry, each, day), day=day, now=now) for each in DAILY_MODELS
     )
-    table = "scoring.transaction_scores"
-    warehouse.overwrite(table, scores, event_date=day, channel="batch")
+    name = "scoring.transaction_scores"
+    warehouse.overwrite(name, scores, event_date=day, channel="batch")
     outside = scores.filter(~scores["score"].is_between(0, 1))
-    scored = count_rows(warehouse, table, event_date=day, channel="batch", model_name="fraud-daily")
-    defects = key_defects(warehouse, table, ["transaction_id", "model_name", "channel"], event_date=day)
+    with warehouse.connect(read_only=True) as connection:
+        scored = count_rows(connection, name, event_date=day, channel="batch", model_name=DAILY_MODEL)
+        defects = key_defects(connection, name, ["transaction_id", "model_name", "channel"], event_date=day)
+        table = table_metadata(connection, name, day=day, order_by="score DESC, transaction_id, model_name")
     anomalies = scores.group_by("model_name").agg(pl.col("is_anomaly").sum()).sort("model_name").rows()
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, table, day=day, order_by="score DESC, transaction_id, model_name"),
-            **numbers({f"anomalies_{name}": count for name, count in anomalies}),
+            **table,
+            **numbers({f"anomalies_{each}": count for each, count in anomalies}),
             "score_histogram": image(
-                score_histogram({name: frame["score"] for (name,), frame in scores.group_by("model_name")})
+                score_histogram({str(each): frame["score"] for (each,), frame in scores.group_by("model_name")})
             ),
         },
         check_results=[
@@ -92,14 +94,16 @@ def decisions(
     thresholds = thresholds_in_force(warehouse, policy, day)
     decided = decide_day(warehouse, model_registry, policy, thresholds, day)
     superseded = record_decisions(warehouse, decided, day=day, channel="batch", now=utc_now())
-    table = "scoring.decisions"
-    rows = count_rows(warehouse, table, event_date=day, channel="batch")
-    transactions = count_rows(warehouse, "raw.transactions", event_date=day)
-    defects = key_defects(warehouse, table, ["transaction_id", "channel"], event_date=day)
-    volume = {name: decided.filter(decided["decision"] == name).height for name in ("approve", "review", "block")}
+    name = "scoring.decisions"
+    with warehouse.connect(read_only=True) as connection:
+        rows = count_rows(connection, name, event_date=day, channel="batch")
+        transactions = count_rows(connection, "raw.transactions", event_date=day)
+        defects = key_defects(connection, name, ["transaction_id", "channel"], event_date=day)
+        table = table_metadata(connection, name, day=day, order_by="decision = 'approve', score DESC, transaction_id")
+    volume = {each: decided.filter(decided["decision"] == each).height for each in ("approve", "review", "block")}
     return dg.MaterializeResult(
         metadata={
-            **table_metadata(warehouse, table, day=day, order_by="decision = 'approve', score DESC, transaction_id"),
+            **table,
             **numbers(volume | {"alerts": volume["review"] + volume["block"], "superseded": superseded}),
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
             "policy": policy.name,
