@@ -18,18 +18,16 @@ from fraud_pipelines.storage.warehouse import Warehouse
 BACKTEST_PREFIX = "backtest_"
 
 
-def training_report(
-    model: FraudModel, training: pl.DataFrame, warehouse: Warehouse, settings: Settings, day: date
-) -> TrainingReport:
+def training_report(model: FraudModel, warehouse: Warehouse, settings: Settings, day: date) -> TrainingReport:
     """Metrics and figures of a model trained for ``day``: its scores on the training rows, and a backtest.
 
     The backtest looks back: the model scores the days that had matured before ``day``, with the labels known by
     then. Where labels take at least as long to arrive as the training window is long, none of these rows was
     trained on. The figures on the day itself follow when it has matured.
     """
-    scores = model.score(training)
-    metrics = {"training_alert_share": float((scores["score"] > model.threshold).sum() / training.height)}
-    figures = {"score_histogram": png_bytes(score_histogram({"training rows": scores["score"]}))}
+    scores = pl.Series(model.calibration.score(model.calibration.training_scores))
+    metrics = {"training_alert_share": float((scores > model.threshold).sum() / scores.len())}
+    figures = {"score_histogram": png_bytes(score_histogram({"training rows": scores}))}
     outcomes = _backtest(model, warehouse, settings, day - timedelta(days=1))
     if outcomes.height and outcomes["is_fraud"].any():
         policy = policy_named(settings.policy)

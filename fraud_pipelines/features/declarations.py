@@ -120,6 +120,11 @@ class Entity:
         return max((span_length(span) for span in self.spans), default=timedelta(0))
 
     @property
+    def forgets(self) -> bool:
+        """Whether a state older than `kept_span` says nothing any more."""
+        return not (self.kept_amounts or self.kept_counts or self.gaps or self.changes or self.average)
+
+    @property
     def fingerprint(self) -> str:
         """Names what a history of this entity holds; a history kept under another one can't be continued."""
         held = (

@@ -13,6 +13,8 @@ from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
 from fraud_pipelines.storage.warehouse import overwrite, select
 
+LATELY: Final = timedelta(days=8)
+
 FEATURE_TABLE: Final = "features.transaction_features"
 
 
@@ -35,33 +37,56 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def read_history(connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl.Series, day: date) -> History:
-    """The state of those ``keys`` that are known, as of the end of the last day before ``day`` they were active on."""
+    """The state of those ``keys`` that are known, as of the end of the last day before ``day`` they were active on.
+
+    Most were active lately, so that the days long past are searched only for the others.
+    """
     if not _exists(connection, history_table(entity)):
         return History.empty(entity)
+    oldest = day - entity.kept_span - timedelta(days=1) if entity.forgets else date.min
+    found = _latest_before(connection, entity, keys, day - LATELY, day)
+    if oldest < day - LATELY:
+        others = keys.filter(~keys.is_in(found[entity.column].implode()))
+        found = pl.concat([found, _latest_before(connection, entity, others, oldest, day - LATELY)])
+    return History.from_frame(entity, found)
+
+
+def _latest_before(
+    connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl.Series, first: date, end: date
+) -> pl.DataFrame:
+    """The latest row of each key in the days from ``first`` to before ``end``."""
+    table = history_table(entity)
     connection.register("_keys", keys.drop_nulls().unique().alias("id").to_frame())
-    try:
-        rows = select(
-            connection,
-            f"""
-            SELECT * FROM {history_table(entity)}
-            SEMI JOIN (
-                SELECT {entity.column}, max(event_date) AS event_date FROM {history_table(entity)}
-                WHERE event_date < $day AND {entity.column} IN (SELECT id FROM _keys)
-                GROUP BY {entity.column}
-            ) USING ({entity.column}, event_date)
-            """,
-            {"day": day},
-        )
-    finally:
-        connection.unregister("_keys")
-    return History.from_frame(entity, rows)
+    days = {"first": first, "end": end}
+    latest = select(
+        connection,
+        f"""
+        SELECT {entity.column}, max(event_date) AS event_date FROM {table}
+        WHERE event_date >= $first AND event_date < $end AND {entity.column} IN (SELECT id FROM _keys)
+        GROUP BY {entity.column}
+        """,
+        days,
+    )
+    connection.unregister("_keys")
+    connection.register("_latest", latest)
+    days["first"] = latest["event_date"].min() or end
+    rows = select(
+        connection,
+        f"""
+        SELECT * FROM {table} SEMI JOIN _latest USING ({entity.column}, event_date)
+        WHERE event_date >= $first AND event_date < $end
+        """,
+        days,
+    )
+    connection.unregister("_latest")
+    return rows
 
 
 def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: date) -> Past:
     """What the feedback features of ``rows``, all of ``day``, may look at.
 
-    Of the days that lie wholly inside or outside of every window it takes a count for each entity, and rows only of
-    those in which a window begins or ends.
+    It takes single transactions only of the days in which a window begins or ends. What lies between two of these
+    lies wholly inside or outside of each window, and a count of it is enough.
     """
     activity = {}
     for entity in ENTITIES:
@@ -72,8 +97,10 @@ def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: da
             activity[entity.column] = select(
                 connection,
                 f"""
-                SELECT {entity.column}, if(event_date IN $ends, "timestamp", event_date) AS "timestamp",
-                       count(*) AS transactions
+                SELECT {entity.column}, count(*) AS transactions,
+                       if(event_date IN $ends, "timestamp", (
+                           list_max(list_filter($ends, lambda edge: edge < event_date)) + INTERVAL 1 DAY
+                       )) AS "timestamp"
                 FROM raw.transactions SEMI JOIN _keys USING ({entity.column})
                 WHERE event_date BETWEEN $oldest AND $newest
                 GROUP BY ALL

@@ -64,9 +64,7 @@ def _materialize(
         parameters=parameters,
         contamination=policy_named(settings.policy).contamination,
     )
-    trained = ensure_daily_model(
-        registry, plan, report=lambda model: training_report(model, plan.features, warehouse, settings, day)
-    )
+    trained = ensure_daily_model(registry, plan, report=lambda model: training_report(model, warehouse, settings, day))
     for feature, reason in trained.left_out.items():
         context.log.info(f"{feature} is left out of the schema: {reason}")
     version = trained.version
