@@ -57,7 +57,6 @@ def _latest_before(
     """The latest row of each key in the days from ``first`` to before ``end``."""
     table = history_table(entity)
     connection.register("_keys", keys.drop_nulls().unique().alias("id").to_frame())
-    days = {"first": first, "end": end}
     latest = select(
         connection,
         f"""
@@ -65,18 +64,17 @@ def _latest_before(
         WHERE event_date >= $first AND event_date < $end AND {entity.column} IN (SELECT id FROM _keys)
         GROUP BY {entity.column}
         """,
-        days,
+        {"first": first, "end": end},
     )
     connection.unregister("_keys")
     connection.register("_latest", latest)
-    days["first"] = latest["event_date"].min() or end
     rows = select(
         connection,
         f"""
         SELECT * FROM {table} SEMI JOIN _latest USING ({entity.column}, event_date)
         WHERE event_date >= $first AND event_date < $end
         """,
-        days,
+        {"first": min(latest["event_date"].to_list(), default=end), "end": end},
     )
     connection.unregister("_latest")
     return rows
