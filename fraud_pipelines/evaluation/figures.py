@@ -60,8 +60,7 @@ def score_histogram(scores: Mapping[str, pl.Series], thresholds: Mapping[str, fl
         axes.stairs(
             counts, edges, color=colour, label=f"{name}: {int((values > 0.5).sum()):,} above 0.5", baseline=None
         )
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylim(bottom=0)
+    _logarithmic(axes, linear_up_to=1)
     axes.set_xlim(0, 1)
     for name, value in (thresholds or {}).items():
         axes.axvline(value, color=_GREY, linestyle="--", linewidth=1)
@@ -97,8 +96,7 @@ def threshold_sweep(sweep: pl.DataFrame, *, current: float, proposed: float) -> 
     below.plot(x, _floats(sweep["alerts_per_day"]), color=_BLUE)
     _dress(below, "", "review threshold", "alerts a day")
     # All of the traffic alerts near 0: a linear axis would show nothing else.
-    below.set_yscale("symlog", linthresh=10)
-    below.set_ylim(bottom=0)
+    _logarithmic(below, linear_up_to=10)
     cost = below.twinx()
     cost.plot(x, _floats(sweep["cost"]), color=_RED)
     cost.set_ylabel("cost a day")
@@ -168,6 +166,16 @@ def _dress(axes: "Axes", title: str, x: str, y: str) -> None:
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _logarithmic(axes: "Axes", *, linear_up_to: float) -> None:
+    """A logarithmic y axis from 0; plain numbers, since powers set as formulas take longer than all the rest."""
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+    axes.set_yscale("symlog", linthresh=linear_up_to)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _legend(axes: "Axes") -> None:

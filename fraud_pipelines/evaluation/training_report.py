@@ -42,15 +42,16 @@ def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of
     first, last = matured_window(
         as_of, label_delay_days=settings.label_delay_days, evaluation_days=settings.training_days
     )
-    try:
-        features = read_features(warehouse, first, last)
-    except MissingData:
-        return pl.DataFrame()
+    with warehouse.connect(read_only=True):
+        try:
+            features = read_features(warehouse, first, last)
+        except MissingData:
+            return pl.DataFrame()
+        labels = warehouse.read(
+            "SELECT transaction_id, actual_fraud FROM feedback.labels_before($instant::TIMESTAMP)",
+            {"instant": as_of + timedelta(days=1)},
+        )
     scores = model.score(features)
-    labels = warehouse.read(
-        "SELECT transaction_id, actual_fraud FROM feedback.labels_before($instant::TIMESTAMP)",
-        {"instant": as_of + timedelta(days=1)},
-    )
     return (
         features.select("transaction_id", "user_id", "event_date", "amount")
         .with_columns(scores["score"], scores["raw_score"], scores["is_anomaly"].alias("alert"))

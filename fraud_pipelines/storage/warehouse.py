@@ -1,6 +1,7 @@
 """The warehouse: one DuckDB file, opened briefly, written in whole transactions."""
 
 import random
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ from fraud_pipelines.errors import InvalidInput, WarehouseBusy
 _SCHEMA_SQL = Path(__file__).with_name("schema.sql")
 
 
+class _Held(threading.local):
+    """The connection that this thread has open."""
+
+    connection: duckdb.DuckDBPyConnection | None = None
+    read_only: bool = False
+
+
 class Warehouse:
     """Access to the DuckDB file at ``path``.
 
@@ -25,6 +33,7 @@ class Warehouse:
     def __init__(self, path: Path, *, wait_seconds: float = 120.0) -> None:
         self.path = Path(path)
         self.wait_seconds = wait_seconds
+        self._held = _Held()
 
     def initialise(self) -> None:
         """Create the schemas, tables, views and macros that are missing; what is there stays."""
@@ -34,17 +43,24 @@ class Warehouse:
 
     @contextmanager
     def connect(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the file, and close it whatever happens.
+        """Open the file, and close it whatever happens. Within an open connection of this thread, that one is used.
 
         Raises:
             WarehouseBusy: another process held the file for longer than ``wait_seconds``.
             InvalidInput: the file is no DuckDB database, or this version can't read it.
         """
+        held = self._held.connection
+        if held is not None:
+            if self._held.read_only and not read_only:
+                raise RuntimeError("a connection that only reads is open; close it before writing")
+            yield held
+            return
         connection = self._open(read_only=read_only)
+        self._held.connection, self._held.read_only = connection, read_only
         try:
-            connection.execute("SET TimeZone = 'UTC'")
             yield connection
         finally:
+            self._held.connection = None
             connection.close()
 
     @contextmanager

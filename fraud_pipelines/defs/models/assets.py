@@ -50,17 +50,19 @@ def _materialize(
     from fraud_pipelines.features.frames import days_with_features, read_features
 
     day = partition_day(context)
-    window = training_window(
-        day,
-        days_with_features(warehouse),
-        training_days=settings.training_days,
-        min_training_days=settings.min_training_days,
-    )
+    with warehouse.connect(read_only=True):
+        window = training_window(
+            day,
+            days_with_features(warehouse),
+            training_days=settings.training_days,
+            min_training_days=settings.min_training_days,
+        )
+        features = read_features(warehouse, window.days[0], window.days[-1])
     plan = TrainingPlan(
         backend=backend,
         day=day,
         window=window,
-        features=read_features(warehouse, window.days[0], window.days[-1]),
+        features=features,
         parameters=parameters,
         contamination=policy_named(settings.policy).contamination,
     )

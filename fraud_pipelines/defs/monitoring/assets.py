@@ -44,11 +44,12 @@ def model_performance(
     from fraud_pipelines.evaluation.figures import pr_curve
 
     day = partition_day(context)
-    measured = measure_performance(warehouse, settings, day)
+    with warehouse.connect(read_only=True):
+        measured = measure_performance(warehouse, settings, day)
     table = "monitoring.model_performance"
     warehouse.overwrite(table, measured.rows, as_of=day)
-    logged = log_matured_day(warehouse, model_registry, settings, day)
     with warehouse.connect(read_only=True) as connection:
+        logged = log_matured_day(warehouse, model_registry, settings, day)
         metadata = table_metadata(connection, table, day=day, date_column="as_of")
     if measured.rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
@@ -74,7 +75,8 @@ def decision_thresholds(
     from fraud_pipelines.evaluation.figures import alert_volume, threshold_sweep
 
     day = partition_day(context)
-    tuned = tune_thresholds(warehouse, settings, day)
+    with warehouse.connect(read_only=True):
+        tuned = tune_thresholds(warehouse, settings, day)
     thresholds = tuned.proposal.thresholds
     name, effective = "monitoring.decision_thresholds", thresholds.effective_date
     warehouse.overwrite(name, tuned.rows, effective_date=effective, policy=thresholds.policy)
@@ -113,7 +115,8 @@ def feature_drift(
     from fraud_pipelines.evaluation.drift import SHIFTED
 
     day = partition_day(context)
-    drift = measure_drift(warehouse, settings, day)
+    with warehouse.connect(read_only=True):
+        drift = measure_drift(warehouse, settings, day)
     name = "monitoring.feature_drift"
     warehouse.overwrite(name, drift, event_date=day)
     with warehouse.connect(read_only=True) as connection:

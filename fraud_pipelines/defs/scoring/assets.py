@@ -91,8 +91,9 @@ def decisions(
 
     day = partition_day(context)
     policy = policy_named(settings.policy)
-    thresholds = thresholds_in_force(warehouse, policy, day)
-    decided = decide_day(warehouse, model_registry, policy, thresholds, day)
+    with warehouse.connect(read_only=True):
+        thresholds = thresholds_in_force(warehouse, policy, day)
+        decided = decide_day(warehouse, model_registry, policy, thresholds, day)
     superseded = record_decisions(warehouse, decided, day=day, channel="batch", now=utc_now())
     name = "scoring.decisions"
     with warehouse.connect(read_only=True) as connection:
