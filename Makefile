@@ -1,6 +1,8 @@
 # make demo   thirty simulated days through Dagster, from a fresh clone
 # make up     the Dagster UI and the MLflow UI on the same data
 # make test   lint, types and tests
+#
+# requirements.txt is the whole resolution for every supported Python, so pip has nothing left to resolve (--no-deps).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +18,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV) || \
 		{ echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Installing the pinned dependencies into $(VENV) (about 1.3 GB, a minute or two) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
