@@ -13,7 +13,7 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.catalog import FEATURES, table_schema
 from fraud_pipelines.features.declarations import ENTITIES, USER
 from fraud_pipelines.features.derived import DERIVED, Derived
-from fraud_pipelines.features.feedback import Past, feedback_of
+from fraud_pipelines.features.feedback import Past, feedback_of, happened_to
 from fraud_pipelines.features.fold import TIME_RANK, fold_entity
 from fraud_pipelines.features.history import Histories, History
 from fraud_pipelines.features.ordering import order_by, time_ranks
@@ -105,9 +105,10 @@ def fold_in_shards(
     def fold(bounds: tuple[int, int]) -> tuple[pl.DataFrame, History]:
         shard = complete.slice(bounds[0], bounds[1] - bounds[0])
         series, history = fold_entity(USER, shard, histories[USER.name])
-        features = add_derived(shard.with_columns(*series, *feedback_of(shard, past)))
+        features = add_derived(shard.with_columns(*series, *feedback_of(shard, happened)))
         return features.select(*table_schema()), history
 
+    happened = happened_to(rows, past)
     users: list[pl.DataFrame] = []
     with ThreadPoolExecutor(max_workers=WORKERS) as workers:
         folded = list(workers.map(lambda entity: fold_entity(entity, rows, histories[entity.name]), shared))
@@ -148,9 +149,22 @@ def add_derived(rows: pl.DataFrame, expressions: Sequence[Derived] = DERIVED) ->
     has a single value, and the two differ in the last bit.
     """
     frame = pl.concat([rows, rows]) if rows.height == 1 else rows
-    for each in expressions:
-        frame = frame.with_columns(each.expression)
+    for group in together(expressions):
+        frame = frame.with_columns(group)
     return frame.head(rows.height)
+
+
+def together(expressions: Iterable[Derived]) -> list[list[pl.Expr]]:
+    """The expressions in order, in groups of which none needs another of its own group."""
+    groups: list[list[pl.Expr]] = []
+    names: set[str] = set()
+    for each in expressions:
+        if not groups or each.expression.meta.has_multiple_outputs() or names & set(each.expression.meta.root_names()):
+            groups.append([])
+            names.clear()
+        groups[-1].append(each.expression)
+        names.add(each.feature.name)
+    return groups
 
 
 def uncomputable(transactions: pl.DataFrame) -> dict[str, str]:

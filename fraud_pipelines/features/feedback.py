@@ -7,8 +7,7 @@ a label counts as legitimate; a chargeback outranks a review.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -95,103 +94,135 @@ def known_frauds(labels: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def feedback_of(rows: pl.DataFrame, past: Past, *, entities: Iterable[Entity] = ENTITIES) -> list[pl.Series]:
+@dataclass(frozen=True)
+class Happened:
+    """What the past holds of the entities of one kind, in order of time: a place to look their features up.
+
+    Attributes:
+        ids: the entities there may be something of; row positions of the timelines.
+        activity: their transactions.
+        frauds: by span, when each fraud enters the count of that span, and when it leaves it.
+    """
+
+    entity: Entity
+    ids: pl.Series
+    activity: "_Timeline"
+    frauds: Mapping[str, tuple["_Timeline", "_Timeline"]]
+
+    @classmethod
+    def of(cls, entity: Entity, past: Past, ids: pl.Series | None = None) -> Self:
+        """The past of those ``ids`` (distinct, without null), or of all that occur in it."""
+        column = entity.column
+        activity = past.activity[column] if entity.risks else None
+        if ids is None:
+            occur = [frame[column] for frame in (activity, past.frauds) if frame is not None]
+            ids = pl.concat(occur).drop_nulls().unique()
+        done = _Timeline.of(activity.with_columns(instant="timestamp"), ids) if activity is not None else _NOTHING
+        spans = sorted({*entity.risks, *entity.fraud_counts})
+        return cls(entity, ids, done, {span: _counted(column, past.frauds, span, ids) for span in spans})
+
+    def features(self, code: Ints, known: NDArray[np.bool_], instant: Ints) -> list[Floats]:
+        """The entity's feedback features of some rows, in the order in which they are declared.
+
+        Args:
+            code: position of each row's entity in ``ids``; -1 without one, or for one that isn't in them.
+            known: whether the row has an entity.
+            instant: the row's timestamp in µs.
+        """
+        frauds = {
+            span: np.where(known, enter.until(code, instant) - leave.until(code, instant), np.nan)
+            for span, (enter, leave) in self.frauds.items()
+        }
+        rates = [self._rate(frauds[span], span, code, instant) for span in self.entity.risks]
+        return [*rates, *(frauds[span] for span in self.entity.fraud_counts)]
+
+    def _rate(self, frauds: Floats, span: str, code: Ints, instant: Ints) -> Floats:
+        """Share of frauds among the transactions of the span; NaN if there are none."""
+        delay, length = _microseconds(LABEL_DELAY), _microseconds(span)
+        newest = instant - max(delay, 1)  # without a delay, still nothing of the same instant
+        happened = self.activity.until(code, newest) - self.activity.until(code, instant - delay - length)
+        rates: Floats = np.divide(frauds, happened, out=np.full(happened.size, np.nan), where=happened > 0)
+        return rates
+
+
+def happened_to(rows: pl.DataFrame, past: Past, *, entities: Iterable[Entity] = ENTITIES) -> list[Happened]:
+    """What ``past`` holds of the entities in ``rows``, for each kind of entity that has feedback features."""
+    return [Happened.of(entity, past, rows[entity.column].drop_nulls().unique()) for entity in with_feedback(entities)]
+
+
+def with_feedback(entities: Iterable[Entity] = ENTITIES) -> list[Entity]:
+    """The entities that have feedback features."""
+    return [entity for entity in entities if entity.risks or entity.fraud_counts]
+
+
+def feedback_of(rows: pl.DataFrame, happened: Iterable[Happened]) -> list[pl.Series]:
     """The feedback features of ``rows``, aligned with them, in the order in which they are declared."""
     series: list[pl.Series] = []
-    for entity in entities:
-        if not entity.risks and not entity.fraud_counts:
-            continue
-        asked = _Asked(entity.column, rows, past)
-        values = [asked.fraud_rate(span) for span in entity.risks]
-        values += [asked.frauds(span) for span in entity.fraud_counts]
+    instant = rows["timestamp"].to_physical().to_numpy().copy()
+    for each in happened:
+        keys = rows[each.entity.column]
+        code = keys.cast(pl.Enum(each.ids), strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy().copy()
+        values = each.features(code, keys.is_not_null().to_numpy(), instant)
         series += [
             pl.Series(feature.name, found, nan_to_null=True).cast(feature.dtype)
-            for feature, found in zip(feedback_features(entity), values, strict=True)
+            for feature, found in zip(feedback_features(each.entity), values, strict=True)
         ]
     return series
 
 
-class _Asked:
-    """Rows that ask for what happened at their entity before them."""
+def _counted(column: str, frauds: pl.DataFrame, span: str, ids: pl.Series) -> tuple["_Timeline", "_Timeline"]:
+    """When frauds enter the count of ``span``, and when they leave it.
 
-    def __init__(self, column: str, rows: pl.DataFrame, past: Past) -> None:
-        self.column = column
-        self.past = past
-        self.keys = rows[column]
-        self.timestamp: Ints = rows["timestamp"].to_physical().to_numpy().copy()
-
-    @cached_property
-    def ids(self) -> pl.Series:
-        return self.keys.drop_nulls().unique()
-
-    @cached_property
-    def entity(self) -> Ints:
-        """Which of the ids each row has, -1 for none."""
-        return self.keys.cast(pl.Enum(self.ids)).to_physical().cast(pl.Int64).fill_null(-1).to_numpy().copy()
-
-    @cached_property
-    def activity(self) -> "_Timeline":
-        return self._timeline(
-            self.past.activity[self.column].with_columns(pl.col("timestamp").to_physical().alias("instant"))
-        )
-
-    def fraud_rate(self, span: str) -> Floats:
-        """Share of frauds among the transactions of the span; NaN if there are none."""
-        delay, length = _microseconds(LABEL_DELAY), _microseconds(span)
-        newest = self.timestamp - max(delay, 1)  # without a delay, still nothing of the same instant
-        happened = self._until(newest, self.activity) - self._until(self.timestamp - delay - length, self.activity)
-        rates: Floats = np.divide(self.frauds(span), happened, out=np.full(happened.size, np.nan), where=happened > 0)
-        return rates
-
-    def frauds(self, span: str) -> Floats:
-        """Transactions of the span that are known as fraud; NaN without an entity.
-
-        A fraud at s counts for t if s + delay ≤ t < s + delay + span and if it is known then: it enters the
-        count at one instant and leaves it at another.
-        """
-        delay, length = _microseconds(LABEL_DELAY), _microseconds(span)
-        happened, known_from, known_until = (
-            pl.col(name).to_physical() for name in ("timestamp", "known_from", "known_until")
-        )
-        counted = self.past.frauds.select(
-            self.column,
-            enters=pl.max_horizontal(happened + max(delay, 1), known_from + 1),
-            leaves=pl.min_horizontal(happened + delay + length, known_until + 1),
-            transactions=pl.lit(1, pl.Int64),
-        ).filter(pl.col("enters") < pl.col("leaves"))
-        entered = self._until(self.timestamp, self._timeline(counted.rename({"enters": "instant"})))
-        left = self._until(self.timestamp, self._timeline(counted.rename({"leaves": "instant"})))
-        return np.where(self.keys.is_not_null().to_numpy(), entered - left, np.nan)
-
-    def _timeline(self, events: pl.DataFrame) -> "_Timeline":
-        """Events with the columns of the entity, ``instant``, and ``transactions``, in order."""
-        if events.is_empty():
-            return _Timeline.empty()
-        own = events.join(self.ids.to_frame().with_row_index("entity"), on=self.column).sort("entity", "instant")
-        return _Timeline(
-            starts=np.searchsorted(own["entity"].to_numpy(), np.arange(len(self.ids) + 1)),
-            instants=own["instant"].to_numpy().copy(),
-            running=np.append(0, own["transactions"].cum_sum().to_numpy()),
-        )
-
-    def _until(self, instants: Ints, timeline: "_Timeline") -> Ints:
-        """For each row, how many of its entity's transactions the timeline holds up to the row's instant."""
-        from fraud_pipelines.features.kernel import sum_up_to
-
-        if not timeline.instants.size:
-            return np.zeros_like(instants)
-        return sum_up_to(timeline.starts, timeline.instants, timeline.running, self.entity, instants)
+    A fraud at s counts for t if s + delay ≤ t < s + delay + span and if it is known then: it enters the
+    count at one instant and leaves it at another.
+    """
+    delay, length = _microseconds(LABEL_DELAY), _microseconds(span)
+    happened, known_from, known_until = (
+        pl.col(name).to_physical() for name in ("timestamp", "known_from", "known_until")
+    )
+    counted = frauds.select(
+        column,
+        enters=pl.max_horizontal(happened + max(delay, 1), known_from + 1),
+        leaves=pl.min_horizontal(happened + delay + length, known_until + 1),
+        transactions=pl.lit(1, pl.Int64),
+    ).filter(pl.col("enters") < pl.col("leaves"))
+    enter, leave = (
+        _Timeline.of(counted.select(column, "transactions", instant=name), ids) for name in ("enters", "leaves")
+    )
+    return enter, leave
 
 
 class _Timeline(NamedTuple):
+    """Entity e owns the ascending ``instants[starts[e] : starts[e + 1]]``; ``running[k]`` is the weight of k events."""
+
     starts: Ints
     instants: Ints
     running: Ints
 
     @classmethod
-    def empty(cls) -> "_Timeline":
-        nothing = np.zeros(0, dtype=np.int64)
-        return cls(nothing, nothing, nothing)
+    def of(cls, events: pl.DataFrame, ids: pl.Series) -> "_Timeline":
+        """Events with an id in the first column, ``instant``, and ``transactions``: those of ``ids``, in order."""
+        if events.is_empty():
+            return _NOTHING
+        column = events.columns[0]
+        entities = pl.DataFrame({column: ids}).with_row_index("entity")
+        own = events.join(entities, on=column).sort("entity", "instant")
+        return cls(
+            starts=np.searchsorted(own["entity"].to_numpy(), np.arange(len(ids) + 1)),
+            instants=own["instant"].to_physical().to_numpy().copy(),
+            running=np.append(0, own["transactions"].cum_sum().to_numpy()),
+        )
+
+    def until(self, code: Ints, instants: Ints) -> Ints:
+        """For each row, how many of its entity's transactions there were up to the row's instant."""
+        from fraud_pipelines.features.kernel import sum_up_to
+
+        if not self.instants.size:
+            return np.zeros_like(instants)
+        return sum_up_to(self.starts, self.instants, self.running, code, instants)
+
+
+_NOTHING: Final = _Timeline(*(np.zeros(0, dtype=np.int64),) * 3)
 
 
 def _microseconds(span: str) -> int:
