@@ -399,6 +399,108 @@ def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
     )
 
 
+@_inlined
+def _append(elements: Ints, at: Ints, e: int, into: Ints, position: int) -> int:
+    """Copy entity e's elements into ``into`` from ``position`` on, and return the position after them."""
+    for j in range(at[e], at[e + 1]):
+        into[position] = elements[j]
+        position += 1
+    return position
+
+
+@_inlined
+def _take(packed: Ints, position: int, n: int, into: Ints, at: Ints, e: int) -> int:
+    """Append ``packed[position : position + n]`` to ``into`` as entity e's, and return the position after them."""
+    _store(packed, position, position + n, into, at, e)
+    return position + n
+
+
+@_compiled
+def pack(state: State, last_codes: Ints) -> tuple[Ints, Ints]:
+    """The state with each entity's numbers in one run, floats as their bits, so that entities can be kept apart.
+
+    Args:
+        last_codes: as in `Rows`.
+
+    Returns:
+        Where each entity's run starts (and the last ends), and all runs one after the other.
+    """
+    columns, entities = last_codes.shape
+    elements = state.amounts.size + state.times.size + state.counts.size + state.outsized.size
+    total, amounts = state.total.view(np.int64), state.amounts.view(np.int64)
+    at = np.zeros(entities + 1, np.int64)
+    packed = np.empty(entities * (7 + columns) + elements, np.int64)
+    position = 0
+    for e in range(entities):
+        packed[position] = state.transactions[e]
+        packed[position + 1] = total[e]
+        packed[position + 2] = state.newest[e]
+        packed[position + 3] = state.amounts_at[e + 1] - state.amounts_at[e]
+        packed[position + 4] = state.times_at[e + 1] - state.times_at[e]
+        packed[position + 5] = state.counts_at[e + 1] - state.counts_at[e]
+        packed[position + 6] = state.outsized_at[e + 1] - state.outsized_at[e]
+        position += 7
+        for k in range(columns):
+            packed[position] = last_codes[k, e]
+            position += 1
+        position = _append(amounts, state.amounts_at, e, packed, position)
+        position = _append(state.times, state.times_at, e, packed, position)
+        position = _append(state.counts, state.counts_at, e, packed, position)
+        position = _append(state.outsized, state.outsized_at, e, packed, position)
+        at[e + 1] = position
+    return at, packed
+
+
+@_compiled
+def unpack(at: Ints, packed: Ints, last_codes: Ints) -> State:
+    """The reverse of `pack`; fills ``last_codes``. An empty run is an entity without history."""
+    columns, entities = last_codes.shape
+    sizes = np.zeros(4, np.int64)
+    for e in range(entities):
+        if at[e + 1] > at[e]:
+            sizes += packed[at[e] + 3 : at[e] + 7]
+    state = State(
+        np.zeros(entities, np.int64),
+        np.zeros(entities, np.float64),
+        np.zeros(entities, np.int64),
+        np.zeros(entities + 1, np.int64),
+        np.empty(sizes[0], np.float64),
+        np.zeros(entities + 1, np.int64),
+        np.empty(sizes[1], np.int64),
+        np.zeros(entities + 1, np.int64),
+        np.empty(sizes[2], np.int64),
+        np.zeros(entities + 1, np.int64),
+        np.empty(sizes[3], np.int64),
+    )
+    total, amounts = state.total.view(np.int64), state.amounts.view(np.int64)
+    for e in range(entities):
+        head = at[e]
+        position = head + 7 + columns
+        known = at[e + 1] > head
+        if known:
+            state.transactions[e] = packed[head]
+            total[e] = packed[head + 1]
+            state.newest[e] = packed[head + 2]
+        for k in range(columns):
+            last_codes[k, e] = packed[head + 7 + k] if known else -1
+        position = _take(packed, position, packed[head + 3] if known else 0, amounts, state.amounts_at, e)
+        position = _take(packed, position, packed[head + 4] if known else 0, state.times, state.times_at, e)
+        position = _take(packed, position, packed[head + 5] if known else 0, state.counts, state.counts_at, e)
+        _take(packed, position, packed[head + 6] if known else 0, state.outsized, state.outsized_at, e)
+    return state
+
+
+@_compiled
+def fold_packed(plan: Plan, rows: Rows, at: Ints, packed: Ints, out: Floats) -> tuple[Ints, Ints]:
+    """`fold` for a state that is packed; ``rows.last_codes`` need only have the right shape."""
+    state = fold(plan, rows, unpack(at, packed, rows.last_codes), out)
+    latest = np.empty_like(rows.last_codes)
+    for e in range(latest.shape[1]):
+        for k in range(latest.shape[0]):
+            latest[k, e] = rows.codes[k, rows.order[rows.at[e + 1] - 1]]
+    return pack(state, latest)
+
+
 @_compiled
 def roll_column(values: Floats, first: int, windows: Ints, lags: Ints, out: Floats) -> None:
     """Rolling statistics and lags of the rows from ``first`` on, by the same arithmetic as the fold's.

@@ -1,0 +1,277 @@
+"""Histories held in memory: the features of a stream, one transaction or a micro-batch at a time."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.aggregates import entity_features
+from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
+from fraud_pipelines.features.declarations import ENTITIES, Entity
+from fraud_pipelines.features.derived import DERIVED
+from fraud_pipelines.features.engine import add_derived, prepare
+from fraud_pipelines.features.feedback import Happened, Past, with_feedback
+from fraud_pipelines.features.fold import TIME_RANK, from_state, plan, to_state
+from fraud_pipelines.features.history import Histories, History
+from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS, TRANSACTION_COLUMNS
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_EPOCH: Final = datetime(1970, 1, 1)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_NEW: Final[Ints] = np.zeros(0, dtype=np.int64)
+"""The packed state of an entity without history."""
+
+_DERIVED_NAMES: Final = [derived.feature.name for derived in DERIVED]
+_FOLDED: Final = [feature for name, feature in FEATURES.items() if name not in set(_DERIVED_NAMES)]
+_COLUMNS: Final = sorted({column for entity in ENTITIES for column in (entity.column, *entity.changes)})
+
+
+def _read_by_derived() -> dict[str, pl.DataType]:
+    """Columns the derived features need; all there are if some choose theirs by a pattern."""
+    readable = TRANSACTION_COLUMNS | KEY_COLUMNS | {feature.name: feature.dtype for feature in _FOLDED}
+    metas = [derived.expression.meta for derived in DERIVED]
+    if any(meta.has_multiple_outputs() for meta in metas):
+        return readable
+    roots = {"amount"}.union(*(meta.root_names() for meta in metas))
+    return {name: dtype for name, dtype in readable.items() if name in roots}
+
+
+_READ: Final = _read_by_derived()
+
+
+class LiveHistories:
+    """What is kept of each entity, by id, ready for its next transaction.
+
+    The same kernel and the same expressions as in `compute_features` give, to the bit, the same features; only the
+    rows that come are looked at, however many entities are known. Not for several threads at once.
+
+    Args:
+        histories: of earlier transactions, by `Entity.name`.
+        past: earlier transactions and their labels, for the feedback features.
+        limit: how many entities of each kind to keep; of more, those idle for longest are forgotten. A forgotten
+            one comes back as new unless its history is loaded again: see `unknown` and `warm`.
+    """
+
+    def __init__(
+        self, histories: Histories | None = None, past: Past | None = None, *, limit: int | None = None
+    ) -> None:
+        self._kept = [_Kept(entity, limit) for entity in ENTITIES]
+        self.learn(past or Past.nothing())
+        self.warm(histories or {})
+
+    def warm(self, histories: Histories) -> None:
+        """Take over stored histories; an entity that is held already gets the stored one instead."""
+        for kept in self._kept:
+            if kept.entity.name in histories:
+                kept.load(histories[kept.entity.name])
+
+    def learn(self, past: Past) -> None:
+        """Look feedback features up in ``past`` from now on."""
+        found = [Happened.of(entity, past) for entity in with_feedback()]
+        self._happened = [(each, {key: code for code, key in enumerate(each.ids)}) for each in found]
+
+    def unknown(self, transactions: pl.DataFrame) -> dict[str, list[str]]:
+        """The entities in ``transactions`` of which nothing is held, by `Entity.name`, sorted."""
+        return {
+            kept.entity.name: [
+                key for key in transactions[kept.entity.column].drop_nulls().unique().sort() if key not in kept
+            ]
+            for kept in self._kept
+        }
+
+    def histories(self) -> dict[str, History]:
+        """The histories as `compute_features` would return them."""
+        return {kept.entity.name: kept.history() for kept in self._kept}
+
+    def fold(self, transactions: pl.DataFrame) -> pl.DataFrame:
+        """Features of ``transactions``, which are folded into the histories.
+
+        Args:
+            transactions: as for `compute_features`.
+
+        Returns:
+            A frame with the columns of ``features.transaction_features``, sorted by (user_id, timestamp,
+            transaction_id).
+
+        Raises:
+            InvalidInput: as `compute_features`; the histories are then as before.
+        """
+        rows = prepare(transactions)
+        values, changed = self._values(
+            _Rows(
+                columns={name: rows[name].to_list() for name in _COLUMNS},
+                timestamp=rows["timestamp"].to_physical().to_numpy().copy(),
+                amount=rows["amount"].to_numpy().copy(),
+                rank=rows[TIME_RANK].to_numpy(),
+            )
+        )
+        series = [
+            pl.Series(feature.name, found, nan_to_null=True).cast(feature.dtype)
+            for feature, found in zip(_FOLDED, values, strict=True)
+        ]
+        features = add_derived(rows.with_columns(*series)).select(*table_schema())
+        self._keep(changed)
+        return features
+
+    def fold_one(self, transaction: Mapping[str, object]) -> dict[str, object]:
+        """`fold` for one transaction: its columns by name in, keys and features by name out, null as None.
+
+        Raises:
+            InvalidInput: a required value is missing, a value is of another type, or the amount is negative or not
+                finite; the histories are then as before.
+        """
+        ids, timestamp, amount = _checked(transaction)
+        values, changed = self._values(
+            _Rows(
+                columns={name: [ids[name]] for name in _COLUMNS},
+                timestamp=np.array([(timestamp - _EPOCH) // _MICROSECOND]),
+                amount=np.array([amount]),
+                rank=np.zeros(1, dtype=np.int64),
+            )
+        )
+        row: dict[str, object] = {**ids, "timestamp": timestamp, "amount": amount, "event_date": timestamp.date()}
+        for feature, found in zip(_FOLDED, values, strict=True):
+            value = float(found[0])
+            row[feature.name] = None if math.isnan(value) else int(value) if feature.dtype.is_integer() else value
+        read = pl.DataFrame([tuple(row[name] for name in _READ)], schema=_READ, orient="row")
+        row |= dict(zip(_DERIVED_NAMES, add_derived(read).select(_DERIVED_NAMES).row(0), strict=True))
+        self._keep(changed)
+        return {name: row[name] for name in (*KEY_COLUMNS, *FEATURES)}
+
+    def _values(self, rows: "_Rows") -> tuple[list[Floats], list[dict[str, Ints]]]:
+        """The features that need histories, in the order of `FEATURES`, and each kind's changed entities."""
+        values: list[Floats] = []
+        changed: list[dict[str, Ints]] = []
+        for kept in self._kept:
+            found, states = kept.fold(rows)
+            values += list(found)
+            changed.append(states)
+        for happened, codes in self._happened:
+            keys = rows.columns[happened.entity.column]
+            code = np.array([-1 if key is None else codes.get(key, -1) for key in keys], dtype=np.int64)
+            values += happened.features(code, np.array([key is not None for key in keys], dtype=bool), rows.timestamp)
+        return values, changed
+
+    def _keep(self, changed: list[dict[str, Ints]]) -> None:
+        for kept, states in zip(self._kept, changed, strict=True):
+            kept.update(states)
+
+
+class _Rows(NamedTuple):
+    """Transactions as columns; ``rank`` is each one's position in the order (timestamp, transaction_id)."""
+
+    columns: Mapping[str, list[str | None]]
+    timestamp: Ints
+    amount: Floats
+    rank: Ints
+
+
+class _Kept:
+    """The state of every entity of one kind, each packed into an array of its own."""
+
+    def __init__(self, entity: Entity, limit: int | None) -> None:
+        self.entity = entity
+        self._limit = limit
+        self._states: OrderedDict[str, Ints] = OrderedDict()  # idle for longest first
+        self._codes: dict[str, dict[str | None, int]] = {column: {None: -1} for column in entity.changes}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._states
+
+    def load(self, history: History) -> None:
+        from fraud_pipelines.features import kernel
+
+        frame = history.frame.sort("last_timestamp", self.entity.column)
+        last = {column: frame[f"last_{column}"].to_list() for column in self.entity.changes}
+        at, packed = kernel.pack(to_state(frame), self._coded(last, frame.height))
+        self.update(_split(frame[self.entity.column].to_list(), at, packed))
+
+    def fold(self, rows: _Rows) -> tuple[Floats, dict[str, Ints]]:
+        """Features, shape (features, rows), and the new state of the entities that occur."""
+        from fraud_pipelines.features import kernel
+
+        positions: dict[str, int] = {}
+        keys = rows.columns[self.entity.column]
+        entity = np.array([-1 if key is None else positions.setdefault(key, len(positions)) for key in keys], np.int64)
+        order = np.argsort(entity * len(keys) + rows.rank)[np.count_nonzero(entity < 0) :]
+        out = np.full((len(entity_features(self.entity)), len(keys)), np.nan)
+        states = [self._states.get(key, _NEW) for key in positions]
+        at, packed = kernel.fold_packed(
+            plan(self.entity),
+            kernel.Rows(
+                at=np.searchsorted(entity[order], np.arange(len(positions) + 1)),
+                order=order,
+                timestamp=rows.timestamp,
+                amount=rows.amount,
+                codes=self._coded(rows.columns, len(keys)),
+                last_codes=np.empty((len(self.entity.changes), len(positions)), dtype=np.int64),
+            ),
+            np.cumsum([0, *(state.size for state in states)]),
+            np.concatenate([_NEW, *states]),
+            out,
+        )
+        return out, _split(positions, at, packed)
+
+    def update(self, states: dict[str, Ints]) -> None:
+        self._states.update(states)
+        if self._limit is not None:
+            for key in states:
+                self._states.move_to_end(key)
+            while len(self._states) > self._limit:
+                self._states.popitem(last=False)
+
+    def history(self) -> History:
+        from fraud_pipelines.features import kernel
+
+        states = list(self._states.values())
+        last_codes = np.empty((len(self.entity.changes), len(states)), dtype=np.int64)
+        at = np.cumsum([0, *(state.size for state in states)])
+        state = kernel.unpack(at, np.concatenate([_NEW, *states]), last_codes)
+        latest = {}
+        for codes, (column, known) in zip(last_codes, self._codes.items(), strict=True):
+            values = list(known)
+            latest[f"last_{column}"] = pl.Series([values[code + 1] for code in codes], dtype=pl.String())
+        keys = pl.Series(list(self._states), dtype=pl.String())
+        return History(self.entity, from_state(self.entity, keys, state, latest))
+
+    def _coded(self, columns: Mapping[str, list[str | None]], rows: int) -> Ints:
+        """The watched columns as numbers, shape (columns, rows): one for each value met so far, -1 for none."""
+        codes = np.empty((len(self.entity.changes), rows), dtype=np.int64)
+        for k, (column, known) in enumerate(self._codes.items()):
+            codes[k] = [known.setdefault(value, len(known) - 1) for value in columns[column]]
+        return codes
+
+
+def _split(keys: Iterable[str], at: Ints, packed: Ints) -> dict[str, Ints]:
+    """Each entity's run, copied so that no run keeps the others in memory."""
+    bounds = pairwise(at.tolist())
+    return {key: packed[start:end].copy() for key, (start, end) in zip(keys, bounds, strict=True)}
+
+
+def _checked(transaction: Mapping[str, object]) -> tuple[dict[str, str | None], datetime, float]:
+    """The texts of the transaction, complete, its timestamp and its amount."""
+    missing = [name for name in REQUIRED_COLUMNS if transaction.get(name) is None]
+    if missing:
+        raise InvalidInput(f"the transaction has no {missing}; validate transactions first")
+    timestamp, amount = transaction["timestamp"], transaction["amount"]
+    if not isinstance(timestamp, datetime) or timestamp.tzinfo is not None:
+        raise InvalidInput(f"the transaction's timestamp is {timestamp!r}, expected a datetime in UTC without a zone")
+    if not isinstance(amount, int | float) or not math.isfinite(amount) or amount < 0:
+        raise InvalidInput(f"the transaction's amount is {amount!r}, expected a finite number of at least 0")
+    texts: dict[str, str | None] = {}
+    for name, dtype in TRANSACTION_COLUMNS.items():
+        if dtype == pl.String():
+            value = transaction.get(name)
+            if value is not None and not isinstance(value, str):
+                raise InvalidInput(f"the transaction's {name} is {value!r}, expected a text")
+            texts[name] = value
+    return texts, timestamp, float(amount)

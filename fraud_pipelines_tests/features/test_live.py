@@ -1,0 +1,100 @@
+"""Histories held in memory give the bits of the batch, one transaction or many at a time."""
+
+import math
+from datetime import timedelta
+from itertools import pairwise
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.catalog import table_schema
+from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines_tests.features.oracle import Transaction
+from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
+
+EXAMPLES = settings(max_examples=30, deadline=None)
+ORDER = ("user_id", "timestamp", "transaction_id")
+
+
+def _bits(features: pl.DataFrame) -> pl.DataFrame:
+    """Floats as their bits, so that 0.0 and -0.0 differ."""
+    floats = [name for name, dtype in features.schema.items() if dtype == pl.Float64]
+    return features.with_columns(pl.col(name).reinterpret(signed=True) for name in floats)
+
+
+def _fold_one(live: LiveHistories, row: Transaction) -> pl.DataFrame:
+    return pl.DataFrame([live.fold_one({**row})], schema=table_schema())
+
+
+@EXAMPLES
+@given(transactions(), st.data())
+def test_any_cut_and_single_transactions_give_the_bits_of_the_batch(
+    rows: list[Transaction], data: st.DataObject
+) -> None:
+    past = Past.of(frame(rows), label_frame(data.draw(labels(rows))))
+    expected, histories = compute_features(frame(rows), past=past)
+    cuts = data.draw(st.lists(st.integers(min_value=0, max_value=len(rows)), max_size=8))
+    live = LiveHistories(past=past)
+    parts = []
+    for start, end in pairwise(sorted({0, *cuts, len(rows)})):
+        if data.draw(st.booleans()):
+            parts.append(live.fold(frame(rows[start:end])))
+        else:
+            parts += [_fold_one(live, row) for row in rows[start:end]]
+    assert_frame_equal(_bits(pl.concat(parts).sort(*ORDER)), _bits(expected))
+    for name, history in live.histories().items():
+        assert_frame_equal(history.frame, histories[name].frame)
+
+
+@EXAMPLES
+@given(transactions(), st.data())
+def test_it_goes_on_from_stored_histories(rows: list[Transaction], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(min_value=0, max_value=len(rows)))
+    _, histories = compute_features(frame(rows[:cut]))
+    expected, _ = compute_features(frame(rows[cut:]), histories)
+    assert_frame_equal(_bits(LiveHistories(histories).fold(frame(rows[cut:]))), _bits(expected))
+
+
+def _row(**values: object) -> dict[str, object]:
+    return {"transaction_id": "t", "user_id": "u", "timestamp": START, "amount": 1.0, **values}
+
+
+def test_late_transactions_see_what_the_batch_path_lets_them_see() -> None:
+    live = LiveHistories()
+    histories = None
+    for number, minute in enumerate([0, 50, 10, 70, 5]):
+        row = _row(transaction_id=f"t{number}", timestamp=START + timedelta(minutes=minute), country="DE")
+        rows = pl.DataFrame([row], schema_overrides={"timestamp": pl.Datetime("us")})
+        expected, histories = compute_features(rows, histories)
+        assert live.fold_one(row) == expected.row(0, named=True)
+
+
+def test_beyond_the_limit_the_longest_idle_are_forgotten() -> None:
+    live = LiveHistories(limit=2)
+    for user in ("a", "b", "a", "c"):
+        live.fold_one(_row(user_id=user))
+    known = live.histories()["user"]
+    assert known.frame["user_id"].to_list() == ["a", "c"]
+    coming = pl.DataFrame({"user_id": ["b", "a"], "device_fingerprint": [None, "d"], "merchant_id": [None, None]})
+    assert live.unknown(coming) == {"user": ["b"], "device": ["d"], "merchant": []}
+    live.warm({"user": known})
+    assert live.unknown(coming)["user"] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"amount": -1.0}, {"amount": math.nan}, {"amount": None}, {"user_id": 7}, {"timestamp": "2026-03-01"}],
+)
+def test_a_refused_transaction_leaves_no_trace(wrong: dict[str, object]) -> None:
+    live = LiveHistories()
+    live.fold_one(_row())
+    before = live.histories()["user"].frame
+    with pytest.raises(InvalidInput, match=next(iter(wrong))):
+        live.fold_one(_row(**wrong))
+    assert_frame_equal(live.histories()["user"].frame, before)
