@@ -3,7 +3,8 @@
     python benchmarks/features.py --rows 1000000
 
 Each contender runs in a process of its own, from a DuckDB table into a DuckDB table, and computes every feature that
-needs no labels. What they write is compared with what the fold wrote.
+needs no labels. What they write is compared with what the fold wrote. Then come the costs of a stream, feedback
+features included.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import duckdb
 import numpy as np
 import polars as pl
 from feature_contenders import COMPUTED, CONTENDERS
+from feature_stream import BATCH, ROWS, USERS, stream
 
 from fraud_pipelines.features.engine import compute_features
 
@@ -31,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="sizes to run, one after the other")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--no-stream", action="store_true", help="leave out the costs of a stream")
     parser.add_argument("--run", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -39,6 +42,8 @@ def main() -> None:
         return
     for rows in arguments.rows:
         compare(rows, arguments.contenders)
+    if not arguments.no_stream:
+        report_stream()
 
 
 def compare(rows: int, contenders: list[str]) -> None:
@@ -57,6 +62,14 @@ def compare(rows: int, contenders: list[str]) -> None:
             cost = json.loads(done.stdout)
             verdict = "" if contender in ("fold", "floor") else differences(directory, contender)
             print(f"{contender:16}{cost['wall']:8.2f}{cost['cpu']:8.2f}{cost['gigabytes']:7.2f}   {verdict}")
+
+
+def report_stream() -> None:
+    """The cost of a stream, in this process."""
+    cost = stream(transactions(ROWS, USERS))
+    print(f"\nA stream, {cost['users']:,.0f} users known, in memory, all features")
+    print(f"{'one transaction':32}median {cost['median'] * 1e3:.2f} ms, p99 {cost['p99'] * 1e3:.2f} ms")
+    print(f"{f'micro-batches of {BATCH:,}':32}{cost['rate']:,.0f} transactions/s")
 
 
 def run(contender: str, directory: Path) -> dict[str, float]:
@@ -99,7 +112,15 @@ def differences(directory: Path, contender: str) -> str:
 
 
 def simulate(path: Path, rows: int) -> None:
-    """A table of 60 days in order of time: 50 transactions a user, skewed merchants, no instant twice."""
+    """A table of transactions, 50 a user."""
+    frame = transactions(rows, max(rows // 50, 1))
+    with duckdb.connect(str(path)) as connection:
+        connection.register("frame", frame)
+        connection.execute("CREATE TABLE transactions AS FROM frame")
+
+
+def transactions(rows: int, users: int) -> pl.DataFrame:
+    """60 days in order of time, with skewed merchants, no instant twice."""
     rng = np.random.default_rng(0)
     instants = np.unique(rng.integers(0, 60 * 86_400_000_000, rows + rows // 100 + 100))
     instants = np.sort(rng.choice(instants, rows, replace=False))
@@ -107,10 +128,10 @@ def simulate(path: Path, rows: int) -> None:
     def ids(prefix: str, numbers: np.typing.NDArray[np.int64]) -> pl.Series:
         return prefix + pl.Series(numbers).cast(pl.String).str.zfill(8)
 
-    frame = pl.DataFrame(
+    return pl.DataFrame(
         {
             "transaction_id": ids("t", np.arange(rows)),
-            "user_id": ids("u", rng.integers(0, max(rows // 50, 1), rows)),
+            "user_id": ids("u", rng.integers(0, users, rows)),
             "timestamp": pl.Series(instants).cast(pl.Duration("us")) + datetime(2026, 3, 1),
             "amount": np.round(rng.lognormal(3.0, 1.0, rows), 2),
             "merchant_id": ids("m", rng.zipf(1.3, rows) % max(rows // 100, 1)),
@@ -118,9 +139,6 @@ def simulate(path: Path, rows: int) -> None:
             "country": np.where(rng.random(rows) < 0.02, "FR", "DE"),
         }
     )
-    with duckdb.connect(str(path)) as connection:
-        connection.register("frame", frame)
-        connection.execute("CREATE TABLE transactions AS FROM frame")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ T = TypeVar("T")
 SHARD_ROWS: Final = 200_000
 """Rows whose features are computed at a time, by one core."""
 
+FEW_ROWS: Final = 10_000
+"""Rows for which handing expressions to other threads costs more than it saves."""
+
 WORKERS: Final = os.cpu_count() or 1
 
 
@@ -142,18 +145,6 @@ def _in_order(
         yield begun.popleft().result()
 
 
-def add_derived(rows: pl.DataFrame, expressions: Sequence[Derived] = DERIVED) -> pl.DataFrame:
-    """``rows`` with the derived features added.
-
-    A frame of one row is doubled meanwhile: Polars divides a column by a constant by another route if the column
-    has a single value, and the two differ in the last bit.
-    """
-    frame = pl.concat([rows, rows]) if rows.height == 1 else rows
-    for group in together(expressions):
-        frame = frame.with_columns(group)
-    return frame.head(rows.height)
-
-
 def together(expressions: Iterable[Derived]) -> list[list[pl.Expr]]:
     """The expressions in order, in groups of which none needs another of its own group."""
     groups: list[list[pl.Expr]] = []
@@ -165,6 +156,21 @@ def together(expressions: Iterable[Derived]) -> list[list[pl.Expr]]:
         groups[-1].append(each.expression)
         names.add(each.feature.name)
     return groups
+
+
+_ALL_DERIVED: Final = together(DERIVED)
+
+
+def add_derived(rows: pl.DataFrame, expressions: Sequence[Sequence[pl.Expr]] = _ALL_DERIVED) -> pl.DataFrame:
+    """``rows`` with the derived features added; ``expressions`` in groups, see `together`.
+
+    A frame of one row is doubled meanwhile: Polars divides a column by a constant by another route if the column
+    has a single value, and the two differ in the last bit.
+    """
+    frame = pl.concat([rows, rows]) if rows.height == 1 else rows
+    for group in expressions:
+        frame = frame.with_columns_seq(group) if rows.height <= FEW_ROWS else frame.with_columns(group)
+    return frame.head(rows.height)
 
 
 def uncomputable(transactions: pl.DataFrame) -> dict[str, str]:

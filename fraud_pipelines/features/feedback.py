@@ -7,6 +7,7 @@ a label counts as legitimate; a chargeback outranks a review.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple, Self
 
 import numpy as np
@@ -225,5 +226,6 @@ class _Timeline(NamedTuple):
 _NOTHING: Final = _Timeline(*(np.zeros(0, dtype=np.int64),) * 3)
 
 
+@cache
 def _microseconds(span: str) -> int:
     return microseconds(span_length(span))

@@ -27,11 +27,8 @@ Floats = NDArray[np.float64]
 
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_NEW: Final[Ints] = np.zeros(0, dtype=np.int64)
-"""The packed state of an entity without history."""
-
-_DERIVED_NAMES: Final = [derived.feature.name for derived in DERIVED]
-_FOLDED: Final = [feature for name, feature in FEATURES.items() if name not in set(_DERIVED_NAMES)]
+_DERIVED_NAMES: Final = {derived.feature.name for derived in DERIVED}
+_FOLDED: Final = [feature for name, feature in FEATURES.items() if name not in _DERIVED_NAMES]
 _COLUMNS: Final = sorted({column for entity in ENTITIES for column in (entity.column, *entity.changes)})
 
 
@@ -142,15 +139,15 @@ class LiveHistories:
         for feature, found in zip(_FOLDED, values, strict=True):
             value = float(found[0])
             row[feature.name] = None if math.isnan(value) else int(value) if feature.dtype.is_integer() else value
-        read = pl.DataFrame([tuple(row[name] for name in _READ)], schema=_READ, orient="row")
-        row |= dict(zip(_DERIVED_NAMES, add_derived(read).select(_DERIVED_NAMES).row(0), strict=True))
+        read = tuple(row[name] for name in _READ)
+        row |= add_derived(pl.DataFrame([read, read], schema=_READ, orient="row")).row(0, named=True)
         self._keep(changed)
         return {name: row[name] for name in (*KEY_COLUMNS, *FEATURES)}
 
-    def _values(self, rows: "_Rows") -> tuple[list[Floats], list[dict[str, Ints]]]:
+    def _values(self, rows: "_Rows") -> tuple[list[Floats], list[dict[str, bytes]]]:
         """The features that need histories, in the order of `FEATURES`, and each kind's changed entities."""
         values: list[Floats] = []
-        changed: list[dict[str, Ints]] = []
+        changed: list[dict[str, bytes]] = []
         for kept in self._kept:
             found, states = kept.fold(rows)
             values += list(found)
@@ -161,7 +158,7 @@ class LiveHistories:
             values += happened.features(code, np.array([key is not None for key in keys], dtype=bool), rows.timestamp)
         return values, changed
 
-    def _keep(self, changed: list[dict[str, Ints]]) -> None:
+    def _keep(self, changed: list[dict[str, bytes]]) -> None:
         for kept, states in zip(self._kept, changed, strict=True):
             kept.update(states)
 
@@ -176,12 +173,13 @@ class _Rows(NamedTuple):
 
 
 class _Kept:
-    """The state of every entity of one kind, each packed into an array of its own."""
+    """The state of every entity of one kind, each packed into bytes of its own."""
 
     def __init__(self, entity: Entity, limit: int | None) -> None:
         self.entity = entity
         self._limit = limit
-        self._states: OrderedDict[str, Ints] = OrderedDict()  # idle for longest first
+        self._states: dict[str, bytes] = {} if limit is None else OrderedDict()  # idle for longest first
+        self._features = len(entity_features(entity))
         self._codes: dict[str, dict[str | None, int]] = {column: {None: -1} for column in entity.changes}
 
     def __contains__(self, key: str) -> bool:
@@ -195,7 +193,7 @@ class _Kept:
         at, packed = kernel.pack(to_state(frame), self._coded(last, frame.height))
         self.update(_split(frame[self.entity.column].to_list(), at, packed))
 
-    def fold(self, rows: _Rows) -> tuple[Floats, dict[str, Ints]]:
+    def fold(self, rows: _Rows) -> tuple[Floats, dict[str, bytes]]:
         """Features, shape (features, rows), and the new state of the entities that occur."""
         from fraud_pipelines.features import kernel
 
@@ -203,8 +201,8 @@ class _Kept:
         keys = rows.columns[self.entity.column]
         entity = np.array([-1 if key is None else positions.setdefault(key, len(positions)) for key in keys], np.int64)
         order = np.argsort(entity * len(keys) + rows.rank)[np.count_nonzero(entity < 0) :]
-        out = np.full((len(entity_features(self.entity)), len(keys)), np.nan)
-        states = [self._states.get(key, _NEW) for key in positions]
+        out = np.full((self._features, len(keys)), np.nan)
+        before = _joined([self._states.get(key, b"") for key in positions])
         at, packed = kernel.fold_packed(
             plan(self.entity),
             kernel.Rows(
@@ -215,15 +213,14 @@ class _Kept:
                 codes=self._coded(rows.columns, len(keys)),
                 last_codes=np.empty((len(self.entity.changes), len(positions)), dtype=np.int64),
             ),
-            np.cumsum([0, *(state.size for state in states)]),
-            np.concatenate([_NEW, *states]),
+            *before,
             out,
         )
         return out, _split(positions, at, packed)
 
-    def update(self, states: dict[str, Ints]) -> None:
+    def update(self, states: dict[str, bytes]) -> None:
         self._states.update(states)
-        if self._limit is not None:
+        if isinstance(self._states, OrderedDict) and self._limit is not None:
             for key in states:
                 self._states.move_to_end(key)
             while len(self._states) > self._limit:
@@ -232,10 +229,8 @@ class _Kept:
     def history(self) -> History:
         from fraud_pipelines.features import kernel
 
-        states = list(self._states.values())
-        last_codes = np.empty((len(self.entity.changes), len(states)), dtype=np.int64)
-        at = np.cumsum([0, *(state.size for state in states)])
-        state = kernel.unpack(at, np.concatenate([_NEW, *states]), last_codes)
+        last_codes = np.empty((len(self.entity.changes), len(self._states)), dtype=np.int64)
+        state = kernel.unpack(*_joined(list(self._states.values())), last_codes)
         latest = {}
         for codes, (column, known) in zip(last_codes, self._codes.items(), strict=True):
             values = list(known)
@@ -251,10 +246,17 @@ class _Kept:
         return codes
 
 
-def _split(keys: Iterable[str], at: Ints, packed: Ints) -> dict[str, Ints]:
-    """Each entity's run, copied so that no run keeps the others in memory."""
-    bounds = pairwise(at.tolist())
-    return {key: packed[start:end].copy() for key, (start, end) in zip(keys, bounds, strict=True)}
+def _joined(states: list[bytes]) -> tuple[Ints, Ints]:
+    """The runs of `kernel.pack`, and where each starts (and the last ends)."""
+    at = np.zeros(len(states) + 1, dtype=np.int64)
+    np.cumsum([len(state) // 8 for state in states], out=at[1:])
+    return at, np.frombuffer(bytearray().join(states), dtype=np.int64)  # writable: numba compiles anew for what isn't
+
+
+def _split(keys: Iterable[str], at: Ints, packed: Ints) -> dict[str, bytes]:
+    """Each entity's run."""
+    runs = packed.tobytes()
+    return {key: runs[start:end] for key, (start, end) in zip(keys, pairwise((at * 8).tolist()), strict=True)}
 
 
 def _checked(transaction: Mapping[str, object]) -> tuple[dict[str, str | None], datetime, float]:

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.derived import derived
-from fraud_pipelines.features.engine import add_derived
+from fraud_pipelines.features.engine import add_derived, together
 
 _ANALYST = """
 import json, sys
@@ -48,7 +48,7 @@ def test_one_declaration_reaches_the_table_the_docs_and_the_models() -> None:
 
 
 def test_a_single_row_gets_the_bits_it_would_get_among_others() -> None:
-    shares = [derived("share", pl.col("amount") / 1440, "A share.", formula="x / 1440")]
+    shares = together([derived("share", pl.col("amount") / 1440, "A share.", formula="x / 1440")])
     rows = pl.DataFrame({"amount": [0.1 + k * 1.37 for k in range(300)]})
     one_by_one = pl.concat([add_derived(rows[k : k + 1], shares) for k in range(rows.height)])
     assert_frame_equal(
