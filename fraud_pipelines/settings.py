@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fraud_pipelines.errors import InvalidInput
 
@@ -43,6 +43,15 @@ class Settings(BaseModel):
     )
     owner: str = Field(default="team:fraud", description="Owner shown on every asset in the Dagster UI.")
 
+    @model_validator(mode="after")
+    def _history_can_suffice(self) -> Self:
+        if self.training_days < self.min_training_days:
+            raise ValueError(
+                f"FRAUD_TRAINING_DAYS={self.training_days} lies below FRAUD_MIN_TRAINING_DAYS="
+                f"{self.min_training_days}: every model would be trained on the day it scores"
+            )
+        return self
+
     @classmethod
     def from_environment(cls) -> Self:
         """Read the settings from ``FRAUD_*`` variables and ``MLFLOW_TRACKING_URI``.
@@ -60,6 +69,8 @@ class Settings(BaseModel):
             settings = cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
+            if not first["loc"]:
+                raise InvalidInput(first["msg"].removeprefix("Value error, ")) from error
             variable = ENVIRONMENT_PREFIX + str(first["loc"][0]).upper()
             raise InvalidInput(f"{variable}={first['input']!r}: {first['msg']}") from error
         return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().resolve()})
@@ -102,18 +113,29 @@ class Settings(BaseModel):
         """The first daily partition: as set, else as noted at the first import, else thirty days ago."""
         if self.first_day:
             return self.first_day
-        if self._first_day_note.exists():
-            return date.fromisoformat(self._first_day_note.read_text().strip())
+        noted = self._noted_first_day()
+        if noted:
+            return noted
         return datetime.now(UTC).date() - timedelta(days=30)
 
     def note_first_day(self, day: date) -> None:
         """Remember ``day`` as the start of the partitions, unless an earlier one is noted already."""
-        if self._first_day_note.exists():
-            day = min(day, date.fromisoformat(self._first_day_note.read_text().strip()))
+        day = min(day, self._noted_first_day() or day)
         self._first_day_note.parent.mkdir(parents=True, exist_ok=True)
         aside = self._first_day_note.with_suffix(".tmp")
         aside.write_text(day.isoformat())
         aside.replace(self._first_day_note)
+
+    def _noted_first_day(self) -> date | None:
+        if not self._first_day_note.exists():
+            return None
+        try:
+            return date.fromisoformat(self._first_day_note.read_text().strip())
+        except ValueError as error:
+            raise InvalidInput(
+                f"{self._first_day_note} should hold the first day, such as 2026-10-01, and holds something else: "
+                "correct it, or delete it and import again."
+            ) from error
 
     @property
     def _first_day_note(self) -> Path:

@@ -3,7 +3,7 @@
 import os
 import socket
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +11,9 @@ import dagster as dg
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.integrity import count_rows
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.landing_zone import pending_files
 
 JOB_NAME = "fraud_daily_job"
 PROCESS_TAG = "fraud_pipelines/process"
@@ -36,8 +39,15 @@ class DailyRuns:
         self.settings = settings
 
     def __enter__(self) -> Self:
+        from fraud_pipelines.decisions.policies import policy_named
         from fraud_pipelines.definitions import defs
+        from fraud_pipelines.transactions.landing import first_transaction_day
 
+        policy_named(self.settings.policy)
+        self._warehouse = Warehouse(self.settings.warehouse_path, wait_seconds=self.settings.warehouse_wait_seconds)
+        first = first_transaction_day(self._warehouse)
+        if first:
+            self.settings.note_first_day(first)
         self._instance = dg.DagsterInstance.get()
         self._job = defs().resolve_job_def(JOB_NAME)
         self._close_abandoned_runs()
@@ -49,13 +59,16 @@ class DailyRuns:
         self._instance.dispose()
 
     def is_done(self, day: date) -> bool:
-        """Whether a run of ``day`` has succeeded."""
+        """Whether a run of ``day`` has succeeded, and left its thresholds in this warehouse."""
+        tuned = self._warehouse.read(
+            "SELECT count(*) FROM monitoring.decision_thresholds WHERE effective_date = ?", [day + timedelta(days=1)]
+        ).item()
         succeeded = dg.RunsFilter(
             job_name=JOB_NAME,
             tags={"dagster/partition": day.isoformat()},
             statuses=[dg.DagsterRunStatus.SUCCESS],
         )
-        return bool(self._instance.get_runs(succeeded, limit=1))
+        return bool(tuned) and bool(self._instance.get_runs(succeeded, limit=1))
 
     def check_day(self, day: date) -> None:
         """Raise :class:`InvalidInput` where ``day`` is no partition."""
@@ -65,19 +78,29 @@ class DailyRuns:
                 f"{day} lies before the first partition, {first}. Import transactions of that day first "
                 "(fraud-pipelines import), or set FRAUD_FIRST_DAY."
             )
-        if not self._job.partitions_def or not self._job.partitions_def.has_partition_key(day.isoformat()):
+        if day >= datetime.now(UTC).date():
             raise InvalidInput(f"{day} has not ended yet (days are in UTC): a day can be run once it is over.")
+
+    def has_no_input(self, day: date) -> bool:
+        """Whether no transactions are stored for ``day``, and no file waits that could hold some."""
+        if pending_files(self.settings.landing_transactions):
+            return False
+        with self._warehouse.connect(read_only=True) as connection:
+            return count_rows(connection, "raw.transactions", event_date=day) == 0
 
     def run(self, day: date) -> DayRun:
         """Materialize every daily asset of ``day``."""
         self.check_day(day)
-        result = self._job.execute_in_process(
-            partition_key=day.isoformat(),
-            instance=self._instance,
-            run_config=QUIET_LOGS,
-            tags={PROCESS_TAG: _this_process()},
-            raise_on_error=False,
-        )
+        try:
+            result = self._job.execute_in_process(
+                partition_key=day.isoformat(),
+                instance=self._instance,
+                run_config=QUIET_LOGS,
+                tags={PROCESS_TAG: _this_process()},
+                raise_on_error=False,
+            )
+        except dg.DagsterExecutionInterruptedError as interrupted:
+            raise KeyboardInterrupt from interrupted
         return DayRun(day=day, run_id=result.run_id, failure=None if result.success else _failure_of(result))
 
     def _close_abandoned_runs(self) -> None:
@@ -87,6 +110,8 @@ class DailyRuns:
             host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
             if host == socket.gethostname() and not _is_alive(int(pid)):
                 self._instance.report_run_failed(run, "The process that ran it has ended. Run the day again.")
+                # Where the instance counts pools by step, a dead run would hold its slot for ever.
+                self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def days_between(first: date, last: date) -> list[date]:

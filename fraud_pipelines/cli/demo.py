@@ -47,7 +47,9 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
     if fresh and marker.exists():
         _clear(settings)
     if marker.exists():
-        config = SimulationConfig.model_validate_json(marker.read_text())
+        wanted, config = config, SimulationConfig.model_validate_json(marker.read_text())
+        if wanted.model_copy(update={"first_day": config.first_day}) != config:
+            console.print("This demo was begun with other options, which it keeps; --fresh starts over with yours.")
     elif settings.warehouse_path.exists():
         raise InvalidInput(
             f"{settings.data_dir} holds data that is not the demo's. Choose another place for the demo: "
@@ -91,10 +93,11 @@ def _show_places(settings: Settings) -> None:
 
 
 def _clear(settings: Settings) -> None:
-    """Remove what a demo makes, and nothing else."""
-    for path in (settings.landing_transactions, settings.landing_labels, settings.simulation_dir):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in (settings.mlflow_dir, settings.data_dir / "dagster"):
+    """Remove what a demo makes: its files in the landing zone, the warehouse, the models and the run history."""
+    for folder in (settings.landing_transactions, settings.landing_labels):
+        for file in folder.rglob("????-??-??.parquet*"):
+            file.unlink()
+    for path in (settings.simulation_dir, settings.mlflow_dir, settings.data_dir / "dagster"):
         shutil.rmtree(path, ignore_errors=True)
     for path in settings.data_dir.glob("fraud.duckdb*"):
         path.unlink()

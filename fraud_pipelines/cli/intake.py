@@ -14,6 +14,7 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.intake import LandingReport
+from fraud_pipelines.transactions.landing import first_transaction_day
 from fraud_pipelines.transactions.landing_zone import nearest_mapping, pending_files
 
 console = Console()
@@ -29,10 +30,13 @@ def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, la
     """
     warehouse = open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     land = _land_labels(warehouse, mapping_file, now) if labels else _land_transactions(warehouse, mapping_file, now)
-    reports = [land(file) for file in _files(path)]
+    reports = []
+    for file in _files(path):
+        reports.append(land(file))
+        first = first_transaction_day(warehouse)
+        if first:
+            settings.note_first_day(first)
     days = [day for report in reports for day in report.days]
-    if days and not labels:
-        settings.note_first_day(min(days))
     console.print(_table(reports))
     for reason, count in sum((Counter(report.rejected_by_reason) for report in reports), Counter[str]()).most_common():
         console.print(f"  {count:,} rejected: {reason}")

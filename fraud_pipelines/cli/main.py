@@ -35,7 +35,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except FraudPipelinesError as error:
+        except (FraudPipelinesError, OSError) as error:
             raise click.ClickException(str(error)) from error
 
 

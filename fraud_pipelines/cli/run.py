@@ -17,6 +17,8 @@ console = Console()
 def run_days(settings: Settings, first: date, last: date, *, simulate_labels: bool = False) -> None:
     """Run every day from ``first`` to ``last``, in order; the first failure stops.
 
+    In a range of days, one without transactions is passed over, and named.
+
     Raises:
         FraudPipelinesError: a day failed; the message names the day, the step and the cause.
     """
@@ -28,8 +30,11 @@ def run_days(settings: Settings, first: date, last: date, *, simulate_labels: bo
         for day in track(days, "Running days"):
             if simulated:
                 simulated.drop_labels(day)
+            if len(days) > 1 and runs.has_no_input(day):
+                console.print(f"{day} has no transactions; passed over.")
+                continue
             run_day(runs, day)
-    console.print(f"{len(days)} days done, {first} to {last}.")
+    console.print(f"Done: {first} to {last}.")
 
 
 def run_day(runs: DailyRuns, day: date) -> None:

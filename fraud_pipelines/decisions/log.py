@@ -55,5 +55,14 @@ def record_decisions(warehouse: Warehouse, decisions: pl.DataFrame, *, day: date
         overwrite(connection, "scoring.decisions", rows, event_date=day, channel=channel)
         connection.execute("DROP TABLE _kept")
         if channel == "batch":
-            connection.execute("DELETE FROM raw.stale_days WHERE event_date = ?", [day])
+            # What was marked after the day was scored is not in these decisions yet.
+            connection.execute(
+                """
+                DELETE FROM raw.stale_days WHERE event_date = $day AND marked_at <= coalesce(
+                    (SELECT min(scored_at) FROM scoring.transaction_scores
+                     WHERE event_date = $day AND channel = 'batch'),
+                    $now::TIMESTAMP)
+                """,
+                {"day": day, "now": now},
+            )
     return int(superseded[0]) if superseded else 0

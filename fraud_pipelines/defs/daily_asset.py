@@ -7,7 +7,7 @@ import dagster as dg
 
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
 from fraud_pipelines.defs.partitions import SETTINGS, daily_partitions
-from fraud_pipelines.errors import FraudPipelinesError
+from fraud_pipelines.errors import FraudPipelinesError, RegistryUnavailable, WarehouseBusy
 
 
 def daily_asset(
@@ -30,7 +30,8 @@ def daily_asset(
             try:
                 return function(*args, **kwargs)
             except FraudPipelinesError as error:
-                raise dg.Failure(description=str(error), allow_retries=False) from error
+                passing = isinstance(error, WarehouseBusy | RegistryUnavailable)
+                raise dg.Failure(description=str(error), allow_retries=passing) from error
 
         asset: dg.AssetsDefinition = dg.asset(
             key=dg.AssetKey([layer, noun]),

@@ -45,6 +45,8 @@ class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):
 def resources() -> dg.Definitions:
     settings = Settings.from_environment()
     return dg.Definitions(
+        # A step in a process of its own would load MLflow and PyOD again, which takes longer than the step.
+        executor=dg.in_process_executor,
         resources={
             "settings": SettingsResource(),
             "warehouse": WarehouseResource(
@@ -54,5 +56,5 @@ def resources() -> dg.Definitions:
                 tracking_uri=settings.tracking_uri,
                 artifact_root=str(settings.artifact_root) if settings.artifact_root else None,
             ),
-        }
+        },
     )

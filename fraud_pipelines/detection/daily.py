@@ -20,7 +20,6 @@ from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
 
-DAILY_BACKENDS: Final = ("isolation_forest", "suod")
 DAILY_MODEL: Final = MODEL_NAMES["isolation_forest"]
 ENSEMBLE_MODEL: Final = MODEL_NAMES["suod"]
 DAILY_MODELS: Final = (DAILY_MODEL, ENSEMBLE_MODEL)

@@ -1,7 +1,7 @@
 """The evening's look back: performance as of a day, the next day's thresholds, and drift."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
@@ -10,7 +10,7 @@ from fraud_pipelines.detection.daily import DAILY_MODELS
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.drift import feature_drift
-from fraud_pipelines.evaluation.metrics import Performance, performance
+from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.outcomes import matured_decisions, matured_scores, matured_window, recent_scores
 from fraud_pipelines.evaluation.tuning import Proposal, tune
 from fraud_pipelines.features.frames import read_features
@@ -53,7 +53,7 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
         for name in DAILY_MODELS
     }
     outcomes[POLICY_PREFIX + policy.name] = matured_decisions(
-        warehouse, day, label_delay_days=delay, evaluation_days=days
+        warehouse, day, label_delay_days=delay, evaluation_days=days, policy=policy.name
     )
     outcomes = {name: frame for name, frame in outcomes.items() if frame.height}
     first, last = matured_window(day, label_delay_days=delay, evaluation_days=days)
@@ -67,32 +67,30 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
     return Measured(pl.DataFrame(rows, schema=schema), outcomes)
 
 
-def log_matured_day(
-    warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date
-) -> dict[str, Performance]:
-    """Log to MLflow how each daily model did on the day that matured on ``day``, in the run that trained it.
+def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[str]:
+    """Log to MLflow how the daily models did, as known at the end of ``day``, in the runs that trained them.
 
-    These are figures on rows the model had not seen, under the same names for every backend. Logging a day
-    again changes nothing.
+    Each day is read twice: when it matures, and when it leaves the evaluation window. Labels trickle in: at first
+    most known frauds are those that were alerted, so that the first reading flatters recall; the second corrects
+    it. The step is the age of the day. Figures are on rows the model had not seen, under the same names for every
+    backend; to log a day again changes nothing.
 
     Returns:
-        By model name; empty while that day has no scores.
+        The versions judged, as ``fraud-daily/12``.
     """
-    matured = day - timedelta(days=settings.label_delay_days)
     policy = policy_named(settings.policy)
-    logged = {}
-    for name in DAILY_MODELS:
-        outcomes = matured_scores(
-            warehouse, day, label_delay_days=settings.label_delay_days, evaluation_days=1, model_name=name
-        )
-        version = registry.latest_for_partition(name, matured) if outcomes.height else None
-        if version is None:
-            continue
-        measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
-        metrics = {key: value for key, value in vars(measured).items() if value is not None}
-        registry.log_metrics(version.run_id, metrics, timestamp=datetime.combine(day, time(), UTC))
-        logged[name] = measured
-    return logged
+    judged = []
+    for age in sorted({settings.label_delay_days, settings.label_delay_days + settings.evaluation_days - 1}):
+        for name in DAILY_MODELS:
+            outcomes = matured_scores(warehouse, day, label_delay_days=age, evaluation_days=1, model_name=name)
+            version = registry.latest_for_partition(name, day - timedelta(days=age)) if outcomes.height else None
+            if version is None:
+                continue
+            measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
+            metrics = {key: value for key, value in vars(measured).items() if value is not None}
+            registry.log_metrics(version.run_id, metrics, timestamp=datetime.now(UTC), step=age)
+            judged.append(f"{version.name}/{version.version}")
+    return judged
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,13 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
     policy = policy_named(settings.policy)
     current = thresholds_in_force(warehouse, policy, day)
     outcomes = matured_decisions(
-        warehouse, day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
+        warehouse,
+        day,
+        label_delay_days=settings.label_delay_days,
+        evaluation_days=settings.evaluation_days,
+        policy=policy.name,
     )
-    proposal = tune(outcomes, recent_scores(warehouse, day), current, policy, day=day)
+    proposal = tune(outcomes, recent_scores(warehouse, day, policy=policy.name), current, policy, day=day)
     schema = warehouse.read("SELECT * FROM monitoring.decision_thresholds LIMIT 0").schema
     daily_alerts = warehouse.read(
         """

@@ -26,4 +26,5 @@ LEFT JOIN scoring.transaction_scores ensemble
 LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id = d.transaction_id
 WHERE d.channel = $channel
   AND d.event_date BETWEEN $first AND $last
+  AND ($policy IS NULL OR d.policy = $policy)
 ORDER BY d.event_date, d.transaction_id

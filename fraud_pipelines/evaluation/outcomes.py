@@ -56,11 +56,14 @@ def matured_decisions(
     *,
     label_delay_days: int,
     evaluation_days: int,
+    policy: str | None = None,
     channel: str = "batch",
     screening_model: str = DAILY_MODEL,
     ensemble_model: str = ENSEMBLE_MODEL,
 ) -> pl.DataFrame:
     """Decisions in the matured window, with the labels known before the end of ``as_of``.
+
+    With a ``policy``, only its decisions: another one's scores are anchored at another contamination.
 
     Returns:
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
@@ -74,6 +77,7 @@ def matured_decisions(
             "first": first,
             "last": last,
             "known_before": as_of + _DAY,
+            "policy": policy,
             "screening_model": screening_model,
             "ensemble_model": ensemble_model,
         },
@@ -85,6 +89,7 @@ def recent_scores(
     as_of: date,
     *,
     days: int = 7,
+    policy: str | None = None,
     channel: str = "batch",
     screening_model: str = DAILY_MODEL,
     ensemble_model: str = ENSEMBLE_MODEL,
@@ -100,6 +105,7 @@ def recent_scores(
             "channel": channel,
             "first": as_of - timedelta(days=days - 1),
             "last": as_of,
+            "policy": policy,
             "screening_model": screening_model,
             "ensemble_model": ensemble_model,
         },

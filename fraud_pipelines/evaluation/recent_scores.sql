@@ -13,4 +13,5 @@ LEFT JOIN scoring.transaction_scores ensemble
       AND ensemble.model_name = $ensemble_model
 WHERE d.channel = $channel
   AND d.event_date BETWEEN $first AND $last
+  AND ($policy IS NULL OR d.policy = $policy)
 ORDER BY d.event_date, d.transaction_id

@@ -174,7 +174,7 @@ CREATE OR REPLACE VIEW feedback.decision_log AS
     SELECT d.transaction_id, d.channel, d.event_date, d.decision, d.score, d.decided_at,
            l.actual_fraud, feedback.is_correct(d.decision, l.actual_fraud) AS correct
     FROM scoring.decisions d
-    LEFT JOIN feedback.labels_before('infinity'::TIMESTAMP) l USING (transaction_id);
+    LEFT JOIN feedback.labels_before(now() AT TIME ZONE 'UTC') l USING (transaction_id);
 
 CREATE OR REPLACE VIEW scoring.review_queue AS
     SELECT d.transaction_id, d.channel, d.event_date, d.decision, d.score, t.amount, t.user_id, t."timestamp",
@@ -182,7 +182,7 @@ CREATE OR REPLACE VIEW scoring.review_queue AS
     FROM scoring.decisions d
     JOIN raw.transactions t USING (transaction_id)
     WHERE d.decision <> 'approve'
-      AND d.transaction_id NOT IN (SELECT transaction_id FROM feedback.labels)
+      AND d.transaction_id NOT IN (FROM feedback.labels_before(now() AT TIME ZONE 'UTC') SELECT transaction_id)
     ORDER BY d.decision = 'block' DESC, d.score DESC, t.amount DESC;
 
 COMMENT ON COLUMN raw.transactions.transaction_id IS 'The id the source gave it; it counts once.';

@@ -135,3 +135,57 @@ def test_a_setting_out_of_range_is_named(installation: Installation) -> None:
 
     assert "FRAUD_TRAINING_DAYS" in output
     assert "Traceback" not in output
+
+
+def test_an_import_that_breaks_off_leaves_its_days_runnable(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    day = pl.col("timestamp").dt.date()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    simulation.transactions.filter(day == FIRST).write_parquet(folder / "a.parquet")
+    (folder / "b.parquet").write_bytes(b"PAR1 and nothing more")
+
+    output = installation.invoke("import", str(folder), succeeds=False)
+
+    assert "b.parquet" in output
+    run_days(installation, FIRST, FIRST)
+
+
+def test_a_range_passes_over_a_day_without_transactions(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    simulation.transactions.write_parquet(tmp_path / "all.parquet")
+    installation.invoke("import", str(tmp_path / "all.parquet"))
+    empty = SECOND + timedelta(days=1)
+
+    output = run_days(installation, SECOND, empty)
+
+    assert f"{empty} has no transactions; passed over" in output
+    assert f"no transactions of {empty}" in run_days(installation, empty, empty, succeeds=False)
+
+
+def test_labels_of_tomorrow_are_in_no_view_of_today(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    simulation.transactions.write_parquet(tmp_path / "all.parquet")
+    installation.invoke("import", str(tmp_path / "all.parquet"))
+    run_days(installation, FIRST, FIRST)
+    with installation.warehouse.transaction() as connection:
+        connection.execute(
+            "UPDATE scoring.decisions SET decision = 'review' WHERE transaction_id IN "
+            "(SELECT transaction_id FROM scoring.decisions ORDER BY score DESC LIMIT 3)"
+        )
+    waiting = installation.warehouse.read("SELECT transaction_id FROM scoring.review_queue").to_series().to_list()
+    assert len(waiting) >= 3
+
+    with installation.warehouse.transaction() as connection:
+        connection.execute(
+            "INSERT INTO feedback.labels VALUES (?, 'chargeback', true, now()::TIMESTAMP + INTERVAL 3 DAY, now())",
+            [waiting[0]],
+        )
+
+    queue = installation.warehouse.read("SELECT transaction_id FROM scoring.review_queue").to_series().to_list()
+    known = installation.warehouse.read("SELECT count(actual_fraud) FROM feedback.decision_log").item()
+    assert queue == waiting
+    assert known == 0

@@ -104,7 +104,7 @@ def test_labels_come_back_and_performance_is_measured_once_days_have_matured(
     assert demo.warehouse.read("SELECT count(*) FROM feedback.decision_outcomes").item() > 0
 
 
-def test_a_matured_day_is_judged_in_the_run_that_trained_its_model(
+def test_a_matured_day_is_judged_twice_in_the_run_that_trained_its_model(
     demo: Installation, registry: ModelRegistry, days: list[date]
 ) -> None:
     from mlflow import MlflowClient
@@ -116,6 +116,10 @@ def test_a_matured_day_is_judged_in_the_run_that_trained_its_model(
             metrics = client.get_run(version.run_id).data.metrics
             assert ("transactions" in metrics) == matured
             assert "training_alert_share" in metrics
+            ages = [metric.step for metric in client.get_metric_history(version.run_id, "transactions")]
+            delay, window = demo.settings.label_delay_days, demo.settings.evaluation_days
+            age_now = (days[-1] - version.partition).days
+            assert ages == [age for age in (delay, delay + window - 1) if age <= age_now]
 
 
 def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelRegistry, days: list[date]) -> None:
@@ -149,7 +153,7 @@ def test_a_day_without_input_or_before_the_first_fails_with_one_message_and_chan
 
     assert f"{earlier} lies before the first partition" in output
     assert "Traceback" not in output
-    output = demo.invoke("run", "--from", earlier, "--to", earlier, succeeds=False, FRAUD_FIRST_DAY=earlier)
+    output = demo.run("run", "--from", earlier, "--to", earlier, succeeds=False, FRAUD_FIRST_DAY=earlier)
     assert f"no transactions of {earlier}" in output
     assert "Traceback" not in output
     assert_same_content(before, warehouse_content(demo.warehouse))

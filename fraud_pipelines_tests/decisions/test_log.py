@@ -1,6 +1,6 @@
 """The decision log: what a rerun keeps, what it traces, and when a day stops being stale."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -75,8 +75,21 @@ def test_the_other_channel_is_left_alone(warehouse: Warehouse) -> None:
 
 def test_a_day_is_fresh_again_once_it_is_decided(warehouse: Warehouse) -> None:
     with warehouse.transaction() as connection:
-        connection.execute("INSERT INTO raw.stale_days VALUES (?, '3 transactions arrived late', now())", [DAY])
+        connection.execute("INSERT INTO raw.stale_days VALUES (?, '3 transactions arrived late', ?)", [DAY, MONDAY])
 
     record_decisions(warehouse, decided(a="approve"), day=DAY, channel="batch", now=TUESDAY)
 
     assert warehouse.read("FROM raw.stale_days").is_empty()
+
+
+def test_a_mark_set_after_the_day_was_scored_outlives_its_decisions(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as connection:
+        connection.execute(
+            "INSERT INTO scoring.transaction_scores VALUES ('a', 'fraud-daily', 'batch', ?, 1, 0.1, 0.1, false, ?)",
+            [DAY, MONDAY],
+        )
+        connection.execute("INSERT INTO raw.stale_days VALUES (?, 'late', ?)", [DAY, MONDAY + timedelta(minutes=1)])
+
+    record_decisions(warehouse, decided(a="approve"), day=DAY, channel="batch", now=TUESDAY)
+
+    assert warehouse.read("FROM raw.stale_days").height == 1

@@ -4,8 +4,9 @@ import dagster as dg
 from pydantic import Field
 
 from fraud_pipelines.defs.daily_asset import daily_asset, verdict, warning_check
-from fraud_pipelines.defs.keys import ISOLATION_FOREST, SUOD, TRANSACTION_FEATURES
+from fraud_pipelines.defs.keys import ISOLATION_FOREST, LABELS, SUOD, TRANSACTION_FEATURES
 from fraud_pipelines.defs.metadata import image, numbers, partition_day
+from fraud_pipelines.defs.partitions import the_day_before
 from fraud_pipelines.defs.partitions import training_window as days_before
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestParameters
@@ -89,13 +90,17 @@ def _materialize(
 
 ISOLATION_FOREST_IS_OUT_OF_SAMPLE = _trained_out_of_sample(ISOLATION_FOREST)
 SUOD_IS_OUT_OF_SAMPLE = _trained_out_of_sample(SUOD)
-HISTORY = dg.AssetDep(TRANSACTION_FEATURES, partition_mapping=days_before)
+HISTORY = (
+    dg.AssetDep(TRANSACTION_FEATURES, partition_mapping=days_before),
+    # What the backtest judges by.
+    dg.AssetDep(LABELS, partition_mapping=the_day_before),
+)
 
 
 @daily_asset(
     "models",
     "isolation_forest",
-    deps=[HISTORY],
+    deps=HISTORY,
     kinds=["mlflow", "pyod", "scikitlearn"],
     checks=[ISOLATION_FOREST_IS_OUT_OF_SAMPLE],
 )
@@ -113,7 +118,7 @@ def isolation_forest(
     return _materialize(context, "isolation_forest", parameters, check, settings, warehouse, model_registry)
 
 
-@daily_asset("models", "suod", deps=[HISTORY], kinds=["mlflow", "pyod"], checks=[SUOD_IS_OUT_OF_SAMPLE])
+@daily_asset("models", "suod", deps=HISTORY, kinds=["mlflow", "pyod"], checks=[SUOD_IS_OUT_OF_SAMPLE])
 def suod(
     context: dg.AssetExecutionContext,
     config: SuodConfig,

@@ -40,7 +40,7 @@ def model_performance(
 ) -> dg.MaterializeResult:
     """Precision, recall and the rest, as of the day, of each model and of the policy in force: over the days
     whose labels have had time to arrive. A transaction without a label counts as legitimate by then."""
-    from fraud_pipelines.evaluation.daily import log_matured_day, measure_performance
+    from fraud_pipelines.evaluation.daily import log_matured_days, measure_performance
     from fraud_pipelines.evaluation.figures import pr_curve
 
     day = partition_day(context)
@@ -49,7 +49,7 @@ def model_performance(
     table = "monitoring.model_performance"
     warehouse.overwrite(table, measured.rows, as_of=day)
     with warehouse.connect(read_only=True) as connection:
-        logged = log_matured_day(warehouse, model_registry, settings, day)
+        judged = log_matured_days(warehouse, model_registry, settings, day)
         metadata = table_metadata(connection, table, day=day, date_column="as_of")
     if measured.rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
@@ -58,7 +58,7 @@ def model_performance(
         metadata={
             **metadata,
             **numbers(measured.headline),
-            "matured_day_logged_for": dg.MetadataValue.json(sorted(logged)),
+            "logged_to_mlflow_for": dg.MetadataValue.json(judged),
             "pr_curve": image(pr_curve(measured.labelled_scores)),
         }
     )

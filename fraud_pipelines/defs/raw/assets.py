@@ -39,7 +39,11 @@ def transactions(
     with warehouse.connect(read_only=True) as connection:
         require_transactions(connection, day)
         defects = key_defects(connection, "raw.transactions", ["transaction_id"], event_date=day)
-        stale = select(connection, "SELECT event_date, reason, marked_at FROM raw.stale_days ORDER BY ALL")
+        stale = select(
+            connection,
+            "SELECT event_date, reason, marked_at FROM raw.stale_days WHERE event_date < ? ORDER BY ALL",
+            [day],
+        )
         table = table_metadata(connection, "raw.transactions", day=day, order_by='"timestamp"')
     reasons = sum((Counter(report.rejected_by_reason) for report in landed), Counter[str]())
     return dg.MaterializeResult(

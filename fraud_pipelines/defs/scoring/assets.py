@@ -74,7 +74,11 @@ def transaction_scores(
 
 
 @daily_asset(
-    "scoring", "decisions", deps=[TRANSACTION_SCORES], kinds=["duckdb", "polars"], checks=[DECISIONS_ARE_COMPLETE]
+    "scoring",
+    "decisions",
+    deps=[TRANSACTION_SCORES, TRANSACTION_FEATURES, ISOLATION_FOREST],
+    kinds=["duckdb", "polars"],
+    checks=[DECISIONS_ARE_COMPLETE],
 )
 def decisions(
     context: dg.AssetExecutionContext,
