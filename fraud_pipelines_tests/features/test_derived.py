@@ -22,18 +22,26 @@ derived.DERIVED += (
         "is_round_amount", pl.col("amount") % 10 == 0, "1 if the amount is a multiple of 10.",
         formula="amount mod 10 = 0", role="binary", daily=True,
     ),
+    derived.derived(
+        "smallest", pl.min_horizontal(pl.col("^amount_rolling_min_.*$")) + pl.col("is_round_amount"), "By a pattern.",
+        formula="min",
+    ),
 )
 
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.features.docs import features_page
 from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.features.live import LiveHistories
 
 rows = pl.DataFrame({"transaction_id": ["a", "b"], "user_id": ["u", "u"], "amount": [30.0, 31.5]}).with_columns(
     timestamp=pl.datetime(2026, 3, 1, time_unit="us")
 )
+batch = compute_features(rows)[0]
+live = LiveHistories()
 json.dump(
     {
-        "values": compute_features(rows)[0]["is_round_amount"].to_list(),
+        "values": batch["is_round_amount"].to_list(),
+        "streamed": [live.fold_one(row) for row in rows.to_dicts()] == batch.to_dicts(),
         "documented": "is_round_amount" in features_page(),
         "role": DEFAULT_SCHEMA["is_round_amount"].role,
     },
@@ -42,9 +50,9 @@ json.dump(
 """
 
 
-def test_one_declaration_reaches_the_table_the_docs_and_the_models() -> None:
+def test_one_declaration_reaches_the_table_the_docs_the_models_and_the_stream() -> None:
     result = subprocess.run([sys.executable, "-c", _ANALYST], capture_output=True, text=True, check=True)
-    assert json.loads(result.stdout) == {"values": [1, 0], "documented": True, "role": "binary"}
+    assert json.loads(result.stdout) == {"values": [1, 0], "streamed": True, "documented": True, "role": "binary"}
 
 
 def test_a_single_row_gets_the_bits_it_would_get_among_others() -> None:
