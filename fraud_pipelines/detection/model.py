@@ -18,7 +18,7 @@ from fraud_pipelines.detection.detectors.interface import Detector, Parameters, 
 from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.detection.encoding import FeatureEncoder
 from fraud_pipelines.detection.explanations import explain
-from fraud_pipelines.detection.schema import DEFAULT_SCHEMA, Schema, SchemaLike, parse_schema
+from fraud_pipelines.detection.schema import Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput
 
 FloatArray = NDArray[np.float64]
@@ -48,7 +48,7 @@ class FraudModel:
         features: pl.DataFrame,
         *,
         backend: str,
-        schema: SchemaLike = DEFAULT_SCHEMA,
+        schema: SchemaLike | None = None,
         contamination: float = 0.01,
         parameters: Parameters | Mapping[str, object] | None = None,
         seed: int = 0,
@@ -60,7 +60,7 @@ class FraudModel:
         Args:
             features: one row a transaction, with at least the columns of the schema.
             backend: a name of `fraud_pipelines.detection.backends.BACKENDS`.
-            schema: the features and their roles.
+            schema: the features and their roles; `DEFAULT_SCHEMA` if None.
             contamination: share of rows to call anomalies, in (0, 0.5].
             parameters: of the backend; its defaults if None.
             seed: the same rows and seed give the same model, to the byte.
@@ -70,6 +70,11 @@ class FraudModel:
         Raises:
             InvalidInput: no rows, a column of the schema is missing or unusable, or a setting is out of range.
         """
+        if schema is None:
+            # Only fitting needs the declared features; they don't travel with a served model.
+            from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA
+
+            schema = DEFAULT_SCHEMA
         chosen = backend_by_name(backend)
         typed = parse_parameters(backend, parameters)
         if not features.height:

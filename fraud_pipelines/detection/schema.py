@@ -1,13 +1,11 @@
 """The features a model sees, and in which role: numbers, hashed ids, labels or flags."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.catalog import FEATURES
 
 Role = Literal["numeric", "hash", "label", "binary"]
 Direction = Literal["high", "low", "both"]
@@ -74,15 +72,6 @@ FEEDBACK_SCHEMA: Final[Schema] = dict.fromkeys(
 )
 """What earlier labels say about the merchant and the user."""
 
-_ADDED: Final[Schema] = {
-    name: FeatureRole(role=feature.role, direction=feature.direction if feature.role == "numeric" else "both")
-    for name, feature in FEATURES.items()
-    if feature.daily and name not in LABEL_FREE_SCHEMA and name not in FEEDBACK_SCHEMA
-}
-
-DEFAULT_SCHEMA: Final[Schema] = {**LABEL_FREE_SCHEMA, **FEEDBACK_SCHEMA, **_ADDED}
-"""What the daily models use, where the data has it (see `default_schema`): every feature declared as ``daily``."""
-
 
 def parse_schema(schema: SchemaLike) -> dict[str, FeatureRole]:
     """A schema with its roles spelled out.
@@ -103,40 +92,18 @@ def parse_schema(schema: SchemaLike) -> dict[str, FeatureRole]:
     return parsed
 
 
-def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict[str, str]]:
-    """What of `DEFAULT_SCHEMA` these training rows can carry, and why the rest was left out.
+if TYPE_CHECKING:
+    from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA as DEFAULT_SCHEMA  # noqa: PLC0414
+    from fraud_pipelines.detection.default_schema import default_schema as default_schema  # noqa: PLC0414
+else:
 
-    A column that is missing or has no value teaches nothing. A feedback feature that never varies means that no
-    labels are known yet; one that varies on less than half of the days (where ``event_date`` tells them apart) that
-    they have only begun to arrive, and a model that learned from mostly empty days would call every merchant with a
-    past unusual.
+    def __getattr__(name: str) -> object:
+        """``DEFAULT_SCHEMA`` and ``default_schema``, on first use.
 
-    Returns:
-        The schema, and feature → reason for each one left out.
+        They are made from the declared features, which a served model doesn't have; it has this module.
+        """
+        if name in {"DEFAULT_SCHEMA", "default_schema"}:
+            from fraud_pipelines.detection import default_schema
 
-    Raises:
-        InvalidInput: none of the features is there.
-    """
-    left_out: dict[str, str] = {}
-    for name in DEFAULT_SCHEMA:
-        if name not in features.columns:
-            left_out[name] = "the column is missing"
-        elif features[name].null_count() == features.height:
-            left_out[name] = "every value is missing"
-        elif name in FEEDBACK_SCHEMA and features[name].drop_nulls().n_unique() == 1:
-            left_out[name] = "it never varies: no labels are known yet"
-        elif name in FEEDBACK_SCHEMA and _share_of_days_it_varies(features, name) < 0.5:
-            left_out[name] = "it varies on less than half of the days: labels have only begun to arrive"
-    schema = {name: role for name, role in DEFAULT_SCHEMA.items() if name not in left_out}
-    if not schema:
-        raise InvalidInput(
-            f"None of the default features has a value in these {features.height} rows: {', '.join(DEFAULT_SCHEMA)}."
-        )
-    return schema, left_out
-
-
-def _share_of_days_it_varies(features: pl.DataFrame, name: str) -> float:
-    if "event_date" not in features.columns:
-        return 1.0
-    varies = features.group_by("event_date").agg(pl.col(name).drop_nulls().n_unique() > 1)[name]
-    return float(varies.sum() / len(varies))
+            return getattr(default_schema, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,9 @@ from fraud_pipelines.storage.model_artifact import ServingCode
 _REQUIREMENTS: Final = ("mlflow", "numba", "numpy", "pandas", "polars", "pyarrow", "pydantic")
 """What scoring imports; fitting needs more."""
 
+_STAYS: Final = frozenset({"daily.py", "default_schema.py", "serving.py", "training.py"})
+"""Modules of this package that train and register, and import parts of the project that don't travel."""
+
 
 def serving_code(model: FraudModel, example: pl.DataFrame) -> ServingCode:
     """The code of this package that scoring needs, and the model's signature by example.
@@ -22,7 +25,8 @@ def serving_code(model: FraudModel, example: pl.DataFrame) -> ServingCode:
         example: a few rows with at least the model's features.
     """
     package = Path(fraud_pipelines.__file__).parent
-    sources = [package / "__init__.py", package / "errors.py", *sorted((package / "detection").rglob("*.py"))]
+    detection = [path for path in sorted((package / "detection").rglob("*.py")) if path.name not in _STAYS]
+    sources = [package / "__init__.py", package / "errors.py", *detection]
     features = example.select(list(model.schema)).with_columns(pl.selectors.numeric().cast(pl.Float64))
     return ServingCode(
         loader_module="fraud_pipelines.detection.pyfunc",

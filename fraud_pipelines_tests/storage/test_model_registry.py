@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -233,6 +234,8 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 SERVED = """
 import sys
+
+sys.path.append(sys.argv[3])
 import mlflow
 import polars as pl
 
@@ -240,6 +243,9 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/fraud-daily@champion")
 frame = pl.read_parquet(sys.argv[2]).to_pandas()
 print(model.predict(frame)["score"].tolist())
+import fraud_pipelines
+
+assert "/artifacts/" in fraud_pipelines.__file__, fraud_pipelines.__file__
 """
 
 
@@ -260,7 +266,9 @@ def test_a_version_with_its_code_is_served_by_mlflow_and_logging_it_is_silent(
     registry.set_alias_to_newest_partition(MODEL)
     assert capfd.readouterr() == ("", "")
     assert [str(warning.message) for warning in recwarn] == []
-    command = [sys.executable, "-c", SERVED, registry.tracking_uri, str(tmp_path / "rows.parquet")]
+    # Isolated and without site: neither PYTHONPATH nor the finder of an editable install can bring the project in.
+    arguments = (registry.tracking_uri, str(tmp_path / "rows.parquet"), sysconfig.get_path("purelib"))
+    command = [sys.executable, "-I", "-S", "-c", SERVED, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == model.score(rows)["score"].to_list()

@@ -1,0 +1,57 @@
+"""The schema of the daily models: every feature declared as ``daily``, where the data has it."""
+
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, LABEL_FREE_SCHEMA, FeatureRole, Schema
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.catalog import FEATURES
+
+_ADDED: Final[Schema] = {
+    name: FeatureRole(role=feature.role, direction=feature.direction if feature.role == "numeric" else "both")
+    for name, feature in FEATURES.items()
+    if feature.daily and name not in LABEL_FREE_SCHEMA and name not in FEEDBACK_SCHEMA
+}
+
+DEFAULT_SCHEMA: Final[Schema] = {**LABEL_FREE_SCHEMA, **FEEDBACK_SCHEMA, **_ADDED}
+"""What the daily models use, where the data has it (see `default_schema`): every feature declared as ``daily``."""
+
+
+def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict[str, str]]:
+    """What of `DEFAULT_SCHEMA` these training rows can carry, and why the rest was left out.
+
+    A column that is missing or has no value teaches nothing. A feedback feature that never varies means that no
+    labels are known yet; one that varies on less than half of the days (where ``event_date`` tells them apart) that
+    they have only begun to arrive, and a model that learned from mostly empty days would call every merchant with a
+    past unusual.
+
+    Returns:
+        The schema, and feature → reason for each one left out.
+
+    Raises:
+        InvalidInput: none of the features is there.
+    """
+    left_out: dict[str, str] = {}
+    for name in DEFAULT_SCHEMA:
+        if name not in features.columns:
+            left_out[name] = "the column is missing"
+        elif features[name].null_count() == features.height:
+            left_out[name] = "every value is missing"
+        elif name in FEEDBACK_SCHEMA and features[name].drop_nulls().n_unique() == 1:
+            left_out[name] = "it never varies: no labels are known yet"
+        elif name in FEEDBACK_SCHEMA and _share_of_days_it_varies(features, name) < 0.5:
+            left_out[name] = "it varies on less than half of the days: labels have only begun to arrive"
+    schema = {name: role for name, role in DEFAULT_SCHEMA.items() if name not in left_out}
+    if not schema:
+        raise InvalidInput(
+            f"None of the default features has a value in these {features.height} rows: {', '.join(DEFAULT_SCHEMA)}."
+        )
+    return schema, left_out
+
+
+def _share_of_days_it_varies(features: pl.DataFrame, name: str) -> float:
+    if "event_date" not in features.columns:
+        return 1.0
+    varies = features.group_by("event_date").agg(pl.col(name).drop_nulls().n_unique() > 1)[name]
+    return float(varies.sum() / len(varies))
