@@ -8,6 +8,7 @@ from rich.console import Console
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.warehouse import Warehouse
 
 console = Console()
@@ -88,7 +89,7 @@ def _show_places(settings: Settings) -> None:
     waiting = warehouse.read("SELECT count(*) FROM scoring.review_queue").item()
     console.print(f"Tables        {settings.warehouse_path}")
     console.print(f"Review queue  scoring.review_queue, {waiting} transactions wait for a verdict")
-    console.print(f"Models        fraud-daily and fraud-ensemble in MLflow, {settings.tracking_uri}")
+    console.print(f"Models        fraud-daily and fraud-ensemble in MLflow, {without_password(settings.tracking_uri)}")
     console.print("Look at it    make up   (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000)")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.mlflow_connection import without_password
 
 STOP_SECONDS = 20.0
 
@@ -35,7 +36,7 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int)
         servers["MLflow"] = _start(_mlflow_command(settings, host, mlflow_port), environment)
     try:
         _say(f"Dagster UI  http://{host}:{dagster_port}")
-        _say(f"MLflow UI   {settings.mlflow_tracking_uri or f'http://{host}:{mlflow_port}'}")
+        _say(f"MLflow UI   {without_password(settings.mlflow_tracking_uri) or f'http://{host}:{mlflow_port}'}")
         _say("Ctrl-C stops both.")
         while not stopped:
             for name, server in servers.items():

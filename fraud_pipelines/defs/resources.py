@@ -31,14 +31,14 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
 
 
 class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):
-    """The MLflow tracking server and its model registry."""
+    """The MLflow tracking server and its model registry, by the address in the environment of the run.
 
-    tracking_uri: str
-    artifact_root: str | None = None
+    The address is no configuration of Dagster's, whose UI would show a password in it.
+    """
 
     def create_resource(self, context: dg.InitResourceContext) -> ModelRegistry:  # noqa: ARG002
-        root = Path(self.artifact_root) if self.artifact_root else None
-        return ModelRegistry(self.tracking_uri, artifact_root=root)
+        settings = Settings.from_environment()
+        return ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
 
 
 @dg.definitions
@@ -52,9 +52,6 @@ def resources() -> dg.Definitions:
             "warehouse": WarehouseResource(
                 path=str(settings.warehouse_path), wait_seconds=settings.warehouse_wait_seconds
             ),
-            "model_registry": ModelRegistryResource(
-                tracking_uri=settings.tracking_uri,
-                artifact_root=str(settings.artifact_root) if settings.artifact_root else None,
-            ),
+            "model_registry": ModelRegistryResource(),
         },
     )

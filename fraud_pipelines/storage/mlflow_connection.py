@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fraud_pipelines.errors import RegistryUnavailable
 
@@ -64,12 +64,14 @@ def errors_named(tracking_uri: str) -> Iterator[None]:
         yield
     # An ImportError is a missing database driver.
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+        text = _without_credentials(str(error), tracking_uri)
+        cause = (text.strip() or type(error).__name__).splitlines()[0].rstrip(". ")
         raise RegistryUnavailable(
             f"MLflow at {without_password(tracking_uri)} failed: {cause}. Check that the server runs and "
             "MLFLOW_TRACKING_URI is right (unset, it is SQLite under the data directory), then run the step again: "
             "it goes on where it stopped."
-        ) from error
+            # Every traceback and run log shows a cause as it is.
+        ) from (error if without_password(tracking_uri) == tracking_uri else None)
 
 
 def create_database(tracking_uri: str) -> None:
@@ -99,6 +101,17 @@ def without_password(uri: str) -> str:
     """The address without user and password, fit for messages."""
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+
+
+def _without_credentials(text: str, uri: str) -> str:
+    """The text, in which the user and password of the address may be repeated, without them."""
+    userinfo = urlsplit(uri).netloc.rpartition("@")[0]
+    if userinfo:
+        text = text.replace(f"{userinfo}@", "")
+    password = userinfo.partition(":")[2]
+    for secret in filter(None, (password, unquote(password))):
+        text = text.replace(secret, "***")
+    return text
 
 
 @contextlib.contextmanager

@@ -1,13 +1,17 @@
 """The demo, run by its command: what a newcomer finds in Dagster, MLflow and DuckDB afterwards."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
+from rich.console import Console
 
 from fraud_pipelines.detection.daily import DAILY_MODELS, load_daily_model
+from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 
 DAYS = 9
@@ -168,3 +172,18 @@ def test_mlflow_out_of_reach_fails_with_one_message_and_leaves_the_tables(demo: 
     assert "http://127.0.0.1:9" in output
     assert "Traceback" not in output
     assert_same_content(before, warehouse_content(demo.warehouse))
+
+
+def test_where_to_look_is_told_without_the_password_of_the_mlflow_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fraud_pipelines.cli import demo
+
+    settings = Settings(data_dir=tmp_path, mlflow_tracking_uri="https://analyst:s3cret@mlflow.example")
+    Warehouse(settings.warehouse_path).initialise()
+    monkeypatch.setattr(demo, "console", Console(record=True, width=200))
+    demo._show_places(settings)
+
+    shown = demo.console.export_text()
+    assert "https://mlflow.example" in shown
+    assert "s3cret" not in shown

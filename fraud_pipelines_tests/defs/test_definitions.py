@@ -69,3 +69,17 @@ def test_the_code_location_loads_without_the_heavy_libraries(tmp_path: Path) -> 
 
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_password_of_an_mlflow_server_is_no_configuration_that_the_ui_shows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fraud_pipelines.defs.resources import resources
+
+    uri = "https://analyst:s3cret@mlflow.example"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    configured = resources().resources or {}
+
+    assert "s3cret" not in repr(configured)
+    with dg.build_resources({"model_registry": configured["model_registry"]}) as built:
+        assert built.model_registry.tracking_uri == uri

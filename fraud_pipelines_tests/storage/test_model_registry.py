@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -217,13 +218,18 @@ def test_a_missing_model_folder_is_refused_before_anything_is_logged(registry: M
         ("http://127.0.0.1:9", r"http://127\.0\.0\.1:9 failed: .*Connection refused"),
         ("postgresql://user:secret@127.0.0.1:9/mlflow", r"postgresql://127\.0\.0\.1:9/mlflow failed"),
         ("nonsense://x", "unsupported URI"),
+        ("http://user:secret@127.0.0.1:9", r"http://127\.0\.0\.1:9 failed: .*http://127\.0\.0\.1:9/api.*refused"),
+        ("http://user:se%63ret@127.0.0.1:9", r"http://127\.0\.0\.1:9 failed: .*Connection refused"),
+        ("nonsense://user:secret@x", "unsupported URI 'nonsense://x'"),
     ],
 )
 def test_an_unreachable_server_is_named_with_the_remedy_and_without_its_password(uri: str, message: str) -> None:
     with pytest.raises(RegistryUnavailable, match=message) as raised:
         ModelRegistry(uri).list_versions(MODEL)
     assert "MLFLOW_TRACKING_URI" in str(raised.value)
-    assert "secret" not in str(raised.value)
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "secret" not in shown
+    assert "se%63ret" not in shown
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
