@@ -1,7 +1,7 @@
 """The evening's look back: performance as of a day, the next day's thresholds, and drift."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -73,7 +73,7 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
     Each day is read twice: when it matures, and when it leaves the evaluation window. Labels trickle in: at first
     most known frauds are those that were alerted, so that the first reading flatters recall; the second corrects
     it. The step is the age of the day. Figures are on rows the model had not seen, under the same names for every
-    backend; to log a day again changes nothing.
+    backend; to log a day again adds only what changed since.
 
     Returns:
         The versions judged, as ``fraud-daily/12``.
@@ -88,7 +88,7 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
                 continue
             measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
             metrics = {key: value for key, value in vars(measured).items() if value is not None}
-            registry.log_metrics(version.run_id, metrics, timestamp=datetime.now(UTC), step=age)
+            registry.log_metrics(version.run_id, metrics, step=age)
             judged.append(f"{version.name}/{version.version}")
     return judged
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -152,10 +152,26 @@ class ModelRegistry:
             self._client.set_registered_model_alias(model_name, alias, str(newest.version))
         return newest
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, timestamp: datetime, step: int = 0) -> None:
-        """Add finite metrics to a run; the same ones again change nothing. A naive timestamp is UTC."""
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Add finite metrics to a run at a step.
+
+        What the step's newest point says already is left out, and what changed since becomes its newest point.
+        """
         with errors_named(self.tracking_uri):
-            self._client.log_batch(run_id, metrics=_metrics(metrics, _milliseconds(timestamp), step))
+            known = self._client.get_run(run_id).data.metrics
+            changed: list[Metric] = []
+            for metric in _metrics(metrics, _now(), step):
+                # Of the points of a step, MLflow shows the latest, and of equally late ones the largest value.
+                history = self._client.get_metric_history(run_id, metric.key) if metric.key in known else []
+                points = [point for point in history if point.step == step]
+                newest = max(points, key=lambda point: (point.timestamp, point.value), default=None)
+                if newest is None:
+                    changed.append(metric)
+                elif newest.value != metric.value:
+                    after = max(metric.timestamp, newest.timestamp + 1)
+                    changed += _metrics({metric.key: metric.value}, after, step)
+            if changed:
+                self._client.log_batch(run_id, metrics=changed)
 
     def mark_abandoned_runs(self, *, partition: date, backend: str) -> int:
         """Close as killed the runs of that day and backend that a dead process left running. Returns how many.
@@ -249,10 +265,9 @@ class ModelRegistry:
         )
         run_id = run.info.run_id
         values = {name: str(value) for name, value in params.items()}
-        now = time.time_ns() // 1_000_000
         client.log_batch(
             run_id,
-            metrics=_metrics(metrics, now, 0),
+            metrics=_metrics(metrics, _now(), 0),
             params=[Param(name, value) for name, value in values.items()],
         )
         model = client.create_logged_model(
@@ -313,6 +328,5 @@ def _metrics(values: Mapping[str, float], timestamp: int, step: int) -> "list[Me
     return [Metric(name, float(value), timestamp, step) for name, value in values.items() if math.isfinite(value)]
 
 
-def _milliseconds(timestamp: datetime) -> int:
-    aware = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1000)
+def _now() -> int:
+    return time.time_ns() // 1_000_000

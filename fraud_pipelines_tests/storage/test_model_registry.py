@@ -7,7 +7,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +128,31 @@ def test_the_alias_follows_the_newest_day_not_the_newest_version(registry: Model
 
 def test_the_same_metrics_twice_are_one_point_each(registry: ModelRegistry, folder: Path) -> None:
     version = log(registry, folder)
-    for moment in (datetime(2026, 10, 20), datetime(2026, 10, 20, tzinfo=UTC)):
-        registry.log_metrics(version.run_id, {"recall": 0.5, "precision": float("inf")}, timestamp=moment, step=3)
+    for _ in range(2):
+        registry.log_metrics(version.run_id, {"recall": 0.5, "precision": float("inf")}, step=3)
     (point,) = client(registry).get_metric_history(version.run_id, "recall")
-    assert (point.value, point.step, point.timestamp) == (0.5, 3, 1_792_454_400_000)
+    assert (point.value, point.step) == (0.5, 3)
     assert client(registry).get_metric_history(version.run_id, "precision") == []
+
+
+@pytest.mark.parametrize("values", [(0.5, 0.4), (0.4, 0.5), (0.5, 0.4, 0.5)])
+def test_a_metric_logged_again_shows_the_new_value_whether_it_rose_or_fell(
+    values: tuple[float, ...], registry: ModelRegistry, folder: Path
+) -> None:
+    version = log(registry, folder)
+    for value in values:
+        registry.log_metrics(version.run_id, {"recall": value}, step=3)
+    assert client(registry).get_run(version.run_id).data.metrics["recall"] == values[-1]
+    assert len(client(registry).get_metric_history(version.run_id, "recall")) == len(values)
+
+
+def test_each_step_of_a_metric_has_its_own_newest_value(registry: ModelRegistry, folder: Path) -> None:
+    version = log(registry, folder)
+    for step, value in ((7, 0.6), (20, 0.4), (7, 0.4), (7, 0.4)):
+        registry.log_metrics(version.run_id, {"recall": value}, step=step)
+    history = client(registry).get_metric_history(version.run_id, "recall")
+    assert sorted((point.step, point.value) for point in history) == [(7, 0.4), (7, 0.6), (20, 0.4)]
+    assert client(registry).get_run(version.run_id).data.metrics["recall"] == 0.4
 
 
 def test_figures_are_plots_of_the_run(registry: ModelRegistry, folder: Path) -> None:
