@@ -40,6 +40,10 @@ def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, la
     console.print(_table(reports))
     for reason, count in sum((Counter(report.rejected_by_reason) for report in reports), Counter[str]()).most_common():
         console.print(f"  {count:,} rejected: {reason}")
+    late = sorted({day for report in reports for day in report.late_days})
+    if late:
+        span = f"{len(late)} days from {late[0]} to {late[-1]}" if len(late) > 1 else str(late[0])
+        console.print(f"Processed already, and stale now: {span} (fraud-pipelines status lists them)")
     if days and not labels:
         console.print(f"Next: fraud-pipelines run --from {min(days)} --to {max(days)}")
 

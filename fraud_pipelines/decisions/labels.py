@@ -13,6 +13,7 @@ from fraud_pipelines.storage.warehouse import Warehouse, select
 from fraud_pipelines.transactions.cleaning import ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import land_pending, printable_name, relative_name
+from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES
 from fraud_pipelines.transactions.sources import RecordSource, open_records
@@ -36,7 +37,8 @@ def land_labels(warehouse: Warehouse, path: Path, *, now: datetime) -> LandingRe
     the first, so that to replace it silently would change what was known on a past day. Correct it by a label of
     the other source, or by hand.
 
-    In the report, ``days`` are those on which the accepted labels became known; ``late_days`` is empty.
+    In the report, ``days`` are those on which the accepted labels became known. Those of them that had been
+    processed already are ``late_days``, and marked in ``raw.stale_days``.
 
     Raises:
         InvalidInput: the file can't be read or lacks a column; nothing was stored.
@@ -95,8 +97,8 @@ class _LabelIntake:
         return LandedChunk(days=stored["known_at"].dt.date(), rejected=all_rejected(chunk, reasons, source=self.source))
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
-        del connection, rows_by_day
-        return ()
+        """Mark the processed days on which a label became known."""
+        return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self._now)
 
 
 def _happened(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:

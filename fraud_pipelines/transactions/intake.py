@@ -29,7 +29,7 @@ class LandingReport:
         rows_rejected: rows in the quarantine.
         rejected_by_reason: how many, by what the reason says before its colon.
         days: UTC days of the accepted rows, sorted.
-        late_days: those of them that had been processed already, and are stale now.
+        late_days: days of rows and of labels that had been processed already, and are stale now.
         already_landed: the same content was taken in before, so nothing was read.
     """
 

@@ -1,5 +1,6 @@
 """Landing: transaction files go into the warehouse, with their rejects, their labels and the days they make stale."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import land_pending, nearest_mapping, printable_name, relative_name
+from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.repeats import repeat_reasons
@@ -82,6 +84,7 @@ class _TransactionIntake:
     def __init__(self, mapping: ColumnMapping, source: str, now: datetime) -> None:
         self._mapping = mapping
         self._now = as_utc(now)
+        self._labels_by_day: Counter[date] = Counter()
         self.mapping_hash = mapping.fingerprint
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
 
@@ -115,18 +118,10 @@ class _TransactionIntake:
         return LandedChunk(days=new["event_date"], rejected=pl.concat([validated.rejected, refused]).sort("row_number"))
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
-        """Mark the days stale that features had been computed for."""
-        late = [day for day in _days_with_features(connection) if day in rows_by_day]
-        marks = pl.DataFrame(
-            {
-                "event_date": late,
-                "reason": [_arrived_late(rows_by_day[day], self.source) for day in late],
-                "marked_at": [self._now] * len(late),
-            },
-            schema={"event_date": pl.Date, "reason": pl.String, "marked_at": TIMESTAMP},
-        )
-        insert(connection, "raw.stale_days", marks)
-        return tuple(late)
+        """Mark the processed days on which a transaction happened, or its label became known."""
+        late = mark_late(connection, rows_by_day, noun="transaction", source=self.source, now=self._now)
+        learned = mark_late(connection, self._labels_by_day, noun="label", source=self.source, now=self._now)
+        return tuple(sorted({*late, *learned}))
 
     def _land_labels(
         self,
@@ -149,6 +144,8 @@ class _TransactionIntake:
         wanted = [True, False] if rule.include_legitimate else [True]
         labels = rows.filter(same_payment & rows["actual_fraud"].is_in(wanted))
         repeats = store_labels(connection, labels, now=self._now)
+        stored = labels.filter(repeats.is_null())["known_at"].dt.date()
+        self._labels_by_day.update(dict(stored.value_counts().iter_rows()))
         refused = pl.concat(
             [
                 labels.with_columns(repeats.alias("problem")).filter(repeats.str.starts_with("conflict")),
@@ -170,15 +167,3 @@ def _stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> pl.Dat
         return select(connection, query).cast(pl.Schema(TRANSACTION_COLUMNS))
     finally:
         connection.unregister("_arrived")
-
-
-def _days_with_features(connection: duckdb.DuckDBPyConnection) -> list[date]:
-    exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
-    if select(connection, exists).is_empty():
-        return []
-    query = "SELECT DISTINCT event_date FROM features.transaction_features ORDER BY event_date"
-    return select(connection, query)["event_date"].to_list()
-
-
-def _arrived_late(rows: int, source: str) -> str:
-    return f"{rows} transaction{'s' if rows != 1 else ''} arrived late from {source}"

@@ -38,8 +38,9 @@ def test_late_transactions_mark_their_day_until_it_is_run_again(
     run_days(installation, FIRST, SECOND)
     assert stale_days(installation.warehouse) == []
 
-    installation.invoke("import", str(tmp_path / "late.jsonl"))
+    taken_in = installation.invoke("import", str(tmp_path / "late.jsonl"))
 
+    assert f"stale now: {FIRST}" in taken_in
     assert stale_days(installation.warehouse) == [FIRST]
     status = installation.invoke("status")
     assert FIRST.isoformat() in status

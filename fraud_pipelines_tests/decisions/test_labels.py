@@ -115,6 +115,21 @@ def test_the_first_verdict_of_a_source_stays_and_each_source_has_its_own(warehou
     assert json.loads(payload)["known_at"] == "2026-02-01"
 
 
+def test_a_day_that_was_processed_becomes_stale_by_labels_that_arrive_late(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    land_labels(warehouse, write(tmp_path / "1.csv", "a,true,chargeback,2026-01-03T23:59:59"), now=NOW)
+    assert warehouse.read("FROM raw.stale_days").is_empty()
+    with warehouse.connect() as connection:
+        connection.execute("CREATE TABLE features.transaction_features AS SELECT DATE '2026-01-03' AS event_date")
+    rows = ("a,true,review,2026-01-03", "b,true,review,2026-01-03T23:59:59", "c,true,review,2026-01-04")
+    report = land_labels(warehouse, write(tmp_path / "2.csv", *rows, "a,true,chargeback,2026-01-03"), now=NOW)
+    assert report.late_days == (date(2026, 1, 3),)
+    assert warehouse.read("FROM raw.stale_days").rows() == [(date(2026, 1, 3), "2 labels arrived late from 2.csv", NOW)]
+    again = write(tmp_path / "3.csv", "b,true,review,2026-01-03", "nobody,true,review,2026-01-03")
+    assert land_labels(warehouse, again, now=NOW).late_days == ()
+
+
 def test_json_lines_and_parquet_carry_labels_too(warehouse: Warehouse, tmp_path: Path) -> None:
     (tmp_path / "l.jsonl").write_text(
         '{"transaction_id": "a", "actual_fraud": true, "source": "review", "known_at": "2026-01-03"}\n'

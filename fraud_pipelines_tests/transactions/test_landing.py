@@ -208,6 +208,25 @@ def test_labels_come_with_the_transactions_and_are_known_later(warehouse: Wareho
     ]
 
 
+def test_labels_that_come_with_transactions_make_the_days_stale_on_which_they_became_known(
+    warehouse: Warehouse, folder: Path
+) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            "CREATE TABLE features.transaction_features AS SELECT unnest([DATE '2026-01-09', DATE '2026-01-10']) "
+            "AS event_date"
+        )
+    path = folder / "x.csv"
+    rows = ("a,u,2026-01-02T12:00,5,,1", "b,u,2026-01-03T12:00,5,,0", "c,u,2026-01-10T12:00,5,,1")
+    path.write_text("\n".join([f"{HEADER},fraud", *rows]) + "\n")
+    report = land(warehouse, path, ColumnMapping.model_validate({"label": {"column": "fraud"}}))
+    assert report.late_days == (date(2026, 1, 9), date(2026, 1, 10))
+    assert warehouse.read("SELECT event_date, reason FROM raw.stale_days ORDER BY ALL").rows() == [
+        (date(2026, 1, 9), "1 label arrived late from x.csv"),
+        (date(2026, 1, 10), "1 transaction arrived late from x.csv"),
+    ]
+
+
 def test_a_file_that_breaks_in_the_middle_leaves_the_tables_as_they_were(
     warehouse: Warehouse, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
