@@ -11,9 +11,11 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from fraud_pipelines.errors import InvalidInput, WarehouseBusy
+from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
 
 _SCHEMA_SQL = Path(__file__).with_name("schema.sql")
+_LOCKED = "Could not set lock on file"
+"""How DuckDB says that another process has the file open."""
 
 
 class _Held(threading.local):
@@ -47,6 +49,7 @@ class Warehouse:
 
         Raises:
             WarehouseBusy: another process held the file for longer than ``wait_seconds``.
+            MissingData: there is no file to read from.
             InvalidInput: the file is no DuckDB database, or this version can't read it.
         """
         held = self._held.connection
@@ -92,7 +95,12 @@ class Warehouse:
             try:
                 return duckdb.connect(str(self.path), read_only=read_only)
             except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
+                if read_only and not self.path.exists():
+                    raise MissingData(
+                        f"There is no warehouse at {self.path} yet. Start with fraud-pipelines demo, or "
+                        "fraud-pipelines import; if there should be one, check FRAUD_DATA_DIR."
+                    ) from error
+                if _LOCKED not in str(error):
                     raise InvalidInput(
                         f"{self.path} can't be opened as a DuckDB database: {error}. "
                         "Check the path and its permissions, or restore the file from a backup."

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from fraud_pipelines.errors import InvalidInput, WarehouseBusy
+from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
 from fraud_pipelines.storage.integrity import KeyDefects, count_rows, key_defects
 from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite
 
@@ -90,6 +90,20 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInput, match=r"fraud\.duckdb can't be opened"), Warehouse(path).connect():
         pass
+
+
+def test_a_path_with_the_word_lock_in_it_is_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "locked-up" / "lock.duckdb"
+    path.parent.mkdir()
+    path.write_text("not a database, but long enough to look like a file of some size" * 100)
+
+    with pytest.raises(InvalidInput, match="can't be opened"), Warehouse(path, wait_seconds=0.1).connect():
+        pass
+
+
+def test_to_read_from_a_warehouse_that_is_not_there_says_how_to_begin(tmp_path: Path) -> None:
+    with pytest.raises(MissingData, match="fraud-pipelines demo, or fraud-pipelines import"):
+        Warehouse(tmp_path / "lock" / "fraud.duckdb", wait_seconds=0.1).read("SELECT 1")
 
 
 def _hold(path: Path, seconds: float, held: "multiprocessing.synchronize.Event") -> None:
