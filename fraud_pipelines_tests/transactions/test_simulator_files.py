@@ -87,6 +87,34 @@ def test_day_by_day_writes_the_same_files_as_at_once(simulation: Simulation, tmp
     assert_frame_equal(read_truth(tmp_path / "truth"), simulation.truth)
 
 
+def test_a_later_simulation_leaves_the_truth_of_other_days(simulation: Simulation, tmp_path: Path) -> None:
+    following = CONFIG.model_copy(update={"first_day": date(2026, 3, 2), "days": 2, "seed": 8})
+    earlier = simulation.truth.filter(pl.col("event_date") < date(2026, 3, 2))
+    expected = pl.concat([earlier, simulate(following).truth])
+
+    write_truth(simulation, tmp_path / "at_once")
+    write_truth(simulate(following), tmp_path / "at_once")
+    write_simulation(CONFIG, tmp_path / "landing", tmp_path / "by_day")
+    write_simulation(following, tmp_path / "landing", tmp_path / "by_day")
+
+    assert_frame_equal(read_truth(tmp_path / "at_once"), expected)
+    assert_frame_equal(read_truth(tmp_path / "by_day"), expected)
+
+
+def test_an_earlier_simulation_comes_before_a_later_one_in_the_truth(simulation: Simulation, tmp_path: Path) -> None:
+    before = CONFIG.model_copy(update={"first_day": date(2026, 2, 25), "days": 2})
+    write_simulation(CONFIG, tmp_path / "landing", tmp_path)
+    write_simulation(before, tmp_path / "landing", tmp_path)
+    assert_frame_equal(read_truth(tmp_path), pl.concat([simulate(before).truth, simulation.truth]))
+
+
+def test_a_damaged_truth_stops_a_simulation_before_it_writes(tmp_path: Path) -> None:
+    (tmp_path / "ground_truth.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(InvalidInput, match="simulate again"):
+        write_simulation(CONFIG, tmp_path / "landing", tmp_path)
+    assert not (tmp_path / "landing").exists()
+
+
 def test_a_missing_truth_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match="Simulate transactions first"):
         read_truth(tmp_path)

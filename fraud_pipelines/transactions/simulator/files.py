@@ -1,6 +1,6 @@
 """Where a simulation lands: a file a day for the pipeline to take in, and the truth in a place of its own."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,8 @@ from fraud_pipelines.transactions.simulator.config import SimulationConfig
 from fraud_pipelines.transactions.simulator.simulation import TRUTH_COLUMNS, Simulation, simulate_days
 
 TRUTH_FILE: Final = "ground_truth.parquet"
+
+_ORDER: Final = ("timestamp", "transaction_id")
 
 
 def write_landing(simulation: Simulation, landing_folder: Path) -> list[Path]:
@@ -25,12 +27,21 @@ def write_landing(simulation: Simulation, landing_folder: Path) -> list[Path]:
 
 
 def write_truth(simulation: Simulation, folder: Path) -> Path:
-    """Write the truth to ``ground_truth.parquet``; ``folder`` is one that the pipeline doesn't read."""
-    return _write_aside(simulation.truth, folder / TRUTH_FILE)
+    """Write the truth to ``ground_truth.parquet``; ``folder`` is one that the pipeline doesn't read.
+
+    What earlier simulations left there of other days stays.
+
+    Raises:
+        InvalidInput: the file that is there is damaged or has other columns.
+    """
+    days = simulation.truth["event_date"].unique().to_list()
+    return _write_aside(
+        pl.concat([_truth_apart_from(days, folder), simulation.truth]).sort(_ORDER), folder / TRUTH_FILE
+    )
 
 
 def read_truth(folder: Path) -> pl.DataFrame:
-    """``TRUTH_COLUMNS`` of the simulation in ``folder``.
+    """``TRUTH_COLUMNS`` of all days simulated in ``folder``, ordered by (timestamp, transaction_id).
 
     Raises:
         MissingData: there is none.
@@ -60,15 +71,28 @@ def write_labels(labels: pl.DataFrame, landing_folder: Path, day: date) -> Path 
 def write_simulation(config: SimulationConfig, landing_folder: Path, truth_folder: Path) -> list[Path]:
     """Simulate and write day by day, for more transactions than memory holds; returns the landed files.
 
-    The truth is written last, so that a folder with a truth has all the days it speaks of.
+    The truth is written last, so that a folder with a truth has all the days it speaks of. What earlier
+    simulations left there of other days stays.
+
+    Raises:
+        InvalidInput: the truth that is there is damaged or has other columns; nothing was written.
     """
+    kept = _truth_apart_from([config.first_day + timedelta(days=n) for n in range(config.days)], truth_folder)
     landed: list[Path] = []
-    truths: list[pl.DataFrame] = []
+    truths = [kept]
     for day in simulate_days(config):
         landed += write_landing(day, landing_folder)
         truths.append(day.truth)
-    _write_aside(pl.concat(truths, rechunk=False), truth_folder / TRUTH_FILE)
+    _write_aside(pl.concat(truths, rechunk=False).sort(_ORDER), truth_folder / TRUTH_FILE)
     return landed
+
+
+def _truth_apart_from(days: list[date], folder: Path) -> pl.DataFrame:
+    """What is stored of other days than these."""
+    try:
+        return read_truth(folder).filter(~pl.col("event_date").is_in(days))
+    except MissingData:
+        return pl.DataFrame(schema=TRUTH_COLUMNS)
 
 
 def _write_aside(frame: pl.DataFrame, path: Path) -> Path:
