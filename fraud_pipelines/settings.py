@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fraud_pipelines.errors import InvalidInput
 
 ENVIRONMENT_PREFIX = "FRAUD_"
+_SQLITE = "sqlite:///"
 
 
 class Settings(BaseModel):
@@ -22,7 +23,8 @@ class Settings(BaseModel):
 
     data_dir: Path = Field(default=Path("data"), description="Everything the project stores lies below it.")
     mlflow_tracking_uri: str = Field(
-        default="", description="MLflow server; empty means SQLite under the data directory."
+        default="",
+        description="MLflow server, or sqlite:///path of a database; empty means SQLite under the data directory.",
     )
     first_day: date | None = Field(
         default=None, description="First daily partition; empty means the day noted at the first import."
@@ -101,12 +103,19 @@ class Settings(BaseModel):
 
     @property
     def tracking_uri(self) -> str:
-        return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_dir / 'mlflow.db'}"
+        return self.mlflow_tracking_uri or f"{_SQLITE}{self.mlflow_dir / 'mlflow.db'}"
+
+    @property
+    def mlflow_database(self) -> Path | None:
+        """MLflow's SQLite file; None where a server keeps the models."""
+        if not self.tracking_uri.startswith(_SQLITE):
+            return None
+        return Path(self.tracking_uri.removeprefix(_SQLITE).partition("?")[0]).resolve()
 
     @property
     def artifact_root(self) -> Path | None:
         """Where MLflow keeps artifacts: beside its SQLite database; a server decides for itself."""
-        return None if self.mlflow_tracking_uri else self.mlflow_dir / "artifacts"
+        return self.mlflow_database.with_name("artifacts") if self.mlflow_database else None
 
     @property
     def first_partition(self) -> date:

@@ -51,3 +51,15 @@ def test_a_damaged_note_of_the_first_day_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInput, match=r"first_day should hold the first day"):
         _ = settings.first_partition
+
+
+def test_the_artifacts_lie_beside_an_sqlite_database_and_a_server_keeps_its_own(tmp_path: Path) -> None:
+    def root(uri: str) -> Path | None:
+        return Settings(data_dir=tmp_path, mlflow_tracking_uri=uri).artifact_root
+
+    assert root("") == tmp_path / "mlflow" / "artifacts"
+    assert root(f"sqlite:///{tmp_path}/elsewhere/mlflow.db") == tmp_path / "elsewhere" / "artifacts"
+    assert root(f"sqlite:///{tmp_path}/elsewhere/mlflow.db?timeout=5") == tmp_path / "elsewhere" / "artifacts"
+    assert root("sqlite:///mlflow.db") == Path.cwd() / "artifacts"
+    assert root("http://mlflow.example") is None
+    assert root("postgresql://mlflow.example/mlflow") is None

@@ -18,11 +18,16 @@ STOP_SECONDS = 20.0
 def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int) -> int:
     """Run both servers until Ctrl-C, SIGTERM or the end of one of them; returns the exit code.
 
+    Where the models are on an MLflow server, there is one already, and only Dagster is started.
+
     Raises:
         InvalidInput: a port is taken.
     """
-    for name, port in (("Dagster", dagster_port), ("MLflow", mlflow_port)):
-        _check_port(name, host, port)
+    commands = {"Dagster": _dagster_command(host, dagster_port)}
+    _check_port("Dagster", host, dagster_port)
+    if settings.mlflow_database:
+        commands["MLflow"] = _mlflow_command(settings, host, mlflow_port)
+        _check_port("MLflow", host, mlflow_port)
     environment = os.environ | {
         "DAGSTER_HOME": str(settings.dagster_home.resolve()),
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -31,13 +36,12 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int)
     # Before the servers start: a shell's background job inherits SIGINT ignored, would pass that on, and
     # Dagster could not be stopped. A handler of ours is not inherited, the default is.
     stopped = _on_signal()
-    servers = {"Dagster": _start(_dagster_command(host, dagster_port), environment)}
-    if not settings.mlflow_tracking_uri:
-        servers["MLflow"] = _start(_mlflow_command(settings, host, mlflow_port), environment)
+    servers = {name: _start(command, environment) for name, command in commands.items()}
     try:
         _say(f"Dagster UI  http://{host}:{dagster_port}")
-        _say(f"MLflow UI   {without_password(settings.mlflow_tracking_uri) or f'http://{host}:{mlflow_port}'}")
-        _say("Ctrl-C stops both.")
+        local = f"http://{host}:{mlflow_port}"
+        _say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
+        _say(f"Ctrl-C stops {' and '.join(servers)}.")
         while not stopped:
             for name, server in servers.items():
                 if server.poll() is not None:

@@ -82,7 +82,7 @@ def create_database(tracking_uri: str) -> None:
     """
     if not tracking_uri.startswith(_SQLITE):
         return
-    path = Path(tracking_uri.removeprefix(_SQLITE))
+    path = Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0])
     if path.exists():
         return
     prepare_environment()

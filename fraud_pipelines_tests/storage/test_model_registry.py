@@ -226,6 +226,12 @@ def test_initialising_again_changes_nothing(registry: ModelRegistry, tmp_path: P
     assert (tmp_path / "mlflow.db").read_bytes() == before
 
 
+def test_a_database_whose_address_has_options_is_made_under_its_own_name(empty_database: Path, tmp_path: Path) -> None:
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    ModelRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=5").initialise()
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
 def test_a_missing_model_folder_is_refused_before_anything_is_logged(registry: ModelRegistry, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no folder"):
         log(registry, tmp_path / "nowhere")
