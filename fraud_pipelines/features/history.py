@@ -47,11 +47,18 @@ class History:
 
     @classmethod
     def from_frame(cls, entity: Entity, frame: pl.DataFrame) -> Self:
-        """Take over stored rows, in any order and with any further columns.
+        """Take over stored rows, in any order and with any further columns; no rows are the empty history.
 
         Raises:
             InvalidInput: a column is missing, an id is there twice, or the rows were kept under other declarations.
         """
+        if frame.is_empty():
+            return cls.empty(entity)
+        if "declaration" in frame.columns and not (frame["declaration"] == entity.fingerprint).all():
+            raise InvalidInput(
+                f"the stored {entity.name} history was kept for other windows than features/declarations.py now "
+                "names, and can't be continued. Derive the features again from the first day on."
+            )
         schema = history_schema(entity)
         missing = [name for name in schema if name not in frame.columns]
         if missing:
@@ -59,11 +66,6 @@ class History:
         frame = frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).sort(entity.column)
         if frame[entity.column].n_unique() < frame.height:
             raise InvalidInput(f"the {entity.name} history holds a {entity.column} more than once")
-        if not (frame["declaration"] == entity.fingerprint).all():
-            raise InvalidInput(
-                f"the stored {entity.name} history was kept for other windows than features/declarations.py now "
-                "names, and can't be continued. Derive the features again from the first day on."
-            )
         return cls(entity, frame)
 
     def __len__(self) -> int:

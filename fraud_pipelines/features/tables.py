@@ -11,7 +11,7 @@ from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
 from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
 from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
-from fraud_pipelines.storage.warehouse import overwrite, select
+from fraud_pipelines.storage.warehouse import insert, overwrite, select
 
 LATELY: Final = timedelta(days=8)
 
@@ -24,16 +24,21 @@ def history_table(entity: Entity) -> str:
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the feature tables that are missing, with the declared columns, and describe each column."""
+    """Create the feature tables, or the columns, that are missing of what is declared, and describe each feature.
+
+    The rows of what was derived before a column was declared are null there.
+    """
     if not _exists(connection, FEATURE_TABLE):
         _create(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
         for feature in FEATURES.values():
             text = feature.description.replace("'", "''")
             connection.execute(f"COMMENT ON COLUMN {FEATURE_TABLE}.\"{feature.name}\" IS '{text}'")
     for entity in ENTITIES:
+        schema = history_schema(entity) | {"event_date": pl.Date()}
         if not _exists(connection, history_table(entity)):
-            schema = history_schema(entity) | {"event_date": pl.Date()}
             _create(connection, history_table(entity), schema, required=(entity.column, "event_date"))
+        else:
+            insert(connection, history_table(entity), pl.DataFrame(schema=schema))
 
 
 def read_history(connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl.Series, day: date) -> History:

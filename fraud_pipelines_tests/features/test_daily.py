@@ -1,5 +1,6 @@
 """A day in the warehouse equals the same day in one long run, whenever and however often it is derived."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraud_pipelines.errors import MissingData
+from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.features import daily, engine, tables
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.declarations import ENTITIES, USER
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.oracle import Transaction
@@ -105,6 +108,37 @@ def test_a_deleted_transaction_outdates_what_followed_it(warehouse: Warehouse) -
     with warehouse.transaction() as connection:
         connection.execute("DELETE FROM raw.transactions WHERE user_id = 'u1' AND event_date = ?", [DAYS[2]])
     assert derive_day(warehouse, DAYS[2]).outdated_days == (DAYS[3],)
+
+
+@pytest.fixture
+def changed_declaration(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All days derived, and then another column declared for the user."""
+    for day in DAYS:
+        derive_day(warehouse, day)
+    user = replace(USER, changes=("country", "city"))
+    for module in (daily, engine, tables):
+        monkeypatch.setattr(module, "ENTITIES", (user, *(entity for entity in ENTITIES if entity != USER)))
+    monkeypatch.setattr(engine, "USER", user)
+
+
+@pytest.mark.usefixtures("changed_declaration")
+def test_after_a_changed_declaration_all_days_can_be_derived_again(warehouse: Warehouse) -> None:
+    assert derive_day(warehouse, DAYS[0]).outdated_days == (DAYS[1], DAYS[4])
+    for day in DAYS[1:]:
+        derive_day(warehouse, day)
+    columns = warehouse.read("SELECT * FROM features.user_history").columns
+    stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
+    assert "last_city" in columns
+    assert_frame_equal(stored, compute_features(frame(_transactions()))[0])
+
+
+@pytest.mark.usefixtures("changed_declaration")
+def test_after_a_changed_declaration_a_later_day_alone_is_refused(warehouse: Warehouse) -> None:
+    with pytest.raises(InvalidInput, match=r"user history was kept for other windows.*from the first day on"):
+        derive_day(warehouse, DAYS[4])
+    derive_day(warehouse, DAYS[0])
+    with pytest.raises(InvalidInput, match=r"user history was kept for other windows.*from the first day on"):
+        derive_day(warehouse, DAYS[4])
 
 
 def test_the_report_counts_users_and_nulls(warehouse: Warehouse) -> None:
