@@ -1,6 +1,6 @@
 """The tables of the feature layer in the warehouse: one of features, and a history for each kind of entity."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -30,9 +30,9 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """
     if not _exists(connection, FEATURE_TABLE):
         _create(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
-        for feature in FEATURES.values():
-            text = feature.description.replace("'", "''")
-            connection.execute(f"COMMENT ON COLUMN {FEATURE_TABLE}.\"{feature.name}\" IS '{text}'")
+    else:
+        insert(connection, FEATURE_TABLE, pl.DataFrame(schema=table_schema()))
+    _describe(connection, FEATURE_TABLE, {name: feature.description for name, feature in FEATURES.items()})
     for entity in ENTITIES:
         schema = history_schema(entity) | {"event_date": pl.Date()}
         if not _exists(connection, history_table(entity)):
@@ -208,3 +208,13 @@ def _create(
     connection.unregister("_columns")
     for name in required:
         connection.execute(f'ALTER TABLE {table} ALTER COLUMN "{name}" SET NOT NULL')
+
+
+def _describe(connection: duckdb.DuckDBPyConnection, table: str, descriptions: Mapping[str, str]) -> None:
+    """Comment the columns whose comment is another one, or missing."""
+    query = "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name || '.' || table_name = ?"
+    comments = dict(select(connection, query, [table]).iter_rows())
+    for name, description in descriptions.items():
+        if comments.get(name) != description:
+            text = description.replace("'", "''")
+            connection.execute(f"COMMENT ON COLUMN {table}.\"{name}\" IS '{text}'")

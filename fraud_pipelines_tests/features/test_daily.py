@@ -166,14 +166,17 @@ def test_a_day_without_transactions_names_the_nearest(warehouse: Warehouse) -> N
         derive_day(warehouse, FIRST)
 
 
-def test_every_feature_column_is_described_in_the_database(warehouse: Warehouse) -> None:
-    derive_day(warehouse, FIRST)
+def _comments(warehouse: Warehouse) -> dict[str, str]:
     comments = warehouse.read(
         "SELECT column_name, comment FROM duckdb_columns() "
         "WHERE schema_name = 'features' AND table_name = 'transaction_features'"
     )
-    described = dict(comments.drop_nulls().iter_rows())
-    assert described == {name: feature.description for name, feature in FEATURES.items()}
+    return dict(comments.drop_nulls().iter_rows())
+
+
+def test_every_feature_column_is_described_in_the_database(warehouse: Warehouse) -> None:
+    derive_day(warehouse, FIRST)
+    assert _comments(warehouse) == {name: feature.description for name, feature in FEATURES.items()}
 
 
 def test_a_feature_declared_later_gets_its_column(warehouse: Warehouse) -> None:
@@ -181,5 +184,6 @@ def test_a_feature_declared_later_gets_its_column(warehouse: Warehouse) -> None:
     with warehouse.transaction() as connection:
         connection.execute("ALTER TABLE features.transaction_features DROP COLUMN user_z")
     derive_day(warehouse, DAYS[1])
+    assert _comments(warehouse)["user_z"] == FEATURES["user_z"].description
     counts = warehouse.read("SELECT event_date, count(user_z) FROM features.transaction_features GROUP BY 1 ORDER BY 1")
     assert counts.rows() == [(DAYS[0], 0), (DAYS[1], 25)]
