@@ -21,10 +21,11 @@ DEFAULT_SCHEMA: Final[Schema] = {**LABEL_FREE_SCHEMA, **FEEDBACK_SCHEMA, **_ADDE
 def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict[str, str]]:
     """What of `DEFAULT_SCHEMA` these training rows can carry, and why the rest was left out.
 
-    A column that is missing or has no value teaches nothing. A feedback feature that never varies means that no
-    labels are known yet; one that varies on less than half of the days (where ``event_date`` tells them apart) that
-    they have only begun to arrive, and a model that learned from mostly empty days would call every merchant with a
-    past unusual.
+    A column that is missing or has no value teaches nothing. One without a value on more than half of the days
+    (where ``event_date`` tells them apart) was declared or delivered only lately, and what is filled in on the other
+    days would pass for the usual. A feedback feature that never varies means that no labels are known yet; one that
+    varies on less than half of the days that they have only begun to arrive, and a model that learned from mostly
+    empty days would call every merchant with a past unusual.
 
     Returns:
         The schema, and feature → reason for each one left out.
@@ -40,8 +41,12 @@ def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict
             left_out[name] = "every value is missing"
         elif name in FEEDBACK_SCHEMA and features[name].drop_nulls().n_unique() == 1:
             left_out[name] = "it never varies: no labels are known yet"
-        elif name in FEEDBACK_SCHEMA and _share_of_days_it_varies(features, name) < 0.5:
+        elif name in FEEDBACK_SCHEMA and _share_of_days(features, pl.col(name).drop_nulls().n_unique() > 1) < 0.5:
             left_out[name] = "it varies on less than half of the days: labels have only begun to arrive"
+        elif _share_of_days(features, pl.col(name).is_not_null().any()) < 0.5:
+            left_out[name] = (
+                "every value is missing on more than half of the days: it was declared or delivered only lately"
+            )
     schema = {name: role for name, role in DEFAULT_SCHEMA.items() if name not in left_out}
     if not schema:
         raise InvalidInput(
@@ -50,8 +55,9 @@ def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict
     return schema, left_out
 
 
-def _share_of_days_it_varies(features: pl.DataFrame, name: str) -> float:
+def _share_of_days(features: pl.DataFrame, condition: pl.Expr) -> float:
+    """On how many of the days the condition holds; on all, where days can't be told apart."""
     if "event_date" not in features.columns:
         return 1.0
-    varies = features.group_by("event_date").agg(pl.col(name).drop_nulls().n_unique() > 1)[name]
-    return float(varies.sum() / len(varies))
+    holds = features.group_by("event_date").agg(condition.alias("holds"))["holds"]
+    return float(holds.sum() / len(holds))

@@ -79,6 +79,22 @@ def test_feedback_features_wait_until_labels_reach_back_over_half_of_the_days() 
     assert "less than half" in default_schema(known_from(4))[1]["merchant_risk_7d"]
 
 
+@pytest.mark.parametrize("name", ["user_rz", "amount", "user_fraud_count_30d"])
+def test_a_feature_without_a_value_on_more_than_half_of_the_days_is_left_out(name: str) -> None:
+    rows = numeric_rows(40).with_columns(
+        pl.Series("event_date", [date(2026, 10, 1 + n // 10) for n in range(40)]),
+    )
+
+    def declared_on(day: int) -> pl.DataFrame:
+        declared = pl.col("event_date") >= date(2026, 10, day)
+        return rows.with_columns(pl.when(declared).then(pl.col(name) + pl.int_range(pl.len())).alias(name))
+
+    assert name in default_schema(declared_on(3))[0]
+    schema, left_out = default_schema(declared_on(4))
+    assert name not in schema
+    assert "half of the days" in left_out[name]
+
+
 def test_rows_without_any_default_feature_are_refused() -> None:
     with pytest.raises(InvalidInput, match="None of the default features"):
         default_schema(pl.DataFrame({"country": ["DE"]}))
