@@ -2,14 +2,17 @@
 
 import json
 import math
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.storage.mlflow_connection import connect, create_database, errors_named
@@ -125,6 +128,8 @@ class ModelRegistry:
     def download(self, model_name: str, version: int) -> Path:
         """The model folder of a version on this machine; where MLflow's files are local, the very folder it keeps.
 
+        What comes from a server is fetched once, and removed with this object or at the end of the process.
+
         Raises:
             MissingData: there is no such version.
         """
@@ -138,9 +143,17 @@ class ModelRegistry:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 raise MissingData(f"MLflow has no version {version} of {model_name}.") from error
-            return Path(
-                download_artifacts(artifact_uri=f"{found.source}/{MODEL_FOLDER}", tracking_uri=self.tracking_uri)
-            )
+            source = f"{found.source}/{MODEL_FOLDER}"
+            if urlsplit(source).scheme in {"", "file"}:
+                return Path(download_artifacts(artifact_uri=source, tracking_uri=self.tracking_uri))
+            fetched = self._downloads / model_name / str(version)
+            if not fetched.exists():
+                # A download that fails half-way must not pass for a whole one.
+                with tempfile.TemporaryDirectory(dir=self._downloads) as aside:
+                    folder = download_artifacts(artifact_uri=source, dst_path=aside, tracking_uri=self.tracking_uri)
+                    fetched.parent.mkdir(exist_ok=True)
+                    Path(folder).rename(fetched)
+            return fetched
 
     def set_alias_to_newest_partition(self, model_name: str, alias: str = "champion") -> ModelVersionInfo | None:
         """Point the alias at the version of the latest day, the newest of that day; nothing if there are none."""
@@ -192,6 +205,12 @@ class ModelRegistry:
     @cached_property
     def _client(self) -> "MlflowClient":
         return connect(self.tracking_uri)
+
+    @cached_property
+    def _downloads(self) -> Path:
+        folder = tempfile.mkdtemp(prefix="fraud-models-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     @cached_property
     def _experiment_id(self) -> str:

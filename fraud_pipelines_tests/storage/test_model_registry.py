@@ -1,11 +1,19 @@
 """The model registry on a real MLflow over SQLite: versions are logged once, whole, and found again."""
 
+import contextlib
+import gc
 import json
+import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import time
 import traceback
+import urllib.request
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -153,6 +161,64 @@ def test_each_step_of_a_metric_has_its_own_newest_value(registry: ModelRegistry,
     history = client(registry).get_metric_history(version.run_id, "recall")
     assert sorted((point.step, point.value) for point in history) == [(7, 0.4), (7, 0.6), (20, 0.4)]
     assert client(registry).get_run(version.run_id).data.metrics["recall"] == 0.4
+
+
+LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@pytest.fixture
+def server(empty_database: Path, tmp_path: Path) -> Iterator[str]:
+    """Address of an MLflow server that keeps the files too."""
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = (
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"),
+        *("--artifacts-destination", str(tmp_path / "server")),
+    )
+    address = f"http://127.0.0.1:{port}"
+    with (tmp_path / "server.log").open("w") as output:
+        process = subprocess.Popen(
+            command, env=os.environ | LIGHT, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health"):
+                break
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
+            time.sleep(0.1)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_model_on_a_server_is_fetched_once_and_leaves_nothing_behind(
+    server: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    registry = ModelRegistry(server, experiment="remote")
+    registry.initialise()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    for fingerprint in ("f1", "f2"):
+        log(registry, folder, fingerprint=fingerprint)
+    assert list(scratch.iterdir()) == []
+
+    first = registry.download(MODEL, 1)
+    assert (first / "model.json").read_text() == '{"weights": 1}'
+    assert registry.download(MODEL, 1) == first
+    assert registry.download(MODEL, 2) != first
+    (kept,) = scratch.iterdir()
+    assert sorted(path.relative_to(kept).as_posix() for path in kept.rglob("model.json")) == [
+        "fraud-daily/1/model.json",
+        "fraud-daily/2/model.json",
+    ]
+    del registry
+    gc.collect()
+    assert list(scratch.iterdir()) == []
 
 
 def test_figures_are_plots_of_the_run(registry: ModelRegistry, folder: Path) -> None:
