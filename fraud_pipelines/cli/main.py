@@ -28,6 +28,13 @@ DAY = Day()
 from_option = click.option("--from", "first", type=DAY, required=True, help="First day.")
 to_option = click.option("--to", "last", type=DAY, required=True, help="Last day, included.")
 
+# The bounds are those of SimulationConfig, which is not imported for the sake of the other commands.
+users_option = click.option("--users", default=1000, show_default=True, type=click.IntRange(1, 5_000_000))
+transactions_option = click.option(
+    "--transactions-per-day", default=3000, show_default=True, type=click.IntRange(1, 10_000_000)
+)
+seed_option = click.option("--seed", default=7, show_default=True, type=click.IntRange(0))
+
 
 class Commands(click.Group):
     """Commands whose own errors are shown as one message, without a traceback."""
@@ -49,10 +56,10 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--days", default=30, show_default=True, type=click.IntRange(1), help="Days to simulate.")
-@click.option("--users", default=1000, show_default=True, type=click.IntRange(1))
-@click.option("--transactions-per-day", default=3000, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=7, show_default=True)
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 3_660), help="Days to simulate.")
+@users_option
+@transactions_option
+@seed_option
 @click.option("--fresh", is_flag=True, help="Throw away what an earlier demo left, and start over.")
 def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: bool) -> None:
     """Simulate thirty days, run each of them through Dagster, and show what came out."""
@@ -85,10 +92,10 @@ def up(host: str, dagster_port: int, mlflow_port: int) -> None:
 @main.command()
 @from_option
 @to_option
-@click.option("--users", default=1000, show_default=True, type=click.IntRange(1))
-@click.option("--transactions-per-day", default=3000, show_default=True, type=click.IntRange(1))
-@click.option("--fraud-rate", type=click.FloatRange(0, 0.5), help="Share of fraudulent transactions.")
-@click.option("--seed", default=7, show_default=True)
+@users_option
+@transactions_option
+@click.option("--fraud-rate", type=click.FloatRange(0, 0.2), help="Share of fraudulent transactions.")
+@seed_option
 def simulate(
     first: date, last: date, users: int, transactions_per_day: int, fraud_rate: float | None, seed: int
 ) -> None:

@@ -1,16 +1,22 @@
 """Simulated input: transactions dropped into the landing zone, and labels that answer decisions day by day."""
 
 from datetime import date
-from typing import Self
+from typing import TYPE_CHECKING, Final, Self
 
 import polars as pl
+from pydantic import ValidationError
 from rich.console import Console
 
-from fraud_pipelines.errors import MissingData
+from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    from fraud_pipelines.transactions.simulator import SimulationConfig
+
 console = Console()
+
+_OPTIONS: Final = {"first_day": "--from", "days": "--from and --to"}
 
 
 def simulate_to_landing(
@@ -22,11 +28,15 @@ def simulate_to_landing(
     fraud_rate: float | None,
     seed: int,
 ) -> None:
-    """Simulate ``first`` to ``last``, write a landing file a day and the ground truth apart from them."""
-    from fraud_pipelines.cli.daily_runs import days_between
-    from fraud_pipelines.transactions.simulator import SimulationConfig, write_simulation
+    """Simulate ``first`` to ``last``, write a landing file a day and the ground truth apart from them.
 
-    config = SimulationConfig(
+    Raises:
+        InvalidInput: an option is out of range; the message names it.
+    """
+    from fraud_pipelines.cli.daily_runs import days_between
+    from fraud_pipelines.transactions.simulator import write_simulation
+
+    config = simulation_config(
         first_day=first,
         days=len(days_between(first, last)),
         users=users,
@@ -40,6 +50,23 @@ def simulate_to_landing(
     console.print(f"Next: fraud-pipelines run --from {first} --to {last} --simulate-labels")
 
 
+def simulation_config(**options: object) -> "SimulationConfig":
+    """The configuration of a simulation from the fields of `SimulationConfig`.
+
+    Raises:
+        InvalidInput: a value is out of range; the message names the option that it came from.
+    """
+    from fraud_pipelines.transactions.simulator import SimulationConfig
+
+    try:
+        return SimulationConfig.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        option = _OPTIONS.get(field, f"--{field.replace('_', '-')}")
+        raise InvalidInput(f"{option}: {first['input']} is out of range. {first['msg']}.") from error
+
+
 class SimulatedAnswers:
     """The simulated reviewers and banks: they know the truth, and answer what was decided."""
 
@@ -50,7 +77,7 @@ class SimulatedAnswers:
 
     @classmethod
     def read(cls, settings: Settings) -> Self:
-        """The answers of the last simulation.
+        """The answers for all days that were simulated here.
 
         Raises:
             MissingData: nothing was simulated here.
