@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
@@ -36,8 +37,10 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int)
     # Before the servers start: a shell's background job inherits SIGINT ignored, would pass that on, and
     # Dagster could not be stopped. A handler of ours is not inherited, the default is.
     stopped = _on_signal()
-    servers = {name: _start(command, environment) for name, command in commands.items()}
+    servers: dict[str, subprocess.Popen[bytes]] = {}
     try:
+        for name, command in commands.items():
+            servers[name] = _start(command, environment)
         _say(f"Dagster UI  http://{host}:{dagster_port}")
         local = f"http://{host}:{mlflow_port}"
         _say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
@@ -86,14 +89,33 @@ def _on_signal() -> list[int]:
 
 def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
     """Ask politely, then insist; nothing may outlive this process."""
-    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGINT, 5.0), (signal.SIGKILL, 5.0)):
-        running = [server for server in servers if server.poll() is None]
-        for server in running:
-            # The server itself, which ends its children in order; all of its group only at the last.
-            os.kill(server.pid, number) if number != signal.SIGKILL else os.killpg(server.pid, number)
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and any(server.poll() is None for server in running):
-            time.sleep(0.1)
+    # First the servers themselves, which end their children in order.
+    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGINT, 5.0)):
+        for server in servers:
+            if server.poll() is None:
+                os.kill(server.pid, number)
+        _wait(patience, lambda: all(server.poll() is not None for server in servers))
+    # Then what is left of their groups: also the children of one that died without ending them.
+    for number, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0)):
+        for server in servers:
+            _signal_group(server, number)
+        _wait(patience, lambda: not any(_signal_group(server, 0) for server in servers))
+
+
+def _signal_group(server: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether there was anyone in the server's group to receive it; 0 only asks."""
+    server.poll()
+    try:
+        os.killpg(server.pid, number)
+    except (ProcessLookupError, PermissionError):  # macOS refuses where all that is left has ended
+        return False
+    return True
+
+
+def _wait(seconds: float, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not done():
+        time.sleep(0.1)
 
 
 def _check_port(name: str, host: str, port: int) -> None:
