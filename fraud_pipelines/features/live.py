@@ -56,12 +56,19 @@ class LiveHistories:
         past: earlier transactions and their labels, for the feedback features.
         limit: how many entities of each kind to keep; of more, those idle for longest are forgotten. A forgotten
             one comes back as new unless its history is loaded again: see `unknown` and `warm`.
+        keep_changes: whether to keep each history that a fold changes until `changed` is asked for it, even one
+            that is forgotten meanwhile.
     """
 
     def __init__(
-        self, histories: Histories | None = None, past: Past | None = None, *, limit: int | None = None
+        self,
+        histories: Histories | None = None,
+        past: Past | None = None,
+        *,
+        limit: int | None = None,
+        keep_changes: bool = False,
     ) -> None:
-        self._kept = [_Kept(entity, limit) for entity in ENTITIES]
+        self._kept = [_Kept(entity, limit, keep_changes=keep_changes) for entity in ENTITIES]
         self.learn(past or Past.nothing())
         self.warm(histories or {})
 
@@ -88,6 +95,14 @@ class LiveHistories:
     def histories(self) -> dict[str, History]:
         """The histories as `compute_features` would return them."""
         return {kept.entity.name: kept.history() for kept in self._kept}
+
+    def changed(self) -> dict[str, History]:
+        """The histories that folds have changed since this was last asked, as they stand: what there is to store.
+
+        Raises:
+            RuntimeError: these histories were made without ``keep_changes``.
+        """
+        return {kept.entity.name: kept.changed() for kept in self._kept}
 
     def fold(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """Features of ``transactions``, which are folded into the histories.
@@ -160,7 +175,7 @@ class LiveHistories:
 
     def _keep(self, changed: list[dict[str, bytes]]) -> None:
         for kept, states in zip(self._kept, changed, strict=True):
-            kept.update(states)
+            kept.change(states)
 
 
 class _Rows(NamedTuple):
@@ -175,10 +190,11 @@ class _Rows(NamedTuple):
 class _Kept:
     """The state of every entity of one kind, each packed into bytes of its own."""
 
-    def __init__(self, entity: Entity, limit: int | None) -> None:
+    def __init__(self, entity: Entity, limit: int | None, *, keep_changes: bool) -> None:
         self.entity = entity
         self._limit = limit
         self._states: dict[str, bytes] = {} if limit is None else OrderedDict()  # idle for longest first
+        self._changed: dict[str, bytes] | None = {} if keep_changes else None
         self._features = len(entity_features(entity))
         self._codes: dict[str, dict[str | None, int]] = {column: {None: -1} for column in entity.changes}
 
@@ -191,7 +207,7 @@ class _Kept:
         frame = history.frame.sort("last_timestamp", self.entity.column)
         last = {column: frame[f"last_{column}"].to_list() for column in self.entity.changes}
         at, packed = kernel.pack(to_state(frame), self._coded(last, frame.height))
-        self.update(_split(frame[self.entity.column].to_list(), at, packed))
+        self._update(_split(frame[self.entity.column].to_list(), at, packed))
 
     def fold(self, rows: _Rows) -> tuple[Floats, dict[str, bytes]]:
         """Features, shape (features, rows), and the new state of the entities that occur."""
@@ -218,7 +234,13 @@ class _Kept:
         )
         return out, _split(positions, at, packed)
 
-    def update(self, states: dict[str, bytes]) -> None:
+    def change(self, states: dict[str, bytes]) -> None:
+        """Take over what `fold` has returned."""
+        self._update(states)
+        if self._changed is not None:
+            self._changed.update(states)
+
+    def _update(self, states: dict[str, bytes]) -> None:
         self._states.update(states)
         if isinstance(self._states, OrderedDict) and self._limit is not None:
             for key in states:
@@ -227,15 +249,25 @@ class _Kept:
                 self._states.popitem(last=False)
 
     def history(self) -> History:
+        return self._history(self._states)
+
+    def changed(self) -> History:
+        if self._changed is None:
+            raise RuntimeError("changes are kept with LiveHistories(…, keep_changes=True) only")
+        history = self._history(self._changed)
+        self._changed = {}
+        return history
+
+    def _history(self, states: Mapping[str, bytes]) -> History:
         from fraud_pipelines.features import kernel
 
-        last_codes = np.empty((len(self.entity.changes), len(self._states)), dtype=np.int64)
-        state = kernel.unpack(*_joined(list(self._states.values())), last_codes)
+        last_codes = np.empty((len(self.entity.changes), len(states)), dtype=np.int64)
+        state = kernel.unpack(*_joined(list(states.values())), last_codes)
         latest = {}
         for codes, (column, known) in zip(last_codes, self._codes.items(), strict=True):
             values = list(known)
             latest[f"last_{column}"] = pl.Series([values[code + 1] for code in codes], dtype=pl.String())
-        keys = pl.Series(list(self._states), dtype=pl.String())
+        keys = pl.Series(list(states), dtype=pl.String())
         return History(self.entity, from_state(self.entity, keys, state, latest))
 
     def _coded(self, columns: Mapping[str, list[str | None]], rows: int) -> Ints:

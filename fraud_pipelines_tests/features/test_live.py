@@ -15,6 +15,7 @@ from fraud_pipelines.features.catalog import table_schema
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
 
@@ -85,6 +86,26 @@ def test_beyond_the_limit_the_longest_idle_are_forgotten() -> None:
     assert live.unknown(coming) == {"user": ["b"], "device": ["d"], "merchant": []}
     live.warm({"user": known})
     assert live.unknown(coming)["user"] == ["b"]
+
+
+def test_what_changed_is_told_once_even_of_those_forgotten_since() -> None:
+    live = LiveHistories(limit=1, keep_changes=True)
+    live.warm(compute_features(pl.DataFrame([_row(user_id="z")], schema_overrides={"timestamp": TIMESTAMP}))[1])
+    assert live.changed()["user"].frame.is_empty()
+    live.fold_one(_row(user_id="a", amount=1.0))
+    live.fold_one(_row(user_id="b", amount=2.0))
+    live.fold_one(_row(user_id="b", amount=3.0))
+    changed = live.changed()
+    assert changed["user"].frame.select("user_id", "amount_total").rows() == [("a", 1.0), ("b", 5.0)]
+    assert changed["merchant"].frame.is_empty()
+    live.fold_one(_row(user_id="b", amount=4.0))
+    assert live.changed()["user"].frame.select("user_id", "amount_total").rows() == [("b", 9.0)]
+    assert all(history.frame.is_empty() for history in live.changed().values())
+
+
+def test_changes_that_were_not_kept_are_not_taken_for_none() -> None:
+    with pytest.raises(RuntimeError, match="keep_changes"):
+        LiveHistories().changed()
 
 
 @pytest.mark.parametrize(
