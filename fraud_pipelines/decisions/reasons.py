@@ -71,7 +71,9 @@ def _country_change(row: Row) -> str | None:
     country = row.get("country")
     to = f" to {country}" if country else ""
     minutes = _number(row.get("minutes_since_last"))
-    return f"country changed{to}" + (f" {_duration(minutes)} after the last payment" if minutes is not None else "")
+    if minutes is None or minutes < 0:
+        return f"country changed{to}"
+    return f"country changed{to} {_duration(minutes)} after the last payment"
 
 
 def _against_usual(row: Row, match: re.Match[str]) -> str | None:
@@ -153,6 +155,8 @@ def _pause(row: Row, match: re.Match[str]) -> str | None:
     if value is None:
         return None
     minutes = value if match.string.startswith("minutes") else value * 1440
+    if not 0 <= minutes < math.inf:
+        return None
     if minutes >= 7 * 1440:
         return f"first payment in {_duration(minutes)}"
     return f"made {_duration(minutes)} after the last payment"
