@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from datetime import date
-from typing import Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -14,6 +14,62 @@ Objective = Literal["alert_budget", "max_f1", "min_cost", "min_precision", "min_
 """What tuning strives for; ``alert_budget`` alone needs no labels."""
 
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
+
+
+SecondStage = Literal["fraud-ensemble", "fraud-supervised"]
+"""The registered model whose score decides on what the screening flags."""
+
+SEGMENT_COLUMNS: Final = ("merchant_category", "country")
+"""The columns of a transaction that a segment may be chosen by."""
+
+Values = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
+def _check_order(review_threshold: float | None, block_threshold: float | None) -> None:
+    if review_threshold is not None and block_threshold is not None and review_threshold > block_threshold:
+        raise ValueError(
+            f"review_threshold {review_threshold} lies above block_threshold {block_threshold}: "
+            "a transaction would be blocked that is not worth a review"
+        )
+
+
+class Segment(BaseModel):
+    """Thresholds of their own for some merchant categories, some countries, or a category in a country.
+
+    They are fixed: tuning moves the policy's threshold, not a segment's. What a segment leaves empty it takes from
+    the thresholds in force; where the two would cross, what the segment says stands and the other one yields.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(min_length=1)
+    merchant_category: Values = Field(default=(), description="One or a list; empty means any.")
+    country: Values = Field(default=(), description="One or a list; empty means any.")
+    review_threshold: float | None = Field(default=None, ge=0, le=1)
+    block_threshold: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _says_who_and_what(self) -> Self:
+        if not (self.merchant_category or self.country):
+            raise ValueError("a segment needs merchant_category or country, or it would be the whole policy")
+        if self.review_threshold is None and self.block_threshold is None:
+            raise ValueError("a segment needs review_threshold or block_threshold, or it would change nothing")
+        _check_order(self.review_threshold, self.block_threshold)
+        return self
+
+    @property
+    def selectors(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Column and values, all of which a transaction of the segment has."""
+        return tuple((column, getattr(self, column)) for column in SEGMENT_COLUMNS if getattr(self, column))
+
+    def thresholds(self, review: float, block: float) -> tuple[float, float]:
+        """The review and the block threshold of the segment, where ``review`` and ``block`` are in force."""
+        if self.review_threshold is None:
+            assert self.block_threshold is not None
+            return min(review, self.block_threshold), self.block_threshold
+        if self.block_threshold is None:
+            return self.review_threshold, max(block, self.review_threshold)
+        return self.review_threshold, self.block_threshold
 
 
 class Policy(BaseModel):
@@ -46,15 +102,25 @@ class Policy(BaseModel):
     max_daily_change: float = Field(default=0.05, gt=0, le=1, description="The review threshold moves no further.")
     min_alerts_factor: float = Field(default=0.5, ge=0, le=1, description="Fewest alerts a day, times the budget.")
     max_alerts_factor: float = Field(default=2.0, ge=1, description="Most alerts a day, times the budget.")
+    second_stage: SecondStage = Field(
+        default="fraud-ensemble", description="The model that judges what the screening flags."
+    )
+    segments: tuple[Segment, ...] = Field(
+        default=(), description="Thresholds of their own; of several that fit a transaction, the first counts."
+    )
 
     @model_validator(mode="after")
-    def _review_begins_before_block(self) -> Self:
-        if self.review_threshold > self.block_threshold:
-            raise ValueError(
-                f"review_threshold {self.review_threshold} lies above block_threshold {self.block_threshold}: "
-                "a transaction would be blocked that is not worth a review"
-            )
+    def _holds_together(self) -> Self:
+        _check_order(self.review_threshold, self.block_threshold)
+        names = [segment.name for segment in self.segments]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two segments are named {repeated[0]!r}")
         return self
+
+    @property
+    def segment_columns(self) -> tuple[str, ...]:
+        """The columns of a transaction that the segments look at."""
+        return tuple(column for column in SEGMENT_COLUMNS if any(getattr(each, column) for each in self.segments))
 
     @property
     def expected_alert_share(self) -> float:
@@ -111,10 +177,7 @@ class Thresholds(BaseModel):
 
     @model_validator(mode="after")
     def _review_begins_before_block(self) -> Self:
-        if self.review_threshold > self.block_threshold:
-            raise ValueError(
-                f"review_threshold {self.review_threshold} lies above block_threshold {self.block_threshold}"
-            )
+        _check_order(self.review_threshold, self.block_threshold)
         return self
 
     def row(self) -> dict[str, object]:

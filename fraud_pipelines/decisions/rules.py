@@ -1,6 +1,6 @@
 """The two-stage decision: a screening score lets most pass, the ensemble's score decides on the rest."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -35,32 +35,78 @@ def decide(candidates: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> 
     Raises:
         InvalidInput: a score is missing, or outside [0, 1].
     """
-    _check_scores(candidates)
-    flagged = pl.col("screening_score") > screen_level(thresholds.review_threshold, policy)
-    unjudged = flagged & pl.col("ensemble_score").is_null()
-    score = pl.when(flagged).then(pl.coalesce("ensemble_score", "screening_score")).otherwise("screening_score")
-    block = flagged & (score > thresholds.block_threshold)
-    review = flagged & (score > thresholds.review_threshold)
+    check_scores(candidates)
+    by_models = stage_expressions(pl.lit(thresholds.review_threshold), pl.lit(thresholds.block_threshold), policy)
     return candidates.select(
         "transaction_id",
-        pl.when(block)
-        .then(pl.lit("block"))
-        .when(review)
-        .then(pl.lit("review"))
-        .otherwise(pl.lit("approve"))
-        .alias("decision"),
-        score.alias("score"),
-        pl.when(unjudged)
+        by_models.decision.alias("decision"),
+        by_models.score.alias("score"),
+        by_models.reason.alias("reason"),
+    )
+
+
+class StageExpressions(NamedTuple):
+    """The outcome of both stages, over ``screening_score`` and ``ensemble_score``."""
+
+    decision: pl.Expr
+    score: pl.Expr
+    reason: pl.Expr
+
+
+def stage_expressions(
+    review: pl.Expr, block: pl.Expr, policy: Policy, *, unscored: str | None = None
+) -> StageExpressions:
+    """What `decide` decides by, with thresholds that may differ from row to row.
+
+    With ``unscored``, a row without a screening score is approved with score 0 for that reason.
+    """
+    screening, ensemble = pl.col("screening_score"), pl.col("ensemble_score")
+    flagged = screening > pl.min_horizontal(pl.lit(policy.screening_threshold), review)
+    score = pl.when(flagged).then(pl.coalesce(ensemble, screening)).otherwise(screening)
+    blocked, reviewed = flagged & (score > block), flagged & (score > review)
+    reason = (
+        pl.when(flagged & ensemble.is_null())
         .then(pl.lit(ENSEMBLE_MISSING))
-        .when(block)
+        .when(blocked)
         .then(pl.lit(BLOCKED))
-        .when(review)
+        .when(reviewed)
         .then(pl.lit(FLAGGED))
         .when(flagged)
         .then(pl.lit(CLEARED))
         .otherwise(pl.lit(BELOW_SCREENING))
-        .alias("reason"),
     )
+    return StageExpressions(
+        decision=pl.when(blocked)
+        .then(pl.lit("block"))
+        .when(reviewed)
+        .then(pl.lit("review"))
+        .otherwise(pl.lit("approve")),
+        score=score if unscored is None else score.fill_null(0.0),
+        reason=reason if unscored is None else pl.when(screening.is_null()).then(pl.lit(unscored)).otherwise(reason),
+    )
+
+
+def stages(
+    screening: float | None,
+    ensemble: float | None,
+    review: float,
+    block: float,
+    policy: Policy,
+    unscored: str | None = None,
+) -> tuple[str, float, str]:
+    """Decision, score and reason of one transaction: `stage_expressions` in plain Python.
+
+    The scores have been checked: only with ``unscored`` the one of the screening may be missing.
+    """
+    if screening is None:
+        return "approve", 0.0, str(unscored)
+    if screening <= screen_level(review, policy):
+        return "approve", screening, BELOW_SCREENING
+    score = screening if ensemble is None else ensemble
+    decision, reason = (
+        ("block", BLOCKED) if score > block else ("review", FLAGGED) if score > review else ("approve", CLEARED)
+    )
+    return decision, score, ENSEMBLE_MISSING if ensemble is None else reason
 
 
 def screen_level(review_threshold: float, policy: Policy) -> float:
@@ -91,12 +137,14 @@ def alert_level(policy: Policy) -> pl.Expr:
     )
 
 
-def _check_scores(candidates: pl.DataFrame) -> None:
+def check_scores(candidates: pl.DataFrame, *, unscored_allowed: bool = False) -> None:
+    """Raise `InvalidInput` unless every score lies in [0, 1]; that of the ensemble may be null."""
     screening, ensemble = pl.col("screening_score"), pl.col("ensemble_score")
     # `~between` and not its negated bounds: NaN compares as larger than any number.
-    bad = candidates.filter(
-        screening.is_null() | ~screening.is_between(0, 1) | (ensemble.is_not_null() & ~ensemble.is_between(0, 1))
-    )
+    unusable = screening.is_not_null() & ~screening.is_between(0, 1)
+    if not unscored_allowed:
+        unusable |= screening.is_null()
+    bad = candidates.filter(unusable | (ensemble.is_not_null() & ~ensemble.is_between(0, 1)))
     if bad.height:
         first = bad.row(0, named=True)
         raise InvalidInput(

@@ -1,0 +1,185 @@
+"""The decision engine: policy, thresholds and hard rules in force, applied alike to a frame and to one transaction."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import polars as pl
+from pydantic import BaseModel
+
+from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
+from fraud_pipelines.decisions.policies import Policy, Segment, Thresholds
+from fraud_pipelines.decisions.rules import check_scores, stage_expressions, stages
+from fraud_pipelines.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of a transaction: the columns of `DecisionEngine.decide` for one row."""
+
+    decision: str
+    score: float
+    reason: str
+    review_threshold: float
+    block_threshold: float
+
+
+@dataclass(frozen=True)
+class Version:
+    """A policy, thresholds or rules as they were, by the SHA-256 of their content (canonical JSON)."""
+
+    kind: str
+    hash: str
+    content: str
+
+
+@dataclass(frozen=True)
+class DecisionEngine:
+    """Decides transactions by two scores, the thresholds of their segment and the hard rules.
+
+    The models decide as `rules.decide` says, with the thresholds of the first of the policy's segments that fits
+    the transaction, else those in force. Then the hard rules are asked, in the order of `HardRules`. A rule's
+    decision keeps the score of the models.
+
+    `decide` and `decide_one` give the same for the same transaction; the second takes microseconds.
+    """
+
+    policy: Policy
+    thresholds: Thresholds
+    rules: HardRules = NO_RULES
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """What the segments and rules look at, beside the scores: ``event_date``, columns, features."""
+        return tuple(dict.fromkeys((*self.policy.segment_columns, *self.rules.columns)))
+
+    def decide(self, candidates: pl.DataFrame, *, unscored: str | None = None) -> pl.DataFrame:
+        """Approve, review or block each transaction.
+
+        Args:
+            candidates: ``transaction_id``, ``screening_score`` in [0, 1], ``ensemble_score`` (that of the second
+                stage) in [0, 1] or null, and `columns`.
+            unscored: a reason; what has no screening score yet is then approved with score 0, for this reason,
+                unless a rule applies. Without it, a missing screening score is an error.
+
+        Returns:
+            ``transaction_id``, ``decision``, ``score``, ``reason``, ``policy``, ``review_threshold``,
+            ``block_threshold``; a row for each candidate, in the same order.
+
+        Raises:
+            InvalidInput: a column is missing, a score is missing, or a score lies outside [0, 1].
+        """
+        if lacking := [name for name in self.columns if name not in candidates.columns]:
+            raise InvalidInput(
+                f"The policy's segments and the hard rules look at {', '.join(lacking)}, which the transactions to "
+                "decide lack."
+            )
+        check_scores(candidates, unscored_allowed=unscored is not None)
+        review, block = self._threshold_expressions()
+        by_models = stage_expressions(review, block, self.policy, unscored=unscored)
+        return (
+            candidates.with_columns(
+                by_models.decision.alias("_decision"),
+                by_models.score.alias("score"),
+                by_models.reason.alias("_reason"),
+                review.alias("review_threshold"),
+                block.alias("block_threshold"),
+                *(reason.alias(f"_{verdict}") for verdict, reason in self.rules.expressions().items()),
+            )
+            .with_columns(
+                # The floor of a review rule is no floor where the models block.
+                pl.when(pl.col("_decision") != "block").then(pl.col("_review")).alias("_review")
+            )
+            .select(
+                "transaction_id",
+                pl.when(pl.col("_block").is_not_null())
+                .then(pl.lit("block"))
+                .when(pl.col("_approve").is_not_null())
+                .then(pl.lit("approve"))
+                .when(pl.col("_review").is_not_null())
+                .then(pl.lit("review"))
+                .otherwise(pl.col("_decision"))
+                .alias("decision"),
+                "score",
+                pl.coalesce("_block", "_approve", "_review", "_reason").alias("reason"),
+                pl.lit(self.policy.name).alias("policy"),
+                "review_threshold",
+                "block_threshold",
+            )
+        )
+
+    def decide_one(self, row: Mapping[str, object], *, unscored: str | None = None) -> Decision:
+        """Decide a single transaction, given as a mapping with the columns that `decide` takes.
+
+        Raises:
+            InvalidInput: as `decide` does.
+        """
+        screening, ensemble = row.get("screening_score"), row.get("ensemble_score")
+        if not _usable(screening, optional=unscored is not None) or not _usable(ensemble, optional=True):
+            check_scores(pl.DataFrame([_scores(row)], schema=_SCORES), unscored_allowed=unscored is not None)
+        try:
+            review, block = self._thresholds_of(row)
+            rule = self.rules.applying(row) if self.rules.rules else None
+        except KeyError as error:
+            raise InvalidInput(
+                f"The policy's segments and the hard rules look at {error.args[0]}, which transaction "
+                f"{row.get('transaction_id')!r} lacks."
+            ) from error
+        decision, score, reason = stages(
+            cast("float | None", screening), cast("float | None", ensemble), review, block, self.policy, unscored
+        )
+        if rule and not (rule[0] == "review" and decision == "block"):
+            decision, reason = rule
+        return Decision(decision, score, reason, review, block)
+
+    @cached_property
+    def versions(self) -> tuple[Version, Version, Version]:
+        """Policy, thresholds and rules as they go into ``scoring.policy_versions``.
+
+        The evidence of the thresholds is left out: it stands in ``monitoring.decision_thresholds``.
+        """
+        return (
+            _version("policy", self.policy),
+            _version("thresholds", self.thresholds.model_copy(update={"evidence": {}})),
+            _version("rules", self.rules),
+        )
+
+    @cached_property
+    def _segments(self) -> tuple[tuple[Segment, tuple[float, float]], ...]:
+        in_force = self.thresholds.review_threshold, self.thresholds.block_threshold
+        return tuple((segment, segment.thresholds(*in_force)) for segment in self.policy.segments)
+
+    def _threshold_expressions(self) -> tuple[pl.Expr, pl.Expr]:
+        review, block = pl.lit(self.thresholds.review_threshold), pl.lit(self.thresholds.block_threshold)
+        for segment, (its_review, its_block) in reversed(self._segments):
+            fits = pl.all_horizontal(
+                pl.col(column).is_in(list(values)).fill_null(value=False) for column, values in segment.selectors
+            )
+            review = pl.when(fits).then(pl.lit(its_review)).otherwise(review)
+            block = pl.when(fits).then(pl.lit(its_block)).otherwise(block)
+        return review, block
+
+    def _thresholds_of(self, row: Mapping[str, object]) -> tuple[float, float]:
+        for segment, thresholds in self._segments:
+            if all(row[column] in values for column, values in segment.selectors):
+                return thresholds
+        return self.thresholds.review_threshold, self.thresholds.block_threshold
+
+
+_SCORES = {"transaction_id": pl.String, "screening_score": pl.Float64, "ensemble_score": pl.Float64}
+
+
+def _scores(row: Mapping[str, object]) -> dict[str, object]:
+    return {name: row.get(name) for name in _SCORES}
+
+
+def _usable(score: object, *, optional: bool) -> bool:
+    return optional if score is None else 0 <= cast("float", score) <= 1
+
+
+def _version(kind: str, model: BaseModel) -> Version:
+    content = json.dumps(model.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return Version(kind, hashlib.sha256(content.encode()).hexdigest(), content)

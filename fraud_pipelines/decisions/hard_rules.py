@@ -1,0 +1,244 @@
+"""Hard rules: allow and block lists and simple conditions beside the models, each with a day on which it ends."""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from datetime import date
+from functools import cached_property
+from typing import Annotated, Final, Literal, Self, cast
+
+import polars as pl
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
+
+RULE_REASON: Final = "rule:"
+"""Begins the reason of a decision that a rule made; its name follows."""
+
+TEXT_COLUMNS: Final = frozenset(name for name, kind in TRANSACTION_COLUMNS.items() if kind == pl.String())
+NUMBER_COLUMNS: Final = frozenset({"amount", *FEATURES})
+
+Verdict = Literal["block", "approve", "review"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("block", "approve", "review")
+"""In the order of precedence: see `HardRules`."""
+
+Number = Annotated[float, Field(strict=True)]
+Row = Mapping[str, object]
+Test = Callable[[Row], bool]
+
+
+class Condition(BaseModel):
+    """What a column must be, all of what is set at once. A missing value meets only ``missing: true``.
+
+    Written short, a value or a list of values stands for ``any_of``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    any_of: tuple[str | Number, ...] | None = Field(default=None, min_length=1)
+    none_of: tuple[str | Number, ...] | None = Field(default=None, min_length=1)
+    above: Number | None = None
+    at_least: Number | None = None
+    below: Number | None = None
+    at_most: Number | None = None
+    missing: bool | None = Field(default=None, strict=True)
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        asked = [name for name in Condition.model_fields if getattr(self, name) is not None]
+        if not asked:
+            raise ValueError(f"is empty; use a value, a list, or {', '.join(Condition.model_fields)}")
+        if self.missing and len(asked) > 1:
+            raise ValueError(f"a missing value can't be {asked[0]} anything: leave one of the two out")
+        return self
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """Those of ``above``, ``at_least``, ``below`` and ``at_most`` that are set."""
+        named = {"above": self.above, "at_least": self.at_least, "below": self.below, "at_most": self.at_most}
+        return {name: bound for name, bound in named.items() if bound is not None}
+
+    def check_fits(self, column: str) -> None:
+        """Raise ValueError where the condition can't be asked of ``column``."""
+        text = column in TEXT_COLUMNS
+        if text and self.bounds:
+            raise ValueError(f"{column} is text, which {next(iter(self.bounds))} can't compare; list values instead")
+        wanted, noun = (str, "text") if text else (float, "a number")
+        for value in (*(self.any_of or ()), *(self.none_of or ())):
+            if not isinstance(value, wanted):
+                hint = ": put it in quotes" if text else ""
+                raise ValueError(f"{column} is {noun}, and {value!r} is not{hint}")
+
+    def expression(self, column: str) -> pl.Expr:
+        """True where the column of a frame meets the condition; never null."""
+        if column in TEXT_COLUMNS:
+            value = pl.col(column).cast(pl.String)
+        else:
+            # NaN is no number: it would count as larger than any bound.
+            value = pl.col(column).cast(pl.Float64).fill_nan(None)
+        if self.missing:
+            return value.is_null()
+        met = value.is_not_null()
+        if self.any_of is not None:
+            met &= value.is_in(list(self.any_of))
+        if self.none_of is not None:
+            met &= ~value.is_in(list(self.none_of))
+        for name, bound in self.bounds.items():
+            met &= _EXPRESSIONS[name](value, bound)
+        return met.fill_null(value=False)
+
+    def test(self, column: str) -> Test:
+        """The same question to a single row, as fast as plain Python is."""
+        text = column in TEXT_COLUMNS
+        missing = self.missing
+        any_of = None if self.any_of is None else frozenset(self.any_of)
+        none_of = frozenset(self.none_of or ())
+        bounds = tuple((_COMPARISONS[name], bound) for name, bound in self.bounds.items())
+
+        def holds(row: Row) -> bool:
+            value = cast("str | float | None", row[column])
+            if not text and value is not None:
+                value = float(value)
+                value = None if math.isnan(value) else value
+            if value is None or missing:
+                return value is None and bool(missing)
+            return (
+                (any_of is None or value in any_of)
+                and value not in none_of
+                and all(compare(cast("float", value), bound) for compare, bound in bounds)
+            )
+
+        return holds
+
+
+_EXPRESSIONS: Final[Mapping[str, Callable[[pl.Expr, float], pl.Expr]]] = {
+    "above": lambda value, bound: value > bound,
+    "at_least": lambda value, bound: value >= bound,
+    "below": lambda value, bound: value < bound,
+    "at_most": lambda value, bound: value <= bound,
+}
+_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "above": lambda value, bound: value > bound,
+    "at_least": lambda value, bound: value >= bound,
+    "below": lambda value, bound: value < bound,
+    "at_most": lambda value, bound: value <= bound,
+}
+
+
+def _written_short(value: object) -> object:
+    if isinstance(value, Mapping | Condition):
+        return value
+    return {"any_of": value if isinstance(value, list | tuple) else [value]}
+
+
+class HardRule(BaseModel):
+    """A decision that follows from a transaction's columns alone, whatever the models say.
+
+    It applies to transactions of the days ``begins`` (from ever, if empty) to ``expires``, both included. The day
+    of the transaction counts, not that of the run, so that a day run again comes out the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    decision: Verdict
+    begins: date | None = None
+    expires: date
+    description: str = Field(default="", max_length=200, description="Shown to the reviewer beside the reasons.")
+    when: dict[str, Annotated[Condition, BeforeValidator(_written_short)]] = Field(
+        min_length=1, description="Column to condition; all of them must hold."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        for column, condition in self.when.items():
+            if column not in TEXT_COLUMNS | NUMBER_COLUMNS:
+                known = sorted(TEXT_COLUMNS | NUMBER_COLUMNS)
+                near = difflib.get_close_matches(column, known, n=1)
+                raise ValueError(
+                    f"when.{column} is no column of a transaction and no feature"
+                    + (f"; did you mean {near[0]}?" if near else " (docs/features.md lists them)")
+                )
+            try:
+                condition.check_fits(column)
+            except ValueError as error:
+                raise ValueError(f"when.{column}: {error}") from error
+        if self.begins and self.begins > self.expires:
+            raise ValueError(f"expires {self.expires} lies before begins {self.begins}: the rule would never apply")
+        return self
+
+    @property
+    def reason(self) -> str:
+        """What a decision made by the rule has as its reason."""
+        return RULE_REASON + self.name
+
+    def expression(self) -> pl.Expr:
+        """True for the rows that the rule applies to; never null."""
+        applies = pl.col("event_date") <= self.expires
+        if self.begins:
+            applies &= pl.col("event_date") >= self.begins
+        return pl.all_horizontal(applies, *(each.expression(column) for column, each in self.when.items()))
+
+    def test(self) -> Test:
+        """The same for a single row."""
+        begins, expires = self.begins or date.min, self.expires
+        tests = tuple(condition.test(column) for column, condition in self.when.items())
+        return lambda row: begins <= cast("date", row["event_date"]) <= expires and all(test(row) for test in tests)
+
+
+class HardRules(BaseModel):
+    """The rules of an installation. Of one kind, the first in the file that applies counts; between the kinds:
+
+    - ``block`` outranks everything: what is known to be stolen goes no further, an allow list or not.
+    - ``approve`` (an allow list) outranks the models and ``review``.
+    - ``review`` is a floor: it sends to review what the models would approve, and lets their block stand.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: tuple[HardRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two rules are named {repeated[0]!r}")
+        return self
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the rules look at, ``event_date`` first; none without rules."""
+        named = dict.fromkeys(column for rule in self.rules for column in rule.when)
+        return ("event_date", *named) if self.rules else ()
+
+    @cached_property
+    def descriptions(self) -> Mapping[str, str]:
+        """Reason → what the rule says to the reviewer, where it says something."""
+        return {rule.reason: rule.description for rule in self.rules if rule.description}
+
+    def expressions(self) -> dict[Verdict, pl.Expr]:
+        """For each kind, the reason of the first rule that applies, or null."""
+        return {
+            verdict: pl.coalesce(
+                pl.lit(None, dtype=pl.String),
+                *(
+                    pl.when(rule.expression()).then(pl.lit(rule.reason))
+                    for rule in self.rules
+                    if rule.decision == verdict
+                ),
+            )
+            for verdict in VERDICTS
+        }
+
+    def applying(self, row: Row) -> tuple[Verdict, str] | None:
+        """The rule that counts for a single row, as its kind and reason; a ``review`` may yet yield to a block."""
+        return next(((verdict, reason) for verdict, reason, test in self._tests if test(row)), None)
+
+    @cached_property
+    def _tests(self) -> tuple[tuple[Verdict, str, Test], ...]:
+        ordered = sorted(self.rules, key=lambda rule: VERDICTS.index(rule.decision))
+        return tuple((rule.decision, rule.reason, rule.test()) for rule in ordered)
+
+
+NO_RULES: Final = HardRules()
