@@ -19,10 +19,13 @@ from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import TimestampRule, as_utc
 from fraud_pipelines.transactions.validation import all_rejected
-from fraud_pipelines.transactions.verdicts import store_labels
+from fraud_pipelines.transactions.verdicts import VERDICT_COLUMNS, store_labels
 
 _TRUE: Final = ("true", "1", "yes")
 _FALSE: Final = ("false", "0", "no")
+
+UNKNOWN_TRANSACTION: Final = "transaction is unknown"
+BEFORE_TRANSACTION: Final = "known_at is before the transaction"
 
 
 def land_labels(warehouse: Warehouse, path: Path, *, now: datetime) -> LandingReport:
@@ -32,10 +35,11 @@ def land_labels(warehouse: Warehouse, path: Path, *, now: datetime) -> LandingRe
     (``review`` or ``chargeback``) and ``known_at`` (ISO 8601; UTC unless it has an offset). A label of an unknown
     transaction, one known before its transaction happened, or in the future goes to ``feedback.rejected_labels``.
 
-    A transaction has at most one label of each source, and the first one stored stays. The same verdict again is
-    rejected as a ``duplicate``, another verdict as a ``conflict``: models were trained and thresholds tuned with
-    the first, so that to replace it silently would change what was known on a past day. Correct it by a label of
-    the other source, or by hand.
+    A transaction has one label of each source. Another verdict that became known later corrects it: a reviewer's
+    second thought, a chargeback that the bank took back; what was known on a past day stays known as of that day.
+    The same verdict again is rejected as a ``duplicate``, and as a ``conflict`` another one that was not known
+    later. Where the sources disagree both are kept, and the chargeback counts: see ``feedback.labels_before``.
+    The columns ``reviewer`` and ``comment`` are optional.
 
     In the report, ``days`` are those on which the accepted labels became known. Those of them that had been
     processed already are ``late_days``, and marked in ``raw.stale_days``.
@@ -67,7 +71,7 @@ class _LabelIntake:
         self._now = as_utc(now)
 
     def open(self, path: Path) -> RecordSource:
-        records = open_records(path, tuple(LABEL_COLUMNS))
+        records = open_records(path, tuple(VERDICT_COLUMNS))
         missing = [name for name in LABEL_COLUMNS if name not in records.columns]
         if missing and not records.sparse:
             raise InvalidInput(
@@ -77,28 +81,43 @@ class _LabelIntake:
         return records
 
     def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
-        cleaner = ChunkCleaner(chunk, {name: name for name in LABEL_COLUMNS})
+        cleaner = ChunkCleaner(chunk, {name: name for name in VERDICT_COLUMNS})
         labels = pl.DataFrame(
             [
                 cleaner.text("transaction_id", required=True),
                 cleaner.flag("actual_fraud", true=_TRUE, false=_FALSE, required=True),
                 cleaner.one_of("source", LABEL_SOURCES),
                 cleaner.timestamp("known_at", TimestampRule(), now=self._now),
+                cleaner.text("reviewer"),
+                cleaner.text("comment"),
             ]
-        ).cast(pl.Schema(LABEL_COLUMNS))
-        happened = _happened(connection, labels["transaction_id"])
-        cleaner.reject(happened.is_null(), "transaction is unknown")
-        cleaner.reject(labels["known_at"] < happened, "known_at is before the transaction")
-
-        sound = cleaner.reasons.is_null()
-        repeats = store_labels(connection, labels.filter(sound), now=self._now)
-        reasons = cleaner.reasons.scatter(sound.arg_true(), repeats)
-        stored = labels.filter(reasons.is_null())
-        return LandedChunk(days=stored["known_at"].dt.date(), rejected=all_rejected(chunk, reasons, source=self.source))
+        ).cast(pl.Schema(VERDICT_COLUMNS))
+        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self._now)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a label became known."""
         return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self._now)
+
+
+def land_verdicts(
+    connection: duckdb.DuckDBPyConnection,
+    chunk: RecordChunk,
+    cleaner: ChunkCleaner,
+    labels: pl.DataFrame,
+    *,
+    source: str,
+    now: datetime,
+) -> LandedChunk:
+    """Store those of ``labels`` that the cleaner let pass, whose transaction is known and not later than they are."""
+    happened = _happened(connection, labels["transaction_id"])
+    cleaner.reject(happened.is_null(), UNKNOWN_TRANSACTION)
+    cleaner.reject(labels["known_at"] < happened, BEFORE_TRANSACTION)
+
+    sound = cleaner.reasons.is_null()
+    repeats = store_labels(connection, labels.filter(sound), now=now)
+    reasons = cleaner.reasons.scatter(sound.arg_true(), repeats)
+    stored = labels.filter(reasons.is_null())
+    return LandedChunk(days=stored["known_at"].dt.date(), rejected=all_rejected(chunk, reasons, source=source))
 
 
 def _happened(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:

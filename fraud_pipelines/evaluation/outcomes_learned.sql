@@ -9,7 +9,7 @@ SELECT $day::DATE AS outcome_date,
        l.actual_fraud,
        feedback.is_correct(d.decision, l.actual_fraud) AS correct,
        l.known_at
-FROM feedback.labels l
+FROM feedback.label_history l
 JOIN scoring.decisions d USING (transaction_id)
 WHERE l.known_at >= $day::TIMESTAMP
   AND l.known_at < $known_before::TIMESTAMP

@@ -43,7 +43,7 @@ class Past:
 
         Args:
             transactions: transaction_id, timestamp, and the entities' columns.
-            labels: the columns of ``feedback.labels``, at most one row for each transaction and source.
+            labels: the columns of ``feedback.labels``, corrected verdicts included.
         """
         labels = pl.DataFrame(schema=LABEL_COLUMNS) if labels is None else labels
         columns = ["transaction_id", *fraud_columns()]
@@ -73,23 +73,26 @@ def fraud_columns(entities: Iterable[Entity] = ENTITIES) -> list[str]:
 
 
 def known_frauds(labels: pl.DataFrame) -> pl.DataFrame:
-    """When each labelled transaction counted as fraud.
+    """When each labelled transaction counted as fraud: from a verdict of its kind until the next of the same source,
+    or until the bank speaks, which overrules a review.
 
     Args:
-        labels: rows of ``feedback.labels`` with the columns of their transaction beside them.
+        labels: rows of ``feedback.label_history`` with the columns of their transaction beside them.
 
     Returns:
         The rows in which a label says fraud, with ``known_from`` and ``known_until`` (null: for ever).
     """
     final = pl.col("source") == "chargeback"
-    overruled = labels.filter(final).select("transaction_id", overruled_at="known_at")
+    overruled = labels.filter(final).group_by("transaction_id").agg(overruled_at=pl.col("known_at").min())
+    next_verdict = pl.col("known_at").shift(-1).over("transaction_id", "source", order_by="known_at")
     return (
-        labels.filter("actual_fraud")
+        labels.with_columns(corrected_at=next_verdict)
+        .filter("actual_fraud")
         .join(overruled, on="transaction_id", how="left")
         .select(
             *fraud_columns(),
             known_from="known_at",
-            known_until=pl.when(~final).then("overruled_at").cast(TIMESTAMP),
+            known_until=pl.min_horizontal("corrected_at", pl.when(~final).then("overruled_at").cast(TIMESTAMP)),
         )
         .filter(pl.col("known_until").is_null() | (pl.col("known_until") > pl.col("known_from")))
     )

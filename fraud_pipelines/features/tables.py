@@ -116,9 +116,9 @@ def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: da
         f"""
         SELECT l.transaction_id, l.source, l.actual_fraud, l.known_at,
                {", ".join(f't."{column}"' for column in fraud_columns())}
-        FROM feedback.labels l JOIN raw.transactions t USING (transaction_id)
+        FROM feedback.label_history l JOIN raw.transactions t USING (transaction_id)
         WHERE t.event_date BETWEEN $oldest AND $newest AND l.known_at BETWEEN $oldest AND $end
-          AND transaction_id IN (FROM feedback.labels SELECT transaction_id WHERE actual_fraud)
+          AND transaction_id IN (FROM feedback.label_history SELECT transaction_id WHERE actual_fraud)
         """,
         {
             "oldest": day - max(_feedback_reach(entity) for entity in ENTITIES),

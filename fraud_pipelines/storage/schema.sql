@@ -90,6 +90,20 @@ CREATE TABLE IF NOT EXISTS feedback.labels (
     ingested_at TIMESTAMP NOT NULL
 );
 
+ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS reviewer VARCHAR;
+ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS comment VARCHAR;
+
+-- What a source said before it corrected itself: what was known on a past day stays readable.
+CREATE TABLE IF NOT EXISTS feedback.superseded_labels (
+    transaction_id VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    actual_fraud BOOLEAN NOT NULL,
+    known_at TIMESTAMP NOT NULL,
+    ingested_at TIMESTAMP NOT NULL,
+    reviewer VARCHAR,
+    comment VARCHAR
+);
+
 CREATE TABLE IF NOT EXISTS feedback.rejected_labels (
     source VARCHAR NOT NULL,
     row_number BIGINT NOT NULL,
@@ -154,16 +168,22 @@ CREATE TABLE IF NOT EXISTS monitoring.feature_drift (
     psi DOUBLE NOT NULL
 );
 
--- One verdict a transaction from the labels known before an instant: a chargeback outranks a review,
--- since the cardholder's bank has the last word; within a source there is one label.
+-- Every verdict ever given: those in force, and those that a source has corrected since.
+CREATE OR REPLACE VIEW feedback.label_history AS
+    FROM feedback.labels UNION ALL BY NAME FROM feedback.superseded_labels;
+
+-- One verdict a transaction from the labels known before an instant: a chargeback outranks a review, since the
+-- cardholder's bank has the last word; of one source, what it said last.
 CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
-    SELECT transaction_id,
-           arg_max(actual_fraud, source = 'chargeback') AS actual_fraud,
-           arg_max(source, source = 'chargeback') AS source,
-           arg_max(known_at, source = 'chargeback') AS known_at
-    FROM feedback.labels
-    WHERE known_at < instant
-    GROUP BY transaction_id;
+    SELECT transaction_id, verdict.actual_fraud, verdict.source, verdict.known_at
+    FROM (
+        SELECT transaction_id,
+               arg_max({actual_fraud: actual_fraud, source: source, known_at: known_at},
+                       {outranks: source = 'chargeback', known_at: known_at}) AS verdict
+        FROM feedback.label_history
+        WHERE known_at < instant
+        GROUP BY transaction_id
+    );
 
 -- As in the original: a block is right on fraud, an approval on a legitimate payment; a review is right
 -- when it found fraud.
@@ -176,14 +196,53 @@ CREATE OR REPLACE VIEW feedback.decision_log AS
     FROM scoring.decisions d
     LEFT JOIN feedback.labels_before(now() AT TIME ZONE 'UTC') l USING (transaction_id);
 
+-- How often an alert turned out to be fraud, by twentieths of its score: among the alerts that a reviewer judged, by
+-- the verdict that holds now. A score is no probability, it is a rank. So it starts as the estimate, scaled to be
+-- right on average over what was judged, and counts in its band like 20 judged alerts: with none judged the estimate
+-- is the score itself, with many it is the share of the band.
+CREATE OR REPLACE MACRO scoring.score_band(score) AS least(floor(score * 20), 19)::INTEGER;
+CREATE OR REPLACE VIEW scoring.alert_precision AS
+    WITH judged AS (
+        SELECT transaction_id, max(d.score) AS score, any_value(l.actual_fraud) AS actual_fraud
+        FROM scoring.decisions d
+        JOIN feedback.labels_before(now() AT TIME ZONE 'UTC') l USING (transaction_id)
+        SEMI JOIN (FROM feedback.labels WHERE source = 'review') r USING (transaction_id)
+        WHERE d.decision <> 'approve'
+        GROUP BY transaction_id
+    ),
+    overall AS (
+        SELECT (count(*) FILTER (actual_fraud) + 20) / (coalesce(sum(score), 0) + 20) AS scale FROM judged
+    )
+    SELECT band::INTEGER AS score_band,
+           count(transaction_id) AS judged,
+           count(transaction_id) FILTER (actual_fraud) AS frauds,
+           any_value(scale) AS scale
+    FROM range(20) AS bands(band)
+    CROSS JOIN overall
+    LEFT JOIN judged ON scoring.score_band(judged.score) = band
+    GROUP BY band;
+
+-- What waits for a verdict, each transaction once: of two channels, the one that was stricter with it.
 CREATE OR REPLACE VIEW scoring.review_queue AS
-    SELECT d.transaction_id, d.channel, d.event_date, d.decision, d.score, t.amount, t.user_id, t."timestamp",
-           d.reason, d.reason_codes, d.score * t.amount AS expected_loss
-    FROM scoring.decisions d
-    JOIN raw.transactions t USING (transaction_id)
-    WHERE d.decision <> 'approve'
-      AND d.transaction_id NOT IN (FROM feedback.labels_before(now() AT TIME ZONE 'UTC') SELECT transaction_id)
-    ORDER BY d.decision = 'block' DESC, d.score DESC, t.amount DESC;
+    WITH waiting AS (
+        SELECT transaction_id,
+               arg_max(d, {blocked: decision = 'block', score: score, channel: channel}) AS d
+        FROM scoring.decisions d
+        WHERE decision <> 'approve'
+          AND transaction_id NOT IN (FROM feedback.labels_before(now() AT TIME ZONE 'UTC') SELECT transaction_id)
+        GROUP BY transaction_id
+    ),
+    estimated AS (
+        SELECT d.*, t.amount, t.user_id, t."timestamp",
+               least((p.frauds + 20 * least(d.score * p.scale, 1)) / (p.judged + 20), 1) AS fraud_probability
+        FROM waiting
+        JOIN raw.transactions t USING (transaction_id)
+        JOIN scoring.alert_precision p ON p.score_band = scoring.score_band(d.score)
+    )
+    SELECT transaction_id, channel, event_date, decision, score, amount, user_id, "timestamp", reason, reason_codes,
+           fraud_probability, fraud_probability * amount AS expected_loss
+    FROM estimated
+    ORDER BY expected_loss DESC, score DESC, transaction_id;
 
 COMMENT ON COLUMN raw.transactions.transaction_id IS 'The id the source gave it; it counts once.';
 COMMENT ON COLUMN raw.transactions.user_id IS 'Who paid: customer, account or card.';
@@ -228,6 +287,13 @@ COMMENT ON COLUMN feedback.labels.source IS 'review or chargeback.';
 COMMENT ON COLUMN feedback.labels.actual_fraud IS 'The verdict.';
 COMMENT ON COLUMN feedback.labels.known_at IS 'When it became known, UTC; nothing as of an earlier moment uses it.';
 COMMENT ON COLUMN feedback.labels.ingested_at IS 'When it was taken in, UTC.';
+COMMENT ON COLUMN feedback.labels.reviewer IS 'Who gave it, where a person did.';
+COMMENT ON COLUMN feedback.labels.comment IS 'What the reviewer noted, or the reason code of a chargeback.';
+
+COMMENT ON COLUMN feedback.superseded_labels.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN feedback.superseded_labels.source IS 'review or chargeback.';
+COMMENT ON COLUMN feedback.superseded_labels.actual_fraud IS 'The verdict that was corrected.';
+COMMENT ON COLUMN feedback.superseded_labels.known_at IS 'From when it was known until the next of its source, UTC.';
 
 COMMENT ON COLUMN feedback.decision_outcomes.outcome_date IS 'The UTC day on which the label became known.';
 COMMENT ON COLUMN feedback.decision_outcomes.event_date IS 'The UTC day of the transaction.';

@@ -182,7 +182,8 @@ def test_labels_of_tomorrow_are_in_no_view_of_today(
 
     with installation.warehouse.transaction() as connection:
         connection.execute(
-            "INSERT INTO feedback.labels VALUES (?, 'chargeback', true, now()::TIMESTAMP + INTERVAL 3 DAY, now())",
+            "INSERT INTO feedback.labels BY NAME SELECT ? AS transaction_id, 'chargeback' AS source, "
+            "true AS actual_fraud, now()::TIMESTAMP + INTERVAL 3 DAY AS known_at, now()::TIMESTAMP AS ingested_at",
             [waiting[0]],
         )
 

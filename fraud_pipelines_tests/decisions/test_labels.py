@@ -104,7 +104,7 @@ def test_the_first_verdict_of_a_source_stays_and_each_source_has_its_own(warehou
         tmp_path / "1.csv", "a,true,review,2026-01-03", "a,true,review,2026-01-04", "a,false,chargeback,2026-01-05"
     )
     assert land_labels(warehouse, first, now=NOW).rows_duplicate == 1
-    second = write(tmp_path / "2.csv", "a,false,review,2026-02-01", "a,false,chargeback,2026-02-01")
+    second = write(tmp_path / "2.csv", "a,false,review,2026-01-03", "a,false,chargeback,2026-02-01")
     report = land_labels(warehouse, second, now=NOW)
     assert report.rejected_by_reason == {"conflict": 1, "duplicate": 1}
     assert stored(warehouse) == [
@@ -112,7 +112,62 @@ def test_the_first_verdict_of_a_source_stays_and_each_source_has_its_own(warehou
         ("a", True, "review", datetime(2026, 1, 3)),
     ]
     payload = warehouse.read("SELECT payload FROM feedback.rejected_labels WHERE reason LIKE 'conflict%'").item()
-    assert json.loads(payload)["known_at"] == "2026-02-01"
+    assert json.loads(payload)["known_at"] == "2026-01-03"
+
+
+def verdict_before(warehouse: Warehouse, instant: datetime) -> tuple[object, ...] | None:
+    found = warehouse.read(
+        "SELECT actual_fraud, source FROM feedback.labels_before($instant::TIMESTAMP)", {"instant": instant}
+    )
+    return found.row(0) if found.height else None
+
+
+def test_a_later_verdict_corrects_its_source_and_leaves_what_was_known_before(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    rows = ("a,false,review,2026-01-09", "a,true,chargeback,2026-01-20", "a,true,review,2026-01-03")
+    report = land_labels(warehouse, write(tmp_path / "1.csv", *rows), now=NOW)
+    assert report.rows_accepted == 3
+    assert land_labels(warehouse, write(tmp_path / "2.csv", "a,false,chargeback,2026-02-01"), now=NOW).rows_accepted
+
+    assert stored(warehouse) == [
+        ("a", False, "chargeback", datetime(2026, 2, 1)),
+        ("a", False, "review", datetime(2026, 1, 9)),
+    ]
+    assert warehouse.read("FROM feedback.label_history").height == 4
+    midnight = [datetime(2026, 1, 3), datetime(2026, 1, 4), datetime(2026, 1, 10), datetime(2026, 1, 21)]
+    assert [verdict_before(warehouse, each) for each in midnight] == [
+        None,
+        (True, "review"),
+        (False, "review"),
+        (True, "chargeback"),
+    ]
+    assert verdict_before(warehouse, NOW) == (False, "chargeback")
+    again = land_labels(warehouse, write(tmp_path / "3.csv", *rows, "a,true,review,2026-01-08"), now=NOW)
+    assert again.rejected_by_reason == {"duplicate": 3, "conflict": 1}
+
+
+def test_who_gave_a_label_and_what_was_noted_comes_along(warehouse: Warehouse, tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    path.write_text("transaction_id,actual_fraud,source,known_at,reviewer,comment\na,1,review,2026-01-03,anna,ring\n")
+    land_labels(warehouse, path, now=NOW)
+    assert warehouse.read("SELECT reviewer, comment FROM feedback.labels").rows() == [("anna", "ring")]
+
+
+def test_a_warehouse_from_before_corrections_is_opened_with_its_labels(tmp_path: Path) -> None:
+    warehouse = new_warehouse(tmp_path / "fraud.duckdb")
+    with warehouse.connect() as connection:
+        connection.execute("DROP VIEW feedback.label_history; DROP TABLE feedback.superseded_labels")
+        connection.execute("DROP VIEW feedback.decision_log; DROP VIEW scoring.review_queue")
+        connection.execute("DROP VIEW scoring.alert_precision; DROP TABLE feedback.labels")
+        connection.execute(
+            "CREATE TABLE feedback.labels AS SELECT 'a' AS transaction_id, 'review' AS source, true AS actual_fraud, "
+            "TIMESTAMP '2026-01-03' AS known_at, TIMESTAMP '2026-01-03' AS ingested_at"
+        )
+    warehouse.initialise()
+    land_labels(warehouse, write(tmp_path / "l.csv", "a,false,review,2026-01-09"), now=NOW)
+    assert verdict_before(warehouse, datetime(2026, 1, 4)) == (True, "review")
+    assert verdict_before(warehouse, NOW) == (False, "review")
 
 
 def test_a_day_that_was_processed_becomes_stale_by_labels_that_arrive_late(
@@ -182,6 +237,7 @@ def test_accepted_and_rejected_make_what_was_read_and_keys_stay_unique(
     warehouse = new_warehouse(folder / "fraud.duckdb")
     report = land_labels(warehouse, write(folder / "l.csv", *map(",".join, rows)), now=NOW)
     labels = stored(warehouse)
-    assert report.rows_read == len(rows) == len(labels) + len(reasons(warehouse))
-    assert (report.rows_accepted, report.rows_rejected) == (len(labels), len(reasons(warehouse)))
+    kept = warehouse.read("FROM feedback.label_history").height
+    assert report.rows_read == len(rows) == kept + len(reasons(warehouse))
+    assert (report.rows_accepted, report.rows_rejected) == (kept, len(reasons(warehouse)))
     assert len({(transaction_id, source) for transaction_id, _, source, _ in labels}) == len(labels)

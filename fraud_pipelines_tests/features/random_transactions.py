@@ -47,19 +47,22 @@ def transactions(draw: st.DrawFn, *, max_size: int = 90) -> list[Transaction]:
 
 @st.composite
 def labels(draw: st.DrawFn, rows: list[Transaction]) -> list[Label]:
-    """Reviews and chargebacks of some of ``rows``, each known at once, soon, or late; the two may disagree."""
+    """Reviews and chargebacks of some of ``rows``, each known at once, soon, or late; the two may disagree, and each
+    may be corrected later."""
     found: list[Label] = []
     waits = st.sampled_from([timedelta(0), timedelta(hours=3), timedelta(days=7), timedelta(days=11)])
     for row in rows:
         for source in draw(st.sets(st.sampled_from(LABEL_SOURCES))):
-            found.append(
-                {
-                    "transaction_id": row["transaction_id"],
-                    "actual_fraud": draw(st.booleans()),
-                    "source": source,
-                    "known_at": row["timestamp"] + draw(waits),
-                }
-            )
+            fraud, known_at = draw(st.booleans()), row["timestamp"] + draw(waits)
+            for correction in range(draw(st.integers(1, 2))):
+                found.append(
+                    {
+                        "transaction_id": row["transaction_id"],
+                        "actual_fraud": fraud != bool(correction),
+                        "source": source,
+                        "known_at": known_at + correction * (draw(waits) + timedelta(minutes=1)),
+                    }
+                )
     return found
 
 
