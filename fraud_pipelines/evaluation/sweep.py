@@ -13,6 +13,9 @@ from fraud_pipelines.decisions.policies import Policy
 Floats = npt.NDArray[np.float64]
 
 _GRID: Final[Floats] = np.arange(101) / 100
+SURE: Final = 2.0
+"""Standard deviations within which a day is taken to lie: but for one in forty beyond each bound."""
+
 _FIGURES: Final = ("alerts_per_day", "precision", "recall", "f1", "cost")
 
 
@@ -21,11 +24,13 @@ class Sweep:
     """Figures of each candidate ``threshold``, ascending; NaN where a figure is not defined.
 
     ``alerts_per_day`` is counted on the latest scores, the others on the matured outcomes; ``cost`` is currency
-    units a day.
+    units a day. ``alerts_scatter`` is how far a single day may well lie from ``alerts_per_day``, see
+    `day_scatter`.
     """
 
     threshold: Floats
     alerts_per_day: Floats
+    alerts_scatter: Floats
     precision: Floats
     recall: Floats
     f1: Floats
@@ -68,8 +73,8 @@ def sweep_thresholds(
     outcomes: pl.DataFrame,
     *,
     outcome_levels: Floats,
+    recent: pl.DataFrame,
     recent_levels: Floats,
-    recent_days: int,
     policy: Policy,
 ) -> Sweep:
     """Evaluate every threshold at once: a row alerts where its level is above the threshold.
@@ -78,7 +83,8 @@ def sweep_thresholds(
         thresholds: ascending.
         outcomes: ``event_date``, ``amount``, ``is_fraud``, ``labelled`` of the matured window.
         outcome_levels: the `alert_level` of each outcome.
-        recent_levels: that of each transaction of the latest ``recent_days`` days.
+        recent: ``event_date`` of each transaction of the latest days.
+        recent_levels: the `alert_level` of each.
     """
     order = np.argsort(outcome_levels, kind="stable")
     fraud = outcomes["is_fraud"].to_numpy()[order].astype(np.float64)
@@ -89,10 +95,12 @@ def sweep_thresholds(
     frauds = float(fraud.sum())
     caught = frauds - missed
     judged = bool(outcomes["labelled"].any())
-    recent_alerts = len(recent_levels) - np.searchsorted(np.sort(recent_levels), thresholds, side="right")
+    recent_alerts = _alerts_by_day(recent, recent_levels, thresholds)
+    matured_alerts = _alerts_by_day(outcomes, outcome_levels, thresholds)
     return Sweep(
         threshold=thresholds,
-        alerts_per_day=_divide(recent_alerts.astype(np.float64), float(recent_days)),
+        alerts_per_day=_divide(recent_alerts.sum(axis=0), float(len(recent_alerts))),
+        alerts_scatter=day_scatter(recent_alerts, matured_alerts),
         precision=_divide(caught, alerts if judged else np.zeros_like(alerts)),
         recall=_divide(caught, frauds),
         f1=_divide(2 * caught, alerts + frauds if frauds else np.zeros_like(alerts)),
@@ -100,6 +108,43 @@ def sweep_thresholds(
             policy.review_cost * alerts + policy.loss_share * missed_amount, float(outcomes["event_date"].n_unique())
         ),
     )
+
+
+def day_scatter(recent_alerts: Floats, earlier_alerts: Floats) -> Floats:
+    """How far the alerts of the day to come may well lie from the mean of the recent days, for each threshold.
+
+    Counts scatter around their mean λ with the variance φλ: φ is 1 if alerts come independently (Poisson), and more
+    since they come in bursts, models are retrained and weekdays differ. It is estimated around the mean of each
+    of the two spans and thresholds, and pooled: a few days tell too little of a single threshold. The mean of n
+    recent days is itself uncertain, so that the day to come lies within `SURE` · √(φλ(1 + 1/n)) of it.
+
+    Args:
+        recent_alerts, earlier_alerts: counts, days × thresholds.
+    """
+    if not len(recent_alerts):
+        return np.full(recent_alerts.shape[1], np.nan)
+    squares, freedom = 0.0, 0.0
+    for counts in (recent_alerts, earlier_alerts):
+        mean = counts.mean(axis=0) if len(counts) else np.zeros(counts.shape[1])
+        # Near 0 nearly all traffic alerts, and scatters as the traffic does.
+        told = (mean >= 1) & (mean <= 0.1 * max(counts.max(initial=0.0), 1.0))
+        if len(counts) > 1 and told.any():
+            squares += float((((counts - mean) ** 2).sum(axis=0)[told] / mean[told]).mean())
+            freedom += len(counts) - 1
+    dispersion = max(1.0, squares / freedom) if freedom else 1.0
+    scatter: Floats = SURE * np.sqrt(dispersion * recent_alerts.mean(axis=0) * (1 + 1 / len(recent_alerts)))
+    return scatter
+
+
+def _alerts_by_day(frame: pl.DataFrame, levels: Floats, thresholds: Floats) -> Floats:
+    """Rows of each day whose level is above each threshold, days × thresholds."""
+    distinct, day = np.unique(frame["event_date"].to_numpy(), return_inverse=True)
+    passed = np.searchsorted(thresholds, levels, side="left")
+    counts = np.bincount(day * (len(thresholds) + 1) + passed, minlength=len(distinct) * (len(thresholds) + 1))
+    by_level = counts.reshape(len(distinct), len(thresholds) + 1).astype(np.float64)
+    # A row alerts at the thresholds before its position.
+    alerts: Floats = by_level[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    return alerts
 
 
 def _between(lower: float, upper: float) -> float:

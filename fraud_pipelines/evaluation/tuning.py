@@ -50,7 +50,7 @@ def tune(
     the alerts and never underestimates them.
 
     The objective picks the best candidate among those whose alerts a day lie between the policy's multiples of
-    the budget. Then guards limit the step, each outranking the one before: the largest change a day; the alerts a
+    the budget, not only on average but, as far as their scatter tells, on the day to come. Then guards limit the step, each outranking the one before: the largest change a day; the alerts a
     day again, if the current threshold was itself out of bounds; and the block threshold, because tuning never
     approves what the policy blocks. If ties leave no threshold within the bounds on alerts, the lowest that stays
     under the upper bound is taken: the reviewers can't do more. With fewer labelled frauds than the policy asks
@@ -91,8 +91,8 @@ def tune(
         ),
         outcomes,
         outcome_levels=_levels(outcomes, policy),
+        recent=daily_scores,
         recent_levels=recent,
-        recent_days=days,
         policy=policy,
     )
     guards: list[JsonValue] = ["min_labelled_frauds"] if too_few else []
@@ -159,7 +159,7 @@ def _choose(sweep: Sweep, aim: _Aim) -> tuple[float, float, list[str]]:
         guards.append("alerts_tied")
         within = sweep.threshold == sweep.threshold[sweep.alerts_per_day <= most].min()
     free = _best(sweep, aim, np.ones_like(within))
-    target = _best(sweep, aim, within)
+    target = _best(sweep, aim, _expected_within(sweep, aim, within))
     stepped = min(max(target, aim.step_bounds[0]), aim.step_bounds[1])
     clamped = float(np.clip(stepped, sweep.threshold[within].min(), sweep.threshold[within].max()))
     chosen = min(clamped, aim.block)
@@ -170,6 +170,19 @@ def _choose(sweep: Sweep, aim: _Aim) -> tuple[float, float, list[str]]:
     if chosen != clamped:
         guards.append("block_threshold")
     return free, chosen, guards
+
+
+def _expected_within(sweep: Sweep, aim: _Aim, within: Mask) -> Mask:
+    """Candidates within the bounds with which even a single day is expected to stay there, and those of the budget.
+
+    The bounds are meant for each day, and an average at a bound would leave it every other day.
+    """
+    fewest, most = aim.alert_bounds
+    mean, scatter = sweep.alerts_per_day, sweep.alerts_scatter
+    distance = np.where(within, np.abs(mean - aim.budget), np.inf)
+    expected = within & (np.maximum(mean - scatter, 0) >= fewest) & (mean + scatter <= most)
+    allowed: Mask = expected | (distance == distance.min())
+    return allowed
 
 
 def _best(sweep: Sweep, aim: _Aim, allowed: Mask) -> float:

@@ -128,12 +128,12 @@ class _Names:
             event_date=pl.lit(date),
             is_fraud=pl.Series(is_fraud),
             scenario=self.scenario.gather(np.where(is_fraud, events.scenario, len(SCENARIOS))),
-            charged_back_at=pl.col("timestamp") + _chargeback_delays(_rng(config, _CHARGEBACK, day), is_fraud),
+            charged_back_at=pl.col("timestamp") + chargeback_delays(_rng(config, _CHARGEBACK, day), is_fraud),
         )
         return Simulation(transactions, truth.select(list(TRUTH_COLUMNS)).cast(pl.Schema(TRUTH_COLUMNS)))
 
 
-def _chargeback_delays(rng: np.random.Generator, is_fraud: NDArray[np.bool_]) -> pl.Series:
+def chargeback_delays(rng: np.random.Generator, is_fraud: NDArray[np.bool_]) -> pl.Series:
     """Whole seconds from a fraud to its chargeback; null where none would come."""
     frauds = int(is_fraud.sum())
     days = CHARGEBACK_DELAY_DAYS + rng.exponential(CHARGEBACK_DELAY_DAYS, frauds)
