@@ -100,8 +100,8 @@ class Policy(BaseModel):
         default=20, ge=1, description="With fewer known frauds in the window, tuning keeps to the alert budget."
     )
     max_daily_change: float = Field(default=0.05, gt=0, le=1, description="The review threshold moves no further.")
-    min_alerts_factor: float = Field(default=0.5, ge=0, le=1, description="Fewest alerts a day, times the budget.")
-    max_alerts_factor: float = Field(default=2.0, ge=1, description="Most alerts a day, times the budget.")
+    min_alerts_factor: float = Field(default=0.25, ge=0, le=1, description="Fewest alerts on a day, times the budget.")
+    max_alerts_factor: float = Field(default=2.5, ge=1, description="Most alerts on a day, times the budget.")
     second_stage: SecondStage = Field(
         default="fraud-ensemble", description="The model that judges what the screening flags."
     )

@@ -13,8 +13,8 @@ from fraud_pipelines.decisions.policies import Policy
 Floats = npt.NDArray[np.float64]
 
 _GRID: Final[Floats] = np.arange(101) / 100
-SURE: Final = 2.0
-"""Standard deviations within which a day is taken to lie: but for one in forty beyond each bound."""
+SURE: Final = 3.0
+"""Standard deviations within which a day is taken to lie: but for about one in a thousand beyond each bound."""
 
 _FIGURES: Final = ("alerts_per_day", "precision", "recall", "f1", "cost")
 
