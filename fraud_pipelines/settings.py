@@ -30,6 +30,12 @@ class Settings(BaseModel):
         default=None, description="First daily partition; empty means the day noted at the first import."
     )
     policy: str = Field(default="balanced", description="The decision policy in force.")
+    policies_file: Path | None = Field(
+        default=None, description="Policies in YAML; empty means policies.yaml in the data directory, if it is there."
+    )
+    rules_file: Path | None = Field(
+        default=None, description="Hard rules in YAML; empty means rules.yaml in the data directory, if it is there."
+    )
     training_days: int = Field(default=7, ge=1, description="Trailing days a daily model is trained on.")
     min_training_days: int = Field(
         default=3, ge=1, description="With fewer days of history, a model is trained in-sample (bootstrap)."
@@ -80,6 +86,22 @@ class Settings(BaseModel):
     @property
     def warehouse_path(self) -> Path:
         return self.data_dir / "fraud.duckdb"
+
+    @property
+    def policies_path(self) -> Path | None:
+        """The file of policies; None where there is none."""
+        return self._configured(self.policies_file, "policies.yaml")
+
+    @property
+    def rules_path(self) -> Path | None:
+        """The file of hard rules; None where there is none."""
+        return self._configured(self.rules_file, "rules.yaml")
+
+    def _configured(self, named: Path | None, default: str) -> Path | None:
+        if named:
+            return named.expanduser()
+        path = self.data_dir / default
+        return path if path.exists() else None
 
     @property
     def landing_transactions(self) -> Path:

@@ -94,7 +94,8 @@ def reference_data() -> Path:
     return Path(folder)
 
 
-PROCESSING_TIMES = {"ingested_at", "scored_at", "decided_at", "rejected_at", "landed_at", "marked_at", "superseded_at"}
+PROCESSING_TIMES = {"ingested_at", "scored_at", "decided_at", "rejected_at", "landed_at", "marked_at"}
+PROCESSING_TIMES |= {"appended_at", "first_used_at", "previous_hash", "entry_hash", "head_hash"}  # hash times, too
 
 
 def warehouse_content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:

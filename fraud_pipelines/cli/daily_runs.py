@@ -39,11 +39,12 @@ class DailyRuns:
         self.settings = settings
 
     def __enter__(self) -> Self:
-        from fraud_pipelines.decisions.policies import policy_named
+        from fraud_pipelines.decisions.configuration import policy_in_force, rules_in_force
         from fraud_pipelines.definitions import defs
         from fraud_pipelines.transactions.landing import first_transaction_day
 
-        policy_named(self.settings.policy)
+        policy_in_force(self.settings)
+        rules_in_force(self.settings)
         self._warehouse = Warehouse(self.settings.warehouse_path, wait_seconds=self.settings.warehouse_wait_seconds)
         first = first_transaction_day(self._warehouse)
         if first:

@@ -1,49 +1,58 @@
 """The end of day: the decisions of a day's transactions from their stored scores, with reasons."""
 
+from collections.abc import Callable
 from datetime import date
+from pathlib import Path
+from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.decisions.policies import Policy, Thresholds
+from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.hard_rules import HardRules
 from fraud_pipelines.decisions.reasons import reason_codes
-from fraud_pipelines.decisions.rules import decide
-from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL, load_daily_model
+from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL, LoadedModel, load_version
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 
+_CANDIDATES: Final = Path(__file__).with_name("daily_candidates.sql")
 
-def decide_day(
-    warehouse: Warehouse, registry: ModelRegistry, policy: Policy, thresholds: Thresholds, day: date
-) -> pl.DataFrame:
+
+def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEngine, day: date) -> pl.DataFrame:
     """Decide every transaction of ``day`` by its batch scores.
 
+    The policy's second stage decides on what the screening flags. Where that model gave no score (the supervised
+    one needs labels first), the ensemble stands in for it.
+
     Returns:
-        The columns of ``scoring.decisions`` but ``decided_at``, ordered by transaction id. ``model_versions``
-        reads ``fraud-daily/12``: the registered model and the version that scored.
+        The columns of ``scoring.decisions`` but ``decided_at``, ordered by transaction id. ``model_versions`` names
+        the version that screened and the one of the second stage, as ``fraud-daily/12``.
 
     Raises:
         MissingData: the day has no scores.
+        InvalidInput: a score is unusable.
     """
     candidates = warehouse.read(
-        f"""
-        SELECT transaction_id,
-               max(score) FILTER (model_name = '{DAILY_MODEL}') AS screening_score,
-               max(score) FILTER (model_name = '{ENSEMBLE_MODEL}') AS ensemble_score,
-               list(model_name || '/' || model_version ORDER BY model_name) AS model_versions
-        FROM scoring.transaction_scores
-        WHERE event_date = ? AND channel = 'batch'
-        GROUP BY transaction_id ORDER BY transaction_id
-        """,
-        [day],
+        _CANDIDATES.read_text(),
+        {
+            "day": day,
+            "screening_model": DAILY_MODEL,
+            "second_stage": engine.policy.second_stage,
+            "ensemble_model": ENSEMBLE_MODEL,
+        },
     )
     if candidates.is_empty():
         raise MissingData(f"no scores are stored for {day}: materialize scoring/transaction_scores for the day first")
-    decided = decide(candidates, thresholds, policy)
+    features = read_features(warehouse, day, day)
+    if engine.columns:
+        candidates = candidates.join(
+            features.select("transaction_id", *engine.columns), on="transaction_id", how="left", maintain_order="left"
+        )
+    decided = engine.decide(candidates).with_columns(candidates["model_versions"])
+    reasons = explain_alerts(decided, features, engine.rules, lambda name, number: load_version(registry, name, number))
     return (
-        decided.join(candidates.select("transaction_id", "model_versions"), on="transaction_id")
-        .join(_reasons(warehouse, registry, decided, day), on="transaction_id", how="left")
+        decided.join(reasons, on="transaction_id", how="left")
         .select(
             "transaction_id",
             pl.lit("batch").alias("channel"),
@@ -52,22 +61,46 @@ def decide_day(
             "score",
             "reason",
             pl.col("reason_codes").fill_null(pl.lit([], dtype=pl.List(pl.String))),
-            pl.lit(policy.name).alias("policy"),
-            pl.lit(thresholds.review_threshold).alias("review_threshold"),
-            pl.lit(thresholds.block_threshold).alias("block_threshold"),
+            "policy",
+            "review_threshold",
+            "block_threshold",
             "model_versions",
         )
         .sort("transaction_id")
     )
 
 
-def _reasons(warehouse: Warehouse, registry: ModelRegistry, decided: pl.DataFrame, day: date) -> pl.DataFrame:
-    """``transaction_id`` and ``reason_codes`` of what is reviewed or blocked, by what drove the daily model."""
-    alerts = decided.filter(pl.col("decision") != "approve").select("transaction_id")
-    if alerts.is_empty():
-        return alerts.with_columns(reason_codes=pl.lit([], dtype=pl.List(pl.String)))
-    features = read_features(warehouse, day, day).join(alerts, on="transaction_id", how="semi")
-    contributions = load_daily_model(registry, DAILY_MODEL, day).model.explain(features)
-    return features.select("transaction_id").with_columns(
-        pl.Series("reason_codes", reason_codes(features, contributions), dtype=pl.List(pl.String))
+def explain_alerts(
+    decided: pl.DataFrame, features: pl.DataFrame, rules: HardRules, load: Callable[[str, int], LoadedModel]
+) -> pl.DataFrame:
+    """What a reviewer reads of each alert: what its rule says, if one decided, and what drove the screening model.
+
+    Args:
+        decided: ``transaction_id``, ``decision``, ``reason`` and ``model_versions``, whose first is the version that
+            screened.
+        features: the rows of these transactions, more or all of a day's.
+        rules: those in force.
+        load: gives a version of a registered model.
+
+    Returns:
+        ``transaction_id`` and ``reason_codes``, a row for each decision that is not to approve.
+    """
+    alerts = decided.filter(pl.col("decision") != "approve").with_columns(
+        screened_by=pl.col("model_versions").list.first()
     )
+    explained = [pl.DataFrame(schema={"transaction_id": pl.String, "reason_codes": pl.List(pl.String)})]
+    for (screened_by,), group in alerts.group_by("screened_by", maintain_order=True):
+        name, _, number = str(screened_by).rpartition("/")
+        rows = features.join(group.select("transaction_id", "reason"), on="transaction_id", how="inner")
+        codes = reason_codes(rows, load(name, int(number)).model.explain(rows))
+        said = (rules.descriptions.get(reason) for reason in rows["reason"])
+        explained.append(
+            rows.select("transaction_id").with_columns(
+                pl.Series(
+                    "reason_codes",
+                    [[*([first] if first else []), *rest] for first, rest in zip(said, codes, strict=True)],
+                    dtype=pl.List(pl.String),
+                )
+            )
+        )
+    return pl.concat(explained)

@@ -1,68 +1,191 @@
-"""The decision log: the decisions of a day in force, and a trace of those a rerun replaced."""
+"""The decision log: every decision ever made, in ``scoring.decision_revisions``, and those in force."""
 
+from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 
+import duckdb
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import Warehouse, overwrite
+from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead, append_entries
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite, select
 
-_CONTENT = (
-    "transaction_id, channel, event_date, decision, score, reason, reason_codes, policy, "
-    "review_threshold, block_threshold, model_versions"
+CONTENT: Final = (
+    "transaction_id",
+    "event_date",
+    "decision",
+    "score",
+    "reason",
+    "reason_codes",
+    "policy",
+    "review_threshold",
+    "block_threshold",
+    "model_versions",
 )
+"""What makes a decision: the columns of ``scoring.decisions`` but ``channel`` and ``decided_at``."""
 
 
-def record_decisions(warehouse: Warehouse, decisions: pl.DataFrame, *, day: date, channel: str, now: datetime) -> int:
-    """Put the decisions of ``day`` in force, in one transaction; returns how many earlier ones they replaced.
+@dataclass(frozen=True)
+class Recorded:
+    """What recording a day did to the log: entries by kind, and where the chain ends now."""
 
-    A decision is a record of what was done. One that comes out the same again keeps its row, ``decided_at``
-    included; one that comes out differently, or vanishes, moves to ``scoring.superseded_decisions``. With the
-    decisions of the batch the day is complete, and no longer stale.
+    new: int
+    revised: int
+    withdrawn: int
+    head: ChainHead
+
+
+def append_decisions(
+    connection: duckdb.DuckDBPyConnection,
+    decided: pl.DataFrame,
+    *,
+    engine: DecisionEngine,
+    channel: str,
+    now: datetime,
+) -> ChainHead:
+    """Put first decisions on transactions in force, inside an open DuckDB transaction.
+
+    For what is decided as it comes, and once. The caller rolls back on an error.
 
     Args:
-        decisions: the columns of ``scoring.decisions`` but ``decided_at``, a row for each transaction.
+        decided: the columns `CONTENT`, a row for each transaction, in the order in which they were decided.
+        engine: what decided them.
+
+    Raises:
+        InvalidInput: a transaction stands twice in ``decided``, or has a decision of this channel already.
+    """
+    if decided.is_empty():
+        return append_entries(connection, _entries(decided), channel=channel, now=now)
+    repeated = decided.filter(decided["transaction_id"].is_duplicated())["transaction_id"]
+    earlier = _latest(connection, decided, channel)
+    standing = earlier.filter(pl.col("action") == DECIDED)["transaction_id"]
+    for ids, fault in ((repeated, "stands twice in what is to be logged"), (standing, "was decided before")):
+        if ids.len():
+            raise InvalidInput(
+                f"transaction {ids[0]!r} {fault} (channel {channel}, {ids.len()} such rows): a decision is logged once"
+            )
+    _note_versions(connection, engine, now)
+    revisions = decided.join(
+        earlier.select("transaction_id", pl.col("revision") + 1), on="transaction_id", how="left", maintain_order="left"
+    )
+    entries = _entries(revisions, engine).with_columns(
+        revision=pl.col("revision").fill_null(1), channel=pl.lit(channel), decided_at=pl.lit(now)
+    )
+    insert(connection, "scoring.decisions", entries.select(*CONTENT, "channel", "decided_at"))
+    return append_entries(connection, entries, channel=channel, now=now)
+
+
+def record_decisions(
+    warehouse: Warehouse, decided: pl.DataFrame, *, engine: DecisionEngine, day: date, channel: str, now: datetime
+) -> Recorded:
+    """Put the decisions of ``day`` in force, in one transaction.
+
+    A decision is a record of what was done. One that comes out the same as the last entry on it keeps its row,
+    ``decided_at`` and what it was made with included; one that comes out differently becomes a new revision, and
+    one that vanishes an entry that withdraws it. What stood before stays in the log. With the decisions of the
+    batch the day is complete, and no longer stale.
+
+    Args:
+        decided: the columns `CONTENT`, a row for each transaction of the day.
+        engine: what decided them.
     """
     with warehouse.transaction() as connection:
-        connection.register("_decided", decisions)
-        connection.execute(
-            f"""
-            CREATE TEMP TABLE _kept AS
-            SELECT o.* FROM scoring.decisions o
-            JOIN (SELECT {_CONTENT} FROM scoring.decisions WHERE event_date = $day AND channel = $channel
-                  INTERSECT SELECT {_CONTENT} FROM _decided) USING (transaction_id, channel)
-            WHERE o.event_date = $day
-            """,
-            {"day": day, "channel": channel},
+        latest = _latest(connection, decided.head(0), channel, day=day)
+        before = latest.filter(pl.col("action") == DECIDED)
+        compared = decided.join(latest, on="transaction_id", how="left", suffix="_before", maintain_order="left")
+        same = pl.all_horizontal(
+            pl.col("action").eq_missing(pl.lit(DECIDED)),
+            *(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in CONTENT[1:]),
         )
-        superseded = connection.execute(
-            """
-            INSERT INTO scoring.superseded_decisions BY NAME
-            SELECT *, $now::TIMESTAMP AS superseded_at FROM scoring.decisions
-            WHERE event_date = $day AND channel = $channel
-              AND transaction_id NOT IN (SELECT transaction_id FROM _kept)
-            """,
-            {"day": day, "channel": channel, "now": now},
-        ).fetchone()
-        rows: pl.DataFrame = connection.sql(
-            f"""
-            SELECT {_CONTENT}, coalesce(k.decided_at, $now::TIMESTAMP) AS decided_at
-            FROM _decided LEFT JOIN (SELECT transaction_id, decided_at FROM _kept) k USING (transaction_id)
-            ORDER BY transaction_id
-            """,
-            params={"now": now},
-        ).pl()
-        connection.unregister("_decided")
-        overwrite(connection, "scoring.decisions", rows, event_date=day, channel=channel)
-        connection.execute("DROP TABLE _kept")
+        kept, changed = compared.filter(same), compared.filter(~same)
+        vanished = before.join(decided, on="transaction_id", how="anti")
+        written = _entries(changed.select(*CONTENT, revision=pl.col("revision").fill_null(0) + 1), engine).with_columns(
+            decided_at=pl.lit(now)
+        )
+        withdrawn = _entries(
+            vanished.select("transaction_id", "event_date", revision=pl.col("revision") + 1), action=WITHDRAWN
+        ).with_columns(decided_at=pl.lit(now))
+        entries = pl.concat([written, withdrawn]).with_columns(channel=pl.lit(channel)).sort("transaction_id")
+        if written.height:
+            _note_versions(connection, engine, now)
+        head = append_entries(connection, entries, channel=channel, now=now)
+        in_force = pl.concat([kept.select(*CONTENT, "decided_at"), written.select(*CONTENT, "decided_at")])
+        overwrite(
+            connection,
+            "scoring.decisions",
+            in_force.with_columns(channel=pl.lit(channel)).sort("transaction_id"),
+            event_date=day,
+            channel=channel,
+        )
         if channel == "batch":
-            # What was marked after the day was scored is not in these decisions yet.
-            connection.execute(
-                """
-                DELETE FROM raw.stale_days WHERE event_date = $day AND marked_at <= coalesce(
-                    (SELECT min(scored_at) FROM scoring.transaction_scores
-                     WHERE event_date = $day AND channel = 'batch'),
-                    $now::TIMESTAMP)
-                """,
-                {"day": day, "now": now},
-            )
-    return int(superseded[0]) if superseded else 0
+            _mark_fresh(connection, day, now)
+    new = int((written["revision"] == 1).sum())
+    return Recorded(new=new, revised=written.height - new, withdrawn=withdrawn.height, head=head)
+
+
+def _latest(
+    connection: duckdb.DuckDBPyConnection, decided: pl.DataFrame, channel: str, *, day: date | None = None
+) -> pl.DataFrame:
+    """The last entry on each transaction of ``day``, or, without a day, on each of ``decided``."""
+    connection.register("_decided", decided.select("transaction_id"))
+    try:
+        return select(
+            connection,
+            """
+            SELECT * EXCLUDE (channel, previous_hash, entry_hash, sequence) FROM scoring.decision_revisions
+            WHERE channel = $channel AND event_date BETWEEN $first AND $last
+              AND ($whole_day OR transaction_id IN (SELECT transaction_id FROM _decided))
+            QUALIFY row_number() OVER (PARTITION BY transaction_id ORDER BY revision DESC) = 1
+            """,
+            {
+                "channel": channel,
+                "first": day or decided["event_date"].min(),
+                "last": day or decided["event_date"].max(),
+                "whole_day": day is not None,
+            },
+        )
+    finally:
+        connection.unregister("_decided")
+
+
+def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action: str = DECIDED) -> pl.DataFrame:
+    """``rows`` with every column of an entry; what they lack is null, but for what decided them."""
+    policy, thresholds, rules = (each.hash for each in engine.versions) if engine else (None, None, None)
+    known = rows.with_columns(
+        action=pl.lit(action),
+        policy_hash=pl.lit(policy, dtype=pl.String),
+        thresholds_hash=pl.lit(thresholds, dtype=pl.String),
+        rules_hash=pl.lit(rules, dtype=pl.String),
+    )
+    return known.select(
+        pl.col(name).cast(kind) if name in known.columns else pl.lit(None, dtype=kind).alias(name)
+        for name, kind in ENTRY_SCHEMA.items()
+    )
+
+
+def _note_versions(connection: duckdb.DuckDBPyConnection, engine: DecisionEngine, now: datetime) -> None:
+    """Keep the text of the policy, the thresholds and the rules, once for each content."""
+    for version in engine.versions:
+        connection.execute(
+            """
+            INSERT INTO scoring.policy_versions BY NAME
+            SELECT $hash AS hash, $kind AS kind, $content AS content, $now::TIMESTAMP AS first_used_at
+            WHERE NOT EXISTS (FROM scoring.policy_versions WHERE hash = $hash AND kind = $kind)
+            """,
+            {"hash": version.hash, "kind": version.kind, "content": version.content, "now": now},
+        )
+
+
+def _mark_fresh(connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> None:
+    # What was marked after the day was scored is not in these decisions yet.
+    connection.execute(
+        """
+        DELETE FROM raw.stale_days WHERE event_date = $day AND marked_at <= coalesce(
+            (SELECT min(scored_at) FROM scoring.transaction_scores
+             WHERE event_date = $day AND channel = 'batch'),
+            $now::TIMESTAMP)
+        """,
+        {"day": day, "now": now},
+    )

@@ -53,6 +53,21 @@ def load_daily_model(registry: ModelRegistry, name: str, day: date) -> LoadedMod
     return LoadedModel(name, version.version, model)
 
 
+def load_version(registry: ModelRegistry, name: str, number: int) -> LoadedModel:
+    """A registered version by its number, whatever day it was trained for.
+
+    Raises:
+        MissingData: there is none.
+        ArtifactRejected: what is stored was damaged or tampered with.
+        RegistryUnavailable: MLflow can't be reached.
+    """
+    version = next((each for each in registry.list_versions(name) if each.version == number), None)
+    if version is None:
+        raise MissingData(f"MLflow has no version {number} of {name}: it was deleted, or is kept on another server")
+    model = FraudModel.load(registry.download(name, number), digest=version.tags.get(DIGEST_TAG))
+    return LoadedModel(name, number, model)
+
+
 def score_day(features: pl.DataFrame, loaded: LoadedModel, *, day: date, now: datetime) -> pl.DataFrame:
     """Rows of ``scoring.transaction_scores`` in the channel ``batch``, one for each row of ``features``."""
     scores = loaded.model.score(features)

@@ -5,7 +5,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from fraud_pipelines.decisions.policies import policy_named, thresholds_in_force
+from fraud_pipelines.decisions.configuration import policy_in_force
+from fraud_pipelines.decisions.policies import thresholds_in_force
 from fraud_pipelines.detection.daily import DAILY_MODELS
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.errors import MissingData
@@ -46,7 +47,7 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
 
     Returns no rows while no day has matured.
     """
-    policy = policy_named(settings.policy)
+    policy = policy_in_force(settings)
     delay, days = settings.label_delay_days, settings.evaluation_days
     outcomes = {
         name: matured_scores(warehouse, day, model_name=name, label_delay_days=delay, evaluation_days=days)
@@ -78,7 +79,7 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
     Returns:
         The versions judged, as ``fraud-daily/12``.
     """
-    policy = policy_named(settings.policy)
+    policy = policy_in_force(settings)
     judged = []
     for age in sorted({settings.label_delay_days, settings.label_delay_days + settings.evaluation_days - 1}):
         for name in DAILY_MODELS:
@@ -105,7 +106,7 @@ class Tuned:
 
 def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tuned:
     """Tune the policy's thresholds for the day after ``day`` from what is known at its end."""
-    policy = policy_named(settings.policy)
+    policy = policy_in_force(settings)
     current = thresholds_in_force(warehouse, policy, day)
     outcomes = matured_decisions(
         warehouse,

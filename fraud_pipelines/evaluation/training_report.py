@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from fraud_pipelines.decisions.policies import policy_named
+from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.detection.daily import TrainingReport
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import MissingData
@@ -30,7 +30,7 @@ def training_report(model: FraudModel, warehouse: Warehouse, settings: Settings,
     figures = {"score_histogram": png_bytes(score_histogram({"training rows": scores}))}
     outcomes = _backtest(model, warehouse, settings, day - timedelta(days=1))
     if outcomes.height and outcomes["is_fraud"].any():
-        policy = policy_named(settings.policy)
+        policy = policy_in_force(settings)
         measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
         metrics |= {BACKTEST_PREFIX + name: value for name, value in vars(measured).items() if value is not None}
         figures["pr_curve"] = png_bytes(pr_curve({model.backend: outcomes}))

@@ -78,9 +78,47 @@ CREATE TABLE IF NOT EXISTS scoring.decisions (
     decided_at TIMESTAMP NOT NULL
 );
 
--- What a rerun replaced by something else: the trace that a decision once stood differently.
-CREATE TABLE IF NOT EXISTS scoring.superseded_decisions AS
-    SELECT *, NULL::TIMESTAMP AS superseded_at FROM scoring.decisions LIMIT 0;
+-- Every decision ever made, and every withdrawal of one: rows are added and never changed. scoring.decisions shows
+-- the last of each transaction and channel. The hashes chain the entries, see decisions/hash_chain.py.
+CREATE TABLE IF NOT EXISTS scoring.decision_revisions (
+    sequence BIGINT NOT NULL,
+    transaction_id VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    revision INTEGER NOT NULL,
+    action VARCHAR NOT NULL,
+    event_date DATE NOT NULL,
+    decision VARCHAR,
+    score DOUBLE,
+    reason VARCHAR,
+    reason_codes VARCHAR[],
+    policy VARCHAR,
+    review_threshold DOUBLE,
+    block_threshold DOUBLE,
+    model_versions VARCHAR[],
+    policy_hash VARCHAR,
+    thresholds_hash VARCHAR,
+    rules_hash VARCHAR,
+    decided_at TIMESTAMP NOT NULL,
+    previous_hash VARCHAR NOT NULL,
+    entry_hash VARCHAR NOT NULL
+);
+
+-- Where the chain ended after each append: what shows that the last entries are still there.
+CREATE TABLE IF NOT EXISTS scoring.decision_chain (
+    sequence BIGINT NOT NULL,
+    entries BIGINT NOT NULL,
+    channel VARCHAR NOT NULL,
+    head_hash VARCHAR NOT NULL,
+    appended_at TIMESTAMP NOT NULL
+);
+
+-- The text of each policy, set of thresholds and set of rules that ever decided, by the hash of its content.
+CREATE TABLE IF NOT EXISTS scoring.policy_versions (
+    hash VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    content VARCHAR NOT NULL,
+    first_used_at TIMESTAMP NOT NULL
+);
 
 CREATE TABLE IF NOT EXISTS feedback.labels (
     transaction_id VARCHAR NOT NULL,
@@ -281,6 +319,24 @@ COMMENT ON COLUMN scoring.decisions.review_threshold IS 'Above it a transaction 
 COMMENT ON COLUMN scoring.decisions.block_threshold IS 'Above it a transaction was blocked.';
 COMMENT ON COLUMN scoring.decisions.model_versions IS 'The versions that scored it, as model/version.';
 COMMENT ON COLUMN scoring.decisions.decided_at IS 'When it was decided, UTC.';
+
+COMMENT ON COLUMN scoring.decision_revisions.sequence IS 'Place in the chain, from 1, without gaps.';
+COMMENT ON COLUMN scoring.decision_revisions.revision IS 'How often this transaction was decided in this channel, from 1.';
+COMMENT ON COLUMN scoring.decision_revisions.action IS 'decided, or withdrawn: then the decision no longer stands, and its columns are empty.';
+COMMENT ON COLUMN scoring.decision_revisions.policy_hash IS 'The policy in scoring.policy_versions; empty for what was decided before it was kept.';
+COMMENT ON COLUMN scoring.decision_revisions.thresholds_hash IS 'The thresholds in scoring.policy_versions.';
+COMMENT ON COLUMN scoring.decision_revisions.rules_hash IS 'The hard rules in scoring.policy_versions.';
+COMMENT ON COLUMN scoring.decision_revisions.decided_at IS 'When it was decided or withdrawn, UTC.';
+COMMENT ON COLUMN scoring.decision_revisions.previous_hash IS 'The entry_hash of the entry before; 64 zeros for the first.';
+COMMENT ON COLUMN scoring.decision_revisions.entry_hash IS 'SHA-256 over previous_hash and the canonical text of this entry, hexadecimal.';
+
+COMMENT ON COLUMN scoring.decision_chain.sequence IS 'The last entry of an append.';
+COMMENT ON COLUMN scoring.decision_chain.entries IS 'How many were appended.';
+COMMENT ON COLUMN scoring.decision_chain.head_hash IS 'The hash of that entry.';
+
+COMMENT ON COLUMN scoring.policy_versions.hash IS 'SHA-256 of the content, hexadecimal.';
+COMMENT ON COLUMN scoring.policy_versions.kind IS 'policy, thresholds or rules.';
+COMMENT ON COLUMN scoring.policy_versions.content IS 'JSON with sorted keys and no spaces.';
 
 COMMENT ON COLUMN feedback.labels.transaction_id IS 'The transaction.';
 COMMENT ON COLUMN feedback.labels.source IS 'review or chargeback.';

@@ -89,12 +89,12 @@ def test_a_decision_that_comes_out_differently_leaves_a_trace(
 
     installation.invoke("run", "--from", FIRST.isoformat(), "--to", FIRST.isoformat(), FRAUD_POLICY="high_security")
 
-    traced = installation.warehouse.read(
-        "SELECT * EXCLUDE (decided_at, superseded_at) FROM scoring.superseded_decisions ORDER BY ALL"
-    )
+    log = "SELECT * EXCLUDE decided_at FROM scoring.decision_revisions WHERE revision = {} ORDER BY ALL"
+    first, second = (installation.warehouse.read(log.format(revision)) for revision in (1, 2))
     policies = installation.warehouse.read("SELECT DISTINCT policy FROM scoring.decisions").to_series().to_list()
-    assert traced.equals(before)
-    assert policies == ["high_security"]
+    assert first.select(before.columns).sort("transaction_id").equals(before.sort("transaction_id"))
+    assert second.height == first.height
+    assert policies == second["policy"].unique().to_list() == ["high_security"]
 
 
 def test_duplicate_keys_stop_the_day_before_anything_is_derived_from_them(

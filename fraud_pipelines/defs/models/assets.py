@@ -44,7 +44,7 @@ def _materialize(
     warehouse: Warehouse,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult:
-    from fraud_pipelines.decisions.policies import policy_named
+    from fraud_pipelines.decisions.configuration import policy_in_force
     from fraud_pipelines.detection.daily import TrainingPlan, ensure_daily_model
     from fraud_pipelines.detection.training import training_window
     from fraud_pipelines.evaluation.training_report import training_report
@@ -65,7 +65,7 @@ def _materialize(
         window=window,
         features=features,
         parameters=parameters,
-        contamination=policy_named(settings.policy).contamination,
+        contamination=policy_in_force(settings).contamination,
     )
     trained = ensure_daily_model(registry, plan, report=lambda model: training_report(model, warehouse, settings, day))
     for feature, reason in trained.left_out.items():

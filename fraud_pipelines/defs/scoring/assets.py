@@ -89,30 +89,35 @@ def decisions(
     """Approve, review or block, with the reasons a reviewer reads. Uses the thresholds that were tuned as of
     the day before: the row of `monitoring/decision_thresholds` with this day as its effective date. (That
     edge would close a circle over the days, which an asset graph can't draw.)"""
+    from fraud_pipelines.decisions.configuration import engine_in_force
     from fraud_pipelines.decisions.daily import decide_day
+    from fraud_pipelines.decisions.hard_rules import RULE_REASON
     from fraud_pipelines.decisions.log import record_decisions
-    from fraud_pipelines.decisions.policies import policy_named, thresholds_in_force
 
     day = partition_day(context)
-    policy = policy_named(settings.policy)
     with warehouse.connect(read_only=True):
-        thresholds = thresholds_in_force(warehouse, policy, day)
-        decided = decide_day(warehouse, model_registry, policy, thresholds, day)
-    superseded = record_decisions(warehouse, decided, day=day, channel="batch", now=utc_now())
+        engine = engine_in_force(warehouse, settings, day)
+        decided = decide_day(warehouse, model_registry, engine, day)
+    recorded = record_decisions(warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now())
     name = "scoring.decisions"
     with warehouse.connect(read_only=True) as connection:
         rows = count_rows(connection, name, event_date=day, channel="batch")
         transactions = count_rows(connection, "raw.transactions", event_date=day)
         defects = key_defects(connection, name, ["transaction_id", "channel"], event_date=day)
         table = table_metadata(connection, name, day=day, order_by="decision = 'approve', score DESC, transaction_id")
+    thresholds = engine.thresholds
+    by_rule = decided.filter(decided["reason"].str.starts_with(RULE_REASON)).height
     volume = {each: decided.filter(decided["decision"] == each).height for each in ("approve", "review", "block")}
     return dg.MaterializeResult(
         metadata={
             **table,
-            **numbers(volume | {"alerts": volume["review"] + volume["block"], "superseded": superseded}),
+            **numbers(volume | {"alerts": volume["review"] + volume["block"], "by_rule": by_rule}),
+            **numbers({"new": recorded.new, "revised": recorded.revised, "withdrawn": recorded.withdrawn}),
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
-            "policy": policy.name,
+            "policy": engine.policy.name,
             "thresholds_by": thresholds.objective,
+            "log_entries": recorded.head.sequence,
+            "log_head": recorded.head.hash,
         },
         check_results=[
             verdict(

@@ -1,0 +1,143 @@
+"""The hash chain over the decision log: each entry's hash covers its content and the hash of the entry before it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from fraud_pipelines.storage.warehouse import insert, select
+
+GENESIS: Final = "0" * 64
+"""What the first entry has for the hash of the one before it."""
+
+DECIDED: Final = "decided"
+WITHDRAWN: Final = "withdrawn"
+
+ENTRY_SCHEMA: Final = pl.Schema(
+    {
+        "transaction_id": pl.String(),
+        "channel": pl.String(),
+        "revision": pl.Int32(),
+        "action": pl.String(),
+        "event_date": pl.Date(),
+        "decision": pl.String(),
+        "score": pl.Float64(),
+        "reason": pl.String(),
+        "reason_codes": pl.List(pl.String()),
+        "policy": pl.String(),
+        "review_threshold": pl.Float64(),
+        "block_threshold": pl.Float64(),
+        "model_versions": pl.List(pl.String()),
+        "policy_hash": pl.String(),
+        "thresholds_hash": pl.String(),
+        "rules_hash": pl.String(),
+        "decided_at": pl.Datetime("us"),
+    }
+)
+"""What an entry's hash covers, in this order."""
+
+
+@dataclass(frozen=True)
+class ChainHead:
+    """The last entry of the chain: whoever keeps it can tell later whether anything up to it was changed."""
+
+    sequence: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.hash}"
+
+
+EMPTY_CHAIN: Final = ChainHead(0, GENESIS)
+
+
+def canonical(entries: pl.DataFrame) -> pl.Series:
+    """The canonical text of each entry, which any language can reproduce.
+
+    It is the fields of `ENTRY_SCHEMA` in order, each as a netstring: the number of UTF-8 bytes in decimal, a colon,
+    the bytes, a comma. Inside stand text as it is, whole numbers in decimal, days as ``2026-10-31``, instants as
+    microseconds since 1970 in decimal, floating-point numbers as their 64-bit IEEE pattern read as a signed whole
+    number (so 0.5 is ``4602678819172646912``), lists as the netstrings of their elements. Null is ``~``, alone.
+    """
+    texts = pl.DataFrame([_text(column) for column in entries.select(ENTRY_SCHEMA.names()).cast(ENTRY_SCHEMA)])
+    return texts.select(pl.concat_str([_netstring(pl.col(name)) for name in texts.columns]).alias("")).to_series()
+
+
+def hashes(previous: str, entries: pl.DataFrame) -> Iterator[str]:
+    """The hash of each entry, in hexadecimal: SHA-256 over the hash before it (as hexadecimal) and its canonical text.
+
+    Args:
+        previous: the hash of the entry before the first of ``entries``.
+        entries: the columns of `ENTRY_SCHEMA`, in the order of the chain.
+    """
+    for text in canonical(entries):
+        previous = hashlib.sha256((previous + text).encode()).hexdigest()
+        yield previous
+
+
+def chain_head(connection: duckdb.DuckDBPyConnection) -> ChainHead:
+    """Where the chain ends, as noted when the last entries were appended."""
+    noted = select(
+        connection, "SELECT sequence, head_hash FROM scoring.decision_chain ORDER BY sequence DESC LIMIT 1"
+    ).rows()
+    return ChainHead(*noted[0]) if noted else EMPTY_CHAIN
+
+
+def append_entries(
+    connection: duckdb.DuckDBPyConnection, entries: pl.DataFrame, *, channel: str, now: datetime
+) -> ChainHead:
+    """Append entries to ``scoring.decision_revisions`` in an open transaction; returns the new end of the chain.
+
+    Args:
+        entries: the columns of `ENTRY_SCHEMA`, in the order in which they are chained.
+        channel: noted with the new head, as is ``now``.
+    """
+    head = chain_head(connection)
+    if entries.is_empty():
+        return head
+    entries = entries.select(ENTRY_SCHEMA.names()).cast(ENTRY_SCHEMA)
+    made = list(hashes(head.hash, entries))
+    insert(
+        connection,
+        "scoring.decision_revisions",
+        entries.with_columns(
+            pl.int_range(head.sequence + 1, head.sequence + 1 + entries.height).alias("sequence"),
+            pl.Series("previous_hash", [head.hash, *made[:-1]]),
+            pl.Series("entry_hash", made),
+        ),
+    )
+    head = ChainHead(head.sequence + entries.height, made[-1])
+    connection.execute(
+        "INSERT INTO scoring.decision_chain BY NAME SELECT $sequence AS sequence, $entries AS entries, "
+        "$channel AS channel, $hash AS head_hash, $now::TIMESTAMP AS appended_at",
+        {
+            "sequence": head.sequence,
+            "entries": entries.height,
+            "channel": channel,
+            "hash": head.hash,
+            "now": now,
+        },
+    )
+    return head
+
+
+def _text(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.Float64:
+        patterns = pl.Series(column.name, column.fill_null(0.0).to_numpy().view(np.int64))
+        return patterns.cast(pl.String).zip_with(column.is_not_null(), pl.Series([None], dtype=pl.String))
+    if column.dtype == pl.Datetime("us"):
+        return column.to_physical().cast(pl.String)
+    if isinstance(column.dtype, pl.List):
+        elements = pl.col(column.name).list.eval(_netstring(pl.element())).list.join("")
+        return column.to_frame().select(elements).to_series()
+    return column.cast(pl.String)
+
+
+def _netstring(text: pl.Expr) -> pl.Expr:
+    framed = pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text, pl.lit(",")])
+    return framed.fill_null("~")
