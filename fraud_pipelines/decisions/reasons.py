@@ -7,7 +7,11 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.detection.usual import usual_amount
+
 MAX_REASONS: Final = 3
+_LEAST_WEIGHT: Final = 0.1
+"""What counts less than this share of the first reason is none."""
 
 Row = Mapping[str, object]
 Phrase = Callable[[Row, re.Match[str]], str | None]
@@ -24,7 +28,7 @@ def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[li
 
     An impossible journey or a change of country is always said, since a reviewer wants to know it whatever the
     model weighs; then come the features that raised the score most, one sentence a subject: that an amount is
-    large by four measures is one reason, not four.
+    large by four measures is one reason, not four. What counts less than a tenth of the first isn't mentioned.
 
     Args:
         features: one row an alert: ``transaction_id`` and the feature columns, in the table's own units.
@@ -35,10 +39,13 @@ def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[li
         A list of sentences for each row of ``features``, in its order, never an empty one.
     """
     ranked: dict[int, list[tuple[str, object]]] = {}
-    counted = contributions.filter(pl.col("contribution") > 0).sort("row", "rank", "feature")
+    least = _LEAST_WEIGHT * pl.col("contribution").max().over("row")
+    counted = contributions.filter(pl.col("contribution") > 0, pl.col("contribution") >= least)
+    counted = counted.sort("row", "rank", "feature")
     for position, feature, value in counted.select("row", "feature", "value").iter_rows():
         ranked.setdefault(int(position), []).append((str(feature), value))
-    return [_sentences(row, ranked.get(position, [])) for position, row in enumerate(features.iter_rows(named=True))]
+    told = features.hstack(usual_amount(features))
+    return [_sentences(row, ranked.get(position, [])) for position, row in enumerate(told.iter_rows(named=True))]
 
 
 def _sentences(row: Row, ranked: list[tuple[str, object]]) -> list[str]:
@@ -83,6 +90,9 @@ def _against_usual(row: Row, match: re.Match[str]) -> str | None:
         sentence = f"amount is {_multiple(log_ratio)} this customer's usual"
         if amount is None:
             return sentence
+        low, high = _number(row.get("usual_low")), _number(row.get("usual_high"))
+        if low is not None and high is not None and not low <= amount <= high:
+            return f"{sentence} ({_amount(amount)}, usually {_amount(low)} to {_amount(high)})"
         usual = max(0.0, (amount + 1) * _exp(-log_ratio) - 1)
         return f"{sentence} ({_amount(amount)} against {_amount(usual)})"
     return _in_spreads(row, match)

@@ -42,6 +42,17 @@ class TrainingDistribution:
         below, at_most = tail_counts(X, self.values, self.cumulative, self.offsets)
         return at_most, self.rows - below
 
+    def quantile(self, column: int, share: float) -> float:
+        """The smallest training value of a column that at least this share of the rows doesn't exceed."""
+        first, last = self.offsets[column], self.offsets[column + 1]
+        at_most = self.cumulative[first + column + 1 : last + column + 1]
+        return float(self.values[first + np.searchsorted(at_most, share * self.rows)])
+
+    def mode(self, column: int) -> float:
+        """The commonest training value of a column, the smallest of equally common ones."""
+        first, last = self.offsets[column], self.offsets[column + 1]
+        return float(self.values[first + np.argmax(np.diff(self.cumulative[first + column : last + column + 1]))])
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What has to be stored."""
         return {

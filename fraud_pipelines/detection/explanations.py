@@ -1,4 +1,4 @@
-"""Explanations: which features made a row unusual, by their tail probability in the training rows."""
+"""Explanations: how much each feature made a row unusual, what is usual for it, and a sentence that says so."""
 
 from typing import Final
 
@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fraud_pipelines.detection.detectors.interface import Contributions, Detector, SelfExplaining
 from fraud_pipelines.detection.distribution import TrainingDistribution
-from fraud_pipelines.detection.encoding import FeatureEncoder
+from fraud_pipelines.detection.encoding import FeatureEncoder, FeatureEncoding
+from fraud_pipelines.detection.usual import usual_amount
 
 FloatArray = NDArray[np.float64]
 
@@ -19,46 +21,71 @@ EXPLANATION_SCHEMA: Final[dict[str, pl.DataType]] = {
     "text": pl.String(),
     "contribution": pl.Float64(),
     "share": pl.Float64(),
+    "usual_low": pl.Float64(),
+    "usual_high": pl.Float64(),
+    "sentence": pl.String(),
 }
 
+_USUAL_SHARE: Final = 0.95
+"""So much of the training rows lies within what is called usual of a feature."""
 
-def surprises(X: FloatArray, encoder: FeatureEncoder, distribution: TrainingDistribution) -> FloatArray:
-    """Surprise of every entry in nats, −ln of its tail probability in training, shape (n, k), never negative.
 
-    With n training rows the tail probability is (count + 1) / (n + 1), where the count is, of the training rows,
+def ordinary_row(encoder: FeatureEncoder, distribution: TrainingDistribution) -> FloatArray:
+    """An encoded row that nothing is unusual about, shape (1, k): medians of numbers, else the commonest value."""
+    values = [
+        distribution.quantile(column, 0.5) if encoding.feature.role == "numeric" else distribution.mode(column)
+        for column, encoding in enumerate(encoder.encodings)
+    ]
+    return np.array([values])
 
-    - those at or above the value, for a numeric feature of direction ``high`` or ``low`` (which is mirrored);
-    - twice the smaller of those at or below and those at or above, at most all, for direction ``both``;
-    - those with the very same value, for a label, a flag or a hashed id.
+
+def contributions(X: FloatArray, detector: Detector, ordinary: FloatArray) -> Contributions:
+    """What each feature of encoded rows (n, k) adds to the raw score.
+
+    For a detector that splits its score exactly, base and terms add up to it: ECOD, isolation forest, SUOD and
+    autoencoder do. For any other it is how much the score falls when the feature alone is set to its ordinary
+    value (occlusion), which need not add up; the base is then the score of the ordinary row.
     """
-    at_most, at_least = distribution.counts(X)
-    rows = distribution.rows
-    equal = at_most + at_least - rows
-    two_sided = np.minimum(2 * np.minimum(at_most, at_least), rows)
-    is_numeric = np.array([encoding.feature.role == "numeric" for encoding in encoder.encodings])
-    is_both = np.array([encoding.feature.direction == "both" for encoding in encoder.encodings])
-    count = np.where(is_numeric, np.where(is_both, two_sided, at_least), equal)
-    nats: FloatArray = -np.log((count + 1) / (rows + 1)) + 0.0
-    return nats
+    if isinstance(detector, SelfExplaining):
+        return detector.contributions(X)
+    terms = np.empty_like(X)
+    scores = detector.raw_scores(X)
+    for column in range(X.shape[1]):
+        occluded = X.copy()
+        occluded[:, column] = ordinary[0, column]
+        terms[:, column] = scores - detector.raw_scores(occluded)
+    return Contributions(float(detector.raw_scores(ordinary)[0]), terms)
 
 
 def explain(
-    frame: pl.DataFrame, encoder: FeatureEncoder, distribution: TrainingDistribution, *, top: int = 3
+    frame: pl.DataFrame,
+    encoder: FeatureEncoder,
+    distribution: TrainingDistribution,
+    detector: Detector,
+    *,
+    top: int = 3,
 ) -> pl.DataFrame:
-    """The ``top`` most surprising features of every row, the most surprising first.
+    """The ``top`` features of every row that made it most unusual, what counts most first.
 
-    Features that don't surprise at all are left out, so that a row may have fewer; ties keep the schema's order.
+    Left out, so that a row may have fewer, are features of ordinary value and those that add no more to the score
+    than they do for an ordinary row; ties keep the schema's order.
 
     Returns:
         One line for each row and rank: ``row`` (0-based position in the frame), ``rank`` (from 1), ``feature``,
-        ``value`` (as a number, null for text), ``text`` (the value as text), ``contribution`` (nats, see
-        `surprises`) and ``share`` (of the row's total over all features).
+        ``value`` (as a number, null for text), ``text`` (the value as text), ``contribution`` (see
+        `contributions`, in units of the raw score, above 0), ``share`` (of all that raised the row's score),
+        ``usual_low`` and ``usual_high`` (see `usual_amount` for the amount, else where 95 % of the training rows
+        lie; null for what is no number) and ``sentence``.
     """
-    nats = surprises(encoder.transform(frame), encoder, distribution)
-    kept = min(top, nats.shape[1])
-    order = np.argsort(-nats, axis=1, kind="stable")[:, :kept]
-    contribution = np.take_along_axis(nats, order, axis=1).ravel()
-    total = np.repeat(nats.sum(axis=1), kept)
+    ordinary = ordinary_row(encoder, distribution)
+    X = encoder.transform(frame)
+    terms = contributions(X, detector, ordinary).terms
+    typical = contributions(ordinary, detector, ordinary).terms
+    raising = np.where((ordinary != X) & (terms > np.maximum(typical, 0.0)), terms, 0.0)
+    kept = min(top, terms.shape[1])
+    order = np.argsort(-raising, axis=1, kind="stable")[:, :kept]
+    contribution = np.take_along_axis(raising, order, axis=1).ravel()
+    total = np.repeat(raising.sum(axis=1), kept)
     names = np.array(encoder.names, dtype=object)
     lines = pl.DataFrame(
         {
@@ -69,25 +96,85 @@ def explain(
             "share": np.divide(contribution, total, out=np.zeros_like(contribution), where=total > 0),
         }
     ).filter(pl.col("contribution") > 0)
-    return lines.join(_values(frame, encoder.names), on=["row", "feature"], how="left", maintain_order="left").select(
-        [pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()]
+    known = pl.concat(
+        [_known(frame, encoding, place, distribution) for place, encoding in enumerate(encoder.encodings)]
+    )
+    return (
+        lines.join(known, on=["row", "feature"], how="left", maintain_order="left")
+        .with_columns(sentence=_sentence())
+        .select([pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()])
     )
 
 
-def _values(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """Long form of the feature values: row, feature, value, text."""
-    columns = [
-        pl.DataFrame(
-            {
-                "row": pl.Series(range(frame.height), dtype=pl.UInt32),
-                "feature": pl.Series([name] * frame.height, dtype=pl.String),
-                "value": values.cast(pl.Float64)
-                if values.dtype.is_numeric() or values.dtype == pl.Boolean
-                else pl.Series([None] * frame.height, dtype=pl.Float64),
-                "text": values.cast(pl.String),
-            }
-        )
-        for name in names
-        for values in (frame[name],)
-    ]
-    return pl.concat(columns)
+def _known(
+    frame: pl.DataFrame, encoding: FeatureEncoding, column: int, distribution: TrainingDistribution
+) -> pl.DataFrame:
+    """Of one feature, for every row: value, text, and what would be usual."""
+    values = frame[encoding.name]
+    is_number = values.dtype.is_numeric() or values.dtype == pl.Boolean
+    low, high = _usual_in_training(encoding, column, distribution)
+    of_training = frame.select(usual_low=pl.lit(low, dtype=pl.Float64), usual_high=pl.lit(high, dtype=pl.Float64))
+    usual = pl.concat([of_training] * frame.height) if frame.height else of_training.clear()
+    whose = pl.lit("among all payments")
+    if encoding.name == "amount":
+        own = usual_amount(frame)
+        whose = pl.when(own["usual_low"].is_not_null()).then(pl.lit("for this customer")).otherwise(whose)
+        usual = own.select(pl.coalesce(pl.col(name), pl.lit(usual[name])) for name in usual.columns)
+    return usual.with_columns(
+        row=pl.int_range(pl.len(), dtype=pl.UInt32),
+        feature=pl.lit(encoding.name),
+        value=values.cast(pl.Float64) if is_number else pl.lit(None, dtype=pl.Float64),
+        text=values.cast(pl.String),
+        whose=whose,
+    )
+
+
+def _usual_in_training(
+    encoding: FeatureEncoding, column: int, distribution: TrainingDistribution
+) -> tuple[float | None, float | None]:
+    """Between which values 95 % of the training rows lie; null where the encoding keeps only one side."""
+    if encoding.feature.role != "numeric":
+        return None, None
+    outside = 1 - _USUAL_SHARE
+    match encoding.feature.direction:
+        case "both":
+            quantiles: tuple[float | None, float | None] = (outside / 2, 1 - outside / 2)
+        case "high":
+            quantiles = (None, 1 - outside)
+        case "low":
+            quantiles = (1 - outside, None)
+    mirror = -1.0 if encoding.feature.direction == "low" else 1.0
+    low, high = (
+        None if share is None else mirror * distribution.quantile(column, share) * encoding.scale + encoding.center
+        for share in quantiles
+    )
+    return low, high
+
+
+def _sentence() -> pl.Expr:
+    """Such as ``amount is 279, for this customer usually 12.5 to 48``."""
+    shown = pl.coalesce(_number("value"), "text", pl.lit("missing"))
+    low, high = _number("usual_low"), _number("usual_high")
+    usual = (
+        pl.when(low.is_not_null() & high.is_not_null())
+        .then(pl.format("{} to {}", low, high))
+        .when(high.is_not_null())
+        .then(pl.format("up to {}", high))
+        .when(low.is_not_null())
+        .then(pl.format("from {}", low))
+    )
+    return (
+        pl.when(usual.is_not_null())
+        .then(pl.format("{} is {}, {} usually {}", "feature", shown, "whose", usual))
+        .otherwise(pl.format("{} is {}", "feature", shown))
+    )
+
+
+def _number(name: str) -> pl.Expr:
+    """As text: two decimals where that says something, no decimals where there are none."""
+    value = pl.col(name)
+    rounded = pl.when(value.abs() < 1).then(value.round_sig_figs(2)).otherwise(value.round(2))
+    is_whole = (rounded == rounded.round(0)) & (rounded.abs() < 1e15)
+    return (
+        pl.when(is_whole).then(rounded.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(rounded.cast(pl.String))
+    )

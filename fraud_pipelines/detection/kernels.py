@@ -89,20 +89,20 @@ def tail_counts(
 
 
 @_compiled
-def histogram_scores(
+def histogram_terms(
     X: FloatArray,
     edges: FloatArray,
     log_density: FloatArray,
     tolerance: float,
 ) -> FloatArray:
-    """HBOS: minus the sum over features of the log₂ density of the bin a value falls in, shape (n,).
+    """HBOS: minus the log₂ density of the bin that each value falls in, shape (n, k).
 
     A value outside the training range by more than ``tolerance`` bin widths counts as in the emptiest bin.
     ``edges`` has shape (bins + 1, k), ``log_density`` (bins, k).
     """
     n, k = X.shape
     bins = log_density.shape[0]
-    total = np.zeros(n)
+    terms = np.empty((n, k))
     for column in range(k):
         emptiest = log_density[0, column]
         for place in range(1, bins):
@@ -113,10 +113,10 @@ def histogram_scores(
             x = X[row, column]
             if x <= lowest:
                 slightly = lowest - x <= (edges[1, column] - lowest) * tolerance
-                total[row] -= log_density[0, column] if slightly else emptiest
+                terms[row, column] = -log_density[0, column] if slightly else -emptiest
             elif x > highest:
                 slightly = x - highest <= (highest - edges[bins - 1, column]) * tolerance
-                total[row] -= log_density[bins - 1, column] if slightly else emptiest
+                terms[row, column] = -log_density[bins - 1, column] if slightly else -emptiest
             else:
                 low = 1
                 high = bins
@@ -126,8 +126,8 @@ def histogram_scores(
                         low = middle + 1
                     else:
                         high = middle
-                total[row] -= log_density[low - 1, column]
-    return total
+                terms[row, column] = -log_density[low - 1, column]
+    return terms
 
 
 @_compiled
@@ -155,3 +155,84 @@ def component_distances(
                 squares += difference * difference
             total[row] += np.sqrt(squares) / weights[component]
     return total
+
+
+@_compiled
+def component_contributions(
+    X: FloatArray,
+    mean: FloatArray,
+    scale: FloatArray,
+    components: FloatArray,
+    weights: FloatArray,
+) -> FloatArray:
+    """What each feature adds to `component_distances`, by its share of each squared distance; shape (n, k)."""
+    n, k = X.shape
+    terms = np.zeros((n, k))
+    squares = np.empty(k)
+    for row in range(n):
+        for component in range(components.shape[0]):
+            for column in range(k):
+                difference = (X[row, column] - mean[column]) / scale[column] - components[component, column]
+                squares[column] = difference * difference
+            distance = np.sqrt(squares.sum())
+            if distance > 0.0:
+                for column in range(k):
+                    terms[row, column] += squares[column] / distance / weights[component]
+    return terms
+
+
+@_compiled
+def leaf_depths(feature: NDArray[np.int16], child: NDArray[np.int32], roots: NDArray[np.int32]) -> NDArray[np.int32]:
+    """How many splits lie above each node of the trees of `path_lengths`, shape (nodes,)."""
+    depth = np.zeros(feature.size, np.int32)
+    for tree in range(roots.size):
+        last = roots[tree + 1] if tree + 1 < roots.size else feature.size
+        for node in range(roots[tree], last):
+            if feature[node] >= 0:
+                depth[child[node]] = depth[node] + 1
+                depth[child[node] + 1] = depth[node] + 1
+    return depth
+
+
+@_compiled
+def expected_lengths(
+    feature: NDArray[np.int16], child: NDArray[np.int32], leaf_rows: IntArray, leaf_lengths: FloatArray
+) -> FloatArray:
+    """Mean path length of the training rows that reach each node, shape (nodes,).
+
+    ``leaf_rows`` counts them at the leaves; other entries don't matter. Children lie after their parent.
+    """
+    rows = leaf_rows.copy()
+    expected = np.empty(feature.size)
+    for node in range(feature.size - 1, -1, -1):
+        left = child[node]
+        if feature[node] < 0:
+            expected[node] = leaf_lengths[left]
+        else:
+            rows[node] = rows[left] + rows[left + 1]
+            expected[node] = (rows[left] * expected[left] + rows[left + 1] * expected[left + 1]) / rows[node]
+    return expected
+
+
+@_compiled
+def path_changes(
+    X: NDArray[np.float32],
+    feature: NDArray[np.int16],
+    threshold: NDArray[np.float32],
+    child: NDArray[np.int32],
+    roots: NDArray[np.int32],
+    expected: FloatArray,
+) -> FloatArray:
+    """By how much the splits on each feature change the expected path length, over all trees; shape (n, k)."""
+    n, k = X.shape
+    changes = np.zeros((n, k))
+    for row in range(n):
+        for root in roots:
+            node = root
+            column = feature[node]
+            while column >= 0:
+                below = child[node] + (X[row, column] > threshold[node])
+                changes[row, column] += expected[below] - expected[node]
+                node = below
+                column = feature[node]
+    return changes

@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 from fraud_pipelines.detection.artifact import read_artifact, write_artifact
 from fraud_pipelines.detection.backends import FitContext, backend_by_name, parse_parameters
 from fraud_pipelines.detection.calibration import Calibration, Normalization
-from fraud_pipelines.detection.detectors.interface import Detector, Parameters, part, with_prefix
+from fraud_pipelines.detection.detectors.interface import (
+    Contributions,
+    Detector,
+    KnowsTrainingScores,
+    Parameters,
+    part,
+    with_prefix,
+)
 from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.detection.encoding import FeatureEncoder
-from fraud_pipelines.detection.explanations import explain
+from fraud_pipelines.detection.explanations import contributions, explain, ordinary_row
 from fraud_pipelines.detection.schema import Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput
 
@@ -85,7 +92,8 @@ class FraudModel:
         X = encoder.transform(features)
         distribution = TrainingDistribution.fit(X)
         detector = chosen.fit(FitContext(X, distribution, contamination, seed), typed)
-        calibration = Calibration.fit(detector.raw_scores(X), normalization=normalization, contamination=contamination)
+        scores = detector.training_scores if isinstance(detector, KnowsTrainingScores) else detector.raw_scores(X)
+        calibration = Calibration.fit(scores, normalization=normalization, contamination=contamination)
         return cls(
             backend=backend,
             parameters=typed,
@@ -125,8 +133,17 @@ class FraudModel:
         return pl.DataFrame({"raw_score": raw, "score": score, "is_anomaly": score > self.threshold})
 
     def explain(self, frame: pl.DataFrame, *, top: int = 3) -> pl.DataFrame:
-        """The most surprising features of each row: see `fraud_pipelines.detection.explanations.explain`."""
-        return explain(frame, self.encoder, self.distribution, top=top)
+        """The features that made each row unusual: see `fraud_pipelines.detection.explanations.explain`."""
+        return explain(frame, self.encoder, self.distribution, self.detector, top=top)
+
+    def contributions(self, frame: pl.DataFrame) -> Contributions:
+        """What each feature adds to each row's raw score: see `fraud_pipelines.detection.explanations.contributions`.
+
+        The columns of its terms are the features in the schema's order.
+        """
+        return contributions(
+            self.encoder.transform(frame), self.detector, ordinary_row(self.encoder, self.distribution)
+        )
 
     def save(self, folder: Path) -> str:
         """Write the model to a folder, plain arrays and JSON. Returns its digest, to be kept apart from it."""

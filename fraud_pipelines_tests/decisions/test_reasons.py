@@ -66,6 +66,18 @@ def test_an_amount_far_from_the_usual_is_told_as_a_multiple() -> None:
     ]
 
 
+def test_an_amount_outside_the_customers_usual_range_is_told_with_it() -> None:
+    features = {"amount": 279.0, "user_log_ratio": math.log(280 / 31), "user_rz": (279 - 30) / 9}
+    assert reasons(features, "user_rz") == ["amount is 9× this customer's usual (279.00, usually 12.00 to 48.00)"]
+
+
+def test_what_counts_little_beside_the_first_reason_isnt_mentioned() -> None:
+    frame = pl.DataFrame({"transaction_id": ["t0"], "amount": [50.0], "tx_count_24h": [2]})
+    assert reason_codes(frame, contributions((0, "tx_count_24h", 2.0), (0, "amount", 0.1))) == [
+        ["2 payments in the last 24 hours"]
+    ]
+
+
 def test_what_several_features_say_of_the_amount_is_one_reason() -> None:
     found = reasons({"user_z": 8.0, "user_rz": 9.0, "user_log_ratio": 2.0, "tx_count_1h": 2}, *("user_z", "user_rz"))
     assert len(found) == 1

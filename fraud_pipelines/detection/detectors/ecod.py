@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_pipelines.detection.detectors.interface import Arrays, FloatArray, Parameters
+from fraud_pipelines.detection.detectors.interface import Arrays, Contributions, FloatArray, Parameters
 from fraud_pipelines.detection.distribution import TrainingDistribution
 
 
@@ -35,6 +35,10 @@ class EcodDetector:
         """Sum of the terms, equal to PyOD's score of the row alone."""
         total: FloatArray = self.surprises(X).sum(axis=1)
         return total
+
+    def contributions(self, X: FloatArray) -> Contributions:
+        """The terms themselves."""
+        return Contributions(0.0, self.surprises(X))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Nothing: the training distribution, which every model keeps, is all there is to it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_pipelines.detection.detectors.interface import Arrays, FloatArray
+from fraud_pipelines.detection.detectors.interface import Arrays, Contributions, FloatArray
 from fraud_pipelines.detection.distribution import TrainingDistribution
 
 if TYPE_CHECKING:
@@ -35,9 +35,17 @@ class HbosDetector:
 
     def raw_scores(self, X: FloatArray) -> FloatArray:
         """Minus the sum of log₂ densities, equal to PyOD's ``decision_function``."""
-        from fraud_pipelines.detection.kernels import histogram_scores
+        total: FloatArray = self._terms(X).sum(axis=1)
+        return total
 
-        return histogram_scores(X, self.edges, self.log_density, self.tolerance)
+    def contributions(self, X: FloatArray) -> Contributions:
+        """Minus the log₂ density of each value's bin."""
+        return Contributions(0.0, self._terms(X))
+
+    def _terms(self, X: FloatArray) -> FloatArray:
+        from fraud_pipelines.detection.kernels import histogram_terms
+
+        return histogram_terms(X, self.edges, self.log_density, self.tolerance)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Edges, densities and tolerance."""

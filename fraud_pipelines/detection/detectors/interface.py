@@ -1,7 +1,8 @@
 """What every detector offers, whichever library fitted it."""
 
 from collections.abc import Mapping
-from typing import Protocol, Self
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,39 @@ class Detector(Protocol):
     @classmethod
     def from_arrays(cls, arrays: Arrays, distribution: TrainingDistribution, /) -> Self:
         """The detector that `arrays` described."""
+        ...
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Raw scores taken apart: each row's score is ``base`` plus the sum of its ``terms``, of shape (n, k)."""
+
+    base: float
+    terms: FloatArray
+
+    @property
+    def raw_scores(self) -> FloatArray:
+        """The scores put together again, shape (n,)."""
+        total: FloatArray = self.base + self.terms.sum(axis=1)
+        return total
+
+
+@runtime_checkable
+class SelfExplaining(Detector, Protocol):
+    """A detector whose score splits exactly among the features. Others are explained by occlusion."""
+
+    def contributions(self, X: FloatArray) -> Contributions:
+        """What each feature of encoded rows adds to the raw score; the larger, the more it made the row unusual."""
+        ...
+
+
+@runtime_checkable
+class KnowsTrainingScores(Detector, Protocol):
+    """A detector that would judge its training rows too kindly if it saw them again, and so kept their scores."""
+
+    @property
+    def training_scores(self) -> FloatArray:
+        """Raw scores of the training rows, shape (n,), as if each had been new."""
         ...
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud_pipelines.detection.detectors.interface import Arrays, FloatArray
+from fraud_pipelines.detection.detectors.interface import Arrays, Contributions, FloatArray
 from fraud_pipelines.detection.distribution import TrainingDistribution
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ class PcaDetector:
         from fraud_pipelines.detection.kernels import component_distances
 
         return component_distances(X, self.mean, self.scale, self.components, self.weights)
+
+    def contributions(self, X: FloatArray) -> Contributions:
+        """Each distance is split among the features in proportion to their squared differences."""
+        from fraud_pipelines.detection.kernels import component_contributions
+
+        return Contributions(0.0, component_contributions(X, self.mean, self.scale, self.components, self.weights))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Standardisation, eigenvectors and weights."""

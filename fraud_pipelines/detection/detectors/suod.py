@@ -18,7 +18,15 @@ from pydantic import Field, field_validator
 
 from fraud_pipelines.detection.detectors.ecod import EcodDetector
 from fraud_pipelines.detection.detectors.hbos import HbosDetector
-from fraud_pipelines.detection.detectors.interface import Arrays, Detector, FloatArray, Parameters, part, with_prefix
+from fraud_pipelines.detection.detectors.interface import (
+    Arrays,
+    Contributions,
+    FloatArray,
+    Parameters,
+    SelfExplaining,
+    part,
+    with_prefix,
+)
 from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestDetector
 from fraud_pipelines.detection.detectors.pca import PcaDetector, usable_components
 from fraud_pipelines.detection.distribution import TrainingDistribution
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 
 Member = Literal["isolation_forest", "ecod", "hbos", "pca"]
 
-_MEMBERS: Final[Mapping[str, type[Detector]]] = {
+_MEMBERS: Final[Mapping[str, type[SelfExplaining]]] = {
     "isolation_forest": IsolationForestDetector,
     "ecod": EcodDetector,
     "hbos": HbosDetector,
@@ -60,7 +68,7 @@ class SuodParameters(Parameters):
 class SuodDetector:
     """The frozen members, and the mean and standard deviation of their training scores, each of shape (m,)."""
 
-    members: Mapping[str, Detector]
+    members: Mapping[str, SelfExplaining]
     mean: FloatArray
     scale: FloatArray
 
@@ -102,6 +110,14 @@ class SuodDetector:
         """Their average, equal to PyOD's ``decision_function`` of the row alone."""
         average: FloatArray = self.member_scores(X).mean(axis=1)
         return average
+
+    def contributions(self, X: FloatArray) -> Contributions:
+        """The members' contributions, each in the member's standard deviations, averaged."""
+        parts = [member.contributions(X) for member in self.members.values()]
+        weights = 1 / (self.scale * len(parts))
+        base = sum(weight * (of.base - mean) for weight, of, mean in zip(weights, parts, self.mean, strict=True))
+        terms: FloatArray = np.einsum("m,mnk->nk", weights, np.stack([of.terms for of in parts]))
+        return Contributions(float(base), terms)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The members' arrays, each under its name."""
@@ -146,7 +162,7 @@ def _unfitted(
             return PCA(n_components=None if all_carry_variance else components, random_state=seed)
 
 
-def _freeze(name: str, detector: "BaseDetector", distribution: TrainingDistribution) -> Detector:
+def _freeze(name: str, detector: "BaseDetector", distribution: TrainingDistribution) -> SelfExplaining:
     match name:
         case "isolation_forest":
             return IsolationForestDetector.freeze(detector.detector_, offset=float(detector.offset_))

@@ -1,0 +1,36 @@
+"""What a customer usually pays, told from the features that compare a payment with the customer's earlier ones."""
+
+from typing import Final
+
+import polars as pl
+
+_SPREADS: Final = 2.0
+"""So many robust deviations to either side of the median are usual: 19 of 20 payments, were they normal."""
+
+
+def usual_amount(frame: pl.DataFrame) -> pl.DataFrame:
+    """``usual_low`` and ``usual_high`` of the customer's amounts for each row; null where the row doesn't tell.
+
+    With median m and shrunk spread s of the customer's previous 50 amounts the range is m ± 2s, cut at 0 and at the
+    largest of them. They follow from the features, as ``user_log_ratio`` is ln((x + 1) / (m + 1)), ``user_rz``
+    is (x − m) / s and ``user_max_ratio`` is ln((x + 1) / (largest + 1)). Without a history all three are 0,
+    and nothing is said.
+    """
+    needed = ("amount", "user_rz", "user_log_ratio")
+    unknown = frame.select(pl.lit(None, dtype=pl.Float64).alias(name) for name in ("usual_low", "usual_high"))
+    if any(name not in frame.columns for name in needed):
+        return pl.concat([unknown] * frame.height) if frame.height else unknown.clear()
+    amount, robust, log_ratio = (pl.col(name).cast(pl.Float64) for name in needed)
+    median = (amount + 1) * (-log_ratio).exp() - 1
+    spread = (amount - median) / robust
+    high = median + _SPREADS * spread
+    if "user_max_ratio" in frame.columns:
+        to_largest = pl.col("user_max_ratio").cast(pl.Float64)
+        largest = (amount + 1) * (-to_largest).exp() - 1
+        high = pl.when(to_largest != 0).then(pl.min_horizontal(high, largest)).otherwise(high)
+    low = pl.max_horizontal(median - _SPREADS * spread, pl.lit(0.0))
+    told = (spread > 0) & spread.is_finite() & median.is_finite() & (median >= 0)
+    return frame.select(
+        pl.when(told).then(low).alias("usual_low"),
+        pl.when(told).then(pl.max_horizontal(high, median)).alias("usual_high"),
+    )
