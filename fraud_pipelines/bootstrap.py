@@ -1,6 +1,7 @@
 """Bootstrap: makes the data directory, the warehouse, MLflow's database and Dagster's home, once."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fraud_pipelines.settings import Settings
@@ -47,13 +48,15 @@ def prepare(settings: Settings) -> None:
 
 
 def open_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
-    """The warehouse at ``path``, with all its tables; what is missing is made."""
+    """The warehouse at ``path``, with all its tables; what is missing is made, what an earlier release left adopted."""
+    from fraud_pipelines.decisions.earlier_log import adopt_earlier_decisions
     from fraud_pipelines.features.tables import create_tables
 
     warehouse = Warehouse(path, wait_seconds=wait_seconds)
     warehouse.initialise()
     with warehouse.transaction() as connection:
         create_tables(connection)
+        adopt_earlier_decisions(connection, now=datetime.now(UTC).replace(tzinfo=None))
     return warehouse
 
 

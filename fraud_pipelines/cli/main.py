@@ -155,5 +155,27 @@ def status() -> None:
     show_status(Settings.from_environment())
 
 
+@main.command()
+@click.option(
+    "--expect-head", metavar="HASH", help="A head of the chain noted earlier; the chain must have come by it."
+)
+def audit(expect_head: str | None) -> None:
+    """Verify the decision log: its hash chain, and that the decisions in force follow from it."""
+    from fraud_pipelines.cli.audit import show_audit
+
+    sys.exit(show_audit(Settings.from_environment(), expected_head=expect_head))
+
+
+@main.command()
+@click.argument("transaction_id")
+@click.option("--channel", type=click.Choice(["batch", "stream"]), default="batch", show_default=True)
+@click.option("--revision", type=click.IntRange(1), help="An earlier revision; by default the one in force.")
+def replay(transaction_id: str, channel: str, revision: int | None) -> None:
+    """Recompute a past decision from what it was made with, and say whether it comes out the same."""
+    from fraud_pipelines.cli.audit import show_replay
+
+    sys.exit(show_replay(Settings.from_environment(), transaction_id, channel=channel, revision=revision))
+
+
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
