@@ -1,9 +1,16 @@
 """``fraud-pipelines audit`` and ``replay``: is the log as it was written, and do its decisions come out again?"""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from fraud_pipelines.decisions.replay import Channel
 
 console = Console()
 
@@ -27,6 +34,37 @@ def show_audit(settings: Settings, *, expected_head: str | None) -> int:
         soft_wrap=True,
     )
     return 1 if audit.findings else 0
+
+
+def show_replay(settings: Settings, transaction_id: str, *, channel: "Channel", revision: int | None) -> int:
+    """Make a decision again and tell what differs; returns 1 if anything does, else 0."""
+    from fraud_pipelines.decisions.replay import replay_decisions
+    from fraud_pipelines.storage.model_registry import ModelRegistry
+
+    registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+    (replay,) = replay_decisions(_warehouse(settings), registry, [transaction_id], channel=channel, revision=revision)
+    made = replay.recorded
+    console.print(
+        f"Transaction {transaction_id} of {replay.event_date} ({channel}, revision {replay.revision}): "
+        f"{made['decision']} with score {made['score']:.6f} for {made['reason']}, by the policy {made['policy']}, "
+        f"thresholds {made['review_threshold']:.4f} and {made['block_threshold']:.4f}, "
+        f"and {', '.join(replay.model_versions)}.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    if replay.equal:
+        console.print("Made again, it comes out equal.", highlight=False)
+        return 0
+    table = Table("", "recorded", "made again", title="Made again, it differs", title_justify="left")
+    for each in replay.differences:
+        table.add_row(each.field, escape(_shown(each.recorded)), escape(_shown(each.recomputed)))
+    console.print(table)
+    return 1
+
+
+def _shown(value: object) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _warehouse(settings: Settings) -> Warehouse:

@@ -3,6 +3,7 @@
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -170,7 +171,7 @@ def audit(expect_head: str | None) -> None:
 @click.argument("transaction_id")
 @click.option("--channel", type=click.Choice(["batch", "stream"]), default="batch", show_default=True)
 @click.option("--revision", type=click.IntRange(1), help="An earlier revision; by default the one in force.")
-def replay(transaction_id: str, channel: str, revision: int | None) -> None:
+def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: int | None) -> None:
     """Recompute a past decision from what it was made with, and say whether it comes out the same."""
     from fraud_pipelines.cli.audit import show_replay
 

@@ -46,9 +46,8 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         raise MissingData(f"no scores are stored for {day}: materialize scoring/transaction_scores for the day first")
     features = read_features(warehouse, day, day)
     if engine.columns:
-        candidates = candidates.join(
-            features.select("transaction_id", *engine.columns), on="transaction_id", how="left", maintain_order="left"
-        )
+        looked_at = features.select(*dict.fromkeys(("transaction_id", *engine.columns)))
+        candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
     decided = engine.decide(candidates).with_columns(candidates["model_versions"])
     reasons = explain_alerts(decided, features, engine.rules, lambda name, number: load_version(registry, name, number))
     return (
@@ -93,14 +92,8 @@ def explain_alerts(
         name, _, number = str(screened_by).rpartition("/")
         rows = features.join(group.select("transaction_id", "reason"), on="transaction_id", how="inner")
         codes = reason_codes(rows, load(name, int(number)).model.explain(rows))
-        said = (rules.descriptions.get(reason) for reason in rows["reason"])
+        said = [rules.reason_codes(reason, each) for reason, each in zip(rows["reason"], codes, strict=True)]
         explained.append(
-            rows.select("transaction_id").with_columns(
-                pl.Series(
-                    "reason_codes",
-                    [[*([first] if first else []), *rest] for first, rest in zip(said, codes, strict=True)],
-                    dtype=pl.List(pl.String),
-                )
-            )
+            rows.select("transaction_id").with_columns(pl.Series("reason_codes", said, dtype=pl.List(pl.String)))
         )
     return pl.concat(explained)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
 from fraud_pipelines.decisions.policies import Policy, Segment, Thresholds
-from fraud_pipelines.decisions.rules import check_scores, stage_expressions, stages
+from fraud_pipelines.decisions.rules import check_scores, screen_level, stage_expressions, stages
 from fraud_pipelines.errors import InvalidInput
 
 
@@ -55,6 +55,12 @@ class DecisionEngine:
     def columns(self) -> tuple[str, ...]:
         """What the segments and rules look at, beside the scores: ``event_date``, columns, features."""
         return tuple(dict.fromkeys((*self.policy.segment_columns, *self.rules.columns)))
+
+    @cached_property
+    def screen_level(self) -> float:
+        """A screening score up to here is approved whatever the second stage would say, in every segment."""
+        lowest = min((review for _, (review, _) in self._segments), default=self.thresholds.review_threshold)
+        return screen_level(min(lowest, self.thresholds.review_threshold), self.policy)
 
     def decide(self, candidates: pl.DataFrame, *, unscored: str | None = None) -> pl.DataFrame:
         """Approve, review or block each transaction.

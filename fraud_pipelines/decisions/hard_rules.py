@@ -212,9 +212,13 @@ class HardRules(BaseModel):
         named = dict.fromkeys(column for rule in self.rules for column in rule.when)
         return ("event_date", *named) if self.rules else ()
 
+    def reason_codes(self, reason: str, codes: list[str]) -> list[str]:
+        """``codes``, after what the rule that decided says to the reviewer, if one did."""
+        said = self._descriptions.get(reason)
+        return [said, *codes] if said else codes
+
     @cached_property
-    def descriptions(self) -> Mapping[str, str]:
-        """Reason → what the rule says to the reviewer, where it says something."""
+    def _descriptions(self) -> Mapping[str, str]:
         return {rule.reason: rule.description for rule in self.rules if rule.description}
 
     def expressions(self) -> dict[Verdict, pl.Expr]:

@@ -12,6 +12,8 @@ BLOCKED: Final = "high_fraud_confidence"
 FLAGGED: Final = "flagged_for_review"
 CLEARED: Final = "cleared_by_ensemble"
 ENSEMBLE_MISSING: Final = "ensemble_score_missing"
+COLLECTING: Final = "collecting"
+"""Of an approval in the stream, whose detector has not seen enough transactions yet to give a score."""
 
 
 def decide(candidates: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> pl.DataFrame:

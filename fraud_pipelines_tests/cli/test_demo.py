@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from fraud_pipelines.decisions.replay import replay_decisions
 from fraud_pipelines.detection.daily import DAILY_MODELS, load_daily_model
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -124,6 +125,20 @@ def test_a_matured_day_is_judged_twice_in_the_run_that_trained_its_model(
             delay, window = demo.settings.label_delay_days, demo.settings.evaluation_days
             age_now = (days[-1] - version.partition).days
             assert ages == [age for age in (delay, delay + window - 1) if age <= age_now]
+
+
+def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_their_log_verifies(
+    demo: Installation, registry: ModelRegistry
+) -> None:
+    decided = demo.warehouse.read("SELECT transaction_id, decision FROM scoring.decisions ORDER BY ALL")
+    alerts = decided.filter(pl.col("decision") != "approve")["transaction_id"].sample(30, seed=1)
+    chosen = pl.concat([alerts, decided["transaction_id"].sample(100, seed=1)]).unique().to_list()
+
+    replays = replay_decisions(demo.warehouse, registry, chosen)
+
+    assert {each.transaction_id: each.differences for each in replays} == dict.fromkeys(chosen, ())
+    assert len({each.event_date for each in replays}) == DAYS
+    assert "Nothing was changed" in demo.invoke("audit")
 
 
 def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelRegistry, days: list[date]) -> None:
