@@ -68,7 +68,8 @@ class Condition(BaseModel):
         for value in (*(self.any_of or ()), *(self.none_of or ())):
             if not isinstance(value, wanted):
                 hint = ": put it in quotes" if text else ""
-                raise ValueError(f"{column} is {noun}, and {value!r} is not{hint}")
+                shown = repr(value) if isinstance(value, str) else f"{value:g}"
+                raise ValueError(f"{column} is {noun}, and {shown} is not{hint}")
 
     def expression(self, column: str) -> pl.Expr:
         """True where the column of a frame meets the condition; never null."""

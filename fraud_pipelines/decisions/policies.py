@@ -205,7 +205,11 @@ def initial_thresholds(policy: Policy, day: date) -> Thresholds:
 
 
 def thresholds_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thresholds:
-    """The latest thresholds of the policy that took effect on or before ``day``, or its initial ones."""
+    """The latest thresholds of the policy that took effect on or before ``day``, or its initial ones.
+
+    Tuning moves the review threshold alone. The block threshold and the contamination are always those of the
+    policy, so that an edited policy is in force at once.
+    """
     rows = warehouse.read(
         """
         SELECT * FROM monitoring.decision_thresholds
@@ -214,4 +218,13 @@ def thresholds_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thre
         """,
         {"policy": policy.name, "day": day},
     )
-    return Thresholds.from_row(rows.row(0, named=True)) if rows.height else initial_thresholds(policy, day)
+    if rows.is_empty():
+        return initial_thresholds(policy, day)
+    tuned = Thresholds.from_row(rows.row(0, named=True))
+    return tuned.model_copy(
+        update={
+            "review_threshold": min(tuned.review_threshold, policy.block_threshold),
+            "block_threshold": policy.block_threshold,
+            "contamination": policy.contamination,
+        }
+    )
