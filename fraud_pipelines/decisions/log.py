@@ -167,15 +167,20 @@ def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action
 
 def _note_versions(connection: duckdb.DuckDBPyConnection, engine: DecisionEngine, now: datetime) -> None:
     """Keep the text of the policy, the thresholds and the rules, once for each content."""
-    for version in engine.versions:
-        connection.execute(
-            """
-            INSERT INTO scoring.policy_versions BY NAME
-            SELECT $hash AS hash, $kind AS kind, $content AS content, $now::TIMESTAMP AS first_used_at
-            WHERE NOT EXISTS (FROM scoring.policy_versions WHERE hash = $hash AND kind = $kind)
-            """,
-            {"hash": version.hash, "kind": version.kind, "content": version.content, "now": now},
-        )
+    connection.execute(
+        """
+        INSERT INTO scoring.policy_versions BY NAME
+        SELECT hash, kind, content, $now::TIMESTAMP AS first_used_at
+        FROM (SELECT unnest($hashes) AS hash, unnest($kinds) AS kind, unnest($contents) AS content)
+        ANTI JOIN scoring.policy_versions USING (hash, kind)
+        """,
+        {
+            "hashes": [version.hash for version in engine.versions],
+            "kinds": [version.kind for version in engine.versions],
+            "contents": [version.content for version in engine.versions],
+            "now": now,
+        },
+    )
 
 
 def _mark_fresh(connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> None:
