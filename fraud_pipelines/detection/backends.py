@@ -1,4 +1,7 @@
-"""The backends by name: their parameters, how they are fitted, and how they are read back."""
+"""The backends by name: their parameters, how they are fitted, and how they are read back.
+
+The four of `BACKENDS`, and ``pyod.NAME`` for any other detector of PyOD, such as ``pyod.KNN``.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,9 +9,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from fraud_pipelines.detection.detectors.autoencoder import AutoencoderDetector, AutoencoderParameters
 from fraud_pipelines.detection.detectors.ecod import EcodDetector, EcodParameters
 from fraud_pipelines.detection.detectors.interface import Detector, FloatArray, Parameters
 from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestDetector, IsolationForestParameters
+from fraud_pipelines.detection.detectors.pyod_by_name import PREFIX, PyodDetector, pyod_class, pyod_parameters
 from fraud_pipelines.detection.detectors.suod import SuodDetector, SuodParameters
 from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.errors import InvalidInput
@@ -40,6 +45,10 @@ class Backend:
     parameters: type[Parameters]
     detector: type[Detector]
     fit: Callable[[FitContext, Any], Detector]
+    libraries: tuple[str, ...] = ()
+    """What it is fitted with beside scikit-learn and PyOD."""
+    scored_by: tuple[str, ...] = ()
+    """What scoring needs beside NumPy and numba."""
 
 
 def _fit_isolation_forest(context: FitContext, parameters: IsolationForestParameters) -> Detector:
@@ -54,12 +63,17 @@ def _fit_ecod(context: FitContext, _parameters: EcodParameters) -> Detector:
     return EcodDetector(context.distribution)
 
 
+def _fit_autoencoder(context: FitContext, parameters: AutoencoderParameters) -> Detector:
+    return AutoencoderDetector.fit(context.X, parameters, contamination=context.contamination, seed=context.seed)
+
+
 BACKENDS: Final[Mapping[str, Backend]] = {
     backend.name: backend
     for backend in (
         Backend("isolation_forest", IsolationForestParameters, IsolationForestDetector, _fit_isolation_forest),
         Backend("suod", SuodParameters, SuodDetector, _fit_suod),
         Backend("ecod", EcodParameters, EcodDetector, _fit_ecod),
+        Backend("autoencoder", AutoencoderParameters, AutoencoderDetector, _fit_autoencoder, libraries=("torch",)),
     )
 }
 
@@ -70,9 +84,28 @@ def backend_by_name(name: str) -> Backend:
     Raises:
         InvalidInput: there is none; the message lists those there are.
     """
-    if name not in BACKENDS:
-        raise InvalidInput(f"Unknown backend {name!r}; use one of {', '.join(BACKENDS)}.")
-    return BACKENDS[name]
+    if name in BACKENDS:
+        return BACKENDS[name]
+    if name.startswith(PREFIX):
+        return _pyod_backend(name)
+    raise InvalidInput(
+        f"Unknown backend {name!r}; use one of {', '.join(BACKENDS)}, or {PREFIX}NAME for a detector of PyOD by the "
+        f"name of its class, such as {PREFIX}KNN."
+    )
+
+
+def _pyod_backend(name: str) -> Backend:
+    pyod_class(name)
+
+    def fit(context: FitContext, parameters: Parameters) -> Detector:
+        return PyodDetector.fit(context.X, name, parameters, contamination=context.contamination, seed=context.seed)
+
+    return Backend(name, pyod_parameters(name), PyodDetector, fit, scored_by=("pyod", "scikit-learn"))
+
+
+def registered_name(backend: str) -> str:
+    """The registered model of a backend in MLflow: ``fraud-pyod-knn`` for ``pyod.KNN``."""
+    return MODEL_NAMES.get(backend) or f"fraud-{backend.replace('.', '-').lower()}"
 
 
 def parse_parameters(backend: str, parameters: Parameters | Mapping[str, object] | None) -> Parameters:

@@ -16,7 +16,7 @@ _R = TypeVar("_R")
 _BLOCK: Final = 256
 
 
-def _compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile on first use and keep the result on disk, where a directory for it can be written."""
     try:
         return cast("Callable[_P, _R]", numba.njit(function, cache=True, nogil=True))
@@ -24,7 +24,7 @@ def _compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return cast("Callable[_P, _R]", numba.njit(function, nogil=True))
 
 
-@_compiled
+@compiled
 def path_lengths(
     X: NDArray[np.float32],
     feature: NDArray[np.int16],
@@ -54,7 +54,7 @@ def path_lengths(
     return total
 
 
-@_compiled
+@compiled
 def tail_counts(
     X: FloatArray,
     values: FloatArray,
@@ -88,7 +88,7 @@ def tail_counts(
     return below, at_most
 
 
-@_compiled
+@compiled
 def histogram_terms(
     X: FloatArray,
     edges: FloatArray,
@@ -130,7 +130,7 @@ def histogram_terms(
     return terms
 
 
-@_compiled
+@compiled
 def component_distances(
     X: FloatArray,
     mean: FloatArray,
@@ -157,82 +157,57 @@ def component_distances(
     return total
 
 
-@_compiled
-def component_contributions(
+@compiled
+def projection_scores(X: FloatArray, projections: FloatArray, edges: FloatArray, log_density: FloatArray) -> FloatArray:
+    """LODA: minus the sum over projections (m, k) of the log density of the bin a row falls in, shape (n,).
+
+    Of the ascending ``edges`` (m, bins − 1) those below the projected value number its bin.
+    """
+    n, k = X.shape
+    total = np.zeros(n)
+    for cut in range(projections.shape[0]):
+        for row in range(n):
+            value = 0.0
+            for column in range(k):
+                value += projections[cut, column] * X[row, column]
+            total[row] -= log_density[cut, np.searchsorted(edges[cut], value)]
+    return total
+
+
+@compiled
+def reconstruction_errors(
     X: FloatArray,
     mean: FloatArray,
     scale: FloatArray,
-    components: FloatArray,
+    sizes: IntArray,
     weights: FloatArray,
+    biases: FloatArray,
 ) -> FloatArray:
-    """What each feature adds to `component_distances`, by its share of each squared distance; shape (n, k)."""
-    n, k = X.shape
-    terms = np.zeros((n, k))
-    squares = np.empty(k)
-    for row in range(n):
-        for component in range(components.shape[0]):
-            for column in range(k):
-                difference = (X[row, column] - mean[column]) / scale[column] - components[component, column]
-                squares[column] = difference * difference
-            distance = np.sqrt(squares.sum())
-            if distance > 0.0:
-                for column in range(k):
-                    terms[row, column] += squares[column] / distance / weights[component]
-    return terms
+    """Squared differences between standardised rows and what the layers make of them, shape (n, k).
 
-
-@_compiled
-def leaf_depths(feature: NDArray[np.int16], child: NDArray[np.int32], roots: NDArray[np.int32]) -> NDArray[np.int32]:
-    """How many splits lie above each node of the trees of `path_lengths`, shape (nodes,)."""
-    depth = np.zeros(feature.size, np.int32)
-    for tree in range(roots.size):
-        last = roots[tree + 1] if tree + 1 < roots.size else feature.size
-        for node in range(roots[tree], last):
-            if feature[node] >= 0:
-                depth[child[node]] = depth[node] + 1
-                depth[child[node] + 1] = depth[node] + 1
-    return depth
-
-
-@_compiled
-def expected_lengths(
-    feature: NDArray[np.int16], child: NDArray[np.int32], leaf_rows: IntArray, leaf_lengths: FloatArray
-) -> FloatArray:
-    """Mean path length of the training rows that reach each node, shape (nodes,).
-
-    ``leaf_rows`` counts them at the leaves; other entries don't matter. Children lie after their parent.
+    Layer i has ``sizes[i]`` inputs and ``sizes[i + 1]`` outputs, ReLU but for the last. ``weights`` are the layers'
+    matrices (outputs, inputs) one after another, ``biases`` their biases.
     """
-    rows = leaf_rows.copy()
-    expected = np.empty(feature.size)
-    for node in range(feature.size - 1, -1, -1):
-        left = child[node]
-        if feature[node] < 0:
-            expected[node] = leaf_lengths[left]
-        else:
-            rows[node] = rows[left] + rows[left + 1]
-            expected[node] = (rows[left] * expected[left] + rows[left + 1] * expected[left + 1]) / rows[node]
-    return expected
-
-
-@_compiled
-def path_changes(
-    X: NDArray[np.float32],
-    feature: NDArray[np.int16],
-    threshold: NDArray[np.float32],
-    child: NDArray[np.int32],
-    roots: NDArray[np.int32],
-    expected: FloatArray,
-) -> FloatArray:
-    """By how much the splits on each feature change the expected path length, over all trees; shape (n, k)."""
     n, k = X.shape
-    changes = np.zeros((n, k))
+    errors = np.empty((n, k))
+    values = np.empty(sizes.max())
+    outputs = np.empty(sizes.max())
+    last = sizes.size - 2
     for row in range(n):
-        for root in roots:
-            node = root
-            column = feature[node]
-            while column >= 0:
-                below = child[node] + (X[row, column] > threshold[node])
-                changes[row, column] += expected[below] - expected[node]
-                node = below
-                column = feature[node]
-    return changes
+        for column in range(k):
+            values[column] = (X[row, column] - mean[column]) / scale[column]
+        weight = 0
+        bias = 0
+        for layer in range(last + 1):
+            for output in range(sizes[layer + 1]):
+                total = biases[bias]
+                for place in range(sizes[layer]):
+                    total += weights[weight + place] * values[place]
+                outputs[output] = max(total, 0.0) if layer < last else total
+                weight += sizes[layer]
+                bias += 1
+            values, outputs = outputs, values
+        for column in range(k):
+            difference = (X[row, column] - mean[column]) / scale[column] - values[column]
+            errors[row, column] = difference * difference
+    return errors

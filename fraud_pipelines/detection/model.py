@@ -66,7 +66,7 @@ class FraudModel:
 
         Args:
             features: one row a transaction, with at least the columns of the schema.
-            backend: a name of `fraud_pipelines.detection.backends.BACKENDS`.
+            backend: a name of `fraud_pipelines.detection.backends.BACKENDS`, or ``pyod.NAME``.
             schema: the features and their roles; `DEFAULT_SCHEMA` if None.
             contamination: share of rows to call anomalies, in (0, 0.5].
             parameters: of the backend; its defaults if None.
@@ -104,7 +104,7 @@ class FraudModel:
             distribution=distribution,
             detector=detector,
             calibration=calibration,
-            libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+            libraries={name: importlib.metadata.version(name) for name in (*_LIBRARIES, *chosen.libraries)},
         )
 
     @property

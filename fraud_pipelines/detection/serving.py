@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 import fraud_pipelines
+from fraud_pipelines.detection.backends import backend_by_name
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.storage.model_artifact import ServingCode
 
@@ -28,10 +29,11 @@ def serving_code(model: FraudModel, example: pl.DataFrame) -> ServingCode:
     detection = [path for path in sorted((package / "detection").rglob("*.py")) if path.name not in _STAYS]
     sources = [package / "__init__.py", package / "errors.py", *detection]
     features = example.select(list(model.schema)).with_columns(pl.selectors.numeric().cast(pl.Float64))
+    requirements = (*_REQUIREMENTS, *backend_by_name(model.backend).scored_by)
     return ServingCode(
         loader_module="fraud_pipelines.detection.pyfunc",
         files={str(path.relative_to(package.parent)): path for path in sources},
-        pip_requirements=tuple(f"{name}=={importlib.metadata.version(name)}" for name in _REQUIREMENTS),
+        pip_requirements=tuple(f"{name}=={importlib.metadata.version(name)}" for name in requirements),
         input_example=features,
         output_example=model.score(features),
     )

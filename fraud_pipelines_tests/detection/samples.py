@@ -1,9 +1,15 @@
 """Feature rows for the tests: skewed numbers with outliers, categories and flags."""
 
+import importlib.util
+
 import numpy as np
 import polars as pl
 
+from fraud_pipelines.detection.backends import BACKENDS
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
+
+TRAINABLE = [name for name in BACKENDS if name != "autoencoder" or importlib.util.find_spec("torch") is not None]
+"""The backends that can be fitted here: PyTorch is an extra."""
 
 MIXED_SCHEMA = {
     "amount": "numeric",

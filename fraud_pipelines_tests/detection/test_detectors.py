@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from pyod.models.ecod import ECOD
 from pyod.models.hbos import HBOS
 from pyod.models.iforest import IForest
+from pyod.models.loda import LODA
 from pyod.models.pca import PCA
 from pyod.models.suod import SUOD
 
@@ -64,12 +65,15 @@ def test_ecods_terms_add_up_to_its_score() -> None:
     np.testing.assert_allclose(ours.surprises(new).sum(axis=1), ours.raw_scores(new))
 
 
-@pytest.mark.parametrize("members", [("isolation_forest", "ecod", "hbos", "pca"), ("hbos", "pca")])
+@pytest.mark.parametrize(
+    "members", [("isolation_forest", "ecod", "loda"), ("isolation_forest", "ecod", "hbos", "pca"), ("hbos", "pca")]
+)
 def test_suod_equals_pyods_score_of_a_row_alone(members: tuple[str, ...]) -> None:
     X, new = matrix(1500, 5, seed=1), matrix(60, 5, seed=2) * 3
     unfitted = {
         "isolation_forest": IForest(n_estimators=100, max_samples=1024, random_state=5),
         "ecod": ECOD(),
+        "loda": LODA(n_bins=50, random_state=5),
         "hbos": HBOS(n_bins=50),
         "pca": PCA(),
     }

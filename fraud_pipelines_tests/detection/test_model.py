@@ -11,13 +11,12 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.detection.artifact import ARRAYS_FILE, MODEL_FILE
-from fraud_pipelines.detection.backends import BACKENDS
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FRAUD_SCHEMA
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput
-from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows, numeric_rows
+from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, TRAINABLE, mixed_rows, numeric_rows
 
-backends = pytest.mark.parametrize("backend", list(BACKENDS))
+backends = pytest.mark.parametrize("backend", TRAINABLE)
 
 SCORE_ELSEWHERE = """
 import sys

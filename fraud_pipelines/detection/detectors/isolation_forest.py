@@ -126,7 +126,7 @@ class IsolationForestDetector:
         random forests", 2014, on path lengths). What the score makes of that difference is split in proportion;
         ``base`` is the score of the average path.
         """
-        from fraud_pipelines.detection.kernels import path_changes
+        from fraud_pipelines.detection.attribution import path_changes
 
         if not self.normalizer:
             return Contributions(0.5 + self.offset, np.zeros(X.shape))
@@ -146,7 +146,7 @@ class IsolationForestDetector:
 
         A leaf's path length is its depth plus c(rows), so it tells how many rows there are.
         """
-        from fraud_pipelines.detection.kernels import expected_lengths, leaf_depths
+        from fraud_pipelines.detection.attribution import expected_lengths, leaf_depths
 
         is_leaf = self.feature < 0
         beyond = self.leaf_lengths[self.child[is_leaf]] - leaf_depths(self.feature, self.child, self.roots)[is_leaf]

@@ -46,7 +46,7 @@ class PcaDetector:
 
     def contributions(self, X: FloatArray) -> Contributions:
         """Each distance is split among the features in proportion to their squared differences."""
-        from fraud_pipelines.detection.kernels import component_contributions
+        from fraud_pipelines.detection.attribution import component_contributions
 
         return Contributions(0.0, component_contributions(X, self.mean, self.scale, self.components, self.weights))
 

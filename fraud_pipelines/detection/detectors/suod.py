@@ -1,4 +1,4 @@
-"""SUOD: PyOD's ensemble of isolation forest, ECOD, HBOS and PCA, the average of their standardised scores.
+"""SUOD: PyOD's ensemble of isolation forest, ECOD, LODA and others, the average of their standardised scores.
 
 Source: Zhao et al., "SUOD: Accelerating Large-Scale Unsupervised Heterogeneous Outlier Detection", MLSys 2021.
 """
@@ -28,17 +28,19 @@ from fraud_pipelines.detection.detectors.interface import (
     with_prefix,
 )
 from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestDetector
+from fraud_pipelines.detection.detectors.loda import LodaDetector
 from fraud_pipelines.detection.detectors.pca import PcaDetector, usable_components
 from fraud_pipelines.detection.distribution import TrainingDistribution
 
 if TYPE_CHECKING:
     from pyod.models.base import BaseDetector
 
-Member = Literal["isolation_forest", "ecod", "hbos", "pca"]
+Member = Literal["isolation_forest", "ecod", "loda", "hbos", "pca"]
 
 _MEMBERS: Final[Mapping[str, type[SelfExplaining]]] = {
     "isolation_forest": IsolationForestDetector,
     "ecod": EcodDetector,
+    "loda": LodaDetector,
     "hbos": HbosDetector,
     "pca": PcaDetector,
 }
@@ -48,13 +50,14 @@ class SuodParameters(Parameters):
     """The defaults are what measurement chose."""
 
     members: tuple[Member, ...] = Field(
-        default=("isolation_forest", "ecod", "hbos", "pca"), description="Detectors of the ensemble, at least two."
+        default=("isolation_forest", "loda"), description="Detectors of the ensemble, at least two."
     )
     n_estimators: int = Field(default=100, ge=1, le=2000, description="Trees of the isolation forest.")
     max_samples: int = Field(
         default=1024, ge=2, le=1_000_000, description="Rows drawn for each tree; all of them if there are fewer."
     )
-    histogram_bins: int = Field(default=50, ge=2, le=1000, description="Bins of each histogram of HBOS.")
+    projections: int = Field(default=100, ge=1, le=10_000, description="Random projections of LODA.")
+    histogram_bins: int = Field(default=50, ge=2, le=1000, description="Bins of each histogram of LODA and HBOS.")
 
     @field_validator("members")
     @classmethod
@@ -147,6 +150,7 @@ def _unfitted(
     from pyod.models.ecod import ECOD
     from pyod.models.hbos import HBOS
     from pyod.models.iforest import IForest
+    from pyod.models.loda import LODA
     from pyod.models.pca import PCA
 
     match name:
@@ -155,6 +159,8 @@ def _unfitted(
             return IForest(n_estimators=parameters.n_estimators, max_samples=rows_of_a_tree, random_state=seed)
         case "ecod":
             return ECOD()
+        case "loda":
+            return LODA(n_bins=parameters.histogram_bins, n_random_cuts=parameters.projections, random_state=seed)
         case "hbos":
             return HBOS(n_bins=parameters.histogram_bins)
         case _:
@@ -168,6 +174,8 @@ def _freeze(name: str, detector: "BaseDetector", distribution: TrainingDistribut
             return IsolationForestDetector.freeze(detector.detector_, offset=float(detector.offset_))
         case "ecod":
             return EcodDetector(distribution)
+        case "loda":
+            return LodaDetector.freeze(detector)
         case "hbos":
             return HbosDetector.freeze(detector)
         case _:
