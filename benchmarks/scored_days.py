@@ -1,8 +1,8 @@
-"""Days of payments scored as the daily run scores them, with the truth beside, for studies of what comes after scoring."""
+"""Days of payments scored as the daily run does, with the truth beside: for studies of what comes after scoring."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +85,7 @@ def handbook(folder: Path, *, seed: int = 0) -> Simulation:
 def score_days(
     name: str, payments: Simulation, policy: Policy, *, track: Callable[[Iterable[date]], Iterable[date]] = iter
 ) -> ScoredDays:
-    """Score every day by an isolation forest and an ensemble that learned from the days before it, as the daily run does.
+    """Score every day by an isolation forest and an ensemble that learned from the days before it.
 
     Feedback features need labels, and what is reviewed depends on what was decided: they come from the decisions by
     the policy's start thresholds. So the scores are the same for every way of tuning that is compared on them.

@@ -98,4 +98,8 @@ class SimulatedAnswers:
         decisions = self._warehouse.read(
             "SELECT transaction_id, decision FROM scoring.decisions WHERE channel = 'batch' AND event_date < ?", [day]
         )
-        write_labels(labels_known_on(day, self._truth, decisions), self._settings.landing_labels, day)
+        labels = labels_known_on(day, self._truth, decisions)
+        # Who finds a fraud sees of what kind it is.
+        kinds = self._truth.filter("is_fraud").select("transaction_id", "scenario")
+        named = labels.join(kinds, on="transaction_id", how="left", maintain_order="left")
+        write_labels(named, self._settings.landing_labels, day)

@@ -39,7 +39,7 @@ def land_labels(warehouse: Warehouse, path: Path, *, now: datetime) -> LandingRe
     second thought, a chargeback that the bank took back; what was known on a past day stays known as of that day.
     The same verdict again is rejected as a ``duplicate``, and as a ``conflict`` another one that was not known
     later. Where the sources disagree both are kept, and the chargeback counts: see ``feedback.labels_before``.
-    The columns ``reviewer`` and ``comment`` are optional.
+    The columns ``reviewer``, ``comment`` and ``scenario`` (the kind of fraud) are optional.
 
     In the report, ``days`` are those on which the accepted labels became known. Those of them that had been
     processed already are ``late_days``, and marked in ``raw.stale_days``.
@@ -90,6 +90,7 @@ class _LabelIntake:
                 cleaner.timestamp("known_at", TimestampRule(), now=self._now),
                 cleaner.text("reviewer"),
                 cleaner.text("comment"),
+                cleaner.text("scenario"),
             ]
         ).cast(pl.Schema(VERDICT_COLUMNS))
         return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self._now)

@@ -1,75 +1,174 @@
 """The evening's look back: performance as of a day, the next day's thresholds, and drift."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from typing import Final
 
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import thresholds_in_force
-from fraud_pipelines.detection.daily import DAILY_MODELS
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.drift import feature_drift
+from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.metrics import performance
-from fraud_pipelines.evaluation.outcomes import matured_decisions, matured_scores, matured_window, recent_scores
+from fraud_pipelines.evaluation.outcomes import (
+    deciding_channels,
+    matured_decisions,
+    matured_scores,
+    matured_window,
+    recent_scores,
+    scenarios_known,
+    scored_models,
+    screening_model,
+)
+from fraud_pipelines.evaluation.scenarios import scenario_recall
 from fraud_pipelines.evaluation.tuning import Proposal, tune
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.metric_series import MetricSeries
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, overwrite
 
 POLICY_PREFIX = "policy:"
 """Names the row of ``monitoring.model_performance`` that judges the decisions of a policy, not a model."""
 
+BATCH: Final = "batch"
+
+SERIES: Final = (
+    "precision",
+    "recall",
+    "f1",
+    "average_precision",
+    "roc_auc",
+    "card_precision_at_k",
+    "value_detection_rate",
+    "cost",
+    "alerts_per_day",
+    "label_coverage",
+)
+"""What MLflow shows over the days."""
+
 
 @dataclass(frozen=True)
 class Measured:
-    """Performance as of a day: the table's rows, and the labelled scores of each model for its curve."""
+    """Performance as of a day: the rows of the tables, and the labelled scores of each batch model for its curve.
+
+    ``rows`` are of ``monitoring.model_performance``, ``early`` of ``monitoring.early_performance``, ``by_scenario``
+    of ``monitoring.scenario_performance``.
+    """
 
     rows: pl.DataFrame
+    early: pl.DataFrame
+    by_scenario: pl.DataFrame
     labelled_scores: dict[str, pl.DataFrame]
 
     @property
     def headline(self) -> dict[str, float | int | None]:
-        """How the decisions did, and each ranking's average precision."""
+        """How the decisions of the end of day did, and each ranking's average precision; early readings so named."""
         figures: dict[str, float | int | None] = {}
-        for row in self.rows.iter_rows(named=True):
+        for row in self.rows.filter(channel=BATCH).iter_rows(named=True):
             figures[f"average_precision {row['model_name']}"] = row["average_precision"]
             if row["model_name"].startswith(POLICY_PREFIX):
-                for name in ("precision", "recall", "f1", "alerts", "cost", "value_detection_rate"):
+                for name in ("precision", "recall", "f1", "alerts", "alerts_per_day", "cost", "value_detection_rate"):
                     figures[name] = row[name]
+        for row in self.early.filter(channel=BATCH).iter_rows(named=True):
+            if row["model_name"].startswith(POLICY_PREFIX):
+                figures["early_precision"] = row["precision"]
+                figures["early_alerts_per_day"] = row["alerts_per_day"]
         return figures
 
 
 def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> Measured:
-    """Judge each daily model and the policy in force over the matured window, as known at the end of ``day``.
+    """Judge every model that scored and the policy in force, by channel, as known at the end of ``day``.
 
-    Returns no rows while no day has matured.
+    Matured days are judged over the evaluation window; of the days since, whose labels are still to come, there is
+    an early reading. Neither has rows where there are no such days.
     """
     policy = policy_in_force(settings)
     delay, days = settings.label_delay_days, settings.evaluation_days
-    outcomes = {
-        name: matured_scores(warehouse, day, model_name=name, label_delay_days=delay, evaluation_days=days)
-        for name in DAILY_MODELS
-    }
-    outcomes[POLICY_PREFIX + policy.name] = matured_decisions(
-        warehouse, day, label_delay_days=delay, evaluation_days=days, policy=policy.name
-    )
-    outcomes = {name: frame for name, frame in outcomes.items() if frame.height}
+    matured = _outcomes(warehouse, day, policy.name, label_delay_days=delay, evaluation_days=days)
+    young = _outcomes(warehouse, day, policy.name, label_delay_days=0, evaluation_days=delay) if delay else {}
+    scenarios = scenarios_known(warehouse, day)
     first, last = matured_window(day, label_delay_days=delay, evaluation_days=days)
+
+    def key(name: str, channel: str, first: date, last: date) -> dict[str, object]:
+        return {"as_of": day, "model_name": name, "channel": channel, "window_start": first, "window_end": last}
+
     rows = [
-        performance(frame, review_cost=policy.review_cost, loss_share=policy.loss_share).row(
-            as_of=day, model_name=name, channel="batch", window_start=first, window_end=last
-        )
-        for name, frame in outcomes.items()
+        key(*of, first, last) | asdict(performance(frame, review_cost=policy.review_cost, loss_share=policy.loss_share))
+        for of, frame in matured.items()
     ]
-    schema = warehouse.read("SELECT * FROM monitoring.model_performance LIMIT 0").schema
-    return Measured(pl.DataFrame(rows, schema=schema), outcomes)
+    early = [key(*of, last + timedelta(days=1), day) | asdict(early_reading(frame)) for of, frame in young.items()]
+    by_scenario = [
+        key(*of, first, last) | row
+        for of, frame in matured.items()
+        for row in scenario_recall(frame, scenarios).iter_rows(named=True)
+    ]
+    return Measured(
+        rows=_table(warehouse, "monitoring.model_performance", rows),
+        early=_table(warehouse, "monitoring.early_performance", early),
+        by_scenario=_table(warehouse, "monitoring.scenario_performance", by_scenario),
+        labelled_scores={name: frame for (name, channel), frame in matured.items() if channel == BATCH},
+    )
+
+
+def store_performance(warehouse: Warehouse, measured: Measured, day: date) -> None:
+    """Replace what was measured as of ``day``, in one transaction."""
+    with warehouse.transaction() as connection:
+        overwrite(connection, "monitoring.model_performance", measured.rows, as_of=day)
+        overwrite(connection, "monitoring.early_performance", measured.early, as_of=day)
+        overwrite(connection, "monitoring.scenario_performance", measured.by_scenario, as_of=day)
+
+
+def _outcomes(
+    warehouse: Warehouse, day: date, policy: str, *, label_delay_days: int, evaluation_days: int
+) -> dict[tuple[str, str], pl.DataFrame]:
+    """Outcomes by (model or policy, channel) of whatever scored or decided in the window."""
+    first, last = matured_window(day, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
+    found = {
+        (name, channel): matured_scores(
+            warehouse,
+            day,
+            label_delay_days=label_delay_days,
+            evaluation_days=evaluation_days,
+            model_name=name,
+            channel=channel,
+        )
+        for name, channel in scored_models(warehouse, first, last)
+    }
+    for channel in deciding_channels(warehouse, first, last, policy=policy):
+        found[POLICY_PREFIX + policy, channel] = matured_decisions(
+            warehouse,
+            day,
+            label_delay_days=label_delay_days,
+            evaluation_days=evaluation_days,
+            policy=policy,
+            channel=channel,
+            screening_model=screening_model(channel),
+        )
+    return {of: frame for of, frame in found.items() if frame.height}
+
+
+def _table(warehouse: Warehouse, table: str, rows: list[dict[str, object]]) -> pl.DataFrame:
+    """Rows with the columns and types of the table."""
+    return pl.DataFrame(rows, schema=warehouse.read(f"SELECT * FROM {table} LIMIT 0").schema)
+
+
+def log_series(series: MetricSeries, measured: Measured, day: date) -> None:
+    """Log what was measured as of ``day`` to MLflow, with the day as step: a run for each model and channel.
+
+    These are the lines over time. `log_matured_days` adds to the run that trained a model how that one version
+    did; there all points are of one day, and what tells them apart is its age.
+    """
+    for row in measured.rows.iter_rows(named=True):
+        metrics = {name: row[name] for name in SERIES if row[name] is not None}
+        series.log(f"{row['model_name']} {row['channel']}", metrics, day=day)
 
 
 def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[str]:
-    """Log to MLflow how the daily models did, as known at the end of ``day``, in the runs that trained them.
+    """Log to MLflow how each day's versions did, as known at the end of ``day``, in the runs that trained them.
 
     Each day is read twice: when it matures, and when it leaves the evaluation window. Labels trickle in: at first
     most known frauds are those that were alerted, so that the first reading flatters recall; the second corrects
@@ -82,10 +181,12 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
     policy = policy_in_force(settings)
     judged = []
     for age in sorted({settings.label_delay_days, settings.label_delay_days + settings.evaluation_days - 1}):
-        for name in DAILY_MODELS:
+        of = day - timedelta(days=age)
+        for name in [name for name, channel in scored_models(warehouse, of, of) if channel == BATCH]:
             outcomes = matured_scores(warehouse, day, label_delay_days=age, evaluation_days=1, model_name=name)
-            version = registry.latest_for_partition(name, day - timedelta(days=age)) if outcomes.height else None
-            if version is None:
+            version = registry.latest_for_partition(name, of)
+            # Where an older version scored, the figures are not those of the day's own.
+            if version is None or version.version not in outcomes["model_version"]:
                 continue
             measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
             metrics = {key: value for key, value in vars(measured).items() if value is not None}

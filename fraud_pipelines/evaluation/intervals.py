@@ -1,4 +1,4 @@
-"""Bootstrap intervals of precision, recall and average precision, resampled by day."""
+"""Bootstrap intervals of precision, recall, F1, average precision, value detection and cost, resampled by day."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -25,7 +25,10 @@ class Interval:
 class Intervals:
     precision: Interval
     recall: Interval
+    f1: Interval
     average_precision: Interval
+    value_detection_rate: Interval
+    cost: Interval
 
 
 def bootstrap_intervals(
@@ -33,7 +36,10 @@ def bootstrap_intervals(
     codes: npt.NDArray[np.int64],
     alert: npt.NDArray[np.bool_],
     is_fraud: npt.NDArray[np.bool_],
+    amount: Floats,
     *,
+    review_cost: float,
+    loss_share: float,
     resamples: int,
     seed: int,
 ) -> Intervals:
@@ -45,22 +51,33 @@ def bootstrap_intervals(
     Args:
         days: event date of each row.
         codes: rank of each row, the highest the most suspicious.
-        alert, is_fraud: of each row.
+        alert, is_fraud, amount: of each row.
+        review_cost: of an alert, in the currency of the amounts.
+        loss_share: share of a missed fraud's amount that is lost.
     """
     nothing = Interval(None, None)
     distinct, day = np.unique(days, return_inverse=True)
     if len(distinct) < _MIN_DAYS or resamples < 1:
-        return Intervals(nothing, nothing, nothing)
+        return Intervals(nothing, nothing, nothing, nothing, nothing, nothing)
     n = len(distinct)
+    # Amounts add up in one order, so that the order of the rows doesn't show in the last digit.
+    order = np.lexsort((amount, day))
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
-    alerts = weights @ np.bincount(day, weights=alert, minlength=n)
-    frauds = weights @ np.bincount(day, weights=is_fraud, minlength=n)
-    caught = weights @ np.bincount(day, weights=alert & is_fraud, minlength=n)
+    def drawn(values: npt.NDArray[np.generic]) -> Floats:
+        """The sum of a column over the days of each draw."""
+        sums: Floats = weights @ np.bincount(day[order], weights=values[order], minlength=n)
+        return sums
+
+    alerts, frauds, caught = drawn(alert), drawn(is_fraud), drawn(alert & is_fraud)
+    fraud_amount, missed_amount = drawn(amount * is_fraud), drawn(amount * (is_fraud & ~alert))
     return Intervals(
         precision=_interval(_ratio(caught, alerts)),
         recall=_interval(_ratio(caught, frauds)),
+        f1=_interval(_ratio(2 * caught, np.where(frauds > 0, alerts + frauds, 0.0))),
         average_precision=_interval(_average_precisions(weights, day, codes, is_fraud)),
+        value_detection_rate=_interval(_ratio(fraud_amount - missed_amount, fraud_amount)),
+        cost=_interval(review_cost * alerts + loss_share * missed_amount),
     )
 
 

@@ -5,6 +5,7 @@ SELECT s.transaction_id,
        t.amount,
        s.score,
        s.raw_score,
+       s.model_version,
        s.is_anomaly AS alert,
        coalesce(l.actual_fraud, false) AS is_fraud,
        l.actual_fraud IS NOT NULL AS labelled

@@ -1,8 +1,7 @@
 """Metrics: how well scores and alerts did, in the terms of the field and in money."""
 
 import math
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,7 +19,8 @@ CARDS_A_DAY: Final = 100
 class Performance:
     """One row of ``monitoring.model_performance`` but for its key; null where a figure is not defined.
 
-    ``transactions``, ``labelled``, ``frauds`` and ``alerts`` are counts of transactions. ``precision``, ``recall``,
+    ``transactions``, ``labelled``, ``frauds``, ``alerts`` and ``alerts_labelled`` (alerts with a label) are counts of
+    transactions, ``label_coverage`` is the share of them all that has a label. ``precision``, ``recall``,
     ``f1``, ``average_precision``, ``roc_auc``, ``card_precision_at_k`` and ``value_detection_rate`` lie in [0, 1],
     ``_low`` and ``_high`` bound a 95 % interval; ``cost`` is in currency units over the whole window.
     """
@@ -29,6 +29,9 @@ class Performance:
     labelled: int
     frauds: int
     alerts: int
+    alerts_per_day: float | None
+    alerts_labelled: int
+    label_coverage: float | None
     precision: float | None
     precision_low: float | None
     precision_high: float | None
@@ -36,6 +39,8 @@ class Performance:
     recall_low: float | None
     recall_high: float | None
     f1: float | None
+    f1_low: float | None
+    f1_high: float | None
     average_precision: float | None
     average_precision_low: float | None
     average_precision_high: float | None
@@ -43,19 +48,11 @@ class Performance:
     card_precision_at_k: float | None
     card_precision_ceiling: float | None
     value_detection_rate: float | None
+    value_detection_rate_low: float | None
+    value_detection_rate_high: float | None
     cost: float
-
-    def row(
-        self, *, as_of: date, model_name: str, channel: str, window_start: date, window_end: date
-    ) -> dict[str, object]:
-        """The table's row, key first."""
-        return {
-            "as_of": as_of,
-            "model_name": model_name,
-            "channel": channel,
-            "window_start": window_start,
-            "window_end": window_end,
-        } | asdict(self)
+    cost_low: float | None
+    cost_high: float | None
 
 
 def performance(
@@ -95,8 +92,17 @@ def performance(
     average_precision, roc_auc = _ranking_quality(codes, is_fraud)
     cards = _cards_by_day(outcomes, codes)
     bounds = bootstrap_intervals(
-        outcomes["event_date"].to_numpy(), codes, alert, is_fraud, resamples=resamples, seed=seed
+        outcomes["event_date"].to_numpy(),
+        codes,
+        alert,
+        is_fraud,
+        amount,
+        review_cost=review_cost,
+        loss_share=loss_share,
+        resamples=resamples,
+        seed=seed,
     )
+    days = outcomes["event_date"].n_unique()
     precision = caught / alerts if alerts and labelled else None
     precision_bounds = bounds.precision if precision is not None else Interval(None, None)
     return Performance(
@@ -104,6 +110,9 @@ def performance(
         labelled=labelled,
         frauds=frauds,
         alerts=alerts,
+        alerts_per_day=alerts / days if days else None,
+        alerts_labelled=int((alert & outcomes["labelled"].to_numpy()).sum()),
+        label_coverage=labelled / outcomes.height if outcomes.height else None,
         precision=precision,
         precision_low=precision_bounds.low,
         precision_high=precision_bounds.high,
@@ -111,6 +120,8 @@ def performance(
         recall_low=bounds.recall.low,
         recall_high=bounds.recall.high,
         f1=2 * caught / (alerts + frauds) if frauds else None,
+        f1_low=bounds.f1.low,
+        f1_high=bounds.f1.high,
         average_precision=average_precision,
         average_precision_low=bounds.average_precision.low,
         average_precision_high=bounds.average_precision.high,
@@ -118,7 +129,11 @@ def performance(
         card_precision_at_k=_card_precision(cards, k) if labelled else None,
         card_precision_ceiling=_card_ceiling(cards, k) if labelled else None,
         value_detection_rate=1 - missed_amount / fraud_amount if fraud_amount > 0 else None,
+        value_detection_rate_low=bounds.value_detection_rate.low,
+        value_detection_rate_high=bounds.value_detection_rate.high,
         cost=review_cost * alerts + loss_share * missed_amount,
+        cost_low=bounds.cost.low,
+        cost_high=bounds.cost.high,
     )
 
 

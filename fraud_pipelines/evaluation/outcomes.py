@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -33,9 +34,9 @@ def matured_scores(
     Nothing later than ``as_of`` is looked at, so the answer stays the same whatever comes after.
 
     Returns:
-        ``transaction_id``, ``user_id``, ``event_date``, ``amount``, ``score``, ``raw_score``, ``alert`` (the model
-        called it an anomaly), ``is_fraud`` (false without a label: whoever was not complained about within the
-        delay counts as legitimate), ``labelled``; sorted by event date and transaction.
+        ``transaction_id``, ``user_id``, ``event_date``, ``amount``, ``score``, ``raw_score``, ``model_version``,
+        ``alert`` (the model called it an anomaly), ``is_fraud`` (false without a label: whoever was not complained
+        about within the delay counts as legitimate), ``labelled``; sorted by event date and transaction.
     """
     first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
     return warehouse.read(
@@ -81,6 +82,52 @@ def matured_decisions(
             "screening_model": screening_model,
             "ensemble_model": ensemble_model,
         },
+    )
+
+
+def scored_models(warehouse: Warehouse, first: date, last: date) -> list[tuple[str, str]]:
+    """(model name, channel) of every model that scored on a day from ``first`` to ``last``, in order."""
+    return warehouse.read(
+        """
+        SELECT DISTINCT model_name, channel FROM scoring.transaction_scores
+        WHERE event_date BETWEEN $first AND $last ORDER BY model_name, channel
+        """,
+        {"first": first, "last": last},
+    ).rows()
+
+
+def deciding_channels(warehouse: Warehouse, first: date, last: date, *, policy: str) -> list[str]:
+    """The channels through which the policy decided on a day from ``first`` to ``last``, in order."""
+    return (
+        warehouse.read(
+            """
+            SELECT DISTINCT channel FROM scoring.decisions
+            WHERE event_date BETWEEN $first AND $last AND policy = $policy ORDER BY channel
+            """,
+            {"first": first, "last": last, "policy": policy},
+        )
+        .to_series()
+        .to_list()
+    )
+
+
+def screening_model(channel: str) -> str:
+    """The model that screens the channel."""
+    return MODEL_NAMES["ecod"] if channel == "stream" else DAILY_MODEL
+
+
+def scenarios_known(warehouse: Warehouse, as_of: date) -> pl.DataFrame:
+    """``transaction_id`` and ``scenario`` of the frauds whose kind a label named before the end of ``as_of``.
+
+    Where several labels name one, the latest counts.
+    """
+    return warehouse.read(
+        """
+        SELECT transaction_id, arg_max(scenario, known_at) AS scenario FROM feedback.label_history
+        WHERE actual_fraud AND scenario IS NOT NULL AND known_at < $known_before::TIMESTAMP
+        GROUP BY transaction_id ORDER BY transaction_id
+        """,
+        {"known_before": as_of + _DAY},
     )
 
 

@@ -50,11 +50,12 @@ def tune(
     the alerts and never underestimates them.
 
     The objective picks the best candidate among those whose alerts a day lie between the policy's multiples of
-    the budget, not only on average but, as far as their scatter tells, on the day to come. Then guards limit the step, each outranking the one before: the largest change a day; the alerts a
-    day again, if the current threshold was itself out of bounds; and the block threshold, because tuning never
-    approves what the policy blocks. If ties leave no threshold within the bounds on alerts, the lowest that stays
-    under the upper bound is taken: the reviewers can't do more. With fewer labelled frauds than the policy asks
-    for, the objective is ``alert_budget``. The block threshold and the contamination are not tuned.
+    the budget, not only on average but, as far as their scatter tells, on the day to come. Then guards limit the
+    step, each outranking the one before: the largest change a day; the alerts a day again, if the current
+    threshold was itself out of bounds; and the block threshold, because tuning never approves what the policy
+    blocks. If ties leave no threshold within the bounds on alerts, the lowest that stays under the upper bound is
+    taken: the reviewers can't do more. With fewer labelled frauds than the policy asks for, the objective is
+    ``alert_budget``. The block threshold and the contamination are not tuned.
 
     Args:
         outcomes: as `matured_decisions` reads them, as of ``day``.

@@ -130,6 +130,7 @@ CREATE TABLE IF NOT EXISTS feedback.labels (
 
 ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS reviewer VARCHAR;
 ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS comment VARCHAR;
+ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS scenario VARCHAR;
 
 -- What a source said before it corrected itself: what was known on a past day stays readable.
 CREATE TABLE IF NOT EXISTS feedback.superseded_labels (
@@ -141,6 +142,7 @@ CREATE TABLE IF NOT EXISTS feedback.superseded_labels (
     reviewer VARCHAR,
     comment VARCHAR
 );
+ALTER TABLE feedback.superseded_labels ADD COLUMN IF NOT EXISTS scenario VARCHAR;
 
 CREATE TABLE IF NOT EXISTS feedback.rejected_labels (
     source VARCHAR NOT NULL,
@@ -369,3 +371,75 @@ COMMENT ON COLUMN monitoring.decision_thresholds.effective_date IS 'The first UT
 COMMENT ON COLUMN monitoring.decision_thresholds.objective IS 'What it was tuned for.';
 COMMENT ON COLUMN monitoring.decision_thresholds.evidence IS 'The window, the labels, the figures before and after, and the guards that bit, as JSON.';
 COMMENT ON COLUMN monitoring.feature_drift.psi IS 'Population stability index against the training window; above 0.25 is a shift.';
+
+-- Figures and readings added to performance since the table was first made.
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS alerts_per_day DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS alerts_labelled BIGINT;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS label_coverage DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS f1_low DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS f1_high DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS value_detection_rate_low DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS value_detection_rate_high DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS cost_low DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS cost_high DOUBLE;
+COMMENT ON COLUMN monitoring.model_performance.alerts_per_day IS 'Mean over the days of the window.';
+COMMENT ON COLUMN monitoring.model_performance.alerts_labelled IS 'Alerts with a label.';
+COMMENT ON COLUMN monitoring.model_performance.label_coverage IS 'Share of the transactions that has a label.';
+
+-- The days too young to be judged: their labels are still to come.
+CREATE TABLE IF NOT EXISTS monitoring.early_performance (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    transactions BIGINT NOT NULL,
+    labelled BIGINT NOT NULL,
+    label_coverage DOUBLE,
+    frauds BIGINT NOT NULL,
+    alerts BIGINT NOT NULL,
+    alerts_per_day DOUBLE,
+    alerts_labelled BIGINT NOT NULL,
+    "precision" DOUBLE,
+    precision_low DOUBLE,
+    precision_high DOUBLE,
+    precision_at_least DOUBLE,
+    precision_at_most DOUBLE,
+    recall_so_far DOUBLE
+);
+COMMENT ON TABLE monitoring.early_performance IS 'An early reading of the days that have not matured, by the labels known so far.';
+COMMENT ON COLUMN monitoring.early_performance.as_of IS 'Uses what was known at the end of this day.';
+COMMENT ON COLUMN monitoring.early_performance.model_name IS 'A registered model, or policy:NAME for the decisions.';
+COMMENT ON COLUMN monitoring.early_performance.window_start IS 'The first event day that has not matured.';
+COMMENT ON COLUMN monitoring.early_performance.window_end IS 'The day itself.';
+COMMENT ON COLUMN monitoring.early_performance.frauds IS 'Known so far.';
+COMMENT ON COLUMN monitoring.early_performance."precision" IS 'Of the alerts that have a label.';
+COMMENT ON COLUMN monitoring.early_performance.precision_low IS '95 % interval, together with precision_high.';
+COMMENT ON COLUMN monitoring.early_performance.precision_at_least IS 'Of all alerts, if none of those without a label is fraud.';
+COMMENT ON COLUMN monitoring.early_performance.precision_at_most IS 'Of all alerts, if each of those without a label is fraud.';
+COMMENT ON COLUMN monitoring.early_performance.recall_so_far IS 'Of the frauds known so far. It flatters: those that were alerted are known first.';
+
+COMMENT ON COLUMN feedback.labels.scenario IS 'The kind of fraud, where a reviewer or bank names it.';
+
+-- Which kinds of fraud are caught, where labels name them.
+CREATE TABLE IF NOT EXISTS monitoring.scenario_performance (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    scenario VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    frauds BIGINT NOT NULL,
+    caught BIGINT NOT NULL,
+    recall DOUBLE NOT NULL,
+    amount DOUBLE NOT NULL,
+    amount_caught DOUBLE NOT NULL
+);
+COMMENT ON TABLE monitoring.scenario_performance IS 'Recall by kind of fraud over the matured window; empty while no label names a kind.';
+COMMENT ON COLUMN monitoring.scenario_performance.as_of IS 'Uses what was known at the end of this day.';
+COMMENT ON COLUMN monitoring.scenario_performance.model_name IS 'A registered model, or policy:NAME for the decisions.';
+COMMENT ON COLUMN monitoring.scenario_performance.scenario IS 'As labels name it; unnamed for known frauds without a name.';
+COMMENT ON COLUMN monitoring.scenario_performance.frauds IS 'Known ones.';
+COMMENT ON COLUMN monitoring.scenario_performance.caught IS 'Of them, alerted.';
+COMMENT ON COLUMN monitoring.scenario_performance.amount IS 'Of the known frauds, in currency units.';
+COMMENT ON COLUMN monitoring.scenario_performance.amount_caught IS 'Of the alerted ones.';

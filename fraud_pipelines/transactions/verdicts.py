@@ -12,8 +12,12 @@ from fraud_pipelines.transactions.schema import LABEL_COLUMNS, TIMESTAMP
 from fraud_pipelines.transactions.timestamps import as_utc
 
 LABEL_KEY: Final = ("transaction_id", "source")
-VERDICT_COLUMNS: Final[dict[str, pl.DataType]] = LABEL_COLUMNS | {"reviewer": pl.String(), "comment": pl.String()}
-"""A label with who gave it and what was noted; both may be null."""
+VERDICT_COLUMNS: Final[dict[str, pl.DataType]] = LABEL_COLUMNS | {
+    "reviewer": pl.String(),
+    "comment": pl.String(),
+    "scenario": pl.String(),
+}
+"""A label with who gave it, what was noted, and the kind of fraud; each may be null."""
 
 DUPLICATE: Final = "duplicate: identical to the label stored first"
 CONFLICT: Final = "conflict: another actual_fraud than the label stored first, and not known later"

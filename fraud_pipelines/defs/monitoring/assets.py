@@ -38,22 +38,32 @@ def model_performance(
     warehouse: dg.ResourceParam[Warehouse],
     model_registry: dg.ResourceParam[ModelRegistry],
 ) -> dg.MaterializeResult:
-    """Precision, recall and the rest, as of the day, of each model and of the policy in force: over the days
-    whose labels have had time to arrive. A transaction without a label counts as legitimate by then."""
-    from fraud_pipelines.evaluation.daily import log_matured_days, measure_performance
+    """Precision, recall and the rest, as of the day, of each model and of the policy in force, by channel: over
+    the days whose labels have had time to arrive. A transaction without a label counts as legitimate by then.
+    Beside it an early reading of the days since, whose labels are still to come (`monitoring.early_performance`),
+    and, where labels name the kind of fraud, recall by kind (`monitoring.scenario_performance`)."""
+    from fraud_pipelines.evaluation.daily import (
+        log_matured_days,
+        log_series,
+        measure_performance,
+        store_performance,
+    )
     from fraud_pipelines.evaluation.figures import pr_curve
+    from fraud_pipelines.storage.metric_series import MetricSeries
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
         measured = measure_performance(warehouse, settings, day)
-    table = "monitoring.model_performance"
-    warehouse.overwrite(table, measured.rows, as_of=day)
+    store_performance(warehouse, measured, day)
+    log_series(MetricSeries(settings.tracking_uri, artifact_root=settings.artifact_root), measured, day)
     with warehouse.connect(read_only=True) as connection:
         judged = log_matured_days(warehouse, model_registry, settings, day)
-        metadata = table_metadata(connection, table, day=day, date_column="as_of")
+        metadata = table_metadata(connection, "monitoring.model_performance", day=day, date_column="as_of")
+    metadata["early_reading"] = markdown_table(measured.early)
+    metadata["by_scenario"] = markdown_table(measured.by_scenario)
     if measured.rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
-        return dg.MaterializeResult(metadata=metadata)
+        return dg.MaterializeResult(metadata=metadata | numbers(measured.headline))
     return dg.MaterializeResult(
         metadata={
             **metadata,
