@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from handbook import FILES
 
 from fraud_pipelines.decisions.policies import Policy, initial_thresholds
 from fraud_pipelines.decisions.rules import decide
@@ -21,13 +22,10 @@ from fraud_pipelines.transactions.schema import LABEL_COLUMNS, TIMESTAMP, TRANSA
 from fraud_pipelines.transactions.simulator import (
     TRUTH_COLUMNS,
     Simulation,
-    SimulationConfig,
     labels_known_on,
-    simulate,
 )
 from fraud_pipelines.transactions.simulator.simulation import chargeback_delays
 
-HANDBOOK_FILES: Final = ("2018-04.parquet", "2018-05.parquet", "2018-06.parquet")
 TRAINING_DAYS: Final = 7
 MIN_TRAINING_DAYS: Final = 3
 MEMORY: Final = timedelta(days=40)
@@ -46,16 +44,30 @@ class ScoredDays:
 
     @property
     def days(self) -> list[date]:
+        """The days, in order."""
         return list(self.scores["event_date"].unique().sort())
 
+    @classmethod
+    def read(cls, folder: Path | None, name: str) -> "ScoredDays | None":
+        """What `kept_in` wrote; None where there is nothing of that name."""
+        if folder is None or not (folder / f"{name}.truth.parquet").exists():
+            return None
+        return cls(
+            name, pl.read_parquet(folder / f"{name}.scores.parquet"), pl.read_parquet(folder / f"{name}.truth.parquet")
+        )
 
-def simulated(config: SimulationConfig) -> Simulation:
-    return simulate(config)
+    def kept_in(self, folder: Path | None) -> "ScoredDays":
+        """Itself, written to the folder if there is one."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.scores.write_parquet(folder / f"{self.name}.scores.parquet")
+            self.truth.write_parquet(folder / f"{self.name}.truth.parquet")
+        return self
 
 
 def handbook(folder: Path, *, seed: int = 0) -> Simulation:
     """The handbook's payments, with chargebacks as late and as partial as the simulator's."""
-    raw = pl.concat(pl.read_parquet(folder / name) for name in HANDBOOK_FILES).sort("tx_datetime", "transaction_id")
+    raw = pl.concat(pl.read_parquet(folder / name) for name in FILES).sort("tx_datetime", "transaction_id")
     known = raw.select(
         transaction_id=pl.col("transaction_id").cast(pl.String),
         user_id=pl.col("customer_id").cast(pl.String),
@@ -92,7 +104,6 @@ def score_days(
     """
     transactions = payments.transactions.with_columns(event_date=pl.col("timestamp").dt.date())
     by_day = {key[0]: frame for key, frame in transactions.partition_by("event_date", as_dict=True).items()}
-    truth_by_day = payments.truth.partition_by("event_date", as_dict=True)
     histories: dict[str, History] = {}
     features: dict[date, pl.DataFrame] = {}
     labels = pl.DataFrame(schema=LABEL_COLUMNS)
@@ -119,5 +130,4 @@ def score_days(
         decided = decide(scored, initial_thresholds(policy, day), policy)
         decisions = pl.concat([decisions, decided.select("transaction_id", "decision")])
         features.pop(day - timedelta(days=TRAINING_DAYS + 1), None)
-    assert truth_by_day
     return ScoredDays(name, pl.concat(scores), payments.truth)

@@ -3,7 +3,7 @@
 import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -45,6 +45,9 @@ class Settings(BaseModel):
     )
     evaluation_days: int = Field(
         default=14, ge=1, description="Length of the matured window that performance and tuning look at."
+    )
+    tuning_mode: Literal["auto", "propose"] = Field(
+        default="auto", description="Put tuned thresholds in force, or propose them to a person who accepts them."
     )
     warehouse_wait_seconds: float = Field(
         default=120.0, gt=0, description="How long to wait for another process to let go of the DuckDB file."

@@ -148,6 +148,59 @@ def evaluate(first: date, last: date, cards: int, without_known_cards: bool) -> 
     show_models(Settings.from_environment(), first, last, cards=cards, known_cards_removed=without_known_cards)
 
 
+@main.group()
+def thresholds() -> None:
+    """The thresholds of a policy: what is in force, what is proposed; accept a proposal, or set your own."""
+
+
+policy_option = click.option("--policy", help="By default the one in force (FRAUD_POLICY).")
+by_option = click.option("--by", help="Who decides; by default the name you are logged in with.")
+
+
+@thresholds.command("list")
+@policy_option
+@click.option("--limit", default=15, show_default=True, type=click.IntRange(1), help="The latest so many of each.")
+def list_thresholds(policy: str | None, limit: int) -> None:
+    """The thresholds day by day, how each came about, and the proposals."""
+    from fraud_pipelines.cli.thresholds import show_list
+
+    show_list(Settings.from_environment(), policy, limit=limit)
+
+
+@thresholds.command("show")
+@policy_option
+@click.option("--as-of", type=DAY, help="The proposal of that day; by default the latest.")
+def show_thresholds(policy: str | None, as_of: date | None) -> None:
+    """A proposal with its evidence: what would change in alerts, precision, recall and cost."""
+    from fraud_pipelines.cli.thresholds import show_proposal
+
+    show_proposal(Settings.from_environment(), policy, as_of=as_of)
+
+
+@thresholds.command("accept")
+@policy_option
+@by_option
+@click.option("--as-of", type=DAY, help="The proposal of that day; by default the open one.")
+def accept_thresholds(policy: str | None, by: str | None, as_of: date | None) -> None:
+    """Put a proposal in force from the first day that isn't decided yet."""
+    from fraud_pipelines.cli.thresholds import accept
+
+    accept(Settings.from_environment(), policy, by=by, as_of=as_of, now=_now())
+
+
+@thresholds.command("set")
+@click.argument("review", type=float)
+@click.option("--block", type=float, help="Above it a transaction is blocked; by default it stays.")
+@click.option("--reason", required=True, help="Why; it is kept beside the threshold.")
+@policy_option
+@by_option
+def set_own_thresholds(review: float, block: float | None, reason: str, policy: str | None, by: str | None) -> None:
+    """Your own review threshold, in force from the first day that isn't decided yet."""
+    from fraud_pipelines.cli.thresholds import set_own
+
+    set_own(Settings.from_environment(), policy, review=review, block=block, reason=reason, by=by)
+
+
 @main.command()
 def status() -> None:
     """What is stored, what is stale, what was rejected and why."""

@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
-from fraud_pipelines.decisions.policies import thresholds_in_force
+from fraud_pipelines.decisions.policies import Thresholds, thresholds_in_force
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.drift import feature_drift
@@ -197,11 +197,10 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
 
 @dataclass(frozen=True)
 class Tuned:
-    """The proposal for the next day, its table row, and the alerts of the days it was judged by."""
+    """The proposal for the next day, the thresholds of this one, and the alerts of the days it was judged by."""
 
     proposal: Proposal
-    rows: pl.DataFrame
-    current: float
+    current: Thresholds
     daily_alerts: pl.DataFrame
 
 
@@ -217,7 +216,6 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
         policy=policy.name,
     )
     proposal = tune(outcomes, recent_scores(warehouse, day, policy=policy.name), current, policy, day=day)
-    schema = warehouse.read("SELECT * FROM monitoring.decision_thresholds LIMIT 0").schema
     daily_alerts = warehouse.read(
         """
         SELECT event_date, count(*) FILTER (decision = 'review') AS review,
@@ -230,8 +228,7 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
     )
     return Tuned(
         proposal=proposal,
-        rows=pl.DataFrame([proposal.thresholds.row()], schema=schema),
-        current=current.review_threshold,
+        current=current,
         daily_alerts=daily_alerts,
     )
 

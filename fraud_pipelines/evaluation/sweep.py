@@ -16,6 +16,9 @@ _GRID: Final[Floats] = np.arange(101) / 100
 SURE: Final = 3.0
 """Standard deviations within which a day is taken to lie: but for about one in a thousand beyond each bound."""
 
+_MEDIAN_SQUARE: Final = 0.4549
+"""The median of the square of a standard normal variable."""
+
 _FIGURES: Final = ("alerts_per_day", "precision", "recall", "f1", "cost")
 
 
@@ -114,24 +117,26 @@ def day_scatter(recent_alerts: Floats, earlier_alerts: Floats) -> Floats:
     """How far the alerts of the day to come may well lie from the mean of the recent days, for each threshold.
 
     Counts scatter around their mean λ with the variance φλ: φ is 1 if alerts come independently (Poisson), and more
-    since they come in bursts, models are retrained and weekdays differ. It is estimated around the mean of each
-    of the two spans and thresholds, and pooled: a few days tell too little of a single threshold. The mean of n
-    recent days is itself uncertain, so that the day to come lies within `SURE` · √(φλ(1 + 1/n)) of it.
+    since they come in bursts, models are retrained and weekdays differ. It is estimated over both spans, each
+    around its mean, and over all thresholds that tell something, since few days tell little of a single one; by the
+    median of the squares, so that one wild day doesn't count for weeks. The mean of n recent days is itself
+    uncertain, so that the day to come lies within `SURE` · √(φλ(1 + 1/n)) of it.
 
     Args:
         recent_alerts, earlier_alerts: counts, days × thresholds.
     """
     if not len(recent_alerts):
         return np.full(recent_alerts.shape[1], np.nan)
-    squares, freedom = 0.0, 0.0
+    squares = []
     for counts in (recent_alerts, earlier_alerts):
-        mean = counts.mean(axis=0) if len(counts) else np.zeros(counts.shape[1])
-        # Near 0 nearly all traffic alerts, and scatters as the traffic does.
-        told = (mean >= 1) & (mean <= 0.1 * max(counts.max(initial=0.0), 1.0))
-        if len(counts) > 1 and told.any():
-            squares += float((((counts - mean) ** 2).sum(axis=0)[told] / mean[told]).mean())
-            freedom += len(counts) - 1
-    dispersion = max(1.0, squares / freedom) if freedom else 1.0
+        if len(counts) > 1:
+            mean = counts.mean(axis=0)
+            # Below one alert a day there is nothing to see; with most of the traffic, the traffic scatters.
+            told = (mean >= 1) & (mean <= 0.1 * counts.max())
+            freedom = len(counts) / (len(counts) - 1)
+            squares.append((freedom * (counts - mean)[:, told] ** 2 / mean[told]).ravel())
+    pooled = np.concatenate([np.empty(0), *squares])
+    dispersion = max(1.0, float(np.median(pooled)) / _MEDIAN_SQUARE) if len(pooled) else 1.0
     scatter: Floats = SURE * np.sqrt(dispersion * recent_alerts.mean(axis=0) * (1 + 1 / len(recent_alerts)))
     return scatter
 

@@ -27,10 +27,12 @@ class Proposal:
 
     ``sweep`` has a row for each candidate threshold, ascending: ``threshold``, ``alerts_per_day``, ``precision``,
     ``recall``, ``f1``, ``cost`` (currency units a day); null where a figure is not defined.
+    ``alerts_per_day_bounds`` are those that the day after should keep to.
     """
 
     thresholds: Thresholds
     sweep: pl.DataFrame
+    alerts_per_day_bounds: tuple[float, float]
 
 
 def tune(
@@ -127,7 +129,7 @@ def tune(
         objective=aim.objective,
         evidence=evidence,
     )
-    return Proposal(thresholds, sweep.frame())
+    return Proposal(thresholds, sweep.frame(), aim.alert_bounds)
 
 
 @dataclass(frozen=True)

@@ -443,3 +443,32 @@ COMMENT ON COLUMN monitoring.scenario_performance.frauds IS 'Known ones.';
 COMMENT ON COLUMN monitoring.scenario_performance.caught IS 'Of them, alerted.';
 COMMENT ON COLUMN monitoring.scenario_performance.amount IS 'Of the known frauds, in currency units.';
 COMMENT ON COLUMN monitoring.scenario_performance.amount_caught IS 'Of the alerted ones.';
+
+-- Tuned thresholds are put in force (FRAUD_TUNING_MODE=auto), or wait here for a person (propose).
+ALTER TABLE monitoring.decision_thresholds ADD COLUMN IF NOT EXISTS origin VARCHAR;
+ALTER TABLE monitoring.decision_thresholds ADD COLUMN IF NOT EXISTS decided_by VARCHAR;
+ALTER TABLE monitoring.decision_thresholds ADD COLUMN IF NOT EXISTS reason VARCHAR;
+COMMENT ON COLUMN monitoring.decision_thresholds.origin IS 'tuned; kept: carried over while a proposal waits; accepted or set by a person.';
+COMMENT ON COLUMN monitoring.decision_thresholds.decided_by IS 'Who accepted or set it.';
+COMMENT ON COLUMN monitoring.decision_thresholds.reason IS 'Why a person set it, or the proposal that was accepted.';
+
+CREATE TABLE IF NOT EXISTS monitoring.threshold_proposals (
+    as_of DATE NOT NULL,
+    policy VARCHAR NOT NULL,
+    current_review_threshold DOUBLE NOT NULL,
+    review_threshold DOUBLE NOT NULL,
+    block_threshold DOUBLE NOT NULL,
+    contamination DOUBLE NOT NULL,
+    objective VARCHAR NOT NULL,
+    evidence VARCHAR NOT NULL,
+    status VARCHAR NOT NULL,
+    accepted_by VARCHAR,
+    accepted_at TIMESTAMP,
+    effective_date DATE
+);
+COMMENT ON COLUMN monitoring.threshold_proposals.as_of IS 'Uses what was known at the end of this day.';
+COMMENT ON COLUMN monitoring.threshold_proposals.current_review_threshold IS 'In force on that day.';
+COMMENT ON COLUMN monitoring.threshold_proposals.review_threshold IS 'The proposed one.';
+COMMENT ON COLUMN monitoring.threshold_proposals.evidence IS 'As in monitoring.decision_thresholds.';
+COMMENT ON COLUMN monitoring.threshold_proposals.status IS 'open, accepted, superseded by a later one, or no_change.';
+COMMENT ON COLUMN monitoring.threshold_proposals.effective_date IS 'The first UTC day decided by it, once it is accepted.';

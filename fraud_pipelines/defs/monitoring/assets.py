@@ -80,16 +80,20 @@ def decision_thresholds(
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult:
-    """The thresholds for the next day, tuned from what is known as of this one, with the evidence."""
+    """The thresholds for the next day, tuned from what is known as of this one, with the evidence. With
+    FRAUD_TUNING_MODE=propose they are a proposal (`monitoring.threshold_proposals`), and nothing changes until a
+    person accepts it: `fraud-pipelines thresholds accept`."""
     from fraud_pipelines.evaluation.daily import tune_thresholds
     from fraud_pipelines.evaluation.figures import alert_volume, threshold_sweep
+    from fraud_pipelines.evaluation.proposals import put_in_effect
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
         tuned = tune_thresholds(warehouse, settings, day)
-    thresholds = tuned.proposal.thresholds
+    proposed = tuned.proposal.thresholds
+    effect = put_in_effect(warehouse, proposed, tuned.current, mode=settings.tuning_mode, day=day)
+    thresholds = effect.thresholds
     name, effective = "monitoring.decision_thresholds", thresholds.effective_date
-    warehouse.overwrite(name, tuned.rows, effective_date=effective, policy=thresholds.policy)
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, name, day=effective, date_column="effective_date")
     return dg.MaterializeResult(
@@ -97,10 +101,17 @@ def decision_thresholds(
             **table,
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
             "effective_date": effective.isoformat(),
-            "objective": thresholds.objective,
-            "evidence": dg.MetadataValue.json(thresholds.evidence),
+            "objective": proposed.objective,
+            "origin": effect.origin,
+            "proposal_status": effect.status or "put in force",
+            **numbers({"proposed_review_threshold": proposed.review_threshold}),
+            "evidence": dg.MetadataValue.json(proposed.evidence),
             "threshold_sweep": image(
-                threshold_sweep(tuned.proposal.sweep, current=tuned.current, proposed=thresholds.review_threshold)
+                threshold_sweep(
+                    tuned.proposal.sweep,
+                    current=tuned.current.review_threshold,
+                    proposed=proposed.review_threshold,
+                )
             ),
             "alert_volume": image(alert_volume(tuned.daily_alerts)),
         }

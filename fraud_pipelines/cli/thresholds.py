@@ -1,0 +1,154 @@
+"""``fraud-pipelines thresholds``: what is in force, what is proposed, and a person's word on it."""
+
+import getpass
+import json
+from datetime import date, datetime
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from fraud_pipelines.decisions.policies import Policy, policy_named
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+console = Console()
+
+_FIGURES = ("review_threshold", "alerts_per_day", "precision", "recall", "f1", "cost")
+
+
+def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
+    """The latest thresholds and proposals of a policy."""
+    name, warehouse = _policy(settings, policy).name, _warehouse(settings)
+    in_force = warehouse.read(
+        """
+        SELECT effective_date, review_threshold, block_threshold, objective, coalesce(origin, 'tuned') AS origin,
+               decided_by, reason
+        FROM monitoring.decision_thresholds WHERE policy = $policy ORDER BY effective_date DESC LIMIT $limit
+        """,
+        {"policy": name, "limit": limit},
+    )
+    proposals = warehouse.read(
+        """
+        SELECT as_of, current_review_threshold AS "current", review_threshold AS proposed, objective, status,
+               accepted_by, accepted_at, effective_date
+        FROM monitoring.threshold_proposals WHERE policy = $policy ORDER BY as_of DESC LIMIT $limit
+        """,
+        {"policy": name, "limit": limit},
+    )
+    _print(f"Thresholds of {name}", in_force)
+    if proposals.height:
+        _print("Proposals", proposals)
+    console.print(
+        f"FRAUD_TUNING_MODE is {settings.tuning_mode}: "
+        + ("tuned thresholds take effect." if settings.tuning_mode == "auto" else "proposals wait for `accept`.")
+    )
+
+
+def show_proposal(settings: Settings, policy: str | None, *, as_of: date | None) -> None:
+    """One proposal with its evidence.
+
+    Raises:
+        MissingData: there is none.
+    """
+    name = _policy(settings, policy).name
+    rows = _warehouse(settings).read(
+        """
+        SELECT * FROM monitoring.threshold_proposals
+        WHERE policy = $policy AND ($as_of IS NULL OR as_of = $as_of) ORDER BY as_of DESC LIMIT 1
+        """,
+        {"policy": name, "as_of": as_of},
+    )
+    if rows.is_empty():
+        raise MissingData(
+            f"there is no proposal for {name}{f' as of {as_of}' if as_of else ''}. "
+            "The daily run makes them where FRAUD_TUNING_MODE=propose."
+        )
+    row = rows.row(0, named=True)
+    evidence = json.loads(row["evidence"])
+    table = Table(title=f"Proposal as of {row['as_of']} for {name}: {row['status']}", box=SIMPLE_HEAD)
+    for column in ("", "today", "proposed"):
+        table.add_column(column, justify="left" if not column else "right")
+    for figure in _FIGURES:
+        table.add_row(figure, _cell(evidence["before"][figure]), _cell(evidence["after"][figure]))
+    table.caption = "alerts a day by the latest scores; the rest by the matured window, cost a day"
+    console.print(table)
+    console.print(
+        f"Objective {evidence['objective']}, window {evidence['window_start']} to {evidence['window_end']}, "
+        f"{evidence['labelled']:,} labels, {evidence['labelled_frauds']:,} frauds. "
+        f"Guards that bit: {', '.join(evidence['guards']) or 'none'}."
+    )
+    if row["status"] == "open":
+        console.print("Accept it with: fraud-pipelines thresholds accept")
+    elif row["status"] == "accepted":
+        console.print(f"Accepted by {row['accepted_by']}, in force from {row['effective_date']}.")
+
+
+def accept(settings: Settings, policy: str | None, *, by: str | None, as_of: date | None, now: datetime) -> None:
+    """Put a proposal in force.
+
+    Raises:
+        MissingData: there is none that is open.
+        InvalidInput: it was superseded, or proposes no change.
+    """
+    from fraud_pipelines.evaluation.proposals import accept_proposal
+
+    name = _policy(settings, policy).name
+    done = accept_proposal(_warehouse(settings), name, by=by or getpass.getuser(), now=now, as_of=as_of)
+    text = f"{done.review_threshold:.4g}, proposed as of {done.as_of}, is in force from {done.effective_date} on"
+    console.print(f"Accepted before, by {done.accepted_by}: {text}." if done.again else f"Accepted: {text}.")
+
+
+def set_own(
+    settings: Settings, policy: str | None, *, review: float, block: float | None, reason: str, by: str | None
+) -> None:
+    """Put a person's own thresholds in force.
+
+    Raises:
+        InvalidInput: a threshold lies outside [0, 1], or review above block.
+        MissingData: nothing has been decided yet.
+    """
+    from fraud_pipelines.evaluation.proposals import set_thresholds
+
+    thresholds = set_thresholds(
+        _warehouse(settings),
+        _policy(settings, policy),
+        review_threshold=review,
+        block_threshold=block,
+        by=by or getpass.getuser(),
+        reason=reason,
+    )
+    console.print(
+        f"Review above {thresholds.review_threshold:.4g}, block above {thresholds.block_threshold:.4g}, "
+        f"from {thresholds.effective_date} on."
+    )
+
+
+def _policy(settings: Settings, name: str | None) -> Policy:
+    return policy_named(name or settings.policy)
+
+
+def _warehouse(settings: Settings) -> Warehouse:
+    """The warehouse, with the tables of this version."""
+    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    if not warehouse.path.exists():
+        raise MissingData(f"There is no warehouse at {warehouse.path} yet. Start with: fraud-pipelines demo")
+    warehouse.initialise()
+    return warehouse
+
+
+def _print(title: str, rows: pl.DataFrame) -> None:
+    table = Table(*rows.columns, title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    for row in rows.iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "minutes")
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,192 @@
+"""The evening's look back on a real warehouse: every model and channel, young days apart, and nothing of tomorrow."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fraud_pipelines.evaluation.daily import (
+    POLICY_PREFIX,
+    Measured,
+    log_series,
+    measure_performance,
+    store_performance,
+    tune_thresholds,
+)
+from fraud_pipelines.evaluation.early import early_reading
+from fraud_pipelines.evaluation.proposals import put_in_effect
+from fraud_pipelines.evaluation.scenarios import UNNAMED, scenario_recall
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.metric_series import MetricSeries, day_step
+from fraud_pipelines.storage.mlflow_connection import create_database
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, forget_after, outcomes, random_outcomes
+
+DAY = FIRST + timedelta(days=22)
+SETTINGS = Settings(label_delay_days=7, evaluation_days=10)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return filled_warehouse(tmp_path)
+
+
+def row_of(rows: pl.DataFrame, model_name: str, channel: str = "batch") -> dict[str, object]:
+    return rows.filter(model_name=model_name, channel=channel).row(0, named=True)
+
+
+def measured_and_stored(warehouse: Warehouse, day: date = DAY) -> Measured:
+    measured = measure_performance(warehouse, SETTINGS, day)
+    store_performance(warehouse, measured, day)
+    return measured
+
+
+def test_every_model_that_scored_is_measured_by_channel_and_the_policy_too(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as connection:
+        connection.execute(
+            "INSERT INTO scoring.transaction_scores BY NAME SELECT * REPLACE ('fraud-realtime' AS model_name, "
+            "'stream' AS channel) FROM scoring.transaction_scores WHERE model_name = 'fraud-daily'"
+        )
+        connection.execute(
+            "INSERT INTO scoring.decisions BY NAME SELECT * REPLACE ('stream' AS channel, 'review' AS decision) "
+            "FROM scoring.decisions WHERE score > 0.3"
+        )
+
+    measured = measured_and_stored(warehouse)
+
+    keys = [
+        ("fraud-daily", "batch"),
+        ("fraud-ensemble", "batch"),
+        ("fraud-realtime", "stream"),
+        (POLICY_PREFIX + "balanced", "batch"),
+        (POLICY_PREFIX + "balanced", "stream"),
+    ]
+    assert measured.rows.select("model_name", "channel").rows() == keys
+    assert measured.early.select("model_name", "channel").rows() == keys
+    by_batch, by_stream = (row_of(measured.rows, POLICY_PREFIX + "balanced", each) for each in ("batch", "stream"))
+    assert by_stream["alerts"] == by_stream["transactions"]
+    assert by_batch["transactions"] == 400
+    stored = warehouse.read("SELECT * FROM monitoring.model_performance ORDER BY ALL")
+    assert stored.height == len(keys)
+    measured_and_stored(warehouse)
+    assert warehouse.read("SELECT * FROM monitoring.model_performance ORDER BY ALL").equals(stored)
+
+
+def test_alerts_a_day_and_coverage_are_shares_of_what_is_counted(warehouse: Warehouse) -> None:
+    for row in measure_performance(warehouse, SETTINGS, DAY).rows.iter_rows(named=True):
+        assert row["alerts_per_day"] == pytest.approx(row["alerts"] / 10)
+        assert row["label_coverage"] == pytest.approx(row["labelled"] / row["transactions"])
+        assert 0 < row["alerts_labelled"] <= row["alerts"]
+        for figure in ("f1", "value_detection_rate", "cost"):
+            assert row[figure + "_low"] <= row[figure] <= row[figure + "_high"]
+
+
+def test_days_that_have_not_matured_are_read_apart(warehouse: Warehouse) -> None:
+    measured = measured_and_stored(warehouse)
+    for rows, first, last in ((measured.rows, 16, 7), (measured.early, 6, 0)):
+        assert rows["window_start"].unique().to_list() == [DAY - timedelta(days=first)]
+        assert rows["window_end"].unique().to_list() == [DAY - timedelta(days=last)]
+    early = warehouse.read("SELECT * FROM monitoring.early_performance")
+    assert early["as_of"].unique().to_list() == [DAY]
+    assert "early_precision" in measured.headline
+
+
+def test_where_labels_take_no_time_there_are_no_young_days(warehouse: Warehouse) -> None:
+    measured = measure_performance(warehouse, Settings(label_delay_days=0, evaluation_days=10), DAY)
+    assert measured.early.is_empty()
+    assert measured.rows.height == 3
+
+
+def test_before_anything_has_matured_there_is_only_the_early_reading(warehouse: Warehouse) -> None:
+    measured = measured_and_stored(warehouse, FIRST + timedelta(days=3))
+    assert measured.rows.is_empty()
+    assert measured.early.height == 3
+
+
+def test_an_early_precision_is_that_of_labelled_alerts_within_what_it_may_become() -> None:
+    window = random_outcomes(1, rows=2000, days=7)
+    # Of the alerts, every third has been looked at.
+    young = window.with_row_index().with_columns(labelled=pl.col("index") % 3 == 0)
+    young = young.with_columns(is_fraud=pl.col("is_fraud") & pl.col("labelled"))
+    reading = early_reading(young)
+    seen = young.filter("alert", "labelled")
+    assert reading.alerts_labelled == seen.height
+    assert reading.precision == pytest.approx(seen["is_fraud"].mean())
+    truth = window.filter("alert")["is_fraud"].mean()
+    assert isinstance(truth, float)
+    assert reading.precision_at_least is not None
+    assert reading.precision_at_most is not None
+    assert reading.precision_at_least < truth < reading.precision_at_most
+    nothing = early_reading(outcomes([(0, 0, 0.9, 0.0, 10.0, True, None)]))
+    assert (nothing.precision, nothing.precision_at_least, nothing.precision_at_most) == (None, 0.0, 1.0)
+
+
+def test_recall_by_kind_of_fraud_where_labels_name_it(warehouse: Warehouse) -> None:
+    assert measure_performance(warehouse, SETTINGS, DAY).by_scenario.is_empty()
+    with warehouse.transaction() as connection:
+        connection.execute(
+            "UPDATE feedback.labels SET scenario = 'card_testing' WHERE actual_fraud AND transaction_id LIKE '%1'"
+        )
+
+    measured = measured_and_stored(warehouse)
+
+    of_policy = measured.by_scenario.filter(model_name=POLICY_PREFIX + "balanced")
+    assert of_policy["scenario"].to_list() == ["card_testing", UNNAMED]
+    whole = row_of(measured.rows, POLICY_PREFIX + "balanced")
+    assert of_policy["frauds"].sum() == whole["frauds"]
+    assert of_policy["amount_caught"].sum() / of_policy["amount"].sum() == pytest.approx(whole["value_detection_rate"])
+    assert warehouse.read("SELECT count(*) FROM monitoring.scenario_performance").item() == measured.by_scenario.height
+
+
+def test_a_kind_counts_what_was_caught_of_it() -> None:
+    frame = outcomes([(0, 0, 0.9, 0.0, 10.0, True, True), (0, 1, 0.1, 0.0, 30.0, False, True)])
+    kinds = pl.DataFrame({"transaction_id": ["t0", "t1", "t9"], "scenario": ["ramp"] * 3})
+    [found] = scenario_recall(frame, kinds).to_dicts()
+    assert found == {"scenario": "ramp", "frauds": 2, "caught": 1, "recall": 0.5, "amount": 40.0, "amount_caught": 10.0}
+
+
+def test_thresholds_and_performance_as_of_a_day_are_the_same_when_all_later_data_is_deleted(
+    warehouse: Warehouse,
+) -> None:
+    tables = ("model_performance", "early_performance", "decision_thresholds")
+
+    def as_known() -> tuple[object, ...]:
+        """Three evenings, each from the thresholds that the one before it left."""
+        with warehouse.transaction() as connection:
+            for table in tables:
+                connection.execute(f"DELETE FROM monitoring.{table}")
+        evidence = []
+        for day in (DAY - timedelta(days=2), DAY - timedelta(days=1), DAY):
+            measured_and_stored(warehouse, day)
+            tuned = tune_thresholds(warehouse, SETTINGS, day)
+            put_in_effect(warehouse, tuned.proposal.thresholds, tuned.current, mode="auto", day=day)
+            evidence.append(tuned.proposal.thresholds.evidence)
+        return evidence, *(warehouse.read(f"SELECT * FROM monitoring.{table} ORDER BY ALL").rows() for table in tables)
+
+    before = as_known()
+    evidence = before[0]
+    assert isinstance(evidence, list)
+    assert {each["objective"] for each in evidence} == {"min_cost"}
+    forget_after(warehouse, DAY)
+    assert as_known() == before
+
+
+def test_mlflow_shows_the_figures_over_the_days_and_a_rerun_corrects_its_day(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    series = MetricSeries(f"sqlite:///{tmp_path / 'mlflow.db'}", artifact_root=tmp_path / "artifacts")
+    create_database(series.tracking_uri)
+    days = [DAY - timedelta(days=1), DAY]
+    by_day = {day: measure_performance(warehouse, SETTINGS, day) for day in days}
+    for day in (*days, days[0]):
+        log_series(series, by_day[day], day)
+
+    name = POLICY_PREFIX + "balanced batch"
+    logged = [(day, row_of(by_day[day].rows, POLICY_PREFIX + "balanced")["precision"]) for day in days]
+    assert series.points(name, "precision") == logged
+    assert day_step(date(1970, 1, 2)) == 1
+
+    corrected = Measured(by_day[days[0]].rows.with_columns(precision=pl.lit(0.125)), pl.DataFrame(), pl.DataFrame(), {})
+    log_series(series, corrected, days[0])
+    assert series.points(name, "precision") == [(days[0], 0.125), logged[1]]
