@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from fraud_pipelines.decisions.configuration import policies
 from fraud_pipelines.decisions.policies import Policy, policy_named
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
@@ -127,7 +128,7 @@ def set_own(
 
 
 def _policy(settings: Settings, name: str | None) -> Policy:
-    return policy_named(name or settings.policy)
+    return policy_named(name or settings.policy, policies(settings))
 
 
 def _warehouse(settings: Settings) -> Warehouse:

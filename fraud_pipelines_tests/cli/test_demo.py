@@ -11,8 +11,10 @@ from rich.console import Console
 from fraud_pipelines.decisions.replay import replay_decisions
 from fraud_pipelines.detection.daily import DAILY_MODELS, load_daily_model
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.metric_series import MetricSeries, day_step
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.simulator import SCENARIOS
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 
 DAYS = 9
@@ -139,6 +141,35 @@ def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_thei
     assert {each.transaction_id: each.differences for each in replays} == dict.fromkeys(chosen, ())
     assert len({each.event_date for each in replays}) == DAYS
     assert "Nothing was changed" in demo.invoke("audit")
+
+
+def test_mlflow_shows_performance_over_the_days_with_the_day_as_step(demo: Installation) -> None:
+    series = MetricSeries(demo.settings.tracking_uri)
+    for name in (*DAILY_MODELS, "policy:balanced"):
+        measured = demo.warehouse.read(
+            "SELECT as_of, cost FROM monitoring.model_performance WHERE model_name = ? ORDER BY as_of", [name]
+        )
+        assert measured.height == DAYS - demo.settings.label_delay_days
+        assert series.points(f"{name} batch", "cost") == measured.rows()
+
+
+def test_a_day_logged_again_corrects_its_point_and_no_other(demo: Installation, days: list[date]) -> None:
+    series = MetricSeries(demo.settings.tracking_uri, experiment="test", artifact_root=demo.data_dir / "artifacts")
+    for day, value in zip((days[0], days[1], days[0], days[0]), (0.25, 0.5, 0.125, 0.125), strict=True):
+        series.log("policy", {"precision": value}, day=day)
+    assert series.points("policy", "precision") == [(days[0], 0.125), (days[1], 0.5)]
+    assert day_step(date(1970, 1, 2)) == 1
+
+
+def test_young_days_are_read_early_and_the_kinds_of_fraud_apart(demo: Installation, days: list[date]) -> None:
+    early = demo.warehouse.read("SELECT DISTINCT as_of, window_end FROM monitoring.early_performance ORDER BY ALL")
+    kinds = demo.warehouse.read(
+        "SELECT DISTINCT scenario FROM monitoring.scenario_performance WHERE model_name = 'policy:balanced'"
+    ).to_series()
+
+    assert early.rows() == [(day, day) for day in days]
+    assert kinds.len() > 0
+    assert set(kinds) <= set(SCENARIOS)
 
 
 def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelRegistry, days: list[date]) -> None:
