@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
-from fraud_pipelines.decisions.policies import Thresholds, thresholds_in_force
+from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.drift import feature_drift
@@ -88,8 +88,8 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
     """
     policy = policy_in_force(settings)
     delay, days = settings.label_delay_days, settings.evaluation_days
-    matured = _outcomes(warehouse, day, policy.name, label_delay_days=delay, evaluation_days=days)
-    young = _outcomes(warehouse, day, policy.name, label_delay_days=0, evaluation_days=delay) if delay else {}
+    matured = _outcomes(warehouse, day, policy, label_delay_days=delay, evaluation_days=days)
+    young = _outcomes(warehouse, day, policy, label_delay_days=0, evaluation_days=delay) if delay else {}
     scenarios = scenarios_known(warehouse, day)
     first, last = matured_window(day, label_delay_days=delay, evaluation_days=days)
 
@@ -123,7 +123,7 @@ def store_performance(warehouse: Warehouse, measured: Measured, day: date) -> No
 
 
 def _outcomes(
-    warehouse: Warehouse, day: date, policy: str, *, label_delay_days: int, evaluation_days: int
+    warehouse: Warehouse, day: date, policy: Policy, *, label_delay_days: int, evaluation_days: int
 ) -> dict[tuple[str, str], pl.DataFrame]:
     """Outcomes by (model or policy, channel) of whatever scored or decided in the window."""
     first, last = matured_window(day, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
@@ -138,15 +138,16 @@ def _outcomes(
         )
         for name, channel in scored_models(warehouse, first, last)
     }
-    for channel in deciding_channels(warehouse, first, last, policy=policy):
-        found[POLICY_PREFIX + policy, channel] = matured_decisions(
+    for channel in deciding_channels(warehouse, first, last, policy=policy.name):
+        found[POLICY_PREFIX + policy.name, channel] = matured_decisions(
             warehouse,
             day,
             label_delay_days=label_delay_days,
             evaluation_days=evaluation_days,
-            policy=policy,
+            policy=policy.name,
             channel=channel,
             screening_model=screening_model(channel),
+            second_stage=policy.second_stage,
         )
     return {of: frame for of, frame in found.items() if frame.height}
 
@@ -214,8 +215,10 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
         label_delay_days=settings.label_delay_days,
         evaluation_days=settings.evaluation_days,
         policy=policy.name,
+        second_stage=policy.second_stage,
     )
-    proposal = tune(outcomes, recent_scores(warehouse, day, policy=policy.name), current, policy, day=day)
+    latest = recent_scores(warehouse, day, policy=policy.name, second_stage=policy.second_stage)
+    proposal = tune(outcomes, latest, current, policy, day=day)
     daily_alerts = warehouse.read(
         """
         SELECT event_date, count(*) FILTER (decision = 'review') AS review,

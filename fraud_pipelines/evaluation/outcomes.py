@@ -60,7 +60,7 @@ def matured_decisions(
     policy: str | None = None,
     channel: str = "batch",
     screening_model: str = DAILY_MODEL,
-    ensemble_model: str = ENSEMBLE_MODEL,
+    second_stage: str = ENSEMBLE_MODEL,
 ) -> pl.DataFrame:
     """Decisions in the matured window, with the labels known before the end of ``as_of``.
 
@@ -68,7 +68,9 @@ def matured_decisions(
 
     Returns:
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
-        not to approve, and ``screening_score`` and ``ensemble_score`` (null where that model gave none).
+        not to approve; ``screening_score`` and ``ensemble_score``, that of the ``second_stage`` or, where it gave
+        none, of the ensemble (null where neither did); and ``decision``, ``reason``, ``merchant_category``,
+        ``country``.
     """
     first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
     return warehouse.read(
@@ -80,7 +82,8 @@ def matured_decisions(
             "known_before": as_of + _DAY,
             "policy": policy,
             "screening_model": screening_model,
-            "ensemble_model": ensemble_model,
+            "second_stage": second_stage,
+            "ensemble_model": ENSEMBLE_MODEL,
         },
     )
 
@@ -139,12 +142,13 @@ def recent_scores(
     policy: str | None = None,
     channel: str = "batch",
     screening_model: str = DAILY_MODEL,
-    ensemble_model: str = ENSEMBLE_MODEL,
+    second_stage: str = ENSEMBLE_MODEL,
 ) -> pl.DataFrame:
     """The scores of the last ``days`` days up to ``as_of``, whether labelled or not: what alert volume is read from.
 
     Returns:
-        ``transaction_id``, ``event_date``, ``score``, ``screening_score``, ``ensemble_score``.
+        ``transaction_id``, ``event_date``, ``decision``, ``reason``, ``merchant_category``, ``country``, ``score``,
+        ``screening_score``, ``ensemble_score``.
     """
     return warehouse.read(
         _query("recent_scores"),
@@ -154,7 +158,8 @@ def recent_scores(
             "last": as_of,
             "policy": policy,
             "screening_model": screening_model,
-            "ensemble_model": ensemble_model,
+            "second_stage": second_stage,
+            "ensemble_model": ENSEMBLE_MODEL,
         },
     )
 

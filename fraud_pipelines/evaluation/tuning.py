@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
+from fraud_pipelines.decisions.hard_rules import RULE_REASON
 from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds
 from fraud_pipelines.decisions.rules import alert_level
 from fraud_pipelines.errors import InvalidInput
@@ -49,7 +50,7 @@ def tune(
     Precision, recall and cost of a threshold come from the matured ``outcomes``, alerts a day from the latest
     ``daily_scores``. Each row is taken at its `alert_level`, so that a threshold below the screening threshold is
     judged with the screen that would go down with it; for a row that the ensemble hasn't seen this overestimates
-    the alerts and never underestimates them.
+    the alerts and never underestimates them. What a hard rule or a segment's own threshold decided stays as it is.
 
     The objective picks the best candidate among those whose alerts a day lie between the policy's multiples of
     the budget, not only on average but, as far as their scatter tells, on the day to come. Then guards limit the
@@ -60,7 +61,7 @@ def tune(
     ``alert_budget``. The block threshold and the contamination are not tuned.
 
     Args:
-        outcomes: as `matured_decisions` reads them, as of ``day``.
+        outcomes: as `matured_decisions` reads them, as of ``day``; without ``reason``, no rule or segment decided.
         daily_scores: as `recent_scores` reads them, up to ``day``.
         current: in force on ``day``.
         objective: overrides the policy's.
@@ -210,9 +211,25 @@ def _best(sweep: Sweep, aim: _Aim, allowed: Mask) -> float:
 
 
 def _levels(frame: pl.DataFrame, policy: Policy) -> Floats:
-    """`alert_level` of each row; where no model's score is stored, the final score."""
-    levels: Floats = frame.select(pl.coalesce(alert_level(policy), "score").cast(pl.Float64)).to_series().to_numpy()
+    """`alert_level` of each row; where no model's score is stored, the final score.
+
+    What a hard rule or a segment's own threshold decided stays so whatever is tuned: its level is 1 or 0.
+    """
+    level = pl.coalesce(alert_level(policy), "score").cast(pl.Float64)
+    if "reason" in frame.columns:
+        alerted = (pl.col("decision") != "approve").cast(pl.Float64)
+        level = pl.when(_settled(policy)).then(alerted).otherwise(level)
+    levels: Floats = frame.select(level).to_series().to_numpy()
     return levels
+
+
+def _settled(policy: Policy) -> pl.Expr:
+    """Whether something other than the tuned threshold decided: a rule, or the first segment that fits."""
+    by_segment = pl.lit(False)
+    for segment in reversed(policy.segments):
+        fits = pl.all_horizontal(pl.col(column).is_in(values).fill_null(False) for column, values in segment.selectors)
+        by_segment = pl.when(fits).then(segment.review_threshold is not None).otherwise(by_segment)
+    return pl.col("reason").str.starts_with(RULE_REASON) | by_segment
 
 
 def _edge(day: object) -> str | None:

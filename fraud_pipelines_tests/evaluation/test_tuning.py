@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, Thresholds, initial_thresholds
+from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, Segment, Thresholds, initial_thresholds
 from fraud_pipelines.decisions.rules import decide
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.evaluation.sweep import candidate_thresholds
@@ -144,6 +144,24 @@ def test_tuning_never_approves_what_the_policy_blocks(window: pl.DataFrame) -> N
     proposal = proposed(window, policy, "min_precision")
     assert proposal.thresholds.review_threshold == 0.8
     assert "block_threshold" in str(proposal.thresholds.evidence["guards"])
+
+
+def test_what_a_rule_or_a_segment_decides_is_not_tuned(window: pl.DataFrame) -> None:
+    travel = Segment(name="travel", merchant_category=("travel",), review_threshold=0.2)
+    abroad = Segment(name="abroad", country=("FR",), block_threshold=0.9)
+    policy = FREE.model_copy(update={"segments": (travel, abroad)})
+    kinds = pl.int_range(window.height) % 5
+    frame = window.with_columns(
+        merchant_category=pl.when(kinds == 0).then(pl.lit("travel")).otherwise(None),
+        country=pl.when(kinds == 1).then(pl.lit("FR")).otherwise(pl.lit("DE")),
+        reason=pl.when(kinds == 2).then(pl.lit("rule:watched")).otherwise(pl.lit("flagged_for_review")),
+        decision=pl.when(kinds <= 2).then(pl.lit("review")).otherwise(pl.lit("approve")),
+    )
+    sweep = proposed(frame, policy, "min_cost").sweep
+    settled, tuned = frame.filter(kinds.is_in([0, 2])), frame.filter(~kinds.is_in([0, 2]))
+    for row in sweep.filter(pl.col("threshold") < 1).gather_every(9).iter_rows(named=True):
+        moving = tuned.filter(pl.col("score") > row["threshold"])
+        assert row["alerts_per_day"] == pytest.approx((settled.height + moving.height) / 14)
 
 
 def test_scores_tied_at_the_top_keep_below_the_upper_bound() -> None:
