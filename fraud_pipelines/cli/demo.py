@@ -90,7 +90,10 @@ def _show_places(settings: Settings) -> None:
     console.print(f"Tables        {settings.warehouse_path}")
     console.print(f"Review queue  scoring.review_queue, {waiting} transactions wait for a verdict")
     console.print(f"Models        fraud-daily and fraud-ensemble in MLflow, {without_password(settings.tracking_uri)}")
-    console.print("Look at it    make up   (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000)")
+    console.print(
+        "Look at it    make up   (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000, "
+        "review page http://127.0.0.1:3001)"
+    )
 
 
 def _clear(settings: Settings) -> None:

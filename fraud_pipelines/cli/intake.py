@@ -1,7 +1,7 @@
 """``fraud-pipelines import``: takes files into the warehouse and says what became of every row."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -36,7 +36,14 @@ def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, la
         first = first_transaction_day(warehouse)
         if first:
             settings.note_first_day(first)
+    show_reports(reports)
     days = [day for report in reports for day in report.days]
+    if days and not labels:
+        console.print(f"Next: fraud-pipelines run --from {min(days)} --to {max(days)}")
+
+
+def show_reports(reports: Sequence[LandingReport]) -> None:
+    """Print what became of each file, why rows were rejected, and which days are stale now."""
     console.print(_table(reports))
     for reason, count in sum((Counter(report.rejected_by_reason) for report in reports), Counter[str]()).most_common():
         console.print(f"  {count:,} rejected: {reason}")
@@ -44,8 +51,6 @@ def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, la
     if late:
         span = f"{len(late)} days from {late[0]} to {late[-1]}" if len(late) > 1 else str(late[0])
         console.print(f"Processed already, and stale now: {span} (fraud-pipelines status lists them)")
-    if days and not labels:
-        console.print(f"Next: fraud-pipelines run --from {min(days)} --to {max(days)}")
 
 
 def _land_transactions(
@@ -83,7 +88,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _table(reports: list[LandingReport]) -> Table:
+def _table(reports: Sequence[LandingReport]) -> Table:
     table = Table(title="Taken in", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("file", "read", "accepted", "rejected", "duplicates", "days"):
         table.add_column(name, justify="left" if name in ("file", "days") else "right")

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from fraud_pipelines.cli.review import review
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.settings import Settings
 
@@ -80,14 +81,16 @@ def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: boo
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--dagster-port", default=3000, show_default=True)
 @click.option("--mlflow-port", default=5000, show_default=True)
-def up(host: str, dagster_port: int, mlflow_port: int) -> None:
-    """Start the Dagster UI with its daemon, and the MLflow UI."""
+@click.option("--review-port", default=3001, show_default=True)
+def up(host: str, dagster_port: int, mlflow_port: int, review_port: int) -> None:
+    """Start the Dagster UI with its daemon, the MLflow UI, and the review page."""
     from fraud_pipelines.bootstrap import prepare
     from fraud_pipelines.cli.serve import serve
 
     settings = Settings.from_environment()
     prepare(settings)
-    sys.exit(serve(settings, host=host, dagster_port=dagster_port, mlflow_port=mlflow_port))
+    ports = {"dagster_port": dagster_port, "mlflow_port": mlflow_port, "review_port": review_port}
+    sys.exit(serve(settings, host=host, **ports))
 
 
 @main.command()
@@ -229,6 +232,9 @@ def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: i
     from fraud_pipelines.cli.audit import show_replay
 
     sys.exit(show_replay(Settings.from_environment(), transaction_id, channel=channel, revision=revision))
+
+
+main.add_command(review)
 
 
 def _now() -> datetime:

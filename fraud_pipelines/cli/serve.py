@@ -1,4 +1,4 @@
-"""Starts the Dagster UI with its daemon and the MLflow UI on the same data, and stops both together."""
+"""Starts the Dagster UI with its daemon, the MLflow UI and the review page on the same data, and stops them all."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ from fraud_pipelines.storage.mlflow_connection import without_password
 STOP_SECONDS = 20.0
 
 
-def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int) -> int:
-    """Run both servers until Ctrl-C, SIGTERM or the end of one of them; returns the exit code.
+def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int, review_port: int) -> int:
+    """Run the servers until Ctrl-C, SIGTERM or the end of one of them; returns the exit code.
 
-    Where the models are on an MLflow server, there is one already, and only Dagster is started.
+    Where the models are on an MLflow server, there is one already, and none is started.
 
     Raises:
         InvalidInput: a port is taken.
@@ -29,6 +29,8 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int)
     if settings.mlflow_database:
         commands["MLflow"] = _mlflow_command(settings, host, mlflow_port)
         _check_port("MLflow", host, mlflow_port)
+    commands["Review"] = _review_command(host, review_port)
+    _check_port("Review", host, review_port)
     environment = os.environ | {
         "DAGSTER_HOME": str(settings.dagster_home.resolve()),
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -44,7 +46,8 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int)
         _say(f"Dagster UI  http://{host}:{dagster_port}")
         local = f"http://{host}:{mlflow_port}"
         _say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
-        _say(f"Ctrl-C stops {' and '.join(servers)}.")
+        _say(f"Review page http://{host}:{review_port}")
+        _say("Ctrl-C stops them.")
         while not stopped:
             for name, server in servers.items():
                 if server.poll() is not None:
@@ -67,6 +70,13 @@ def _mlflow_command(settings: Settings, host: str, port: int) -> list[str]:
         *("--uvicorn-opts", "--log-level warning"),
         *("--backend-store-uri", settings.tracking_uri),
         *("--default-artifact-root", str(settings.artifact_root)),
+    ]
+
+
+def _review_command(host: str, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "fraud_pipelines.cli", "review", "serve", "--quiet"),
+        *("--host", host, "--port", str(port)),
     ]
 
 

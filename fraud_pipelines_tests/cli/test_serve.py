@@ -1,4 +1,4 @@
-"""The two servers of ``up``: what is told about them, what is started, and that none outlives the command."""
+"""The servers of ``up``: what is told about them, what is started, and that none outlives the command."""
 
 import fcntl
 import signal
@@ -26,8 +26,10 @@ def _signals_restored() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def serve(settings: Settings, *, dagster_port: int = 0, mlflow_port: int = 0) -> int:
-    return serving.serve(settings, host="127.0.0.1", dagster_port=dagster_port, mlflow_port=mlflow_port)
+def serve(settings: Settings, *, dagster_port: int = 0, mlflow_port: int = 0, review_port: int = 0) -> int:
+    return serving.serve(
+        settings, host="127.0.0.1", dagster_port=dagster_port, mlflow_port=mlflow_port, review_port=review_port
+    )
 
 
 def test_the_password_of_an_mlflow_server_is_not_told(
@@ -72,6 +74,8 @@ def test_only_the_port_of_a_server_to_be_started_must_be_free(tmp_path: Path, mo
             serve(Settings(data_dir=tmp_path), mlflow_port=taken)
         with pytest.raises(InvalidInput, match="--dagster-port"):
             serve(Settings(data_dir=tmp_path), dagster_port=taken)
+        with pytest.raises(InvalidInput, match="--review-port"):
+            serve(Settings(data_dir=tmp_path), review_port=taken)
 
 
 HOLDS = "import fcntl, signal, time; file = open({held!r}, 'w'); fcntl.flock(file, fcntl.LOCK_EX); "

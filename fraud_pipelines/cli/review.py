@@ -1,0 +1,109 @@
+"""``fraud-pipelines review``: the commands of a reviewer and their options."""
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from fraud_pipelines.settings import Settings
+
+_INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
+
+
+@click.group()
+def review() -> None:
+    """The review queue: what waits for a verdict, and the verdicts."""
+
+
+@review.command("list")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+def list_cases(limit: int) -> None:
+    """What waits for a verdict, the greatest expected loss first."""
+    from fraud_pipelines.cli.review_tables import show_queue
+
+    show_queue(Settings.from_environment(), limit=limit)
+
+
+@review.command()
+@click.argument("transaction_id")
+def show(transaction_id: str) -> None:
+    """One transaction: what was decided and why, the user's recent payments, the scores, the labels."""
+    from fraud_pipelines.cli.review_tables import show_case
+
+    show_case(Settings.from_environment(), transaction_id)
+
+
+@review.command()
+@click.argument("transaction_id")
+@click.option("--fraud/--legitimate", "actual_fraud", required=True, default=None, help="The verdict.")
+@click.option("--reviewer", default=None, help="Who gives it.  [default: the user of this shell]")
+@click.option("--comment", default=None, help="What you noted.")
+@click.option("--known-at", type=_INSTANT, help="When it became known, UTC.  [default: now]")
+def label(
+    transaction_id: str, actual_fraud: bool, reviewer: str | None, comment: str | None, known_at: datetime | None
+) -> None:
+    """Give a verdict on a transaction, or correct the one you gave."""
+    from fraud_pipelines.cli.review_tables import label_case
+
+    label_case(
+        Settings.from_environment(),
+        transaction_id,
+        actual_fraud=actual_fraud,
+        reviewer=reviewer or getpass.getuser(),
+        comment=comment,
+        known_at=known_at,
+        now=_now(),
+    )
+
+
+@review.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--id-column", default="", help="Column with the transaction's id.  [default: by its name]")
+@click.option("--date-column", default="", help="Column that says when it was reported.  [default: by its name]")
+@click.option("--reason-column", default="", help="Column with the reason or its code.  [default: by its name]")
+@click.option("--date-format", default="iso8601", show_default=True, help="Or a pattern such as %d/%m/%Y.")
+@click.option("--known-at", type=_INSTANT, help="When all of them became known, UTC, whatever the file says.")
+@click.option("--any-reason", is_flag=True, help="Disputes about other things than fraud count as fraud too.")
+def chargebacks(
+    path: Path,
+    id_column: str,
+    date_column: str,
+    reason_column: str,
+    date_format: str,
+    known_at: datetime | None,
+    any_reason: bool,
+) -> None:
+    """Take in chargebacks as a payment processor exports them: an id and a date for each are enough."""
+    from fraud_pipelines.cli.intake import show_reports
+    from fraud_pipelines.cli.review_tables import open_for_review
+    from fraud_pipelines.decisions.chargebacks import ChargebackColumns, land_chargebacks
+
+    columns = ChargebackColumns(
+        transaction_id=id_column,
+        date=date_column,
+        reason=reason_column,
+        date_format=date_format,
+        known_at=known_at,
+        any_reason=any_reason,
+    )
+    warehouse = open_for_review(Settings.from_environment())
+    show_reports([land_chargebacks(warehouse, path, now=_now(), columns=columns)])
+
+
+@review.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=3001, show_default=True, type=click.IntRange(0, 65_535))
+@click.option(
+    "--allow-host", "allowed_hosts", multiple=True, help="A name the page may be asked for under, as behind a proxy."
+)
+@click.option("--quiet", is_flag=True, hidden=True, help="Leave it to the caller to say where the page is.")
+def serve(host: str, port: int, allowed_hosts: tuple[str, ...], quiet: bool) -> None:
+    """The review page, alone; fraud-pipelines up starts it too."""
+    from fraud_pipelines.review.server import serve_page
+
+    serve_page(Settings.from_environment(), host=host, port=port, allowed_hosts=allowed_hosts, quiet=quiet)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,186 @@
+"""What ``fraud-pipelines review`` shows in the shell: the queue, a case, and what became of a verdict."""
+
+from datetime import datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.decisions.review import record_verdict
+from fraud_pipelines.decisions.review_case import Case, Payment, read_case
+from fraud_pipelines.decisions.review_queue import has_queue, read_queue
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+console = Console()
+
+PAYMENTS_SHOWN = 15
+
+
+def open_for_review(settings: Settings) -> Warehouse:
+    """The warehouse, with all its tables.
+
+    Raises:
+        MissingData: there is none yet.
+    """
+    if not settings.warehouse_path.exists():
+        raise MissingData(
+            f"There is no warehouse at {settings.warehouse_path} yet. Start with: fraud-pipelines demo, or "
+            "fraud-pipelines import PATH"
+        )
+    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    if has_queue(warehouse):
+        return warehouse
+    return open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+
+
+def show_queue(settings: Settings, *, limit: int) -> None:
+    """Print the first ``limit`` cases of the queue."""
+    queue = read_queue(open_for_review(settings), limit=limit)
+    if not queue.waiting:
+        console.print("Nothing waits for a verdict.")
+        return
+    table = Table(
+        title=f"{queue.waiting:,} wait for a verdict, {queue.expected_loss:,.0f} are expected to be lost",
+        box=SIMPLE_HEAD,
+    )
+    for name in ("transaction", "when (UTC)", "user"):
+        table.add_column(name, no_wrap=True)
+    for name in ("amount", "score"):
+        table.add_column(name, justify="right")
+    table.add_column("decision")
+    table.add_column("expected loss", justify="right")
+    table.add_column("reasons")
+    for case in queue.cases:
+        table.add_row(
+            escape(case.transaction_id),
+            f"{case.timestamp:%Y-%m-%d %H:%M}",
+            escape(case.user_id),
+            f"{case.amount:,.2f}",
+            f"{case.score:.3f}",
+            case.decision,
+            f"{case.expected_loss:,.2f}",
+            escape("; ".join(case.reason_codes) or case.reason),
+        )
+    console.print(table)
+    if queue.waiting > len(queue.cases):
+        console.print(f"{queue.waiting - len(queue.cases):,} more: --limit shows them.")
+    console.print(
+        "Next: fraud-pipelines review show TRANSACTION, then review label TRANSACTION --fraud or --legitimate"
+    )
+
+
+def show_case(settings: Settings, transaction_id: str) -> None:
+    """Print all that is known of one transaction."""
+    case = read_case(open_for_review(settings), transaction_id)
+    facts = Table(title=f"Transaction {escape(transaction_id)}", box=SIMPLE_HEAD, show_header=False)
+    for name, value in case.transaction.items():
+        if value is not None:
+            facts.add_row(name, escape(str(value)))
+    if case.expected_loss is not None:
+        facts.add_row("probability of fraud", f"{case.fraud_probability:.0%} (estimated from earlier verdicts)")
+        facts.add_row("expected loss", f"{case.expected_loss:,.2f}")
+    console.print(facts)
+    for decided in case.decisions:
+        console.print(
+            f"[bold]{decided.decision}[/bold] ({decided.channel}, {decided.decided_at:%Y-%m-%d %H:%M} UTC): "
+            f"{escape(decided.reason)}, score {decided.score:.3f}; {escape(decided.policy)} reviews above "
+            f"{decided.review_threshold:.3f} and blocks above {decided.block_threshold:.3f}"
+        )
+        for reason in decided.reason_codes:
+            console.print(f"  • {escape(reason)}")
+    _show_scores(case)
+    _show_labels(case)
+    _show_payments(case.payments)
+
+
+def _show_scores(case: Case) -> None:
+    if not case.scores:
+        console.print("No model has scored it.")
+        return
+    table = Table(title="Scores", box=SIMPLE_HEAD)
+    for name in ("model", "version", "channel", "score", "anomaly"):
+        table.add_column(name)
+    for score in case.scores:
+        anomaly = "yes" if score.is_anomaly else "no"
+        table.add_row(score.model_name, str(score.model_version), score.channel, f"{score.score:.3f}", anomaly)
+    console.print(table)
+
+
+def _show_labels(case: Case) -> None:
+    if not case.labels:
+        console.print("No label is known.")
+        return
+    table = Table(title="Labels", box=SIMPLE_HEAD)
+    for name in ("known at (UTC)", "source", "verdict", "by", "comment", ""):
+        table.add_column(name)
+    for label in case.labels:
+        table.add_row(
+            f"{label.known_at:%Y-%m-%d %H:%M}",
+            label.source,
+            _verdict(label.actual_fraud),
+            escape(label.reviewer or ""),
+            escape(label.comment or ""),
+            "" if label.in_force else "corrected",
+        )
+    console.print(table)
+    if case.actual_fraud is not None:
+        console.print(f"What counts: {_verdict(case.actual_fraud)} (a chargeback outranks a review).")
+
+
+def _show_payments(payments: tuple[Payment, ...]) -> None:
+    place = next(n for n, payment in enumerate(payments) if payment.is_case)
+    table = Table(title="The user's payments around it", box=SIMPLE_HEAD)
+    for name in ("", "when (UTC)", "transaction"):
+        table.add_column(name)
+    table.add_column("amount", justify="right")
+    for name in ("merchant", "category", "country", "decision", "verdict"):
+        table.add_column(name)
+    for payment in payments[max(0, place - PAYMENTS_SHOWN + 1) : place + 6]:
+        table.add_row(
+            "▶" if payment.is_case else "",
+            f"{payment.timestamp:%Y-%m-%d %H:%M}",
+            escape(payment.transaction_id),
+            f"{payment.amount:,.2f}",
+            *(escape(text or "") for text in (payment.merchant_id, payment.merchant_category, payment.country)),
+            payment.decision or "",
+            "" if payment.actual_fraud is None else _verdict(payment.actual_fraud),
+        )
+    console.print(table)
+
+
+def label_case(
+    settings: Settings,
+    transaction_id: str,
+    *,
+    actual_fraud: bool,
+    reviewer: str,
+    comment: str | None,
+    known_at: datetime | None,
+    now: datetime,
+) -> None:
+    """Record a verdict, and say what became of it."""
+    verdict = record_verdict(
+        open_for_review(settings),
+        transaction_id,
+        actual_fraud=actual_fraud,
+        reviewer=reviewer,
+        comment=comment,
+        known_at=known_at,
+        now=now,
+    )
+    name = escape(transaction_id)
+    if verdict.outcome == "repeated":
+        console.print(f"{name} is {_verdict(actual_fraud)} already, known since {verdict.known_at:%Y-%m-%d %H:%M} UTC.")
+        return
+    done = "Corrected" if verdict.outcome == "corrected" else "Recorded"
+    console.print(f"{done}: {name} is {_verdict(actual_fraud)}, known at {verdict.known_at:%Y-%m-%d %H:%M} UTC.")
+    for day in verdict.late_days:
+        console.print(f"{day} was processed already, and is stale now (fraud-pipelines status lists such days)")
+
+
+def _verdict(actual_fraud: bool) -> str:
+    return "fraud" if actual_fraud else "legitimate"

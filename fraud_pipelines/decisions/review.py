@@ -1,0 +1,137 @@
+"""A review's verdict: the one door by which a person says that a transaction was fraud, or wasn't."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final, Literal
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.transactions.late_days import mark_late
+from fraud_pipelines.transactions.schema import LABEL_SOURCES
+from fraud_pipelines.transactions.timestamps import as_utc
+from fraud_pipelines.transactions.verdicts import CONFLICT, VERDICT_COLUMNS, store_labels
+
+Outcome = Literal["recorded", "corrected", "repeated", "outdated"]
+
+MAX_REVIEWER_CHARACTERS: Final = 100
+MAX_COMMENT_CHARACTERS: Final = 1000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a verdict.
+
+    Attributes:
+        outcome: ``recorded`` as the first of its source, or ``corrected`` an earlier one of it; ``repeated`` what
+            was stored already, or ``outdated``, since somebody gave a verdict meanwhile: then nothing was stored.
+        known_at: of the verdict that is in force now, naive UTC.
+        late_days: processed days that it makes stale.
+    """
+
+    transaction_id: str
+    actual_fraud: bool
+    source: str
+    outcome: Outcome
+    known_at: datetime
+    late_days: tuple[date, ...] = ()
+
+
+def record_verdict(
+    warehouse: Warehouse,
+    transaction_id: str,
+    *,
+    actual_fraud: bool,
+    now: datetime,
+    source: str = "review",
+    known_at: datetime | None = None,
+    reviewer: str | None = None,
+    comment: str | None = None,
+    seen: int | None = None,
+) -> Verdict:
+    """Store one verdict in one DuckDB transaction, or nothing of it.
+
+    To give the same verdict twice is harmless. Another verdict of the same source corrects the earlier one from
+    ``known_at`` on, and leaves what was known before.
+
+    Args:
+        warehouse: an initialised one.
+        transaction_id: of a stored transaction.
+        actual_fraud: the verdict.
+        now: the time of ingestion; naive UTC, or with a zone.
+        source: ``review`` or ``chargeback``.
+        known_at: when it became known, by default now.
+        reviewer: who gave it.
+        comment: what was noted; line breaks become spaces.
+        seen: how many verdicts on the transaction its giver knew of. Where there are others by now, and they say
+            something else, the verdict is ``outdated``.
+
+    Raises:
+        InvalidInput: the transaction is unknown or happened later, a text is too long, or the source said something
+            else at the same time or later.
+        WarehouseBusy: another process holds the file.
+    """
+    now = as_utc(now)
+    known_at = as_utc(known_at) if known_at else now
+    if source not in LABEL_SOURCES:
+        raise InvalidInput(f"the source {source!r} is none of {', '.join(LABEL_SOURCES)}")
+    label = {
+        "transaction_id": transaction_id,
+        "actual_fraud": actual_fraud,
+        "source": source,
+        "known_at": known_at,
+        "reviewer": _text("reviewer", reviewer, MAX_REVIEWER_CHARACTERS),
+        "comment": _text("comment", comment, MAX_COMMENT_CHARACTERS),
+    }
+    with warehouse.transaction() as connection:
+        _check_time(connection, transaction_id, known_at, now)
+        earlier = _verdicts(connection, transaction_id)
+        latest = earlier.filter(pl.col("source") == source).tail(1)
+        if seen is not None and earlier.height != seen and latest["actual_fraud"].to_list() != [actual_fraud]:
+            last = earlier.row(-1, named=True) if earlier.height else {"known_at": known_at}
+            return Verdict(transaction_id, actual_fraud, source, "outdated", last["known_at"])
+        reason = store_labels(connection, pl.DataFrame([label], schema=VERDICT_COLUMNS), now=now).item()
+        if reason == CONFLICT:
+            raise InvalidInput(
+                f"{transaction_id} has another {source} verdict, known at {latest['known_at'].item()}: a correction "
+                "must be known later than what it corrects. Leave known_at out, or give a later one."
+            )
+        if reason:
+            return Verdict(transaction_id, actual_fraud, source, "repeated", latest["known_at"].item())
+        days = mark_late(connection, {known_at.date(): 1}, noun="label", source=f"a {source}", now=now)
+        outcome: Outcome = "corrected" if latest.height else "recorded"
+        return Verdict(transaction_id, actual_fraud, source, outcome, known_at, days)
+
+
+def _verdicts(connection: duckdb.DuckDBPyConnection, transaction_id: str) -> pl.DataFrame:
+    return select(
+        connection,
+        "SELECT source, actual_fraud, known_at FROM feedback.label_history WHERE transaction_id = ? ORDER BY known_at",
+        [transaction_id],
+    )
+
+
+def _check_time(connection: duckdb.DuckDBPyConnection, transaction_id: str, known_at: datetime, now: datetime) -> None:
+    found = select(connection, 'SELECT "timestamp" FROM raw.transactions WHERE transaction_id = ?', [transaction_id])
+    if found.is_empty():
+        raise InvalidInput(
+            f"No transaction is stored under the id {transaction_id!r}. Check the id, or import the transaction first."
+        )
+    happened = found["timestamp"][0]
+    if known_at < happened:
+        raise InvalidInput(
+            f"{transaction_id} happened at {happened} UTC: its label can't have been known before, at {known_at}."
+        )
+    if known_at > now:
+        raise InvalidInput(f"known_at {known_at} lies in the future; it is {now:%Y-%m-%d %H:%M} UTC.")
+
+
+def _text(name: str, value: str | None, longest: int) -> str | None:
+    text = " ".join((value or "").split())
+    if not text.isprintable():
+        raise InvalidInput(f"the {name} has control characters; write plain text")
+    if len(text) > longest:
+        raise InvalidInput(f"the {name} has {len(text):,} characters; write at most {longest:,}")
+    return text or None

@@ -1,0 +1,106 @@
+"""The review queue: what waits for a verdict, by what is at stake, and the verdicts given last."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fraud_pipelines.storage.warehouse import Warehouse, select
+
+
+@dataclass(frozen=True)
+class QueuedCase:
+    """One transaction that waits, a row of ``scoring.review_queue``."""
+
+    transaction_id: str
+    user_id: str
+    timestamp: datetime
+    amount: float
+    channel: str
+    decision: str
+    score: float
+    reason: str
+    reason_codes: list[str]
+    fraud_probability: float
+    expected_loss: float
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The cases that stand first, how many wait in all, and what is at stake in all of them."""
+
+    cases: tuple[QueuedCase, ...]
+    waiting: int
+    expected_loss: float
+
+
+@dataclass(frozen=True)
+class GivenVerdict:
+    """A verdict of a reviewer that is in force."""
+
+    transaction_id: str
+    actual_fraud: bool
+    known_at: datetime
+    reviewer: str | None
+    comment: str | None
+
+
+def has_queue(warehouse: Warehouse) -> bool:
+    """Whether the warehouse has the queue as this version reads it; `open_warehouse` makes it."""
+    query = "SELECT 1 FROM duckdb_views() WHERE schema_name = 'scoring' AND view_name = 'alert_precision'"
+    return not warehouse.read(query).is_empty()
+
+
+def read_queue(warehouse: Warehouse, *, limit: int) -> Queue:
+    """The first ``limit`` cases by expected loss, the probability of fraud times the amount.
+
+    How the probability is estimated stands at ``scoring.alert_precision``.
+    """
+    columns = ", ".join(f'"{name}"' for name in QueuedCase.__dataclass_fields__)
+    with warehouse.connect(read_only=True) as connection:
+        rows = select(
+            connection,
+            f"""
+            SELECT {columns}, count(*) OVER () AS waiting, sum(expected_loss) OVER () AS total
+            FROM scoring.review_queue
+            ORDER BY expected_loss DESC, score DESC, transaction_id LIMIT ?
+            """,
+            [limit],
+        )
+    waiting, total = rows.select("waiting", "total").row(0) if rows.height else (0, 0.0)
+    cases = tuple(QueuedCase(**row) for row in rows.drop("waiting", "total").iter_rows(named=True))
+    return Queue(cases, int(waiting), float(total))
+
+
+def neighbours(warehouse: Warehouse, transaction_id: str) -> tuple[str | None, str | None]:
+    """Whose turn it is before and after this transaction; one that doesn't wait is followed by the first."""
+    with warehouse.connect(read_only=True) as connection:
+        rows = select(
+            connection,
+            """
+            SELECT transaction_id,
+                   lag(transaction_id) OVER places AS before,
+                   lead(transaction_id) OVER places AS after,
+                   row_number() OVER places AS place
+            FROM scoring.review_queue
+            WINDOW places AS (ORDER BY expected_loss DESC, score DESC, transaction_id)
+            QUALIFY transaction_id = $id OR place = 1
+            ORDER BY transaction_id = $id DESC
+            """,
+            {"id": transaction_id},
+        )
+    if rows.is_empty():
+        return None, None
+    found, before, after, _ = rows.row(0)
+    return (before, after) if found == transaction_id else (None, found)
+
+
+def recent_verdicts(warehouse: Warehouse, *, limit: int) -> list[GivenVerdict]:
+    """The verdicts of reviewers that were given last, the newest first."""
+    rows = warehouse.read(
+        """
+        SELECT transaction_id, actual_fraud, known_at, reviewer, comment FROM feedback.labels
+        WHERE source = 'review' AND known_at <= now() AT TIME ZONE 'UTC'
+        ORDER BY known_at DESC, transaction_id LIMIT ?
+        """,
+        [limit],
+    )
+    return [GivenVerdict(**row) for row in rows.iter_rows(named=True)]

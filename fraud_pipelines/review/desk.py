@@ -1,0 +1,106 @@
+"""The desk: what the page reads and writes in the warehouse, one at a time and without waiting long."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.decisions.review import Verdict, record_verdict
+from fraud_pipelines.decisions.review_case import Case, read_case
+from fraud_pipelines.decisions.review_queue import (
+    GivenVerdict,
+    Queue,
+    has_queue,
+    neighbours,
+    read_queue,
+    recent_verdicts,
+)
+from fraud_pipelines.errors import WarehouseBusy
+from fraud_pipelines.storage.warehouse import Warehouse
+
+READ_WAIT_SECONDS: Final = 4.0
+WRITE_WAIT_SECONDS: Final = 10.0
+RECENT: Final = 10
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """The queue, and the verdicts given last."""
+
+    queue: Queue
+    recent: list[GivenVerdict]
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A case, whose turn it is before and after it, and the verdicts given last."""
+
+    case: Case
+    before: str | None
+    after: str | None
+    recent: list[GivenVerdict]
+
+
+class Desk:
+    """The warehouse as the page uses it, from any thread.
+
+    A process can't open a DuckDB file for reading and for writing at once, so one request is served after the
+    other. Where another process writes for longer than a reader of the page would wait, `WarehouseBusy` is raised.
+    """
+
+    def __init__(
+        self, path: Path, *, read_wait: float = READ_WAIT_SECONDS, write_wait: float = WRITE_WAIT_SECONDS
+    ) -> None:
+        self._reading = Warehouse(path, wait_seconds=read_wait)
+        self._writing = Warehouse(path, wait_seconds=write_wait)
+        self._turn = threading.Lock()
+        self._is_current = False
+
+    def queue(self, *, limit: int) -> QueueView:
+        """The queue as it stands."""
+        with self._my_turn(self._reading) as warehouse, warehouse.connect(read_only=True):
+            return QueueView(read_queue(warehouse, limit=limit), recent_verdicts(warehouse, limit=RECENT))
+
+    def case(self, transaction_id: str) -> CaseView:
+        """One case; raises InvalidInput where there is no such transaction."""
+        with self._my_turn(self._reading) as warehouse, warehouse.connect(read_only=True):
+            before, after = neighbours(warehouse, transaction_id)
+            case = read_case(warehouse, transaction_id)
+            return CaseView(case, before, after, recent_verdicts(warehouse, limit=RECENT))
+
+    def record(
+        self, transaction_id: str, *, actual_fraud: bool, reviewer: str, comment: str, seen: int
+    ) -> tuple[Verdict, str | None]:
+        """Record a verdict; returns what became of it, and whose turn it is next."""
+        with self._my_turn(self._writing) as warehouse, warehouse.connect():
+            _, after = neighbours(warehouse, transaction_id)
+            verdict = record_verdict(
+                warehouse,
+                transaction_id,
+                actual_fraud=actual_fraud,
+                reviewer=reviewer,
+                comment=comment,
+                seen=seen,
+                now=datetime.now(UTC),
+            )
+            return verdict, after or neighbours(warehouse, transaction_id)[1]
+
+    @contextmanager
+    def _my_turn(self, warehouse: Warehouse) -> Iterator[Warehouse]:
+        if not self._turn.acquire(timeout=warehouse.wait_seconds):
+            raise WarehouseBusy("Other requests are waiting for the warehouse. Try again in a moment.")
+        try:
+            self._bring_up_to_date()
+            yield warehouse
+        finally:
+            self._turn.release()
+
+    def _bring_up_to_date(self) -> None:
+        """Once: make what a warehouse of an earlier version lacks. One that isn't there is not made."""
+        if not self._is_current and not has_queue(self._reading):
+            open_warehouse(self._writing.path, wait_seconds=self._writing.wait_seconds)
+        self._is_current = True
