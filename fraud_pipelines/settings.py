@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from fraud_pipelines.errors import InvalidInput
 
@@ -51,6 +51,9 @@ class Settings(BaseModel):
     )
     warehouse_wait_seconds: float = Field(
         default=120.0, gt=0, description="How long to wait for another process to let go of the DuckDB file."
+    )
+    alert_webhook: SecretStr = Field(
+        default=SecretStr(""), description="Where alerts are posted, as Slack takes them; empty means nowhere."
     )
     owner: str = Field(default="team:fraud", description="Owner shown on every asset in the Dagster UI.")
 

@@ -208,6 +208,21 @@ CREATE TABLE IF NOT EXISTS monitoring.feature_drift (
     psi DOUBLE NOT NULL
 );
 
+-- What people should know of; the row is there whether a webhook is told of it or not.
+CREATE TABLE IF NOT EXISTS monitoring.alerts (
+    alert_id VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    event_date DATE,
+    subject VARCHAR NOT NULL,
+    message VARCHAR NOT NULL,
+    transaction_ids VARCHAR[] NOT NULL,
+    created_at TIMESTAMP NOT NULL,
+    delivered_at TIMESTAMP,
+    attempts INTEGER NOT NULL,
+    attempted_at TIMESTAMP,
+    error VARCHAR
+);
+
 -- Every verdict ever given: those in force, and those that a source has corrected since.
 CREATE OR REPLACE VIEW feedback.label_history AS
     FROM feedback.labels UNION ALL BY NAME FROM feedback.superseded_labels;
@@ -370,6 +385,16 @@ COMMENT ON COLUMN monitoring.model_performance.cost IS 'Of alerts and missed fra
 COMMENT ON COLUMN monitoring.decision_thresholds.effective_date IS 'The first UTC day decided by it.';
 COMMENT ON COLUMN monitoring.decision_thresholds.objective IS 'What it was tuned for.';
 COMMENT ON COLUMN monitoring.decision_thresholds.evidence IS 'The window, the labels, the figures before and after, and the guards that bit, as JSON.';
+COMMENT ON COLUMN monitoring.alerts.alert_id IS 'Hash of kind, day and subject: the same thing alerts once.';
+COMMENT ON COLUMN monitoring.alerts.kind IS 'blocked, threshold, drift or failed_run.';
+COMMENT ON COLUMN monitoring.alerts.event_date IS 'The UTC day it is about.';
+COMMENT ON COLUMN monitoring.alerts.subject IS 'What it is about.';
+COMMENT ON COLUMN monitoring.alerts.transaction_ids IS 'The blocked transactions it tells of.';
+COMMENT ON COLUMN monitoring.alerts.delivered_at IS 'When the webhook took it, UTC.';
+COMMENT ON COLUMN monitoring.alerts.attempts IS 'How often it was sent.';
+COMMENT ON COLUMN monitoring.alerts.attempted_at IS 'When it was sent last, UTC.';
+COMMENT ON COLUMN monitoring.alerts.error IS 'Why the last attempt failed.';
+
 COMMENT ON COLUMN monitoring.feature_drift.psi IS 'Population stability index against the training window; above 0.25 is a shift.';
 
 -- Figures and readings added to performance since the table was first made.

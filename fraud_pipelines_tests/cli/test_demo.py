@@ -31,6 +31,7 @@ DAILY_ASSETS = (
     "monitoring/model_performance",
     "monitoring/decision_thresholds",
     "monitoring/feature_drift",
+    "monitoring/alerts",
 )
 
 

@@ -1,0 +1,144 @@
+"""Alerts: what of a day people should be told, each thing once."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final, Literal
+
+import polars as pl
+
+from fraud_pipelines.decisions.policies import Policy, thresholds_in_force
+from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.transactions.timestamps import as_utc
+
+Kind = Literal["blocked", "threshold", "drift", "failed_run"]
+
+CASES_NAMED: Final = 5
+SMALL_CHANGE: Final = 0.02
+"""A threshold that moves by no more is not worth a message."""
+MAX_FAILURE_CHARACTERS: Final = 600
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something to be told.
+
+    Attributes:
+        event_date: the UTC day it is about; None for what has no day.
+        subject: with kind and day what makes it the same alert.
+        transaction_ids: the blocked transactions that it tells of.
+    """
+
+    kind: Kind
+    event_date: date | None
+    subject: str
+    message: str
+    transaction_ids: tuple[str, ...] = ()
+
+    @property
+    def alert_id(self) -> str:
+        """The same for the same kind, day and subject."""
+        key = json.dumps([self.kind, str(self.event_date), self.subject])
+        return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def alerts_of_day(warehouse: Warehouse, policy: Policy, day: date, *, drift_above: float) -> list[Alert]:
+    """What the run of ``day`` found that people should know: blocks, a threshold that moved, features that drifted."""
+    found = (
+        blocked_alert(warehouse, day),
+        threshold_alert(warehouse, policy, day),
+        drift_alert(warehouse, day, above=drift_above),
+    )
+    return [alert for alert in found if alert]
+
+
+def blocked_alert(warehouse: Warehouse, day: date) -> Alert | None:
+    """The payments of ``day`` that are blocked, in whichever channel, and that no alert has told of yet."""
+    blocked = warehouse.read(
+        """
+        WITH told AS (SELECT unnest(transaction_ids) AS transaction_id FROM monitoring.alerts WHERE kind = 'blocked')
+        SELECT transaction_id, any_value(t.amount) AS amount, arg_max(d.reason_codes, d.score) AS reason_codes
+        FROM scoring.decisions d
+        JOIN raw.transactions t USING (transaction_id)
+        WHERE d.event_date = $day AND d.decision = 'block' AND transaction_id NOT IN (FROM told)
+        GROUP BY transaction_id
+        ORDER BY max(d.score * t.amount) DESC, transaction_id
+        """,
+        {"day": day},
+    )
+    if blocked.is_empty():
+        return None
+    payments = f"{blocked.height:,} payment{'s' if blocked.height > 1 else ''}"
+    lines = [f"{payments} of {day} blocked, {blocked['amount'].sum():,.2f} in all."]
+    for transaction_id, amount, codes in blocked.head(CASES_NAMED).iter_rows():
+        lines.append(f"• {transaction_id}: {amount:,.2f}" + (f", {codes[0]}" if codes else ""))
+    if blocked.height > CASES_NAMED:
+        lines.append(f"and {blocked.height - CASES_NAMED:,} more")
+    ids = tuple(sorted(blocked["transaction_id"]))
+    return Alert("blocked", day, json.dumps(ids), "\n".join(lines), ids)
+
+
+def threshold_alert(warehouse: Warehouse, policy: Policy, day: date) -> Alert | None:
+    """The thresholds that take effect the day after ``day``, where they moved by more than a little."""
+    before = thresholds_in_force(warehouse, policy, day)
+    after = thresholds_in_force(warehouse, policy, day + timedelta(days=1))
+    moved = [
+        f"{name} {old:.3f} → {new:.3f}"
+        for name, old, new in (
+            ("review above", before.review_threshold, after.review_threshold),
+            ("block above", before.block_threshold, after.block_threshold),
+        )
+        if abs(new - old) > SMALL_CHANGE
+    ]
+    if not moved:
+        return None
+    change = ", ".join(moved)
+    message = f"Thresholds of {policy.name} from {after.effective_date} on: {change} (tuned for {after.objective})."
+    return Alert("threshold", day, f"{policy.name}: {change}", message)
+
+
+def drift_alert(warehouse: Warehouse, day: date, *, above: float) -> Alert | None:
+    """The features of ``day`` whose population stability index lies above ``above``."""
+    drifted = warehouse.read(
+        "SELECT feature, psi FROM monitoring.feature_drift WHERE event_date = ? AND psi > ? ORDER BY psi DESC, feature",
+        [day, above],
+    )
+    if drifted.is_empty():
+        return None
+    features = ", ".join(f"{name} (PSI {psi:.2f})" for name, psi in drifted.iter_rows())
+    message = f"Features of {day} have drifted from the days the models were trained on: {features}."
+    return Alert("drift", day, ", ".join(sorted(drifted["feature"])), message)
+
+
+def failed_run_alert(job: str, run_id: str, day: date | None, failure: str) -> Alert:
+    """A run that failed, and why."""
+    cause = failure if len(failure) <= MAX_FAILURE_CHARACTERS else failure[:MAX_FAILURE_CHARACTERS] + " …"
+    message = f"{job} failed{f' for {day}' if day else ''}: {cause}\nDagster run {run_id}"
+    return Alert("failed_run", day, run_id, message)
+
+
+def store_alerts(warehouse: Warehouse, alerts: Sequence[Alert], *, now: datetime) -> list[Alert]:
+    """Add to ``monitoring.alerts`` those that are not there yet, and return them."""
+    if not alerts:
+        return []
+    with warehouse.transaction() as connection:
+        known = set(select(connection, "SELECT alert_id FROM monitoring.alerts").to_series())
+        new = list({alert.alert_id: alert for alert in alerts if alert.alert_id not in known}.values())
+        rows = [
+            {
+                "alert_id": alert.alert_id,
+                "kind": alert.kind,
+                "event_date": alert.event_date,
+                "subject": alert.subject,
+                "message": alert.message,
+                "transaction_ids": list(alert.transaction_ids),
+                "created_at": as_utc(now),
+                "attempts": 0,
+            }
+            for alert in new
+        ]
+        schema = select(connection, "SELECT * FROM monitoring.alerts LIMIT 0").schema
+        insert(connection, "monitoring.alerts", pl.DataFrame(rows, schema=schema))
+    return new

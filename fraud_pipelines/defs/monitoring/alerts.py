@@ -1,0 +1,38 @@
+"""Alerts: what the day's run found, told to people."""
+
+import dagster as dg
+
+from fraud_pipelines.defs.daily_asset import daily_asset
+from fraud_pipelines.defs.keys import ALERTS, DECISION_THRESHOLDS, DECISIONS, FEATURE_DRIFT
+from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+
+@daily_asset(*ALERTS.path, deps=[DECISIONS, DECISION_THRESHOLDS, FEATURE_DRIFT], kinds=["duckdb", "slack"])
+def alerts(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult:
+    """What people should know of the day: blocked payments, thresholds that moved, features that drifted. Each is
+    told once, to the webhook in FRAUD_ALERT_WEBHOOK; without one, here and in the log. A webhook that can't be
+    reached fails nothing: the next run tries again."""
+    from fraud_pipelines.decisions.alert_delivery import raise_alerts
+    from fraud_pipelines.decisions.alerts import alerts_of_day
+    from fraud_pipelines.decisions.policies import policy_named
+    from fraud_pipelines.evaluation.drift import SHIFTED
+
+    day = partition_day(context)
+    with warehouse.connect(read_only=True):
+        found = alerts_of_day(warehouse, policy_named(settings.policy), day, drift_above=SHIFTED)
+    delivery = raise_alerts(warehouse, found, webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
+    for alert in delivery.new:
+        context.log.warning(alert.message)
+    if delivery.error:
+        context.log.warning(f"alerts were not delivered: {delivery.error}")
+    with warehouse.connect(read_only=True) as connection:
+        table = table_metadata(connection, "monitoring.alerts", day=day, order_by="created_at, kind")
+    return dg.MaterializeResult(
+        metadata={**table, **numbers({"new_alerts": len(delivery.new), "delivered": delivery.delivered})}
+    )
