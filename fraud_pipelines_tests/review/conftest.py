@@ -1,0 +1,110 @@
+"""Fixtures of the page's tests: the real server on a port of its own, and a client like a browser's."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+import uvicorn
+
+from fraud_pipelines.review.app import create_app
+from fraud_pipelines.review.desk import Desk
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.review.samples import queue_warehouse
+
+
+class _Fields(HTMLParser):
+    """The fields of the forms of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "input" and given.get("name"):
+            self.found[str(given["name"])] = given.get("value") or ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The values that the inputs of the page come with."""
+        parser = _Fields()
+        parser.feed(self.text)
+        return parser.found
+
+
+@dataclass
+class Client:
+    """Keeps cookies, and sends the headers that a browser sends with a form of the same origin."""
+
+    port: int
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.request("GET", path, headers=headers)
+
+    def case(self, transaction_id: str) -> Answer:
+        return self.get("/case?id=" + quote(transaction_id, safe=""))
+
+    def send(self, fields: dict[str, str], **headers: str) -> Answer:
+        form = {"Origin": f"http://127.0.0.1:{self.port}", "Content-Type": "application/x-www-form-urlencoded"}
+        return self.request("POST", "/verdict", headers=form | headers, body=urlencode(fields).encode())
+
+    def judge(self, transaction_id: str, verdict: str, /, **changed: str) -> Answer:
+        """Open the case, fill in the form and send it."""
+        return self.send(self.case(transaction_id).fields | {"verdict": verdict, "reviewer": "anna"} | changed)
+
+    def request(self, method: str, path: str, *, headers: dict[str, str], body: bytes | None = None) -> Answer:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        if self.cookies:
+            headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} | headers
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        self._keep_cookies(answer)
+        text = answer.read().decode()
+        connection.close()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, text)
+
+    def _keep_cookies(self, answer: HTTPResponse) -> None:
+        for cookie in answer.headers.get_all("Set-Cookie") or ():
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return queue_warehouse(tmp_path)
+
+
+@pytest.fixture
+def port(warehouse: Warehouse) -> Iterator[int]:
+    """Where the page is served, on the test's own warehouse."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    app = create_app(Desk(warehouse.path, read_wait=0.3, write_wait=0.3), names=["reviews.example"])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    thread.join(timeout=10)
+    listening.close()
+
+
+@pytest.fixture
+def client(port: int) -> Client:
+    return Client(port)

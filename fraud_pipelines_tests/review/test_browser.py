@@ -1,0 +1,155 @@
+"""The page in a real browser: a reviewer works through the queue, and the next measurement knows of it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fraud_pipelines.evaluation.daily import measure_performance
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMEDRIVER = Path("/usr/bin/chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM.exists() and CHROMEDRIVER.exists()),
+    reason=f"no browser: {CHROMIUM} and {CHROMEDRIVER} are Debian's packages chromium and chromium-driver",
+)
+
+
+def start_browser(*, scripts: bool) -> "Chrome":
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900"),
+    ):
+        options.add_argument(argument)
+    if not scripts:
+        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+    return Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Chrome"]:
+    driver = start_browser(scripts=True)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def address(port: int) -> str:
+    return f"http://127.0.0.1:{port}/"
+
+
+def waiting(driver: "Chrome") -> list[str]:
+    return [link.text for link in driver.find_elements("css selector", "a.case")]
+
+
+def press(driver: "Chrome", *keys: str) -> None:
+    from selenium.webdriver import ActionChains
+
+    for key in keys:
+        ActionChains(driver).send_keys(key).perform()
+
+
+def focused(driver: "Chrome") -> str:
+    """The text of the element in focus, if its focus is visible."""
+    element = driver.switch_to.active_element
+    shown = driver.execute_script(
+        "return document.activeElement.matches(':focus-visible') && "
+        "getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+    )
+    return element.text if shown else ""
+
+
+def wait_for(driver: "Chrome", title: str) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(driver, 60).until(lambda page: page.title.startswith(title))
+
+
+def judged(warehouse: Warehouse) -> dict[str, bool]:
+    return dict(warehouse.read("SELECT transaction_id, actual_fraud FROM feedback.labels").iter_rows())
+
+
+def performance(warehouse: Warehouse) -> dict[str, object]:
+    """Of the policy in force, as of today."""
+    settings = Settings(data_dir=warehouse.path.parent, label_delay_days=1, evaluation_days=14)
+    rows = measure_performance(warehouse, settings, datetime.now(UTC).date()).rows
+    [policy] = [row for row in rows.iter_rows(named=True) if row["model_name"] == "policy:balanced"]
+    return {name: policy[name] for name in ("alerts", "labelled", "frauds", "precision", "recall")}
+
+
+def test_a_reviewer_works_through_the_queue_by_keyboard_and_performance_changes(
+    browser: "Chrome", address: str, warehouse: Warehouse
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    before = performance(warehouse)
+    browser.get(address)
+    assert waiting(browser)[:2] == ["big", "block"]
+    press(browser, "j", "j", "k", "k")
+    assert focused(browser) == "big"
+    press(browser, Keys.ENTER)
+    wait_for(browser, "big")
+
+    browser.find_element("id", "reviewer").send_keys("anna", Keys.ENTER)
+    assert browser.title.startswith("big")
+    assert judged(warehouse) == {}
+    press(browser, Keys.ESCAPE, "c")
+    assert browser.switch_to.active_element.get_attribute("id") == "comment"
+    press(browser, "f", "l", Keys.ESCAPE, "f")
+    assert focused(browser) == "f Fraud"
+    press(browser, Keys.ENTER)
+
+    wait_for(browser, "block")
+    assert "big is fraud" in " ".join(browser.find_element("class name", "notice").text.split())
+    assert browser.find_element("id", "reviewer").get_attribute("value") == "anna"
+    press(browser, "l")
+    assert focused(browser) == "l Legitimate"
+    press(browser, Keys.ENTER)
+
+    wait_for(browser, "<b>&")
+    press(browser, "q")
+    wait_for(browser, "Review queue (3)")
+    assert set(waiting(browser)) & {"big", "block"} == set()
+    assert judged(warehouse) == {"big": True, "block": False}
+    assert warehouse.read("SELECT comment FROM feedback.labels WHERE transaction_id = 'big'").item() == "fl"
+    assert before == {"alerts": 5, "labelled": 0, "frauds": 0, "precision": None, "recall": None}
+    assert performance(warehouse) == {"alerts": 5, "labelled": 2, "frauds": 1, "precision": 0.2, "recall": 1.0}
+    complaints = [entry["message"] for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
+    assert complaints == []
+
+
+def test_a_double_click_gives_one_verdict(browser: "Chrome", address: str, warehouse: Warehouse) -> None:
+    from selenium.webdriver import ActionChains
+
+    browser.get(address + "case?id=tiny")
+    browser.find_element("id", "reviewer").send_keys("anna")
+    ActionChains(browser).double_click(browser.find_element("css selector", "button.legitimate")).perform()
+    wait_for(browser, "big")
+    assert judged(warehouse) == {"tiny": False}
+    assert warehouse.read("FROM feedback.label_history").height == 1
+
+
+def test_everything_works_without_scripts(address: str, warehouse: Warehouse) -> None:
+    driver = start_browser(scripts=False)
+    try:
+        driver.get(address)
+        driver.find_element("link text", "small").click()
+        driver.find_element("id", "reviewer").send_keys("anna")
+        driver.find_element("css selector", "button.fraud").click()
+        wait_for(driver, "tiny")
+        assert judged(warehouse) == {"small": True}
+    finally:
+        driver.quit()

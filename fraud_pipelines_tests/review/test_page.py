@@ -1,0 +1,237 @@
+"""The page over HTTP: what it shows, what it stores, whom it refuses, and what it says while the file is locked."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from fraud_pipelines.decisions.review import record_verdict
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.review.conftest import Client
+from fraud_pipelines_tests.review.samples import AWKWARD, NOW
+
+
+def labels(warehouse: Warehouse) -> list[tuple[object, ...]]:
+    return warehouse.read(
+        "SELECT transaction_id, actual_fraud, reviewer, comment FROM feedback.label_history ORDER BY ALL"
+    ).rows()
+
+
+@contextmanager
+def locked(warehouse: Warehouse) -> Iterator[None]:
+    """Another process holds the file for writing."""
+    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(warehouse.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        holder.stdin.close()
+
+
+def test_the_queue_lists_what_waits_and_escapes_what_others_wrote(client: Client) -> None:
+    page = client.get("/")
+    assert page.status == 200
+    assert [page.text.index(f">{name}</a>") for name in ("big", "block", "small", "tiny")] == sorted(
+        page.text.index(f">{name}</a>") for name in ("big", "block", "small", "tiny")
+    )
+    assert "&lt;script&gt;alert(1)" in page.text
+    assert "<script>alert" not in page.text
+    assert "<strong>5</strong> wait for a verdict" in page.text
+    one = client.get("/?limit=1").text
+    assert one.count('class="case"') == 1
+    assert '<a href="/?limit=4">Show 4</a> of 5' in one
+    for odd in ("0", "-1", "x", "٣", "9" * 30):
+        assert client.get("/?limit=" + quote(odd)).text.count('class="case"') == 5
+
+
+def test_a_case_shows_its_reasons_and_payments_whatever_its_id(client: Client) -> None:
+    page = client.case(AWKWARD)
+    assert page.status == 200
+    assert page.fields["transaction_id"] == AWKWARD
+    assert "<b>&" not in page.text
+    assert page.text.count("<circle") == 20 + 3 + 1
+    assert "m&lt;1&gt;" in page.text
+    assert client.case("nobody").status == 404
+    assert client.get("/case").status == 404
+    assert client.get("/nowhere").status == 404
+    assert client.get("/verdict").status == 405
+    assert client.get("/static/../app.py").status == 404
+
+
+def test_a_verdict_is_stored_once_and_leads_to_the_next_case(client: Client, warehouse: Warehouse) -> None:
+    form = client.case("big").fields | {"verdict": "fraud", "reviewer": "Ann Köln", "comment": "a\r\nb"}
+    first, second = client.send(form), client.send(form)
+    assert (first.status, second.status) == (303, 303)
+    assert first.headers["location"] == "/case?id=block&done=big"
+    assert labels(warehouse) == [("big", True, "Ann Köln", "a b")]
+    following = client.get(first.headers["location"])
+    assert "Recorded:" in following.text
+    assert following.fields["reviewer"] == "Ann Köln"
+    assert ">big</a></td>\n<td class=" not in client.get("/").text
+
+
+def test_two_clicks_at_once_store_one_verdict(client: Client, warehouse: Warehouse) -> None:
+    form = client.case("big").fields | {"verdict": "legitimate", "reviewer": "anna"}
+    clicks = [threading.Thread(target=client.send, args=(form,)) for _ in range(4)]
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join()
+    assert labels(warehouse) == [("big", False, "anna", None)]
+
+
+def test_the_last_case_leads_back_to_the_empty_queue(client: Client, warehouse: Warehouse) -> None:
+    for name in ("block", AWKWARD, "small", "tiny"):
+        record_verdict(warehouse, name, actual_fraud=False, now=NOW)
+    done = client.judge("big", "fraud")
+    assert done.headers["location"] == "/?done=big"
+    assert "Nothing waits for a verdict." in client.get(done.headers["location"]).text
+
+
+def test_a_mistake_is_corrected_by_the_other_verdict(client: Client, warehouse: Warehouse) -> None:
+    client.judge("big", "fraud")
+    assert client.judge("big", "legitimate").status == 303
+    assert warehouse.read("SELECT actual_fraud FROM feedback.labels").item() is False
+    assert "corrected since" in client.case("big").text
+
+
+def test_a_verdict_is_not_stored_over_one_that_its_giver_has_not_seen(client: Client, warehouse: Warehouse) -> None:
+    form = client.case("big").fields
+    record_verdict(warehouse, "big", actual_fraud=True, now=NOW, reviewer="ben")
+    answer = client.send(form | {"verdict": "legitimate", "reviewer": "anna"})
+    assert answer.status == 409
+    assert "Somebody has given a verdict meanwhile" in answer.text
+    assert labels(warehouse) == [("big", True, "ben", None)]
+
+
+def test_a_form_that_another_site_made_a_browser_send_is_refused(client: Client, warehouse: Warehouse) -> None:
+    form = client.case("big").fields | {"verdict": "fraud", "reviewer": "anna"}
+    foreign: list[dict[str, str]] = [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Cookie": ""},
+        {"Cookie": "review_session=of-another-browser"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "localhost.evil.example:3001"},
+        {"Host": "[::1"},
+    ]
+    for headers in foreign:
+        assert client.send(form, **headers).status in (403, 415, 421), headers
+        assert labels(warehouse) == []
+    assert client.send(form).status == 303
+
+
+def test_a_form_that_was_changed_on_its_way_is_refused(client: Client, warehouse: Warehouse) -> None:
+    changes: list[tuple[dict[str, str], int]] = [
+        ({"token": ""}, 403),
+        ({"token": "é"}, 403),
+        ({"transaction_id": "block"}, 403),
+        ({"seen": "1"}, 403),
+        ({"seen": "x"}, 403),
+        ({"verdict": "perhaps"}, 400),
+        ({"reviewer": "  "}, 400),
+        ({"reviewer": "x" * 101}, 400),
+        ({"comment": "x" * 2000}, 400),
+        ({"comment": "x" * 40_000}, 413),
+    ]
+    for changed, status in changes:
+        assert client.judge("big", "fraud", **changed).status == status, changed
+        assert labels(warehouse) == []
+
+
+def test_what_is_no_form_at_all_is_refused(client: Client) -> None:
+    client.case("big")
+    origin = {"Origin": f"http://127.0.0.1:{client.port}", "Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b"\xff\xfe", b"a=%ff", b"&".join(b"a=1" for _ in range(50)), b""):
+        assert client.request("POST", "/verdict", headers=dict(origin), body=body).status in (400, 403)
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(client: Client) -> None:
+    for answer in (
+        client.get("/"),
+        client.case("big"),
+        client.case("nobody"),
+        client.get("/static/review.css"),
+        client.get("/", Host="evil.example"),
+        client.judge("big", "fraud"),
+    ):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "style=" not in answer.text
+        assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_session_is_out_of_reach_of_scripts_and_other_sites(client: Client) -> None:
+    cookie = client.case("big").headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "set-cookie" not in client.case("big").headers
+
+
+def test_names_that_a_proxy_uses_are_let_through(client: Client) -> None:
+    for host in ("localhost:3001", "reviews.example", "[::1]:3001", "192.168.0.7"):
+        assert client.get("/", Host=host).status == 200
+    assert client.get("/", Host="").status == 421
+
+
+def test_while_another_process_writes_the_page_says_so_and_nothing_is_lost(
+    client: Client, warehouse: Warehouse
+) -> None:
+    form = client.case("big").fields | {"verdict": "fraud", "reviewer": "anna", "comment": "<i>kept</i>"}
+    with locked(warehouse):
+        for page in (client.get("/"), client.case("big")):
+            assert page.status == 503
+            assert "busy" in page.text
+            assert page.headers["retry-after"]
+        answer = client.send(form)
+        assert answer.status == 503
+        assert "not stored yet" in answer.text
+    assert labels(warehouse) == []
+    assert client.send(answer.fields).status == 303
+    assert labels(warehouse) == [("big", True, "anna", "<i>kept</i>")]
+
+
+def test_pages_are_read_while_verdicts_are_stored(client: Client, warehouse: Warehouse) -> None:
+    statuses: list[int] = []
+
+    def read() -> None:
+        for _ in range(4):
+            statuses.append(Client(client.port).get("/").status)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    given = [client.judge(name, "fraud").status for name in ("big", "block", "small")]
+    for reader in readers:
+        reader.join()
+    assert set(statuses) | set(given) <= {200, 303, 503}
+    assert 200 in statuses
+    assert len(labels(warehouse)) == given.count(303)
+
+
+def test_without_a_warehouse_the_page_says_how_to_begin(client: Client, warehouse: Warehouse) -> None:
+    warehouse.path.unlink()
+    page = client.get("/")
+    assert page.status == 404
+    assert "fraud-pipelines demo" in page.text
+    assert not warehouse.path.exists()
+
+
+def test_a_warehouse_of_an_earlier_version_is_brought_up_to_date(client: Client, warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute("DROP VIEW scoring.review_queue; DROP VIEW scoring.alert_precision")
+    assert client.get("/").text.count('class="case"') == 5
