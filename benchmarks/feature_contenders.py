@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from fraud_pipelines.features.aggregates import entity_features
-from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.features.catalog import FEATURES, table_schema
 from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.derived import DERIVED
 from fraud_pipelines.features.engine import add_derived, fold_in_shards, prepare
@@ -26,22 +26,21 @@ COMPUTED: Final = [feature.name for entity in ENTITIES for feature in entity_fea
 WINDOWS: Final = (3, 5, 10, 50)
 SPANS: Final = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 USER: Final = "user_id"
-SHARDS_AT_ONCE: Final = 2
-"""DuckDB writes the pieces of one frame on all cores."""
 
 
 def fold(connection: duckdb.DuckDBPyConnection) -> None:
     """One pass over each user's history, in shards of users on all cores."""
-    rows = prepare(connection.sql("FROM source.transactions").pl())
+    transactions = prepare(connection.sql("FROM source.transactions").pl())
     changed: dict[str, History] = {}
-    names = ", ".join([*KEYS, *COMPUTED])
-    statement = f"CREATE TABLE features AS SELECT {names} FROM shards"
-    computed = fold_in_shards(rows, empty_histories(), Past.nothing(), changed)
-    while some := list(islice(computed, SHARDS_AT_ONCE)):
-        connection.register("shards", pl.concat(some))
-        connection.execute(statement)
-        connection.unregister("shards")
-        statement = f"INSERT INTO features SELECT {names} FROM shards"
+    computed = fold_in_shards(transactions, empty_histories(), Past.nothing(), changed)
+    batches = (batch for features in computed for batch in _arrow(features.select(*KEYS, *COMPUTED)).to_batches())
+    schema = _arrow(pl.DataFrame(schema=table_schema()).select(*KEYS, *COMPUTED)).schema
+    connection.register("features_as_they_come", pa.RecordBatchReader.from_batches(schema, batches))
+    connection.execute("CREATE TABLE features AS FROM features_as_they_come")
+
+
+def _arrow(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.newest())
 
 
 def floor(connection: duckdb.DuckDBPyConnection) -> None:

@@ -54,9 +54,11 @@ def derive_day(warehouse: Warehouse, day: date) -> DayReport:
         InvalidInput: the histories were kept for other declarations than those in force.
     """
     with warehouse.connect(read_only=True) as connection:
-        rows = _transactions(connection, day)
-        before = {entity.name: read_history(connection, entity, rows[entity.column], day) for entity in ENTITIES}
-        past = read_past(connection, rows, day)
+        rows = prepare(_transactions(connection, day))
+        before = {
+            entity.name: read_history(connection, entity, rows.runs[entity.name].keys, day) for entity in ENTITIES
+        }
+        past = read_past(connection, rows.transactions, day)
     features, after = fold_rows(rows, before, past)
     with warehouse.transaction() as connection:
         create_tables(connection)
@@ -66,11 +68,11 @@ def derive_day(warehouse: Warehouse, day: date) -> DayReport:
     nulls = features.select(pl.col(name).null_count() for name in FEATURES).row(0, named=True)
     return DayReport(
         day=day,
-        rows=rows.height,
+        rows=features.height,
         users=len(after["user"]),
         new_users=len(after["user"]) - len(before["user"]),
         nulls=nulls,
-        uncomputable=uncomputable(rows),
+        uncomputable=uncomputable(rows.transactions),
         outdated_days=tuple(outdated),
     )
 
@@ -78,5 +80,4 @@ def derive_day(warehouse: Warehouse, day: date) -> DayReport:
 def _transactions(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFrame:
     require_transactions(connection, day)
     names = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
-    rows = select(connection, f"SELECT {names} FROM raw.transactions WHERE event_date = ?", [day])
-    return prepare(rows)
+    return select(connection, f"SELECT {names} FROM raw.transactions WHERE event_date = ?", [day])

@@ -2,32 +2,56 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.catalog import FEATURES, table_schema
-from fraud_pipelines.features.declarations import ENTITIES, USER
+from fraud_pipelines.features.aggregates import entity_features, feedback_features
+from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
+from fraud_pipelines.features.declarations import ENTITIES, USER, Entity
 from fraud_pipelines.features.derived import DERIVED, Derived
-from fraud_pipelines.features.feedback import Past, feedback_of, happened_to
-from fraud_pipelines.features.fold import TIME_RANK, fold_entity
+from fraud_pipelines.features.feedback import Happened, Past, with_feedback
+from fraud_pipelines.features.fold import fold_piece, to_series
 from fraud_pipelines.features.history import Histories, History
-from fraud_pipelines.features.ordering import order_by, time_ranks
+from fraud_pipelines.features.ordering import Piece, Runs, in_time
 from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, TRANSACTION_COLUMNS
 
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 T = TypeVar("T")
 
-SHARD_ROWS: Final = 200_000
-"""Rows whose features are computed at a time, by one core."""
+SHARD_ROWS: Final = 122_880
+"""Rows whose features are computed at a time, by one core; as many as DuckDB stores together, in a row group."""
 
 FEW_ROWS: Final = 10_000
 """Rows for which handing expressions to other threads costs more than it saves."""
 
 WORKERS: Final = os.cpu_count() or 1
+
+FOLDED: Final = [
+    feature for name, feature in FEATURES.items() if name not in {derived.feature.name for derived in DERIVED}
+]
+"""The features that need histories or labels."""
+
+
+def _read_by_derived() -> dict[str, pl.DataType]:
+    """Columns the derived features need; all there are if some choose theirs by a pattern."""
+    readable = TRANSACTION_COLUMNS | KEY_COLUMNS | {feature.name: feature.dtype for feature in FOLDED}
+    metas = [derived.expression.meta for derived in DERIVED]
+    if any(meta.has_multiple_outputs() for meta in metas):
+        return readable
+    roots = {"amount"}.union(*(meta.root_names() for meta in metas))
+    return {name: dtype for name, dtype in readable.items() if name in roots}
+
+
+READ: Final = _read_by_derived()
+"""The columns that derived features read, other derived ones aside."""
 
 
 def compute_features(
@@ -51,15 +75,39 @@ def compute_features(
         InvalidInput: a required column is missing or of another type, or holds a null, or an amount is negative
             or not finite.
     """
-    rows = prepare(transactions)
     before = {entity.name: History.empty(entity) for entity in ENTITIES} | dict(histories or {})
-    features, changed = fold_rows(rows, before, past or Past.nothing())
+    features, changed = fold_rows(prepare(transactions), before, past or Past.nothing())
     after = {name: before[name].updated(history) for name, history in changed.items()}
     return features, after
 
 
-def prepare(transactions: pl.DataFrame) -> pl.DataFrame:
-    """The transactions, checked, complete, with `TIME_RANK`, and sorted by (user_id, timestamp, transaction_id)."""
+@dataclass(frozen=True)
+class Prepared:
+    """Transactions ready to be folded: checked, and their order found; ``runs`` are by `Entity.name`."""
+
+    transactions: pl.DataFrame
+    runs: Mapping[str, Runs]
+
+
+def prepare(transactions: pl.DataFrame) -> Prepared:
+    """Check transactions and find the order to fold them in. They need all required columns, and may have others.
+
+    Raises:
+        InvalidInput: as `compute_features`.
+    """
+    rows = checked(transactions)
+    order = in_time(rows)
+    with ThreadPoolExecutor(max_workers=WORKERS) as workers:
+        runs = workers.map(lambda entity: Runs.of(rows[entity.column], order), ENTITIES)
+        return Prepared(rows, {entity.name: found for entity, found in zip(ENTITIES, runs, strict=True)})
+
+
+def checked(transactions: pl.DataFrame) -> pl.DataFrame:
+    """All transaction columns, with their types; null where they are missing.
+
+    Raises:
+        InvalidInput: as `compute_features`.
+    """
     missing = [name for name in REQUIRED_COLUMNS if name not in transactions.columns]
     if missing:
         raise InvalidInput(f"transactions lack the columns {missing}; a column mapping can supply them")
@@ -72,25 +120,21 @@ def prepare(transactions: pl.DataFrame) -> pl.DataFrame:
     amounts = transactions["amount"]
     if not (amounts.is_finite() & (amounts >= 0)).all():
         raise InvalidInput("transactions.amount holds negative or non-finite values; validate the transactions first")
-    known = {name: dtype for name, dtype in TRANSACTION_COLUMNS.items() if name in transactions.columns}
-    rows = transactions.select(pl.col(name).cast(dtype) for name, dtype in known.items())
-    ranks = time_ranks(rows)
-    order, _ = order_by(rows["user_id"], ranks)
-    unknown = [pl.lit(None, dtype).alias(name) for name, dtype in TRANSACTION_COLUMNS.items() if name not in known]
-    return rows.with_columns(pl.Series(TIME_RANK, ranks))[order].with_columns(
-        *unknown, event_date=pl.col("timestamp").dt.date()
+    return transactions.select(
+        (pl.col(name) if name in transactions.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in TRANSACTION_COLUMNS.items()
     )
 
 
-def fold_rows(rows: pl.DataFrame, histories: Histories, past: Past) -> tuple[pl.DataFrame, dict[str, History]]:
-    """Features of `prepare`-d rows, and the new state of those entities only that occur in them."""
+def fold_rows(prepared: Prepared, histories: Histories, past: Past) -> tuple[pl.DataFrame, dict[str, History]]:
+    """Features of transactions, and the new state of those entities only that occur in them."""
     changed: dict[str, History] = {}
-    features = pl.concat(list(fold_in_shards(rows, histories, past, changed)))
+    features = pl.concat(list(fold_in_shards(prepared, histories, past, changed)))
     return features, changed
 
 
 def fold_in_shards(
-    rows: pl.DataFrame,
+    prepared: Prepared,
     histories: Histories,
     past: Past,
     changed: dict[str, History],
@@ -100,41 +144,58 @@ def fold_in_shards(
     """`fold_rows` in pieces of whole users, so that many rows need neither one core nor room for all features at once.
 
     Args:
-        changed: filled, by the time the last piece has been taken, with the new state of the entities in ``rows``.
-        shard_rows: rows of a piece, give or take a user's.
+        changed: filled, by the time the last piece has been taken, with the new state of the entities in ``prepared``.
+        shard_rows: rows of a piece, at most, unless one user has more.
     """
-    shared = [entity for entity in ENTITIES if entity != USER]
+    transactions, runs = prepared.transactions, prepared.runs
+    happened = [Happened.of(entity, past, runs[entity.name].keys) for entity in with_feedback()]
+    states: dict[str, list[pl.DataFrame]] = {entity.name: [] for entity in ENTITIES}
+    shared: dict[str, Floats] = {}
 
-    def fold(bounds: tuple[int, int]) -> tuple[pl.DataFrame, History]:
-        shard = complete.slice(bounds[0], bounds[1] - bounds[0])
-        series, history = fold_entity(USER, shard, histories[USER.name])
-        features = add_derived(shard.with_columns(*series, *feedback_of(shard, happened)))
+    def fold_shared(work: tuple[Entity, Piece]) -> History:
+        entity, piece = work
+        values, history = fold_piece(entity, transactions, piece, histories[entity.name])
+        for feature, found in zip(entity_features(entity), values, strict=True):
+            shared[feature.name][piece.order] = found
+        return history
+
+    def fold_users(piece: Piece) -> tuple[pl.DataFrame, History]:
+        values, history = fold_piece(USER, transactions, piece, histories[USER.name])
+        found = {feature.name: value for feature, value in zip(entity_features(USER), values, strict=True)}
+        found |= {name: values[piece.order] for name, values in shared.items()}
+        rows = taken(transactions, piece.order)
+        instant = rows["timestamp"].to_physical().to_numpy().copy()
+        for each in happened:
+            code = runs[each.entity.name].codes[piece.order].astype(np.int64)
+            feedback = each.features(code, code >= 0, instant)
+            found |= {
+                feature.name: value for feature, value in zip(feedback_features(each.entity), feedback, strict=True)
+            }
+        features = add_derived(rows.with_columns(to_series(feature, found[feature.name]) for feature in FOLDED))
         return features.select(*table_schema()), history
 
-    happened = happened_to(rows, past)
-    users: list[pl.DataFrame] = []
     with ThreadPoolExecutor(max_workers=WORKERS) as workers:
-        folded = list(workers.map(lambda entity: fold_entity(entity, rows, histories[entity.name]), shared))
-        complete = rows.with_columns(column for series, _ in folded for column in series)
-        changed |= {entity.name: history for entity, (_, history) in zip(shared, folded, strict=True)}
-        for features, history in _in_order(workers, fold, _shards(rows["user_id"], shard_rows)):
-            users.append(history.frame)
+        for entity in ENTITIES:
+            if entity != USER:
+                shared |= {feature.name: np.full(transactions.height, np.nan) for feature in entity_features(entity)}
+        work = [
+            (entity, piece) for entity in ENTITIES if entity != USER for piece in runs[entity.name].pieces(shard_rows)
+        ]
+        for (entity, _), history in zip(work, workers.map(fold_shared, work), strict=True):
+            states[entity.name].append(history.frame)
+        for features, history in _in_order(workers, fold_users, runs[USER.name].pieces(shard_rows)):
+            states[USER.name].append(history.frame)
             yield features
-    changed[USER.name] = History(USER, pl.concat(users))
+    changed |= {entity.name: History(entity, pl.concat(states[entity.name])) for entity in ENTITIES}
 
 
-def _shards(users: pl.Series, shard_rows: int) -> list[tuple[int, int]]:
-    """Where to cut the sorted ``users`` so that nobody is cut in two."""
-    starts = [0]
-    while starts[-1] < len(users):
-        end = min(starts[-1] + shard_rows, len(users))
-        starts.append(int(users.search_sorted(users[end - 1], side="right")))
-    return list(pairwise(starts)) or [(0, 0)]
+def taken(transactions: pl.DataFrame, order: Ints) -> pl.DataFrame:
+    """The rows at the positions ``order``, with the columns that the table has and the derived features read."""
+    needed = [name for name in TRANSACTION_COLUMNS if name in KEY_COLUMNS or name in READ]
+    return transactions.select(needed)[order].with_columns(event_date=pl.col("timestamp").dt.date())
 
 
-def _in_order(
-    workers: ThreadPoolExecutor, work: Callable[[tuple[int, int]], T], shards: Iterable[tuple[int, int]]
-) -> Iterator[T]:
+def _in_order(workers: ThreadPoolExecutor, work: Callable[[Piece], T], shards: Iterable[Piece]) -> Iterator[T]:
     """Results in the order of the shards, of which one more is begun than there are workers."""
     begun: deque[Future[T]] = deque()
     for shard in shards:

@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraud_pipelines.features.aggregates import feedback_features
 from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
 from fraud_pipelines.features.fold import microseconds
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, TIMESTAMP
@@ -149,29 +148,9 @@ class Happened:
         return rates
 
 
-def happened_to(rows: pl.DataFrame, past: Past, *, entities: Iterable[Entity] = ENTITIES) -> list[Happened]:
-    """What ``past`` holds of the entities in ``rows``, for each kind of entity that has feedback features."""
-    return [Happened.of(entity, past, rows[entity.column].drop_nulls().unique()) for entity in with_feedback(entities)]
-
-
 def with_feedback(entities: Iterable[Entity] = ENTITIES) -> list[Entity]:
     """The entities that have feedback features."""
     return [entity for entity in entities if entity.risks or entity.fraud_counts]
-
-
-def feedback_of(rows: pl.DataFrame, happened: Iterable[Happened]) -> list[pl.Series]:
-    """The feedback features of ``rows``, aligned with them, in the order in which they are declared."""
-    series: list[pl.Series] = []
-    instant = rows["timestamp"].to_physical().to_numpy().copy()
-    for each in happened:
-        keys = rows[each.entity.column]
-        code = keys.cast(pl.Enum(each.ids), strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy().copy()
-        values = each.features(code, keys.is_not_null().to_numpy(), instant)
-        series += [
-            pl.Series(feature.name, found, nan_to_null=True).cast(feature.dtype)
-            for feature, found in zip(feedback_features(each.entity), values, strict=True)
-        ]
-    return series
 
 
 def _counted(column: str, frauds: pl.DataFrame, span: str, ids: pl.Series) -> tuple["_Timeline", "_Timeline"]:

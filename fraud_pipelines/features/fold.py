@@ -1,57 +1,67 @@
-"""An entity's fold over frames: sorts the rows, lines the stored state up with them, and runs the kernel."""
+"""An entity's fold over frames: lines the rows and the stored state up, and runs the kernel."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.features.aggregates import entity_features
-from fraud_pipelines.features.declarations import STATISTICS, Entity, span_length
+from fraud_pipelines.features.declarations import STATISTICS, Entity, Feature, span_length
 from fraud_pipelines.features.history import History, history_schema
-from fraud_pipelines.features.ordering import order_by
+from fraud_pipelines.features.ordering import Piece
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
-TIME_RANK: Final = "time_rank"
-"""Column of the rows' positions in the order (timestamp, transaction_id)."""
-
 if TYPE_CHECKING:  # numba takes a second to import
-    from fraud_pipelines.features.kernel import Plan, Rows, State
+    from fraud_pipelines.features.kernel import Plan, State
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def fold_entity(entity: Entity, transactions: pl.DataFrame, history: History) -> tuple[list[pl.Series], History]:
-    """Fold ``transactions`` into ``history``.
-
-    Args:
-        transactions: sorted by (user_id, timestamp, transaction_id), with the column `TIME_RANK`.
+def fold_piece(entity: Entity, transactions: pl.DataFrame, piece: Piece, history: History) -> tuple[Floats, History]:
+    """Fold the rows of some entities into ``history``.
 
     Returns:
-        One series per declared feature, aligned with ``transactions``, and the new state of those entities that
-        occur in them (not of the others).
+        The entity's features, shape (features, rows of the piece), NaN for null, and the new state of the entities
+        of the piece (not of others).
     """
     from fraud_pipelines.features import kernel
 
-    features = entity_features(entity)
-    order, at = _runs(entity, transactions)
-    keys = transactions[entity.column].gather(order[at[:-1]])
-    stored = pl.DataFrame({entity.column: keys}).join(
+    stored = pl.DataFrame({entity.column: piece.keys}).join(
         history.frame, on=entity.column, how="left", maintain_order="left"
     )
-    rows = _rows(entity, transactions, order, at, stored)
-    out = np.full((len(features), transactions.height), np.nan)
+    watched = {column: transactions[column].gather(piece.order) for column in entity.changes}
+    codes, last_codes = _coded(watched, stored, piece.order.size)
+    rows = kernel.Rows(
+        at=piece.at,
+        timestamp=transactions["timestamp"].to_physical().to_numpy()[piece.order],
+        amount=transactions["amount"].to_numpy()[piece.order],
+        codes=codes,
+        last_codes=last_codes,
+    )
+    out = np.full((len(entity_features(entity)), piece.order.size), np.nan)
     state = kernel.fold(plan(entity), rows, to_state(stored), out)
-    series = [
-        pl.Series(feature.name, values, nan_to_null=True).cast(feature.dtype)
-        for feature, values in zip(features, out, strict=True)
-    ]
-    latest = {f"last_{column}": transactions[column].gather(order[at[1:] - 1]) for column in entity.changes}
-    return series, History(entity, from_state(entity, keys, state, latest))
+    latest = {f"last_{column}": values.gather(piece.at[1:] - 1) for column, values in watched.items()}
+    return out, History(entity, from_state(entity, piece.keys, state, latest))
+
+
+def to_series(feature: Feature, values: Floats) -> pl.Series:
+    """The column of ``feature``, NaN being null; takes ``values`` over without a copy if it is a column of floats."""
+    import pyarrow as pa
+
+    known = ~np.isnan(values)
+    nulls = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    if feature.dtype.is_integer():
+        values = np.where(known, values, 0.0)
+    numbers = values.astype(str(feature.dtype).lower(), copy=False)
+    array = pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), numbers.size, [nulls, pa.py_buffer(numbers)])
+    series = pl.from_arrow(array)
+    assert isinstance(series, pl.Series)
+    return series.alias(feature.name)
 
 
 @cache
@@ -108,32 +118,15 @@ def microseconds(span: timedelta) -> int:
     return span // timedelta(microseconds=1)
 
 
-def _runs(entity: Entity, transactions: pl.DataFrame) -> tuple[Ints, Ints]:
-    """Row positions in the order to fold them, and where each entity's run starts in that order (and the last ends)."""
-    if entity.column != "user_id":
-        return order_by(transactions[entity.column], transactions[TIME_RANK].to_numpy())
-    users = transactions["user_id"]
-    starts = (users != users.shift(1)).fill_null(True).arg_true().cast(pl.Int64).to_numpy()
-    return np.arange(transactions.height, dtype=np.int64), np.append(starts, transactions.height)
-
-
-def _rows(entity: Entity, transactions: pl.DataFrame, order: Ints, at: Ints, stored: pl.DataFrame) -> "Rows":
-    from fraud_pipelines.features.kernel import Rows
-
-    codes = np.empty((len(entity.changes), transactions.height), dtype=np.int64)
-    last_codes = np.empty((len(entity.changes), stored.height), dtype=np.int64)
-    for k, column in enumerate(entity.changes):
-        both = pl.concat([transactions[column], stored[f"last_{column}"].alias(column)]).cast(pl.Categorical)
+def _coded(watched: Mapping[str, pl.Series], stored: pl.DataFrame, rows: int) -> tuple[Ints, Ints]:
+    """The watched columns as numbers, shape (columns, rows), and those of each entity's last row; -1 is unknown."""
+    codes = np.empty((len(watched), rows), dtype=np.int64)
+    last_codes = np.empty((len(watched), stored.height), dtype=np.int64)
+    for k, (column, values) in enumerate(watched.items()):
+        both = pl.concat([values, stored[f"last_{column}"].alias(values.name)]).cast(pl.Categorical)
         both_codes = both.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
-        codes[k], last_codes[k] = both_codes[: transactions.height], both_codes[transactions.height :]
-    return Rows(
-        at=at,
-        order=order,
-        timestamp=_ints(transactions["timestamp"]),
-        amount=_floats(transactions["amount"]),
-        codes=codes,
-        last_codes=last_codes,
-    )
+        codes[k], last_codes[k] = both_codes[:rows], both_codes[rows:]
+    return codes, last_codes
 
 
 def to_state(stored: pl.DataFrame) -> "State":

@@ -10,7 +10,7 @@ All compiled functions live in this file, since numba's cache notices changes of
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -77,10 +77,9 @@ class State(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """New rows. Entity e owns ``order[at[e] : at[e + 1]]``: positions in the columns, in the order to fold them."""
+    """New rows in the order to fold them. Entity e owns the elements ``at[e]`` to ``at[e + 1]`` of each column."""
 
     at: Ints
-    order: Ints
     timestamp: Ints
     amount: Floats
     codes: Ints  # (columns watched for change, rows); -1 is unknown
@@ -93,14 +92,24 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     The places are NUMBA_CACHE_DIR, the ``__pycache__`` beside this file, and the user's cache directory. With
     none of them writable, each process compiles for itself.
     """
+    return _jitted(function, counted=True)
+
+
+def _uncounted(function: Callable[P, R]) -> Callable[P, R]:
+    """`_compiled` for what makes no array: without counting references, which takes most of the time in a loop."""
+    return _jitted(function, counted=False)
+
+
+def _jitted(function: Callable[P, R], *, counted: bool) -> Callable[P, R]:
+    options: dict[str, Any] = {"nogil": True, "_nrt": counted}
     try:
-        return cast(Callable[P, R], numba.njit(function, cache=True, nogil=True))
+        return cast(Callable[P, R], numba.njit(function, cache=True, **options))
     except RuntimeError:
-        return cast(Callable[P, R], numba.njit(function, nogil=True))
+        return cast(Callable[P, R], numba.njit(function, **options))
 
 
 def _inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile into the `_compiled` function that calls it: a call would count a reference to every array it passes."""
+    """Compile into the function that calls it: a call would count a reference to every array it passes."""
     return cast(Callable[P, R], numba.njit(function, nogil=True, inline="always"))
 
 
@@ -172,33 +181,77 @@ def _since(plan: Plan, last: int, t: int, out: Floats, row: int) -> None:
 
 
 @_inlined
-def _change(plan: Plan, rows: Rows, e: int, i: int, out: Floats) -> None:
+def _change(plan: Plan, rows: Rows, e: int, row: int, out: Floats) -> None:
     """Fill whether the watched columns differ from the entity's previous row."""
-    row = rows.order[i]
     for k in range(plan.changed_rows.size):
         code = rows.codes[k, row]
-        last = rows.last_codes[k, e] if i == rows.at[e] else rows.codes[k, rows.order[i - 1]]
+        last = rows.last_codes[k, e] if row == rows.at[e] else rows.codes[k, row - 1]
         if code >= 0 and last >= 0:
             out[plan.changed_rows[k], row] = 1.0 if code != last else 0.0
 
 
 @_inlined
+def _sum(values: Floats, start: int, end: int) -> float:
+    """Σ ``values[start:end]`` in four parts side by side, since an addition waits for the one before it."""
+    a = b = c = d = 0.0
+    j = start
+    while j + 4 <= end:
+        a += values[j]
+        b += values[j + 1]
+        c += values[j + 2]
+        d += values[j + 3]
+        j += 4
+    while j < end:
+        a += values[j]
+        j += 1
+    return (a + b) + (c + d)
+
+
+@_inlined
+def _squares(values: Floats, start: int, end: int, mean: float) -> float:
+    """Σ (x − mean)², the second of two passes: no cancellation, and 0 exactly when all values are equal to mean."""
+    a = b = c = d = 0.0
+    j = start
+    while j + 4 <= end:
+        a += (values[j] - mean) * (values[j] - mean)
+        b += (values[j + 1] - mean) * (values[j + 1] - mean)
+        c += (values[j + 2] - mean) * (values[j + 2] - mean)
+        d += (values[j + 3] - mean) * (values[j + 3] - mean)
+        j += 4
+    while j < end:
+        a += (values[j] - mean) * (values[j] - mean)
+        j += 1
+    return (a + b) + (c + d)
+
+
+@_inlined
 def _roll(values: Floats, end: int, windows: Ints, window_rows: Ints, out: Floats, row: int) -> None:
-    """Mean, std, min and max of the last ``windows`` of ``values[:end]``, each summed from the newest back."""
-    total = 0.0
+    """Mean, std, min and max of the last ``windows`` of ``values[:end]``.
+
+    Each sum has four parts, of every fourth value from the newest back, so that it depends on its own window only.
+    """
+    a = b = c = d = 0.0  # of the whole fours between position and end
+    position = end
     low = np.inf
     high = -np.inf
-    position = end
+    seen = end
     for k in range(windows.size):
         start = max(end - windows[k], 0)
-        while position > start:
-            position -= 1
-            value = values[position]
-            total += value
-            low = min(low, value)
-            high = max(high, value)
+        while position - 4 >= start:
+            a += values[position - 1]
+            b += values[position - 2]
+            c += values[position - 3]
+            d += values[position - 4]
+            position -= 4
+        first = a + values[position - 1] if position - 1 >= start else a
+        second = b + values[position - 2] if position - 2 >= start else b
+        third = c + values[position - 3] if position - 3 >= start else c
+        for j in range(start, seen):
+            low = min(low, values[j])
+            high = max(high, values[j])
+        seen = start
         n = end - start
-        mean = total / n
+        mean = ((first + second) + (third + d)) / n
         if window_rows[k, 0] >= 0:
             out[window_rows[k, 0], row] = mean
         if window_rows[k, 1] >= 0 and n > 1:
@@ -207,16 +260,6 @@ def _roll(values: Floats, end: int, windows: Ints, window_rows: Ints, out: Float
             out[window_rows[k, 2], row] = low
         if window_rows[k, 3] >= 0:
             out[window_rows[k, 3], row] = high
-
-
-@_inlined
-def _squares(values: Floats, start: int, end: int, mean: float) -> float:
-    """Σ (x − mean)², the second of two passes: no cancellation, and 0 exactly when all values are equal to mean."""
-    total = 0.0
-    for j in range(start, end):
-        deviation = values[j] - mean
-        total += deviation * deviation
-    return total
 
 
 @_inlined
@@ -240,13 +283,23 @@ def _rank_in(ranked: Floats, n: int, value: float) -> None:
 
 
 @_inlined
-def _rank_out(ranked: Floats, n: int, value: float) -> None:
-    """Remove one ``value`` from the ascending ``ranked[:n]``."""
+def _rank_instead(ranked: Floats, n: int, old: float, value: float) -> None:
+    """Put ``value`` into the ascending ``ranked[:n]`` instead of one ``old``."""
     j = 0
-    while ranked[j] != value:
+    end = n
+    while j < end:
+        middle = (j + end) // 2
+        if ranked[middle] < old:
+            j = middle + 1
+        else:
+            end = middle
+    while j + 1 < n and ranked[j + 1] < value:
+        ranked[j] = ranked[j + 1]
         j += 1
-    for k in range(j, n - 1):
-        ranked[k] = ranked[k + 1]
+    while j > 0 and ranked[j - 1] > value:
+        ranked[j] = ranked[j - 1]
+        j -= 1
+    ranked[j] = value
 
 
 @_inlined
@@ -260,6 +313,15 @@ def _insert_time(times: Ints, size: int, t: int) -> None:
 
 
 @_inlined
+def _first_after(times: Ints, n: int, since: int) -> int:
+    """Position of the first of the ascending ``times[:n]`` after ``since``."""
+    j = n
+    while j > 0 and times[j - 1] > since:
+        j -= 1
+    return j
+
+
+@_inlined
 def _profile(plan: Plan, scratch: Scratch, end: int, amount: float, out: Floats, row: int) -> float:
     """Fill the four measures of how unusual ``amount`` is after ``end`` amounts, and return its z."""
     values, ranked = scratch.amounts, scratch.ranked
@@ -270,10 +332,7 @@ def _profile(plan: Plan, scratch: Scratch, end: int, amount: float, out: Floats,
     log_ratio = 0.0
     max_ratio = 0.0
     if n > 0:
-        total = 0.0
-        for j in range(start, end):
-            total += values[j]
-        mean = total / n
+        mean = _sum(values, start, end) / n
         prior = plan.profile_share * mean
         squares = _squares(values, start, end, mean)
         z = (amount - mean) / (
@@ -292,32 +351,11 @@ def _profile(plan: Plan, scratch: Scratch, end: int, amount: float, out: Floats,
     return z
 
 
-@_compiled
-def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
-    """Fold ``rows`` into ``state``, write the features of row r to ``out[:, r]``, and return the new state.
-
-    ``out`` has shape (features, rows) and comes filled with NaN, which stays where a feature is null. A row with
-    a smaller timestamp than one already folded is late: it sees whatever has arrived with a timestamp up to its own.
-    """
+@_uncounted
+def _fold(plan: Plan, rows: Rows, state: State, after: State, scratch: Scratch, out: Floats) -> None:
+    """What `fold` does, into ``after``, which holds the heads of ``state`` and has room for all elements."""
     entities = rows.at.size - 1
-    added = rows.order.size
-    transactions, total, newest = state.transactions.copy(), state.total.copy(), state.newest.copy()
-    amounts = np.empty(state.amounts.size + added, np.float64)
-    times = np.empty(state.times.size + added, np.int64)
-    counts = np.empty(state.counts.size + added, np.int64)
-    outsized = np.empty(state.outsized.size + added, np.int64)
-    amounts_at = np.zeros(entities + 1, np.int64)
-    times_at = np.zeros(entities + 1, np.int64)
-    counts_at = np.zeros(entities + 1, np.int64)
-    outsized_at = np.zeros(entities + 1, np.int64)
-    scratch = Scratch(
-        np.empty(_longest(state.amounts_at, rows.at), np.float64),
-        np.empty(_longest(state.times_at, rows.at), np.int64),
-        np.empty(_longest(state.counts_at, rows.at), np.float64),
-        np.empty(_longest(state.outsized_at, rows.at), np.int64),
-        np.empty(plan.profile_window + 1, np.float64),
-        np.empty(plan.spans.size, np.int64),
-    )
+    transactions, total, newest = after.transactions, after.total, after.newest
 
     for e in range(entities):
         n = _load(state.amounts, state.amounts_at, e, scratch.amounts)
@@ -329,8 +367,7 @@ def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
             _rank_in(scratch.ranked, j, scratch.amounts[n - n_ranked + j])
         scratch.span_starts[:] = 0
 
-        for i in range(rows.at[e], rows.at[e + 1]):
-            row = rows.order[i]
+        for row in range(rows.at[e], rows.at[e + 1]):
             t = rows.timestamp[row]
             amount = rows.amount[row] + 0.0  # -0.0 becomes 0.0: they are equal, yet would print unalike
             latest = max(newest[e], t) if transactions[e] > 0 else t
@@ -348,7 +385,7 @@ def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
                 if last > t and earlier > 0 and scratch.times[earlier - 1] > latest - plan.kept_span:
                     last = scratch.times[earlier - 1]
                 _since(plan, last, t, out, row)
-            _change(plan, rows, e, i, out)
+            _change(plan, rows, e, row, out)
             if plan.average_row >= 0 and total[e] > 0.0:
                 out[plan.average_row, row] = amount / (total[e] / transactions[e])
             for k in range(plan.lags.size):
@@ -361,10 +398,10 @@ def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
                     _insert_time(scratch.outsized, n_outsized, t)
                     n_outsized += 1
                 if n_ranked == plan.profile_window:
-                    _rank_out(scratch.ranked, n_ranked, scratch.amounts[n - n_ranked])
-                    n_ranked -= 1
-                _rank_in(scratch.ranked, n_ranked, amount)
-                n_ranked += 1
+                    _rank_instead(scratch.ranked, n_ranked, scratch.amounts[n - n_ranked], amount)
+                else:
+                    _rank_in(scratch.ranked, n_ranked, amount)
+                    n_ranked += 1
 
             scratch.amounts[n] = amount
             n += 1
@@ -376,26 +413,58 @@ def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
             total[e] += amount
 
         first = max(n - plan.kept_amounts, 0)
-        _store(scratch.amounts, first, n, amounts, amounts_at, e)
-        first = np.searchsorted(scratch.times[:n_times], newest[e] - plan.kept_span, side="right")
-        _store(scratch.times, first, n_times, times, times_at, e)
+        _store(scratch.amounts, first, n, after.amounts, after.amounts_at, e)
+        first = _first_after(scratch.times, n_times, newest[e] - plan.kept_span)
+        _store(scratch.times, first, n_times, after.times, after.times_at, e)
         first = max(n_counts - plan.kept_counts, 0)
-        _store(scratch.counts, first, n_counts, counts, counts_at, e)
-        first = np.searchsorted(scratch.outsized[:n_outsized], newest[e] - plan.outsized_span, side="right")
-        _store(scratch.outsized, first, n_outsized, outsized, outsized_at, e)
+        _store(scratch.counts, first, n_counts, after.counts, after.counts_at, e)
+        first = _first_after(scratch.outsized, n_outsized, newest[e] - plan.outsized_span)
+        _store(scratch.outsized, first, n_outsized, after.outsized, after.outsized_at, e)
 
+
+@_compiled
+def fold(plan: Plan, rows: Rows, state: State, out: Floats) -> State:
+    """Fold ``rows`` into ``state``, write the features of row r to ``out[:, r]``, and return the new state.
+
+    ``out`` has shape (features, rows) and comes filled with NaN, which stays where a feature is null. A row with
+    a smaller timestamp than one already folded is late: it sees whatever has arrived with a timestamp up to its own.
+    """
+    entities = rows.at.size - 1
+    added = rows.timestamp.size
+    scratch = Scratch(
+        np.empty(_longest(state.amounts_at, rows.at), np.float64),
+        np.empty(_longest(state.times_at, rows.at), np.int64),
+        np.empty(_longest(state.counts_at, rows.at), np.float64),
+        np.empty(_longest(state.outsized_at, rows.at), np.int64),
+        np.empty(plan.profile_window + 1, np.float64),
+        np.empty(plan.spans.size, np.int64),
+    )
+    after = State(
+        state.transactions.copy(),
+        state.total.copy(),
+        state.newest.copy(),
+        np.zeros(entities + 1, np.int64),
+        np.empty(state.amounts.size + added, np.float64),
+        np.zeros(entities + 1, np.int64),
+        np.empty(state.times.size + added, np.int64),
+        np.zeros(entities + 1, np.int64),
+        np.empty(state.counts.size + added, np.int64),
+        np.zeros(entities + 1, np.int64),
+        np.empty(state.outsized.size + added, np.int64),
+    )
+    _fold(plan, rows, state, after, scratch, out)
     return State(
-        transactions,
-        total,
-        newest,
-        amounts_at,
-        amounts[: amounts_at[entities]].copy(),
-        times_at,
-        times[: times_at[entities]].copy(),
-        counts_at,
-        counts[: counts_at[entities]].copy(),
-        outsized_at,
-        outsized[: outsized_at[entities]].copy(),
+        after.transactions,
+        after.total,
+        after.newest,
+        after.amounts_at,
+        after.amounts[: after.amounts_at[entities]].copy(),
+        after.times_at,
+        after.times[: after.times_at[entities]].copy(),
+        after.counts_at,
+        after.counts[: after.counts_at[entities]].copy(),
+        after.outsized_at,
+        after.outsized[: after.outsized_at[entities]].copy(),
     )
 
 
@@ -497,7 +566,7 @@ def fold_packed(plan: Plan, rows: Rows, at: Ints, packed: Ints, out: Floats) -> 
     latest = np.empty_like(rows.last_codes)
     for e in range(latest.shape[1]):
         for k in range(latest.shape[0]):
-            latest[k, e] = rows.codes[k, rows.order[rows.at[e + 1] - 1]]
+            latest[k, e] = rows.codes[k, rows.at[e + 1] - 1]
     return pack(state, latest)
 
 
@@ -543,3 +612,25 @@ def sum_up_to(starts: Ints, times: Ints, running: Ints, entity: Ints, instants: 
                     high = middle
             found[row] = running[low] - running[starts[entity[row]]]
     return found
+
+
+@_compiled
+def group(codes: NDArray[np.int32], in_time: Ints, entities: int) -> tuple[Ints, Ints]:
+    """Sort rows by entity, those of each entity in the order of ``in_time``; -1 is a row without one.
+
+    Returns:
+        The positions of the rows with an entity, and where each entity's begin among them (and the last end).
+    """
+    at = np.zeros(entities + 1, np.int64)
+    for row in range(codes.size):
+        if codes[row] >= 0:
+            at[codes[row] + 1] += 1
+    for e in range(entities):
+        at[e + 1] += at[e]
+    order = np.empty(at[entities], np.int64)
+    free = at[:entities].copy()
+    for row in in_time:
+        if codes[row] >= 0:
+            order[free[codes[row]]] = row
+            free[codes[row]] += 1
+    return order, at

@@ -15,11 +15,11 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.aggregates import entity_features
 from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
 from fraud_pipelines.features.declarations import ENTITIES, Entity
-from fraud_pipelines.features.derived import DERIVED
-from fraud_pipelines.features.engine import add_derived, prepare
+from fraud_pipelines.features.engine import FOLDED, READ, add_derived, checked, taken
 from fraud_pipelines.features.feedback import Happened, Past, with_feedback
-from fraud_pipelines.features.fold import TIME_RANK, from_state, plan, to_state
+from fraud_pipelines.features.fold import from_state, plan, to_series, to_state
 from fraud_pipelines.features.history import Histories, History
+from fraud_pipelines.features.ordering import Runs, in_time
 from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS, TRANSACTION_COLUMNS
 
 Ints = NDArray[np.int64]
@@ -27,22 +27,7 @@ Floats = NDArray[np.float64]
 
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_DERIVED_NAMES: Final = {derived.feature.name for derived in DERIVED}
-_FOLDED: Final = [feature for name, feature in FEATURES.items() if name not in _DERIVED_NAMES]
 _COLUMNS: Final = sorted({column for entity in ENTITIES for column in (entity.column, *entity.changes)})
-
-
-def _read_by_derived() -> dict[str, pl.DataType]:
-    """Columns the derived features need; all there are if some choose theirs by a pattern."""
-    readable = TRANSACTION_COLUMNS | KEY_COLUMNS | {feature.name: feature.dtype for feature in _FOLDED}
-    metas = [derived.expression.meta for derived in DERIVED]
-    if any(meta.has_multiple_outputs() for meta in metas):
-        return readable
-    roots = {"amount"}.union(*(meta.root_names() for meta in metas))
-    return {name: dtype for name, dtype in readable.items() if name in roots}
-
-
-_READ: Final = _read_by_derived()
 
 
 class LiveHistories:
@@ -117,20 +102,22 @@ class LiveHistories:
         Raises:
             InvalidInput: as `compute_features`; the histories are then as before.
         """
-        rows = prepare(transactions)
+        found = checked(transactions)
+        order = in_time(found)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        by_user = Runs.of(found["user_id"], order).order
+        rows = found[by_user]
         values, changed = self._values(
             _Rows(
                 columns={name: rows[name].to_list() for name in _COLUMNS},
                 timestamp=rows["timestamp"].to_physical().to_numpy().copy(),
                 amount=rows["amount"].to_numpy().copy(),
-                rank=rows[TIME_RANK].to_numpy(),
+                rank=rank[by_user],
             )
         )
-        series = [
-            pl.Series(feature.name, found, nan_to_null=True).cast(feature.dtype)
-            for feature, found in zip(_FOLDED, values, strict=True)
-        ]
-        features = add_derived(rows.with_columns(*series)).select(*table_schema())
+        series = [to_series(feature, value) for feature, value in zip(FOLDED, values, strict=True)]
+        features = add_derived(taken(found, by_user).with_columns(series)).select(*table_schema())
         self._keep(changed)
         return features
 
@@ -151,11 +138,11 @@ class LiveHistories:
             )
         )
         row: dict[str, object] = {**ids, "timestamp": timestamp, "amount": amount, "event_date": timestamp.date()}
-        for feature, found in zip(_FOLDED, values, strict=True):
+        for feature, found in zip(FOLDED, values, strict=True):
             value = float(found[0])
             row[feature.name] = None if math.isnan(value) else int(value) if feature.dtype.is_integer() else value
-        read = tuple(row[name] for name in _READ)
-        row |= add_derived(pl.DataFrame([read, read], schema=_READ, orient="row")).row(0, named=True)
+        read = tuple(row[name] for name in READ)
+        row |= add_derived(pl.DataFrame([read, read], schema=READ, orient="row")).row(0, named=True)
         self._keep(changed)
         return {name: row[name] for name in (*KEY_COLUMNS, *FEATURES)}
 
@@ -217,22 +204,23 @@ class _Kept:
         keys = rows.columns[self.entity.column]
         entity = np.array([-1 if key is None else positions.setdefault(key, len(positions)) for key in keys], np.int64)
         order = np.argsort(entity * len(keys) + rows.rank)[np.count_nonzero(entity < 0) :]
-        out = np.full((self._features, len(keys)), np.nan)
+        out = np.full((self._features, len(order)), np.nan)
         before = _joined([self._states.get(key, b"") for key in positions])
         at, packed = kernel.fold_packed(
             plan(self.entity),
             kernel.Rows(
                 at=np.searchsorted(entity[order], np.arange(len(positions) + 1)),
-                order=order,
-                timestamp=rows.timestamp,
-                amount=rows.amount,
-                codes=self._coded(rows.columns, len(keys)),
+                timestamp=rows.timestamp[order],
+                amount=rows.amount[order],
+                codes=self._coded(rows.columns, len(keys))[:, order],
                 last_codes=np.empty((len(self.entity.changes), len(positions)), dtype=np.int64),
             ),
             *before,
             out,
         )
-        return out, _split(positions, at, packed)
+        values = np.full((self._features, len(keys)), np.nan)
+        values[:, order] = out
+        return values, _split(positions, at, packed)
 
     def change(self, states: dict[str, bytes]) -> None:
         """Take over what `fold` has returned."""
