@@ -39,7 +39,8 @@ from scored_days import ScoredDays, handbook, score_days
 
 from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, policy_named
 from fraud_pipelines.decisions.rules import alert_level
-from fraud_pipelines.evaluation.backtest import DayOfBacktest, backtest, outcomes_of
+from fraud_pipelines.evaluation.backtest import DayOfBacktest, backtest, chargebacks_of, outcomes_of
+from fraud_pipelines.evaluation.lateness import reported_share
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 from fraud_pipelines.transactions.simulator import SimulationConfig, labels_known_on, simulate
 
@@ -263,13 +264,16 @@ def bias_table(days: Sequence[DayOfBacktest], scored: ScoredDays) -> Table:
     )
     for name in ("", "precision", "recall", "frauds", "share of fraud"):
         shown.add_column(name, justify="right" if name else "left")
-    for name, frame in (
-        ("truth", true),
-        ("unlabelled past the delay = legitimate", known),
-        ("labelled rows only", known.filter("labelled")),
+    reported = reported_share(chargebacks_of(labels, scored.scores), last, window["event_date"])
+    for name, frame, share in (
+        ("truth", true, 1.0),
+        ("unlabelled past the delay = legitimate", known, 1.0),
+        (f"the same, with {reported:.0%} of the chargebacks reported", known, reported),
+        ("labelled rows only", known.filter("labelled"), 1.0),
     ):
         alert = frame["decision"] != "approve"
-        caught, frauds = int((alert & frame["is_fraud"]).sum()), int(frame["is_fraud"].sum())
+        caught = int((alert & frame["is_fraud"]).sum())
+        frauds = round(caught + (int(frame["is_fraud"].sum()) - caught) / share)
         shown.add_row(
             name,
             f"{caught / int(alert.sum()):.3f}",

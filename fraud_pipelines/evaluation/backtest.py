@@ -8,6 +8,7 @@ import polars as pl
 
 from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds, initial_thresholds
 from fraud_pipelines.decisions.rules import decide
+from fraud_pipelines.evaluation.lateness import reported_share
 from fraud_pipelines.evaluation.outcomes import matured_window
 from fraud_pipelines.evaluation.tuning import Proposal, tune
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
@@ -64,13 +65,15 @@ def backtest(
         proposal = None
         if objective is not None:
             first, last = matured_window(day, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
+            outcomes = outcomes_of(_between(decided, first, last, like=decided[day]), verdicts)
             proposal = tune(
-                outcomes_of(_between(decided, first, last, like=decided[day]), verdicts),
+                outcomes,
                 _between(decided, day - timedelta(days=recent_days - 1), day, like=decided[day]),
                 thresholds,
                 policy,
                 day=day,
                 objective=objective,
+                reported=reported_share(chargebacks_of(verdicts, scores), day, outcomes["event_date"]),
             )
         found.append(DayOfBacktest(day, thresholds, decided[day], proposal))
         thresholds = proposal.thresholds if proposal else thresholds
@@ -78,17 +81,25 @@ def backtest(
 
 
 def outcomes_of(decided: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """``decided`` with ``is_fraud`` and ``labelled``: without a label a row counts as legitimate.
+    """``decided`` with ``is_fraud``, ``labelled`` and ``label_source``: without a label a row counts as legitimate.
 
     A chargeback outranks a review, as in the warehouse's ``feedback.labels_before``.
     """
     verdicts = (
         labels.sort(pl.col("source") == "chargeback", descending=True)
         .unique("transaction_id", keep="first", maintain_order=True)
-        .select("transaction_id", "actual_fraud")
+        .select("transaction_id", "actual_fraud", label_source="source")
     )
     return decided.join(verdicts, on="transaction_id", how="left", maintain_order="left").with_columns(
         is_fraud=pl.col("actual_fraud").fill_null(False), labelled=pl.col("actual_fraud").is_not_null()
+    )
+
+
+def chargebacks_of(labels: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """``event_date`` and ``known_on`` of the frauds that were charged back."""
+    found = labels.filter(pl.col("source") == "chargeback", "actual_fraud")
+    return found.join(scores.select("transaction_id", "event_date"), on="transaction_id").select(
+        "event_date", known_on=pl.col("known_at").dt.date()
     )
 
 

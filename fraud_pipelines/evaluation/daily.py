@@ -12,9 +12,11 @@ from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.drift import feature_drift
 from fraud_pipelines.evaluation.early import early_reading
+from fraud_pipelines.evaluation.lateness import reported_share
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.outcomes import (
     deciding_channels,
+    known_chargebacks,
     matured_decisions,
     matured_scores,
     matured_window,
@@ -218,7 +220,8 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
         second_stage=policy.second_stage,
     )
     latest = recent_scores(warehouse, day, policy=policy.name, second_stage=policy.second_stage)
-    proposal = tune(outcomes, latest, current, policy, day=day)
+    reported = reported_share(known_chargebacks(warehouse, day), day, outcomes["event_date"])
+    proposal = tune(outcomes, latest, current, policy, day=day, reported=reported)
     daily_alerts = warehouse.read(
         """
         SELECT event_date, count(*) FILTER (decision = 'review') AS review,

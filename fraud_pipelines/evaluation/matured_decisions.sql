@@ -15,7 +15,8 @@ SELECT d.transaction_id,
        coalesce(second.score, ensemble.score) AS ensemble_score,
        d.decision <> 'approve' AS alert,
        coalesce(l.actual_fraud, false) AS is_fraud,
-       l.actual_fraud IS NOT NULL AS labelled
+       l.actual_fraud IS NOT NULL AS labelled,
+       l.source AS label_source
 FROM scoring.decisions d
 JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date BETWEEN $first AND $last
 LEFT JOIN scoring.transaction_scores screening

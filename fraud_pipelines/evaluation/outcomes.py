@@ -70,7 +70,7 @@ def matured_decisions(
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
         not to approve; ``screening_score`` and ``ensemble_score``, that of the ``second_stage`` or, where it gave
         none, of the ensemble (null where neither did); and ``decision``, ``reason``, ``merchant_category``,
-        ``country``.
+        ``country``, ``label_source``.
     """
     first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
     return warehouse.read(
@@ -131,6 +131,20 @@ def scenarios_known(warehouse: Warehouse, as_of: date) -> pl.DataFrame:
         GROUP BY transaction_id ORDER BY transaction_id
         """,
         {"known_before": as_of + _DAY},
+    )
+
+
+def known_chargebacks(warehouse: Warehouse, as_of: date, *, days: int = 90) -> pl.DataFrame:
+    """``event_date`` and ``known_on`` of the frauds of the last ``days`` days that a chargeback told before the end of
+    ``as_of``."""
+    return warehouse.read(
+        """
+        SELECT t.event_date, l.known_at::DATE AS known_on
+        FROM feedback.labels_before($known_before::TIMESTAMP) l JOIN raw.transactions t USING (transaction_id)
+        WHERE l.source = 'chargeback' AND l.actual_fraud AND t.event_date BETWEEN $first AND $as_of
+        ORDER BY ALL
+        """,
+        {"known_before": as_of + _DAY, "first": as_of - timedelta(days=days - 1), "as_of": as_of},
     )
 
 

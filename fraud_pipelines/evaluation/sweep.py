@@ -76,6 +76,7 @@ def sweep_thresholds(
     outcomes: pl.DataFrame,
     *,
     outcome_levels: Floats,
+    fraud_weights: Floats,
     recent: pl.DataFrame,
     recent_levels: Floats,
     policy: Policy,
@@ -86,11 +87,12 @@ def sweep_thresholds(
         thresholds: ascending.
         outcomes: ``event_date``, ``amount``, ``is_fraud``, ``labelled`` of the matured window.
         outcome_levels: the `alert_level` of each outcome.
+        fraud_weights: how many frauds each outcome stands for; 0 for a legitimate one.
         recent: ``event_date`` of each transaction of the latest days.
         recent_levels: the `alert_level` of each.
     """
     order = np.argsort(outcome_levels, kind="stable")
-    fraud = outcomes["is_fraud"].to_numpy()[order].astype(np.float64)
+    fraud = fraud_weights[order]
     fraud_amount = fraud * outcomes["amount"].to_numpy()[order]
     passed = np.searchsorted(outcome_levels[order], thresholds, side="right")
     alerts = (len(order) - passed).astype(np.float64)

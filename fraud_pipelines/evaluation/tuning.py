@@ -44,6 +44,7 @@ def tune(
     *,
     day: date,
     objective: Objective | None = None,
+    reported: float = 1.0,
 ) -> Proposal:
     """Propose the thresholds for the day after ``day``.
 
@@ -51,6 +52,9 @@ def tune(
     ``daily_scores``. Each row is taken at its `alert_level`, so that a threshold below the screening threshold is
     judged with the screen that would go down with it; for a row that the ensemble hasn't seen this overestimates
     the alerts and never underestimates them. What a hard rule or a segment's own threshold decided stays as it is.
+
+    What was let through is reported late, so that a plain count would make it look harmless: a fraud known by a
+    chargeback counts as 1 / ``reported`` frauds.
 
     The objective picks the best candidate among those whose alerts a day lie between the policy's multiples of
     the budget, not only on average but, as far as their scatter tells, on the day to come. Then guards limit the
@@ -65,6 +69,8 @@ def tune(
         daily_scores: as `recent_scores` reads them, up to ``day``.
         current: in force on ``day``.
         objective: overrides the policy's.
+        reported: share, in (0, 1], of the window's chargebacks that has come by now (see `evaluation.lateness`).
+            Needs ``label_source``.
 
     Returns:
         The proposal. Its evidence tells the objective wanted and used, the window, the labels, the figures before
@@ -95,6 +101,7 @@ def tune(
         ),
         outcomes,
         outcome_levels=_levels(outcomes, policy),
+        fraud_weights=_fraud_weights(outcomes, reported),
         recent=daily_scores,
         recent_levels=recent,
         policy=policy,
@@ -114,6 +121,7 @@ def tune(
         "transactions": outcomes.height,
         "labelled": int(outcomes["labelled"].sum()),
         "labelled_frauds": labelled_frauds,
+        "chargebacks_reported": round(reported, 3),
         "alert_budget": round(aim.budget, 3),
         "alerts_per_day_bounds": [round(bound, 3) for bound in aim.alert_bounds],
         "best_threshold": best,
@@ -230,6 +238,16 @@ def _settled(policy: Policy) -> pl.Expr:
         fits = pl.all_horizontal(pl.col(column).is_in(values).fill_null(False) for column, values in segment.selectors)
         by_segment = pl.when(fits).then(segment.review_threshold is not None).otherwise(by_segment)
     return pl.col("reason").str.starts_with(RULE_REASON) | by_segment
+
+
+def _fraud_weights(outcomes: pl.DataFrame, reported: float) -> Floats:
+    """How many frauds each row stands for."""
+    if reported == 1.0:
+        return outcomes["is_fraud"].to_numpy().astype(np.float64)
+    charged_back = (pl.col("label_source") == "chargeback").fill_null(False)
+    weight = pl.when(charged_back).then(1 / reported).otherwise(1.0)
+    weights: Floats = outcomes.select(pl.col("is_fraud").cast(pl.Float64) * weight).to_series().to_numpy()
+    return weights
 
 
 def _edge(day: object) -> str | None:
