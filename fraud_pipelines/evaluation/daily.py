@@ -95,11 +95,15 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
     scenarios = scenarios_known(warehouse, day)
     first, last = matured_window(day, label_delay_days=delay, evaluation_days=days)
 
+    reported = reported_share(known_chargebacks(warehouse, day), day, pl.date_range(first, last, eager=True))
+
     def key(name: str, channel: str, first: date, last: date) -> dict[str, object]:
         return {"as_of": day, "model_name": name, "channel": channel, "window_start": first, "window_end": last}
 
     rows = [
-        key(*of, first, last) | asdict(performance(frame, review_cost=policy.review_cost, loss_share=policy.loss_share))
+        key(*of, first, last)
+        | asdict(performance(frame, review_cost=policy.review_cost, loss_share=policy.loss_share))
+        | {"chargebacks_reported": reported}
         for of, frame in matured.items()
     ]
     early = [key(*of, last + timedelta(days=1), day) | asdict(early_reading(frame)) for of, frame in young.items()]

@@ -407,6 +407,8 @@ ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS value_detectio
 ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS value_detection_rate_high DOUBLE;
 ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS cost_low DOUBLE;
 ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS cost_high DOUBLE;
+ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS chargebacks_reported DOUBLE;
+COMMENT ON COLUMN monitoring.model_performance.chargebacks_reported IS 'Share of the window''s chargebacks that has come by now, as far as their delays tell: the lower, the more recall flatters.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_per_day IS 'Mean over the days of the window.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_labelled IS 'Alerts with a label.';
 COMMENT ON COLUMN monitoring.model_performance.label_coverage IS 'Share of the transactions that has a label.';
