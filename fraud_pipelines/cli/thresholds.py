@@ -69,7 +69,8 @@ def show_proposal(settings: Settings, policy: str | None, *, as_of: date | None)
         )
     row = rows.row(0, named=True)
     evidence = json.loads(row["evidence"])
-    table = Table(title=f"Proposal as of {row['as_of']} for {name}: {row['status']}", box=SIMPLE_HEAD)
+    title = f"Proposal as of {row['as_of']} for {name}: {row['status']}"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", min_width=72)
     for column in ("", "today", "proposed"):
         table.add_column(column, justify="left" if not column else "right")
     for figure in _FIGURES:

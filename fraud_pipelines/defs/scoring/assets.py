@@ -116,6 +116,7 @@ def decisions(
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
             "policy": engine.policy.name,
             "thresholds_by": thresholds.objective,
+            "thresholds_row": f"{thresholds.policy}, effective {thresholds.effective_date}",
             "log_entries": recorded.head.sequence,
             "log_head": recorded.head.hash,
         },
