@@ -30,6 +30,13 @@ document.addEventListener("keydown", (event) => {
   keys[event.key]();
 });
 
+// The list of payments opens where the case is.
+const here = document.querySelector("tr.this");
+if (here) {
+  const list = here.closest(".scroll");
+  list.scrollTop = here.offsetTop - list.clientHeight / 3;
+}
+
 // A second click while the first is on its way sends nothing.
 for (const form of document.forms) {
   form.addEventListener("submit", (event) => {
