@@ -36,16 +36,18 @@ def show(transaction_id: str) -> None:
 
 @review.command()
 @click.argument("transaction_id")
-@click.option("--fraud/--legitimate", "actual_fraud", required=True, default=None, help="The verdict.")
+@click.option("--fraud/--legitimate", "actual_fraud", default=None, help="The verdict.  [required]")
 @click.option("--reviewer", default=None, help="Who gives it.  [default: the user of this shell]")
 @click.option("--comment", default=None, help="What you noted.")
 @click.option("--known-at", type=_INSTANT, help="When it became known, UTC.  [default: now]")
 def label(
-    transaction_id: str, actual_fraud: bool, reviewer: str | None, comment: str | None, known_at: datetime | None
+    transaction_id: str, actual_fraud: bool | None, reviewer: str | None, comment: str | None, known_at: datetime | None
 ) -> None:
     """Give a verdict on a transaction, or correct the one you gave."""
     from fraud_pipelines.cli.review_tables import label_case
 
+    if actual_fraud is None:
+        raise click.UsageError("Say which verdict: --fraud or --legitimate.")
     label_case(
         Settings.from_environment(),
         transaction_id,

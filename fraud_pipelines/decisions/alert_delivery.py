@@ -89,7 +89,7 @@ def _claim(warehouse: Warehouse, now: datetime) -> tuple[str, str] | None:
             SELECT alert_id, message FROM monitoring.alerts
             WHERE delivered_at IS NULL AND attempts < $most AND error IS DISTINCT FROM $not_configured
               AND (attempted_at IS NULL OR attempted_at < $rested)
-            ORDER BY created_at, event_date, kind, alert_id LIMIT 1
+            ORDER BY created_at, event_date, kind, subject LIMIT 1
             """,
             {"most": MAX_ATTEMPTS, "not_configured": NOT_CONFIGURED, "rested": now - REST},
         )

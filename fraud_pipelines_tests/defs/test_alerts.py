@@ -1,0 +1,79 @@
+"""Alerts in Dagster: a failed run reaches the webhook with its cause, and the webhook's address stays unseen."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from fraud_pipelines.defs.monitoring.sensors import failed_run_alert_sensor
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.decisions.webhooks import SECRET, webhook
+
+
+@dg.op
+def fails_on_purpose() -> None:
+    raise dg.Failure(description="no transactions of 2026-10-01: deliver them")
+
+
+@dg.op
+def breaks() -> None:
+    raise ValueError("could not open https://anna:s3cret@example")
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def failing_job() -> None:
+    fails_on_purpose()
+    breaks()
+
+
+def run_and_react(tags: dict[str, str]) -> str:
+    """Run the job, let the sensor see that it failed, twice, as a daemon that was killed would; returns the run."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = failing_job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+        context = dg.build_run_status_sensor_context(
+            sensor_name="failed_run_alert_sensor",
+            dagster_event=done.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=done.dagster_run,
+        ).for_run_failure()
+        for _ in range(2):
+            failed_run_alert_sensor(context)
+        return done.run_id
+
+
+def test_a_failed_run_becomes_one_alert_that_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(Settings(data_dir=tmp_path).warehouse_path)
+    warehouse.initialise()
+    with webhook() as hook:
+        monkeypatch.setenv("FRAUD_DATA_DIR", str(tmp_path))
+        monkeypatch.setenv("FRAUD_ALERT_WEBHOOK", hook.url)
+        run_id = run_and_react({"dagster/partition": "2026-10-01"})
+
+    [text] = hook.texts
+    assert text.startswith("failing_job failed for 2026-10-01: ")
+    assert "fails_on_purpose: no transactions of 2026-10-01: deliver them" in text
+    assert "breaks: ValueError; its log in the Dagster UI says more" in text
+    assert "s3cret" not in text
+    assert text.endswith(f"Dagster run {run_id}")
+    [row] = warehouse.read("FROM monitoring.alerts").rows(named=True)
+    assert (row["kind"], row["subject"], row["message"]) == ("failed_run", run_id, text)
+
+
+def test_a_run_without_a_day_is_told_too_and_so_is_one_that_found_no_warehouse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with webhook() as hook:
+        monkeypatch.setenv("FRAUD_DATA_DIR", str(tmp_path))
+        monkeypatch.setenv("FRAUD_ALERT_WEBHOOK", hook.url)
+        run_and_react({"dagster/partition": "not-a-day"})
+    assert hook.texts
+    assert hook.texts[0].startswith("failing_job failed: ")
+
+
+def test_the_address_of_the_webhook_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_ALERT_WEBHOOK", f"https://hooks.example/{SECRET}")
+    settings = Settings.from_environment()
+    assert settings.alert_webhook.get_secret_value().endswith(SECRET)
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert SECRET not in shown
