@@ -22,7 +22,6 @@ from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import ISO_8601, TimestampRule, as_utc
-from fraud_pipelines.transactions.verdicts import VERDICT_COLUMNS
 
 ID_NAMES: Final = (
     *("transaction_id", "original_transaction_id", "payment_id", "charge_id", "payment_intent", "charge"),
@@ -125,11 +124,9 @@ class _ChargebackIntake:
             pl.lit(True).alias("actual_fraud"),
             pl.lit("chargeback").alias("source"),
             "known_at",
-            pl.lit(None, pl.String).alias("reviewer"),
             "comment",
         )
-        verdicts = labels.cast(pl.Schema(VERDICT_COLUMNS))
-        return land_verdicts(connection, chunk, cleaner, verdicts, source=self.source, now=self._now)
+        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self._now)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a chargeback became known."""

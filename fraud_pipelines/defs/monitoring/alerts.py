@@ -20,12 +20,12 @@ def alerts(
     reached fails nothing: the next run tries again."""
     from fraud_pipelines.decisions.alert_delivery import raise_alerts
     from fraud_pipelines.decisions.alerts import alerts_of_day
-    from fraud_pipelines.decisions.policies import policy_named
+    from fraud_pipelines.decisions.configuration import policy_in_force
     from fraud_pipelines.evaluation.drift import SHIFTED
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
-        found = alerts_of_day(warehouse, policy_named(settings.policy), day, drift_above=SHIFTED)
+        found = alerts_of_day(warehouse, policy_in_force(settings), day, drift_above=SHIFTED)
     delivery = raise_alerts(warehouse, found, webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
     for alert in delivery.new:
         context.log.warning(alert.message)
