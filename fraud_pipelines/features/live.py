@@ -69,13 +69,16 @@ class LiveHistories:
         self._happened = [(each, {key: code for code, key in enumerate(each.ids)}) for each in found]
 
     def unknown(self, transactions: pl.DataFrame) -> dict[str, list[str]]:
-        """The entities in ``transactions`` of which nothing is held, by `Entity.name`, sorted."""
-        return {
-            kept.entity.name: [
-                key for key in transactions[kept.entity.column].drop_nulls().unique().sort() if key not in kept
-            ]
-            for kept in self._kept
-        }
+        """The entities in ``transactions`` of which nothing is held, by `Entity.name`, sorted.
+
+        Those that are held count as active now: to `warm` the others won't make them forgotten, as long as all of
+        them together are within the limit.
+        """
+        missing: dict[str, list[str]] = {}
+        for kept in self._kept:
+            keys = transactions[kept.entity.column].drop_nulls().unique().sort().to_list()
+            missing[kept.entity.name] = [key for key in keys if not kept.touch(key)]
+        return missing
 
     def histories(self) -> dict[str, History]:
         """The histories as `compute_features` would return them."""
@@ -185,8 +188,12 @@ class _Kept:
         self._features = len(entity_features(entity))
         self._codes: dict[str, dict[str | None, int]] = {column: {None: -1} for column in entity.changes}
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._states
+    def touch(self, key: str) -> bool:
+        """Whether the entity is held; if so, it is the one that was active last."""
+        held = key in self._states
+        if held and isinstance(self._states, OrderedDict):
+            self._states.move_to_end(key)
+        return held
 
     def load(self, history: History) -> None:
         from fraud_pipelines.features import kernel

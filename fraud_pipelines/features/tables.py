@@ -28,15 +28,15 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
     The rows of what was derived before a column was declared are null there.
     """
-    if not _exists(connection, FEATURE_TABLE):
-        _create(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
+    if not table_exists(connection, FEATURE_TABLE):
+        create_table(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
     else:
         insert(connection, FEATURE_TABLE, pl.DataFrame(schema=table_schema()))
     _describe(connection, FEATURE_TABLE, {name: feature.description for name, feature in FEATURES.items()})
     for entity in ENTITIES:
         schema = history_schema(entity) | {"event_date": pl.Date()}
-        if not _exists(connection, history_table(entity)):
-            _create(connection, history_table(entity), schema, required=(entity.column, "event_date"))
+        if not table_exists(connection, history_table(entity)):
+            create_table(connection, history_table(entity), schema, required=(entity.column, "event_date"))
         else:
             insert(connection, history_table(entity), pl.DataFrame(schema=schema))
 
@@ -46,7 +46,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl
 
     Most were active lately, so that the days long past are searched only for the others.
     """
-    if not _exists(connection, history_table(entity)):
+    if not table_exists(connection, history_table(entity)):
         return History.empty(entity)
     oldest = day - entity.kept_span - timedelta(days=1) if entity.forgets else date.min
     found = _latest_before(connection, entity, keys, day - LATELY, day)
@@ -192,17 +192,16 @@ def mark_stale(connection: duckdb.DuckDBPyConnection, days: Iterable[date], reas
         )
 
 
-def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    schema, name = table.split(".")
-    found = connection.execute(
-        "SELECT 1 FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", [schema, name]
-    )
+def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether there is a table ``schema.name``."""
+    found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE schema_name || '.' || table_name = ?", [table])
     return bool(found.fetchall())
 
 
-def _create(
+def create_table(
     connection: duckdb.DuckDBPyConnection, table: str, schema: dict[str, pl.DataType], *, required: Iterable[str]
 ) -> None:
+    """Create a table with the columns of ``schema``, of which those ``required`` take no null."""
     connection.register("_columns", pl.DataFrame(schema=schema))
     connection.execute(f"CREATE TABLE {table} AS FROM _columns")
     connection.unregister("_columns")

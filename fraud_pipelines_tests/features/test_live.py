@@ -12,8 +12,10 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.catalog import table_schema
+from fraud_pipelines.features.declarations import USER
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.history import History
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines_tests.features.oracle import Transaction
@@ -86,6 +88,9 @@ def test_beyond_the_limit_the_longest_idle_are_forgotten() -> None:
     assert live.unknown(coming) == {"user": ["b"], "device": ["d"], "merchant": []}
     live.warm({"user": known})
     assert live.unknown(coming)["user"] == ["b"]
+    # Asked for, "a" was active last: what is warmed for "b" takes the place of "c".
+    live.warm({"user": History.from_frame(USER, known.frame.head(1).with_columns(user_id=pl.lit("b")))})
+    assert live.histories()["user"].frame["user_id"].to_list() == ["a", "b"]
 
 
 def test_what_changed_is_told_once_even_of_those_forgotten_since() -> None:
