@@ -46,10 +46,14 @@ class LandingReport:
 
 @dataclass(frozen=True)
 class LandedChunk:
-    """``days``: the day of each row that was stored. ``rejected``: the others, as ``REJECTED_COLUMNS``."""
+    """``days``: the day of each row that was stored. ``rejected``: the others, as ``REJECTED_COLUMNS``.
+
+    ``accepted``: the rows that were stored, as they were, where the intake tells.
+    """
 
     days: pl.Series
     rejected: pl.DataFrame
+    accepted: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 class RecordIntake(Protocol):

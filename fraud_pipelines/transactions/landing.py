@@ -23,10 +23,12 @@ from fraud_pipelines.transactions.verdicts import store_labels
 
 __all__ = [
     "LandingReport",
+    "TransactionIntake",
     "days_with_transactions",
     "first_transaction_day",
     "land_pending_transactions",
     "land_transactions",
+    "open_transactions",
 ]
 
 
@@ -45,7 +47,7 @@ def land_transactions(
     Raises:
         InvalidInput: the file can't be read or lacks a column; nothing was stored.
     """
-    return land_file(warehouse, path, _TransactionIntake(mapping, source or path.name, now), now=now)
+    return land_file(warehouse, path, TransactionIntake(mapping, source or path.name, now), now=now)
 
 
 def land_pending_transactions(warehouse: Warehouse, folder: Path, *, now: datetime) -> list[LandingReport]:
@@ -55,10 +57,10 @@ def land_pending_transactions(warehouse: Warehouse, folder: Path, *, now: dateti
         InvalidInput: files or mappings that can't be used; the others have been taken in.
     """
 
-    def intake_for(path: Path) -> _TransactionIntake:
+    def intake_for(path: Path) -> TransactionIntake:
         found = nearest_mapping(path, folder)
         mapping = ColumnMapping.load(found) if found else ColumnMapping.identity()
-        return _TransactionIntake(mapping, relative_name(path, folder), now)
+        return TransactionIntake(mapping, relative_name(path, folder), now)
 
     return land_pending(warehouse, folder, intake_for, now=now)
 
@@ -75,7 +77,18 @@ def days_with_transactions(warehouse: Warehouse) -> list[date]:
     return warehouse.read(query)["event_date"].to_list()
 
 
-class _TransactionIntake:
+def open_transactions(path: Path, mapping: ColumnMapping) -> RecordSource:
+    """Open a file of transactions.
+
+    Raises:
+        InvalidInput: it can't be read, or lacks a column that the mapping needs.
+    """
+    records = open_records(path, mapping.source_columns, delimiter=mapping.delimiter)
+    mapping.require_columns(records.columns, file=path, sparse=records.sparse)
+    return records
+
+
+class TransactionIntake:
     """Takes in transactions by a mapping."""
 
     kind = "transactions"
@@ -89,9 +102,7 @@ class _TransactionIntake:
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
 
     def open(self, path: Path) -> RecordSource:
-        records = open_records(path, self._mapping.source_columns, delimiter=self._mapping.delimiter)
-        self._mapping.require_columns(records.columns, file=path, sparse=records.sparse)
-        return records
+        return open_transactions(path, self._mapping)
 
     def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
         validated = validate_transactions(chunk, self._mapping, now=self._now, source=self.source)
@@ -115,7 +126,8 @@ class _TransactionIntake:
         refused = rejected_rows(
             chunk, validated.positions.filter(repeated), reasons.filter(repeated), source=self.source
         )
-        return LandedChunk(days=new["event_date"], rejected=pl.concat([validated.rejected, refused]).sort("row_number"))
+        rejected = pl.concat([validated.rejected, refused]).sort("row_number")
+        return LandedChunk(days=new["event_date"], rejected=rejected, accepted=new)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a transaction happened, or its label became known."""

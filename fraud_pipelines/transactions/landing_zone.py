@@ -1,5 +1,6 @@
 """The landing zone: a folder where files arrive, and from which they are moved once they are stored."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import count
@@ -9,12 +10,12 @@ from typing import Final
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.intake import LandingReport, RecordIntake, land_file
-from fraud_pipelines.transactions.sources import content_hash
 
 LANDED_FOLDER: Final = "_landed"
 MAPPING_FILE: Final = "mapping.yaml"
 
-_UNFINISHED: Final = (".tmp", ".part")
+UNFINISHED: Final = (".tmp", ".part")
+"""Endings of files that are still being written."""
 
 
 def land_pending(
@@ -33,7 +34,7 @@ def land_pending(
     for path in pending_files(folder):
         try:
             reports.append(land_file(warehouse, path, intake_for(path), now=now))
-            _move(path, folder)
+            move_aside(path, folder, LANDED_FOLDER)
         except InvalidInput as error:
             failures.append(error)
     if len(failures) == 1:
@@ -70,6 +71,24 @@ def printable_name(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+def move_aside(path: Path, folder: Path, aside: str) -> Path:
+    """Move a file that is done with into the folder ``aside`` of ``folder``, to its place there; returns that.
+
+    Raises:
+        InvalidInput: it can't be moved.
+    """
+    try:
+        target = next(free for free in _names(folder / aside / path.relative_to(folder), path) if not free.exists())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} is done with, but can't be moved to {folder / aside}: {error.strerror}. "
+            "Make the folder writable, or move the file away."
+        ) from error
+    return target
+
+
 def _deliveries(folder: Path, *, apart_from: Path) -> Iterator[Path]:
     """Goes down by itself, so that what has landed in the course of the years isn't looked at."""
     for entry in folder.iterdir():
@@ -77,27 +96,14 @@ def _deliveries(folder: Path, *, apart_from: Path) -> Iterator[Path]:
             continue
         if entry.is_dir() and not entry.is_symlink():
             yield from _deliveries(entry, apart_from=apart_from)
-        elif entry.is_file() and entry.name != MAPPING_FILE and entry.suffix.lower() not in _UNFINISHED:
+        elif entry.is_file() and entry.name != MAPPING_FILE and entry.suffix.lower() not in UNFINISHED:
             yield entry
-
-
-def _move(path: Path, folder: Path) -> None:
-    try:
-        target = next(
-            free for free in _names(folder / LANDED_FOLDER / path.relative_to(folder), path) if not free.exists()
-        )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-    except OSError as error:
-        raise InvalidInput(
-            f"{path} is stored, but can't be moved to {folder / LANDED_FOLDER}: {error.strerror}. "
-            "Make the folder writable, or move the file away."
-        ) from error
 
 
 def _names(target: Path, path: Path) -> Iterator[Path]:
     yield target
-    digest = content_hash(path)[:12]
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     yield target.with_name(f"{target.name}.{digest}")
     for number in count(2):
         yield target.with_name(f"{target.name}.{digest}.{number}")
