@@ -165,6 +165,18 @@ class ModelRegistry:
             self._client.set_registered_model_alias(model_name, alias, str(newest.version))
         return newest
 
+    def champion(self, model_name: str) -> ModelVersionInfo | None:
+        """The version under the alias."""
+        from mlflow.exceptions import MlflowException
+
+        with errors_named(self.tracking_uri):
+            try:
+                return _info(self._client.get_model_version_by_alias(model_name, "champion"))
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                return None
+
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int = 0) -> None:
         """Add finite metrics to a run at a step.
 
