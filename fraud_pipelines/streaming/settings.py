@@ -1,0 +1,101 @@
+"""What the stream is told: when its detector learns, what it flags, and how much it holds in memory."""
+
+import os
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fraud_pipelines.errors import InvalidInput
+
+PREFIX = "FRAUD_STREAM_"
+
+
+class DetectorSettings(BaseModel):
+    """When a stream detector learns, from how much, and what it flags; the defaults are the original's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    backend: str = Field(default="ecod", description="The detector, by name.")
+    min_samples: int = Field(default=100, ge=2, description="Transactions collected before the first model.")
+    retrain_interval: int = Field(default=1_000, ge=1, description="Transactions between one training and the next.")
+    window_size: int = Field(default=10_000, ge=2, description="Latest transactions that a model learns from.")
+    threshold: float = Field(default=0.4, ge=0, le=1, description="Above it a transaction is flagged.")
+    contamination: float = Field(default=0.01, gt=0, le=0.5, description="Share of traffic that scores above 0.5.")
+
+    @model_validator(mode="after")
+    def _a_window_holds_the_first_samples(self) -> Self:
+        if self.window_size < self.min_samples:
+            raise ValueError(
+                f"window_size {self.window_size} lies below min_samples {self.min_samples}: "
+                "the first model would not see all that was collected for it"
+            )
+        return self
+
+    @property
+    def handover(self) -> int:
+        """Transactions between the moment a model begins to learn and the one from which on it scores.
+
+        It learns meanwhile beside the traffic, so that no transaction waits for it; and since the moment is a
+        count, and no matter of time, the same transactions always meet the same models.
+        """
+        return self.retrain_interval // 5
+
+    @property
+    def kept(self) -> int:
+        """Latest transactions from which every model that may still score can be learned again."""
+        return self.window_size + self.retrain_interval + self.handover
+
+
+class StreamSettings(BaseModel):
+    """Settings of the stream. Each can be set as ``FRAUD_STREAM_<FIELD>`` in the environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    detector: DetectorSettings = Field(default_factory=DetectorSettings)
+    users_in_memory: int = Field(
+        default=200_000,
+        ge=2,
+        description="Histories of each kind held in memory; of more, the idle ones are read again when needed.",
+    )
+    commit_rows: int = Field(default=5_000, ge=1, le=10_000, description="Transactions after which to commit.")
+    commit_files: int = Field(default=500, ge=1, description="Files after which to commit.")
+    run_rows: int = Field(default=100_000, ge=1, description="Transactions after which a run ends.")
+    hold_seconds: float = Field(
+        default=2.0, ge=0, description="How long to keep the warehouse open between commits; others wait meanwhile."
+    )
+    settle_seconds: float = Field(
+        default=1.0, ge=0, description="A file that changed more recently may still be growing, and waits."
+    )
+    champion_seconds: float = Field(
+        default=30.0, ge=0, description="How often to ask the model registry for a new champion."
+    )
+
+    @model_validator(mode="after")
+    def _what_is_not_committed_yet_stays_in_memory(self) -> Self:
+        if self.users_in_memory < 2 * self.commit_rows:
+            raise ValueError(
+                f"users_in_memory {self.users_in_memory} lies below twice commit_rows {self.commit_rows}: "
+                "histories would be forgotten before they are stored"
+            )
+        return self
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read ``FRAUD_STREAM_*``, those of the detector included.
+
+        Raises:
+            InvalidInput: a variable has a value of the wrong type or out of range.
+        """
+        values: dict[str, object] = _set(cls)
+        detector = _set(DetectorSettings)
+        try:
+            return cls.model_validate(values | {"detector": detector})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = str(first["loc"][-1]).upper() if first["loc"] and first["loc"] != ("detector",) else "*"
+            raise InvalidInput(f"{PREFIX}{where}={first['input']!r}: {first['msg']}") from error
+
+
+def _set(model: type[BaseModel]) -> dict[str, object]:
+    names = {name: PREFIX + name.upper() for name in model.model_fields if name != "detector"}
+    return {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
