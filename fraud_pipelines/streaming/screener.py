@@ -1,0 +1,218 @@
+"""The screener: a transaction's features, its score, a second opinion where it is flagged, and the decision."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.reasons import reason_codes
+from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.detection.explanations import EXPLANATION_SCHEMA
+from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.features.catalog import table_schema
+from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.streaming.detector import COLLECTING, Screening, StreamDetector
+from fraud_pipelines.streaming.rows import (
+    DECISION_COLUMNS,
+    REALTIME_MODEL,
+    SCORE_COLUMNS,
+    decision_rows,
+    model_versions,
+    score_rows,
+)
+from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS
+
+_ROW_SCHEMA: Final = table_schema() | OPTIONAL_COLUMNS
+
+
+@dataclass(frozen=True)
+class Screened:
+    """What became of some transactions, in order of time.
+
+    Attributes:
+        features: the columns of ``features.transaction_features``.
+        screening: what the stream detector said, row by row; see `detector.SCREENING_COLUMNS`.
+        scores: the columns of ``scoring.transaction_scores`` but ``scored_at``.
+        decisions: the columns of ``scoring.decisions`` but ``decided_at``.
+    """
+
+    features: pl.DataFrame
+    screening: pl.DataFrame
+    scores: pl.DataFrame
+    decisions: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class ScreenedTransaction:
+    """What became of one transaction.
+
+    Attributes:
+        decision: ``approve``, ``review`` or ``block``.
+        score: of the model that decided; 0 while the detector collects.
+        reason: which stage decided, and how; ``collecting`` while the detector collects.
+        reason_codes: what is unusual, in words for the reviewer; none for an approval.
+        samples_until_ready: how many transactions the detector still collects.
+        model_versions: the models that scored.
+        features: keys and features.
+    """
+
+    transaction_id: str
+    decision: str
+    score: float
+    reason: str
+    reason_codes: tuple[str, ...]
+    status: str
+    samples_until_ready: int
+    is_anomaly: bool
+    model_versions: tuple[str, ...]
+    features: Mapping[str, object]
+
+
+class Screener:
+    """Screens transactions as they come, one or many at a time; everything it needs is in memory.
+
+    Each is folded into its user's history, scored by the stream detector, and, if flagged, by the second-stage
+    model; then the decision engine of its day decides. While the detector collects, transactions are approved.
+    Not for several threads at once.
+
+    Args:
+        histories: of the users, devices and merchants known so far; see `LiveHistories.warm`.
+        detector: the first stage.
+        engine_of: the decision engine in force on a day.
+        second_stage: the model that judges what is flagged, None if there is none: then the first stage's score
+            decides, and the reason says so.
+    """
+
+    def __init__(
+        self,
+        histories: LiveHistories,
+        detector: StreamDetector,
+        engine_of: Callable[[date], DecisionEngine],
+        second_stage: Callable[[], LoadedModel | None] = lambda: None,
+    ) -> None:
+        self.histories = histories
+        self.detector = detector
+        self._engine_of = engine_of
+        self._second_stage = second_stage
+
+    def screen(self, transactions: pl.DataFrame) -> Screened:
+        """Screen transactions, in order of time (then id) whatever the order of the rows.
+
+        Args:
+            transactions: valid ones: at least the required columns, each id once.
+
+        Raises:
+            InvalidInput: a column is missing or unusable; nothing was folded or learned.
+        """
+        rows = _complete(transactions).sort("timestamp", "transaction_id")
+        features = self.histories.fold(rows).sort("timestamp", "transaction_id")
+        full = features.hstack(rows.select(list(OPTIONAL_COLUMNS)))
+        found = self.detector.screen(full)
+        parts = [
+            self._judged(full.filter(of_day), Screening(found.rows.filter(of_day), found.models), self._engine_of(day))
+            for day in full["event_date"].unique().sort()
+            for of_day in [full["event_date"] == day]
+        ]
+        return Screened(
+            features=features,
+            screening=found.rows,
+            scores=pl.concat([scores for scores, _ in parts]) if parts else pl.DataFrame(schema=SCORE_COLUMNS),
+            decisions=pl.concat([rows for _, rows in parts]) if parts else pl.DataFrame(schema=DECISION_COLUMNS),
+        )
+
+    def screen_one(self, transaction: Mapping[str, object]) -> ScreenedTransaction:
+        """Screen one transaction, given as its columns by name: what `screen` says of it, sooner.
+
+        Raises:
+            InvalidInput: a required value is missing or unusable; nothing was folded or learned.
+        """
+        features = self.histories.fold_one(transaction)
+        row = {**{name: transaction.get(name) for name in OPTIONAL_COLUMNS}, **features}
+        full = pl.DataFrame([tuple(row[name] for name in _ROW_SCHEMA)], schema=_ROW_SCHEMA, orient="row")
+        found = self.detector.screen(full)
+        said = found.rows.row(0, named=True)
+        day = features["event_date"]
+        assert isinstance(day, date)
+        engine = self._engine_of(day)
+        flagged = said["score"] is not None and said["score"] > second_stage_level(engine)
+        second = self._second_stage() if flagged else None
+        scores = {
+            "screening_score": said["score"],
+            "ensemble_score": second.model.score(full)["score"][0] if second else None,
+        }
+        made = engine.decide_one(row | scores, unscored=COLLECTING)
+        codes: dict[int, list[str]] = {}
+        if made.decision != "approve":
+            decided_by = {0: second.model if second else found.models.get(said["model_version"])}
+            codes = _reasons(full, decided_by, pl.Series([made.reason]), engine)
+        return ScreenedTransaction(
+            transaction_id=str(features["transaction_id"]),
+            decision=made.decision,
+            score=made.score,
+            reason=made.reason,
+            reason_codes=tuple(codes.get(0, ())),
+            status=said["status"],
+            samples_until_ready=said["samples_until_ready"],
+            is_anomaly=said["is_anomaly"],
+            model_versions=tuple(model_versions(said["model_version"], second)),
+            features=features,
+        )
+
+    def _judged(
+        self, full: pl.DataFrame, found: Screening, engine: DecisionEngine
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Scores and decisions of rows of one day."""
+        said = found.rows
+        flagged = (said["score"] > second_stage_level(engine)).fill_null(value=False)
+        second = self._second_stage() if flagged.any() else None
+        scores = [score_rows(full, said, said["model_version"], name=REALTIME_MODEL)]
+        ensemble = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
+        if second:
+            suspects = full.filter(flagged)
+            judged = second.model.score(suspects)
+            scores.append(score_rows(suspects, judged, pl.lit(second.version, pl.Int32), name=second.name))
+            ensemble = ensemble.scatter(flagged.arg_true(), judged["score"])
+        candidates = full.with_columns(screening_score=said["score"], ensemble_score=ensemble)
+        wanted = dict.fromkeys(("transaction_id", "screening_score", "ensemble_score", *engine.columns))
+        decided = engine.decide(candidates.select(list(wanted)), unscored=COLLECTING)
+        alerts = decided.with_row_index("row").filter(pl.col("decision") != "approve")
+        decided_by = {
+            row: second.model if second and flagged[row] else found.models.get(said["model_version"][row])
+            for row in alerts["row"]
+        }
+        codes = _reasons(full, decided_by, alerts["reason"], engine)
+        return pl.concat(scores), decision_rows(full, decided, said["model_version"], flagged, second, codes)
+
+
+def second_stage_level(engine: DecisionEngine) -> float:
+    """The screening score up to which no threshold in force asks for the second stage."""
+    segments = [segment.review_threshold for segment in engine.policy.segments if segment.review_threshold is not None]
+    return min(engine.policy.screening_threshold, engine.thresholds.review_threshold, *segments)
+
+
+def _complete(transactions: pl.DataFrame) -> pl.DataFrame:
+    """The transactions with every optional column, null where there is none."""
+    missing = {name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name not in transactions.columns}
+    return transactions.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in missing.items())
+
+
+def _reasons(
+    full: pl.DataFrame, decided_by: Mapping[int, FraudModel | None], reasons: pl.Series, engine: DecisionEngine
+) -> dict[int, list[str]]:
+    """What a reviewer reads of each row in ``decided_by``: what its rule says, if any, and what moved the model."""
+    by_model: dict[int, list[int]] = {}
+    for row, model in decided_by.items():
+        by_model.setdefault(id(model), []).append(row)
+    codes: dict[int, list[str]] = {}
+    for rows in by_model.values():
+        found = full[rows]
+        codes |= zip(rows, reason_codes(found, _contributions(found, decided_by[rows[0]])), strict=True)
+    rules = {row: engine.rules.descriptions.get(reason) for row, reason in zip(decided_by, reasons, strict=True)}
+    return {row: [*([rule] if rule else []), *codes[row]] for row, rule in rules.items()}
+
+
+def _contributions(rows: pl.DataFrame, model: FraudModel | None) -> pl.DataFrame:
+    return pl.DataFrame(schema=EXPLANATION_SCHEMA) if model is None else model.explain(rows)
