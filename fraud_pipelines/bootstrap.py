@@ -18,6 +18,9 @@ nux:
 concurrency:
   pools:
     granularity: run
+# A run whose process has died is marked as failed, and no longer holds its place in the pool.
+run_monitoring:
+  enabled: true
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -40,7 +43,12 @@ def prepare(settings: Settings) -> None:
     """
     from fraud_pipelines.storage.model_registry import ModelRegistry
 
-    for folder in (settings.landing_transactions, settings.landing_labels, settings.mlflow_dir):
+    for folder in (
+        settings.landing_transactions,
+        settings.landing_labels,
+        settings.landing_stream,
+        settings.mlflow_dir,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
     open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root).initialise()
@@ -51,12 +59,14 @@ def open_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
     """The warehouse at ``path``, with all its tables; what is missing is made, what an earlier release left adopted."""
     from fraud_pipelines.decisions.earlier_log import adopt_earlier_decisions
     from fraud_pipelines.features.tables import create_tables
+    from fraud_pipelines.streaming.tables import create_tables as create_stream_tables
 
     warehouse = Warehouse(path, wait_seconds=wait_seconds)
     warehouse.initialise()
     with warehouse.transaction() as connection:
         create_tables(connection)
         adopt_earlier_decisions(connection, now=datetime.now(UTC).replace(tzinfo=None))
+        create_stream_tables(connection)
     return warehouse
 
 

@@ -118,6 +118,10 @@ class Settings(BaseModel):
         return self.data_dir / "landing" / "labels"
 
     @property
+    def landing_stream(self) -> Path:
+        return self.data_dir / "landing" / "stream"
+
+    @property
     def simulation_dir(self) -> Path:
         return self.data_dir / "simulation"
 

@@ -25,14 +25,6 @@ def daily_asset(
     """
 
     def decorate(function: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
-        @functools.wraps(function)
-        def compute(*args: object, **kwargs: object) -> dg.MaterializeResult:
-            try:
-                return function(*args, **kwargs)
-            except FraudPipelinesError as error:
-                passing = isinstance(error, WarehouseBusy | RegistryUnavailable)
-                raise dg.Failure(description=str(error), allow_retries=passing) from error
-
         asset: dg.AssetsDefinition = dg.asset(
             key=dg.AssetKey([layer, noun]),
             group_name=layer,
@@ -42,10 +34,24 @@ def daily_asset(
             partitions_def=daily_partitions,
             pool=WAREHOUSE_POOL,
             check_specs=list(checks),
-        )(compute)
+        )(as_failure(function))
         return asset
 
     return decorate
+
+
+def as_failure(function: Callable[..., dg.MaterializeResult]) -> Callable[..., dg.MaterializeResult]:
+    """Make a :class:`FraudPipelinesError` of ``function`` a ``dg.Failure`` with the same message."""
+
+    @functools.wraps(function)
+    def compute(*args: object, **kwargs: object) -> dg.MaterializeResult:
+        try:
+            return function(*args, **kwargs)
+        except FraudPipelinesError as error:
+            passing = isinstance(error, WarehouseBusy | RegistryUnavailable)
+            raise dg.Failure(description=str(error), allow_retries=passing) from error
+
+    return compute
 
 
 def blocking_check(key: dg.AssetKey, name: str, description: str) -> dg.AssetCheckSpec:

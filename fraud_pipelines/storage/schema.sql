@@ -499,3 +499,70 @@ COMMENT ON COLUMN monitoring.threshold_proposals.review_threshold IS 'The propos
 COMMENT ON COLUMN monitoring.threshold_proposals.evidence IS 'As in monitoring.decision_thresholds.';
 COMMENT ON COLUMN monitoring.threshold_proposals.status IS 'open, accepted, superseded by a later one, or no_change.';
 COMMENT ON COLUMN monitoring.threshold_proposals.effective_date IS 'The first UTC day decided by it, once it is accepted.';
+-- The stream.
+CREATE SCHEMA IF NOT EXISTS streaming;
+
+CREATE TABLE IF NOT EXISTS streaming.processed_batches (
+    batch_id VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    transactions BIGINT NOT NULL,
+    accepted BIGINT NOT NULL,
+    rejected BIGINT NOT NULL,
+    first_position BIGINT NOT NULL,
+    processed_at TIMESTAMP NOT NULL
+);
+
+-- The day whose histories those of the stream go on from; one row, null before the first day was derived.
+CREATE TABLE IF NOT EXISTS streaming.history_base (
+    event_date DATE
+);
+
+CREATE TABLE IF NOT EXISTS streaming.stream_agreement (
+    event_date DATE NOT NULL,
+    transactions BIGINT NOT NULL,
+    streamed BIGINT NOT NULL,
+    compared BIGINT NOT NULL,
+    agreeing BIGINT NOT NULL,
+    alerts_batch BIGINT NOT NULL,
+    alerts_stream BIGINT NOT NULL,
+    alerts_both BIGINT NOT NULL,
+    collecting BIGINT NOT NULL,
+    differing_features BIGINT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS streaming.feature_differences (
+    event_date DATE NOT NULL,
+    feature VARCHAR NOT NULL,
+    compared BIGINT NOT NULL,
+    differing BIGINT NOT NULL,
+    null_in_one BIGINT NOT NULL,
+    mean_difference DOUBLE,
+    max_difference DOUBLE
+);
+
+COMMENT ON COLUMN streaming.processed_batches.batch_id IS 'SHA-256 of the content: a batch counts once, under whatever name it comes.';
+COMMENT ON COLUMN streaming.processed_batches.source IS 'The file, or the broker''s topic, partition and offsets.';
+COMMENT ON COLUMN streaming.processed_batches.transactions IS 'Rows read; accepted + rejected.';
+COMMENT ON COLUMN streaming.processed_batches.accepted IS 'Rows stored and decided.';
+COMMENT ON COLUMN streaming.processed_batches.rejected IS 'Rows in raw.rejected_transactions, repeats among them.';
+COMMENT ON COLUMN streaming.processed_batches.first_position IS 'How many transactions the stream had decided before these.';
+COMMENT ON COLUMN streaming.processed_batches.processed_at IS 'When it was committed, UTC.';
+
+COMMENT ON COLUMN streaming.stream_agreement.event_date IS 'The UTC day of the transactions.';
+COMMENT ON COLUMN streaming.stream_agreement.transactions IS 'Transactions of the day, however they came.';
+COMMENT ON COLUMN streaming.stream_agreement.streamed IS 'Those the stream decided.';
+COMMENT ON COLUMN streaming.stream_agreement.compared IS 'Those that both the stream and the batch decided.';
+COMMENT ON COLUMN streaming.stream_agreement.agreeing IS 'Of the compared, those decided alike.';
+COMMENT ON COLUMN streaming.stream_agreement.alerts_batch IS 'Of the compared, those the batch reviewed or blocked.';
+COMMENT ON COLUMN streaming.stream_agreement.alerts_stream IS 'Of the compared, those the stream reviewed or blocked.';
+COMMENT ON COLUMN streaming.stream_agreement.alerts_both IS 'Of the compared, those both reviewed or blocked.';
+COMMENT ON COLUMN streaming.stream_agreement.collecting IS 'Of the streamed, those approved before the detector had learned.';
+COMMENT ON COLUMN streaming.stream_agreement.differing_features IS 'Features that differ on some transaction.';
+
+COMMENT ON COLUMN streaming.feature_differences.event_date IS 'The UTC day of the transactions.';
+COMMENT ON COLUMN streaming.feature_differences.feature IS 'A column of features.transaction_features.';
+COMMENT ON COLUMN streaming.feature_differences.compared IS 'Transactions that have it from the stream and from the batch.';
+COMMENT ON COLUMN streaming.feature_differences.differing IS 'Those on which the two aren''t equal to the bit.';
+COMMENT ON COLUMN streaming.feature_differences.null_in_one IS 'Of these, those on which one of the two is unknown.';
+COMMENT ON COLUMN streaming.feature_differences.mean_difference IS 'Mean absolute difference of the others that differ.';
+COMMENT ON COLUMN streaming.feature_differences.max_difference IS 'The largest absolute difference.';

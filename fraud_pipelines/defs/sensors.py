@@ -1,0 +1,42 @@
+"""Sensors: the stream's landing zone is looked at every few seconds, and what waits there starts one small run."""
+
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from fraud_pipelines.defs.jobs import stream_screening_job
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.streaming.requests import Requested, next_request
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_LONGEST_RUN_SECONDS = 900.0
+"""A run that has been at it for longer is taken for dead: it would hold up the stream for ever."""
+
+
+@dg.sensor(
+    job=stream_screening_job,
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts a run for the files that wait in data/landing/stream, unless one is under way.",
+)
+def transaction_stream_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    now = time.time()
+    under_way = dg.RunsFilter(
+        job_name=stream_screening_job.name,
+        statuses=_UNFINISHED,
+        updated_after=datetime.fromtimestamp(now - _LONGEST_RUN_SECONDS, UTC),
+    )
+    if context.instance.get_runs_count(under_way):
+        return dg.SkipReason("A run is screening already.")
+    folder = Settings.from_environment().landing_stream
+    found = next_request(folder, Requested.from_cursor(context.cursor), now=now)
+    if isinstance(found, str):
+        return dg.SkipReason(found)
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=found.run_key)], cursor=found.cursor())

@@ -1,0 +1,89 @@
+"""The streaming layer: micro-batches as they are screened, and how far the stream agrees with the day."""
+
+import dagster as dg
+
+from fraud_pipelines.bootstrap import WAREHOUSE_POOL
+from fraud_pipelines.defs.daily_asset import as_failure, daily_asset
+from fraud_pipelines.defs.keys import (
+    DECISION_THRESHOLDS,
+    DECISIONS,
+    PROCESSED_BATCHES,
+    SUOD,
+    TRANSACTION_FEATURES,
+)
+from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.defs.partitions import SETTINGS
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse
+
+
+@dg.asset(
+    key=PROCESSED_BATCHES,
+    group_name="streaming",
+    deps=[TRANSACTION_FEATURES, SUOD, DECISION_THRESHOLDS],
+    kinds={"duckdb", "polars"},
+    owners=[SETTINGS.owner],
+    pool=WAREHOUSE_POOL,
+)
+@as_failure
+def processed_batches(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+    model_registry: dg.ResourceParam[ModelRegistry],
+) -> dg.MaterializeResult:
+    """Micro-batches of the stream. Takes in what waits in `data/landing/stream/`, oldest first: every transaction
+    is folded into its user's history, screened, decided, and committed with its batch's id in one transaction, so
+    that a batch counts once. Files that can't be read are set aside in `_unreadable`, with the reason."""
+    from fraud_pipelines.streaming.drain import drain
+    from fraud_pipelines.streaming.session import StreamSession
+    from fraud_pipelines.streaming.settings import StreamSettings
+
+    warehouse.initialise()
+    session = StreamSession(warehouse, model_registry, settings, StreamSettings.from_environment())
+    report = drain(session, settings.landing_stream, clock=utc_now)
+    if session.champion.problem:
+        context.log.warning(f"the second stage is not up to date: {session.champion.problem}")
+    for name, reason in report.unreadable.items():
+        context.log.warning(f"{name} was set aside: {reason}")
+    name = "streaming.processed_batches"
+    with warehouse.connect(read_only=True) as connection:
+        table = table_metadata(
+            connection, name, day=utc_now().date(), date_column="processed_at", order_by="processed_at DESC, batch_id"
+        )
+    return dg.MaterializeResult(
+        metadata={
+            **table,
+            **numbers(report.figures),
+            "rejected_by_reason": dg.MetadataValue.json(report.rejected_by_reason),
+            "unreadable_files": dg.MetadataValue.json(report.unreadable),
+        }
+    )
+
+
+@daily_asset(
+    "streaming",
+    "stream_agreement",
+    deps=[PROCESSED_BATCHES, TRANSACTION_FEATURES, DECISIONS],
+    kinds=["duckdb"],
+)
+def stream_agreement(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult:
+    """Agreement of stream and batch on the day's transactions: decisions side by side, and for every feature (in
+    `streaming.feature_differences`) how often and how far the stream, which sees rows as they arrive, differs from
+    the day, which sees them in order of time. Without rows out of order, nothing differs."""
+    from fraud_pipelines.streaming.agreement import AGREEMENT_TABLE, compare_day
+
+    day = partition_day(context)
+    found = compare_day(warehouse, day)
+    with warehouse.connect(read_only=True) as connection:
+        table = table_metadata(connection, AGREEMENT_TABLE, day=day)
+    differing = found.differences.filter(found.differences["differing"] > 0).sort("differing", descending=True)
+    return dg.MaterializeResult(
+        metadata={
+            **table,
+            **numbers({"agreement": found.agreement}),
+            **numbers(found.day.drop("event_date").row(0, named=True)),
+            "differing": markdown_table(differing.drop("event_date")),
+        }
+    )

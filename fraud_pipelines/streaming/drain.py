@@ -1,0 +1,127 @@
+"""Draining the stream's landing zone: what waits is committed in few transactions, oldest first, and moved away."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from fraud_pipelines.streaming.batches import BatchReport, FileBatch, UnreadableBatch
+from fraud_pipelines.streaming.files import WaitingFile, archive, set_aside, settled_files
+from fraud_pipelines.streaming.session import StreamSession
+from fraud_pipelines.transactions.mapping import ColumnMapping
+
+_SMALL_ROW: Final = 100
+"""Bytes a row of a file seldom takes less of: what a file's size says of its rows before it is read."""
+
+
+@dataclass
+class DrainReport:
+    """What a run did with the files it found.
+
+    Attributes:
+        waiting: files there were at the start.
+        batches: those committed, in order.
+        unreadable: files that were set aside, and why.
+        left: files that are left for the next run.
+    """
+
+    waiting: int = 0
+    batches: list[BatchReport] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    left: int = 0
+
+    @property
+    def transactions(self) -> int:
+        return sum(batch.transactions for batch in self.batches)
+
+    @property
+    def accepted(self) -> int:
+        return sum(batch.accepted for batch in self.batches)
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What there is to plot of one run after the other."""
+        return {
+            "files_waiting": self.waiting,
+            "batches": len(self.batches),
+            "batches_repeated": sum(batch.repeated for batch in self.batches),
+            "transactions": self.transactions,
+            "accepted": self.accepted,
+            "rejected": self.transactions - self.accepted,
+            "files_unreadable": len(self.unreadable),
+            "files_left": self.left,
+        }
+
+    @property
+    def rejected_by_reason(self) -> dict[str, int]:
+        return dict(sum((Counter(batch.rejected_by_reason) for batch in self.batches), Counter[str]()).most_common())
+
+
+def drain(session: StreamSession, folder: Path, *, clock: Callable[[], datetime]) -> DrainReport:
+    """Commit what waits below ``folder``, oldest first, until the run has had its share.
+
+    A file is moved to ``_landed`` once it is committed; if the process dies in between, the next run finds its
+    content processed already. One that can't be read is moved to ``_unreadable`` with the reason beside it.
+
+    Args:
+        clock: gives the time of processing, naive UTC.
+
+    Raises:
+        InvalidInput: a mapping can't be used, or a file can't be moved.
+    """
+    files = settled_files(folder, settle_seconds=session.stream.settle_seconds)
+    report = DrainReport(waiting=len(files))
+    mappings: dict[Path | None, ColumnMapping] = {}
+    done = 0
+    groups = _groups(files, rows=session.stream.commit_rows, most=session.stream.commit_files)
+    with ExitStack() as held:
+        let_go = 0.0
+        for group in groups:
+            if report.transactions >= session.stream.run_rows:
+                break
+            if time.monotonic() >= let_go:
+                # To open and close the warehouse costs more than a small commit; others wait for it meanwhile.
+                held.close()
+                held.enter_context(session.warehouse.connect())
+                let_go = time.monotonic() + session.stream.hold_seconds
+            _commit(session, [FileBatch.of(file, folder, mappings) for file in group], report, clock)
+            done += len(group)
+    report.left = len(files) - done
+    return report
+
+
+def _commit(
+    session: StreamSession, batches: list[FileBatch], report: DrainReport, clock: Callable[[], datetime]
+) -> None:
+    while batches:
+        try:
+            report.batches += session.commit(batches, now=clock())
+        except UnreadableBatch as error:
+            culprit = error.batch
+            assert isinstance(culprit, FileBatch)
+            batches.remove(culprit)
+            if not culprit.file.has_changed():  # else it is still being written, and waits
+                set_aside(culprit.file, culprit.folder, str(error))
+                report.unreadable[culprit.file.name] = str(error)
+            continue
+        for batch in batches:
+            archive(batch.file, batch.folder)
+        return
+
+
+def _groups(files: Iterable[WaitingFile], *, rows: int, most: int) -> Iterator[list[WaitingFile]]:
+    """Files to be committed together: as many as should hold no more than ``rows``, but at least one."""
+    group: list[WaitingFile] = []
+    room = rows * _SMALL_ROW
+    for file in files:
+        if group and (file.size > room or len(group) == most):
+            yield group
+            group, room = [], rows * _SMALL_ROW
+        group.append(file)
+        room -= file.size
+    if group:
+        yield group

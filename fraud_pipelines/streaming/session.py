@@ -1,0 +1,229 @@
+"""A session of the stream on the warehouse: micro-batches are screened and committed, each exactly once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from itertools import pairwise
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.decisions.configuration import engine_in_force, policy_in_force
+from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.log import append_decisions
+from fraud_pipelines.features.declarations import ENTITIES
+from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.features.tables import create_tables as create_feature_tables
+from fraud_pipelines.features.tables import read_past
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.streaming.batches import Batch, BatchReport, LandedBatch, land_batch, mark_late_days
+from fraud_pipelines.streaming.champion import Champion
+from fraud_pipelines.streaming.detector import DetectorState, StreamDetector
+from fraud_pipelines.streaming.rows import CHANNEL
+from fraud_pipelines.streaming.screener import Screened, Screener
+from fraud_pipelines.streaming.settings import StreamSettings
+from fraud_pipelines.streaming.tables import (
+    FEATURE_TABLE,
+    batches_since,
+    create_tables,
+    latest_derived_day,
+    read_base,
+    read_stream_history,
+    read_window,
+    transactions_decided,
+    write_base,
+    write_stream_history,
+)
+from fraud_pipelines.transactions.schema import TIMESTAMP
+
+
+@dataclass
+class _Loaded:
+    """What a session holds in memory between commits, as of the last of them."""
+
+    screener: Screener
+    base: date | None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of one batch and one day, in order of time."""
+
+    batch_id: str
+    day: date
+    rows: pl.DataFrame
+
+
+class StreamSession:
+    """Commits micro-batches: all of some batches, in one DuckDB transaction, or nothing of them.
+
+    The transaction covers transactions, rejected rows, histories, features, scores, decisions and the ids of the
+    batches; the detector's state is what it has screened. So a session can die at any moment, and the next one goes
+    on from the last commit with equal results to the bit.
+
+    Args:
+        warehouse: an initialised one.
+        registry: where the second stage's champion comes from.
+        settings: the policy in force.
+        stream: what the stream is told.
+    """
+
+    def __init__(
+        self, warehouse: Warehouse, registry: ModelRegistry, settings: Settings, stream: StreamSettings | None = None
+    ) -> None:
+        self.stream = stream or StreamSettings()
+        self.warehouse = warehouse
+        self._settings = settings
+        second_stage = policy_in_force(settings).second_stage
+        self.champion = Champion(registry, second_stage, every_seconds=self.stream.champion_seconds)
+        self._engines: dict[date, DecisionEngine] = {}
+        self._loaded: _Loaded | None = None
+
+    def commit(self, batches: Sequence[Batch], *, now: datetime) -> list[BatchReport]:
+        """Take in, screen, decide and commit ``batches``, in this order.
+
+        Args:
+            now: the time of processing, naive UTC; a later timestamp is in the future.
+
+        Returns:
+            What became of each batch.
+
+        Raises:
+            UnreadableBatch: one of them can't be read; nothing was stored. Commit the others without it.
+        """
+        self.champion.refresh()
+        with self.warehouse.transaction() as connection:
+            if self._loaded is None:
+                create_feature_tables(connection)
+                create_tables(connection)
+            landed = _land(connection, batches, now)
+            # Should anything fail from here on, memory is ahead of the disk, and is given up.
+            loaded, self._loaded = self._loaded, None
+            loaded = self._on_base(connection, loaded or self._load(connection, landed))
+            self._engines.clear()
+            for pieces in _stretches(landed, self.stream.commit_rows):
+                self._screen(connection, loaded, pieces, now)
+            mark_late_days(connection, landed, now=now)
+            for batch in batches:
+                batch.finish(connection)
+        self._loaded = loaded
+        return [batch.report for batch in landed]
+
+    def _load(self, connection: duckdb.DuckDBPyConnection, landed: Sequence[LandedBatch]) -> _Loaded:
+        """The state as of the last commit; ``landed`` came after it."""
+        seen = transactions_decided(connection) - sum(batch.report.accepted for batch in landed)
+        detector = self.stream.detector
+        fresh = StreamDetector(detector)
+        window = read_window(connection, fresh.schema, max(seen - detector.kept, 0))
+        screener = Screener(
+            self._no_histories(),
+            StreamDetector(detector, schema=fresh.schema, state=DetectorState(seen, window)) if seen else fresh,
+            self._engine_of,
+            self.champion.current,
+        )
+        return _Loaded(screener, read_base(connection))
+
+    def _on_base(self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded) -> _Loaded:
+        """Go over to the histories of the latest derived day, if it is another than before."""
+        base = latest_derived_day(connection)
+        if base != loaded.base:
+            write_base(connection, base)
+            live = loaded.screener.histories = self._no_histories()
+            for rows in batches_since(connection, base):
+                _warm(connection, live, rows, base)
+                live.fold(rows)
+                _store(connection, live)
+            loaded.base = base
+        return loaded
+
+    def _screen(
+        self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded, pieces: Sequence[_Piece], now: datetime
+    ) -> None:
+        """Screen rows in memory, and write what came of them."""
+        screener = loaded.screener
+        rows = pl.concat([piece.rows for piece in pieces])
+        _warm(connection, screener.histories, rows, loaded.base)
+        pasts = {
+            day: read_past(connection, rows.filter(pl.col("timestamp").dt.date() == day), day)
+            for day in {piece.day for piece in pieces}
+        }
+        features: list[pl.DataFrame] = []
+        results: list[Screened] = []
+        learned: date | None = None
+        for piece in pieces:
+            if piece.day != learned:
+                screener.histories.learn(pasts[piece.day])
+                learned = piece.day
+            first = screener.detector.seen
+            screened = screener.screen(piece.rows)
+            results.append(screened)
+            positions = pl.int_range(first, first + piece.rows.height, dtype=pl.Int64, eager=True)
+            features.append(screened.features.with_columns(batch_id=pl.lit(piece.batch_id), position=positions))
+        at = pl.lit(now, dtype=TIMESTAMP)
+        insert(connection, FEATURE_TABLE, pl.concat(features))
+        scores = pl.concat([screened.scores for screened in results])
+        insert(connection, "scoring.transaction_scores", scores.with_columns(scored_at=at))
+        decisions = pl.concat([screened.decisions for screened in results])
+        for (day,), of_day in decisions.group_by("event_date", maintain_order=True):
+            assert isinstance(day, date)
+            append_decisions(connection, of_day, engine=self._engine_of(day), channel=CHANNEL, now=now)
+        _store(connection, screener.histories)
+
+    def _no_histories(self) -> LiveHistories:
+        return LiveHistories(limit=self.stream.users_in_memory, keep_changes=True)
+
+    def _engine_of(self, day: date) -> DecisionEngine:
+        if day not in self._engines:
+            engine = engine_in_force(self.warehouse, self._settings, day)
+            screened_above = {"screening_threshold": self.stream.detector.threshold}
+            self._engines[day] = replace(engine, policy=engine.policy.model_copy(update=screened_above))
+        return self._engines[day]
+
+
+def _land(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch], now: datetime) -> list[LandedBatch]:
+    position = transactions_decided(connection)
+    landed = []
+    for batch in batches:
+        landed.append(land_batch(connection, batch, first_position=position, now=now))
+        position += landed[-1].report.accepted
+    return landed
+
+
+def _stretches(landed: Sequence[LandedBatch], rows: int) -> Iterator[list[_Piece]]:
+    """The rows of all batches, batch by batch and in order of time, in stretches of at most so many ``rows``."""
+    stretch: list[_Piece] = []
+    room = rows
+    for batch in landed:
+        ordered = batch.rows.sort("timestamp", "transaction_id")
+        days = ordered["timestamp"].dt.date()
+        starts = [*(days != days.shift(1)).fill_null(value=True).arg_true(), ordered.height]
+        for start, end in pairwise(starts):
+            at = start
+            while at < end:
+                taken = min(end - at, room)
+                stretch.append(_Piece(batch.report.batch_id, days[at], ordered.slice(at, taken)))
+                at, room = at + taken, room - taken
+                if not room:
+                    yield stretch
+                    stretch, room = [], rows
+    if stretch:
+        yield stretch
+
+
+def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.DataFrame, base: date | None) -> None:
+    """Read the stored histories of those entities in ``rows`` that aren't in memory."""
+    unknown = live.unknown(rows)
+    live.warm(
+        {
+            entity.name: read_stream_history(connection, entity, unknown[entity.name], base)
+            for entity in ENTITIES
+            if unknown[entity.name]
+        }
+    )
+
+
+def _store(connection: duckdb.DuckDBPyConnection, live: LiveHistories) -> None:
+    for history in live.changed().values():
+        write_stream_history(connection, history)

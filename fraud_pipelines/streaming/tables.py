@@ -1,0 +1,123 @@
+"""The tables of the stream in the warehouse: its features in order of arrival, and the histories it goes on from.
+
+The histories of the stream are those of the latest derived day, with the stream's transactions of later days folded
+in as they arrived. As soon as a further day has been derived, they are built anew from that day's histories: what the
+day put in order, or took in beside the stream, counts from then on.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.features.catalog import KEY_COLUMNS, table_schema
+from fraud_pipelines.features.declarations import ENTITIES, USER, Entity
+from fraud_pipelines.features.history import History, history_schema
+from fraud_pipelines.features.tables import create_table, history_table, read_history, table_exists
+from fraud_pipelines.storage.warehouse import insert, select
+from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
+
+FEATURE_TABLE: Final = "streaming.transaction_features"
+PLACE_COLUMNS: Final[dict[str, pl.DataType]] = {"batch_id": pl.String(), "position": pl.Int64()}
+"""The batch a transaction came with, and how many transactions the stream had decided before it."""
+
+
+def stream_history_table(entity: Entity) -> str:
+    """The table of the entity's state in the stream: a row for each entity that occurred since the base."""
+    return f"streaming.{entity.name}_history"
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables, or their columns, that are missing of what is declared."""
+    tables = {FEATURE_TABLE: (PLACE_COLUMNS | table_schema(), (*PLACE_COLUMNS, *KEY_COLUMNS))}
+    tables |= {stream_history_table(entity): (history_schema(entity), (entity.column,)) for entity in ENTITIES}
+    for table, (schema, required) in tables.items():
+        if table_exists(connection, table):
+            insert(connection, table, pl.DataFrame(schema=schema))
+        else:
+            create_table(connection, table, schema, required=required)
+
+
+def latest_derived_day(connection: duckdb.DuckDBPyConnection) -> date | None:
+    """The last day that left histories behind."""
+    day: date | None = select(connection, f"SELECT max(event_date) FROM {history_table(USER)}").item()
+    return day
+
+
+def read_base(connection: duckdb.DuckDBPyConnection) -> date | None:
+    """The day whose histories the stream's stored ones go on from."""
+    days = select(connection, "SELECT event_date FROM streaming.history_base")["event_date"]
+    return days[0] if len(days) else None
+
+
+def write_base(connection: duckdb.DuckDBPyConnection, day: date | None) -> None:
+    """Forget the stored histories of the stream: from now on they go on from those of ``day``."""
+    connection.execute("DELETE FROM streaming.history_base")
+    insert(connection, "streaming.history_base", pl.DataFrame({"event_date": [day]}, schema={"event_date": pl.Date}))
+    for entity in ENTITIES:
+        connection.execute(f"DELETE FROM {stream_history_table(entity)}")
+
+
+def read_stream_history(
+    connection: duckdb.DuckDBPyConnection, entity: Entity, keys: Iterable[str], base: date | None
+) -> History:
+    """The state of those ``keys`` that are known: the stream's own, else that of the day it goes on from."""
+    wanted = pl.Series("id", list(keys), dtype=pl.String)
+    connection.register("_keys", wanted.to_frame())
+    table = stream_history_table(entity)
+    own = select(connection, f"SELECT * FROM {table} WHERE {entity.column} IN (SELECT id FROM _keys)")
+    connection.unregister("_keys")
+    history = History.from_frame(entity, own)
+    others = wanted.filter(~wanted.is_in(own[entity.column].implode()))
+    if base is None or others.is_empty():
+        return history
+    following = date.fromordinal(base.toordinal() + 1)
+    return read_history(connection, entity, others, following).updated(history)
+
+
+def write_stream_history(connection: duckdb.DuckDBPyConnection, history: History) -> None:
+    """Replace the stored state of the entities in ``history``."""
+    if not len(history):
+        return
+    table, column = stream_history_table(history.entity), history.entity.column
+    connection.register("_changed", history.frame.select(column))
+    connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT {column} FROM _changed)")
+    connection.unregister("_changed")
+    insert(connection, table, history.frame)
+
+
+def transactions_decided(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many transactions the stream has decided so far."""
+    query = "SELECT coalesce(max(first_position + accepted), 0) FROM streaming.processed_batches"
+    return int(select(connection, query).item())
+
+
+def read_window(connection: duckdb.DuckDBPyConnection, columns: Iterable[str], first_position: int) -> pl.DataFrame:
+    """Those columns, of features or of transactions, from ``first_position`` on, in order of arrival."""
+    features = set(table_schema())
+    names = list(columns)
+    raw = [name for name in names if name not in features]
+    chosen = ", ".join(f't."{name}"' if name in raw else f'f."{name}"' for name in names)
+    join = "JOIN raw.transactions t USING (transaction_id, event_date)" if raw else ""
+    return select(
+        connection,
+        f"SELECT {chosen} FROM {FEATURE_TABLE} f {join} WHERE f.position >= ? ORDER BY f.position",
+        [first_position],
+    )
+
+
+def batches_since(connection: duckdb.DuckDBPyConnection, day: date | None) -> Iterator[pl.DataFrame]:
+    """The stream's transactions of later days than ``day``, batch by batch in order of arrival."""
+    columns = ", ".join(f't."{name}"' for name in TRANSACTION_COLUMNS)
+    rows = select(
+        connection,
+        f"""
+        SELECT f.batch_id, {columns} FROM {FEATURE_TABLE} f JOIN raw.transactions t USING (transaction_id, event_date)
+        WHERE f.event_date > $day ORDER BY f.position
+        """,
+        {"day": day or date.min},
+    )
+    for batch in rows.partition_by("batch_id", maintain_order=True):
+        yield batch.drop("batch_id")

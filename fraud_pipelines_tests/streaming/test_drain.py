@@ -1,0 +1,180 @@
+"""The stream's files: each valid transaction is decided once, whatever dies, comes twice, late or broken."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fraud_pipelines.streaming.settings import StreamSettings
+from fraud_pipelines_tests.conftest import assert_same_content
+from fraud_pipelines_tests.streaming.samples import SMALL, Stream, drop, results, traffic
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with an empty warehouse, to be copied: to make one takes a while."""
+    data_dir = tmp_path_factory.mktemp("prepared") / "data"
+    Stream(data_dir).prepare()
+    return data_dir
+
+
+@pytest.fixture
+def stream(prepared: Path, tmp_path: Path) -> Stream:
+    return copy_of(prepared, tmp_path / "data")
+
+
+def copy_of(prepared: Path, data_dir: Path, stream: StreamSettings = SMALL) -> Stream:
+    shutil.copytree(prepared, data_dir)
+    return Stream(data_dir, stream)
+
+
+def test_a_batch_leaves_transactions_features_scores_decisions_and_its_id(stream: Stream) -> None:
+    rows = traffic(100)
+    drop(stream.folder, "a.jsonl.gz", rows[:50])
+    drop(stream.folder, "b.parquet", rows[50:])
+
+    report = stream.drain()
+
+    assert (report.waiting, report.accepted, report.left) == (2, 100, 0)
+    ids = rows["transaction_id"].sort().to_list()
+    read = stream.warehouse.read
+    assert read("SELECT transaction_id FROM raw.transactions ORDER BY 1").to_series().to_list() == ids
+    assert stream.decisions()["transaction_id"].to_list() == ids
+    assert (stream.decisions()["channel"] == "stream").all()
+    features = read("FROM streaming.transaction_features ORDER BY position")
+    assert features["position"].to_list() == list(range(100))
+    assert features["transaction_id"].to_list() == rows["transaction_id"].to_list()
+    scores = read("FROM scoring.transaction_scores ORDER BY transaction_id")
+    assert scores["transaction_id"].to_list() == sorted(rows["transaction_id"][30:])
+    assert (scores["model_name"] == "fraud-realtime").all()
+    collecting = stream.decisions().filter(pl.col("reason") == "collecting")
+    assert set(collecting["transaction_id"]) == set(rows["transaction_id"][:30])
+    assert (collecting["decision"] == "approve").all()
+    batches = read("SELECT source, transactions, accepted, rejected, first_position FROM streaming.processed_batches")
+    assert batches.sort("source").rows() == [("stream/a.jsonl.gz", 50, 50, 0, 0), ("stream/b.parquet", 50, 50, 0, 50)]
+    assert stream.waiting() == []
+    assert sorted(path.name for path in (stream.folder / "_landed").iterdir()) == ["a.jsonl.gz", "b.parquet"]
+
+
+def test_what_is_delivered_again_counts_once_and_crashes_leave_nothing_behind(stream: Stream) -> None:
+    rows = traffic(60)
+    drop(stream.folder, "a.jsonl", rows)
+    stream.drain()
+    first = results(stream)
+
+    # As if the process had died after the commit and before the move; and the same content under another name.
+    shutil.copy(stream.folder / "_landed" / "a.jsonl", stream.folder / "a.jsonl")
+    shutil.copy(stream.folder / "_landed" / "a.jsonl", stream.folder / "other.jsonl")
+    report = stream.drain()
+
+    assert [batch.repeated for batch in report.batches] == [True, True]
+    assert stream.waiting() == []
+    assert_same_content(results(stream), first)
+    # The same payments in another file: no second decision, and the quarantine says why.
+    drop(stream.folder, "again.parquet", rows)
+    assert stream.drain().rejected_by_reason == {"duplicate": 60}
+    assert stream.decisions().height == 60
+
+
+def test_broken_rows_are_quarantined_and_broken_files_set_aside_without_holding_up_the_others(stream: Stream) -> None:
+    rows = traffic(30)
+    good = drop(stream.folder, "good.jsonl", rows)
+    text = good.read_text().splitlines()
+    future = '{"transaction_id": "y", "user_id": "u", "timestamp": "2999-01-01T00:00:00", "amount": 1}'
+    (stream.folder / "mixed.jsonl").write_text("\n".join(["{", '{"transaction_id": "x", "amount": 3}', future]))
+    (stream.folder / "bad.parquet").write_bytes(b"PAR1 and no more")
+    (stream.folder / "cut.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00 broken")
+    (stream.folder / "empty.jsonl").touch()
+    (stream.folder / "notes.txt").write_text("hello")
+    (stream.folder / "growing.jsonl.part").write_text(text[0][:20])
+
+    report = stream.drain()
+
+    assert report.accepted == 30
+    assert sorted(report.unreadable) == ["bad.parquet", "cut.jsonl.gz", "empty.jsonl", "notes.txt"]
+    aside = stream.folder / "_unreadable"
+    assert "can't be read as Parquet" in (aside / "bad.parquet.reason.txt").read_text()
+    assert (aside / "bad.parquet").read_bytes() == b"PAR1 and no more"
+    assert stream.waiting() == ["growing.jsonl.part"]
+    rejected = stream.warehouse.read("SELECT source, row_number, reason FROM raw.rejected_transactions ORDER BY 2")
+    assert rejected["source"].unique().to_list() == ["stream/mixed.jsonl"]
+    assert rejected["reason"].to_list() == [
+        "malformed JSON: Expecting property name enclosed in double quotes",
+        "user_id is missing",
+        "timestamp is in the future",
+    ]
+    mixed = [batch for batch in report.batches if batch.source == "stream/mixed.jsonl"]
+    assert [(batch.transactions, batch.accepted, batch.rejected) for batch in mixed] == [(3, 0, 3)]
+
+
+def test_a_file_that_is_still_growing_is_not_read(prepared: Path, tmp_path: Path) -> None:
+    stream = copy_of(prepared, tmp_path / "data", SMALL.model_copy(update={"settle_seconds": 0.5}))
+    drop(stream.folder, "whole.jsonl", traffic(20))
+    os.utime(stream.folder / "whole.jsonl", (1, 1))
+    ahead = time.time() + 3600  # as if it were written to all the while
+    drop(stream.folder, "growing.jsonl", traffic(20))
+    os.utime(stream.folder / "growing.jsonl", (ahead, ahead))
+
+    assert stream.drain().accepted == 20
+    assert stream.waiting() == ["growing.jsonl"]
+    os.utime(stream.folder / "growing.jsonl", (2, 2))
+    assert stream.drain().waiting == 1
+    assert stream.waiting() == []
+
+
+def test_the_oldest_comes_first_and_a_run_is_bounded(prepared: Path, tmp_path: Path) -> None:
+    stream = copy_of(prepared, tmp_path / "data", SMALL.model_copy(update={"run_rows": 40, "commit_files": 2}))
+    rows = traffic(80)
+    for k in range(8):
+        drop(stream.folder, f"{9 - k}.jsonl", rows[10 * k : 10 * k + 10])
+        os.utime(stream.folder / f"{9 - k}.jsonl", (1000 + k, 1000 + k))
+
+    first, second = stream.drain(), stream.drain()
+
+    assert [batch.source for batch in first.batches] == [f"stream/{k}.jsonl" for k in (9, 8, 7, 6)]
+    assert (first.left, second.left, second.accepted) == (4, 0, 40)
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_every_valid_transaction_is_decided_exactly_once(
+    prepared: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    stream = copy_of(prepared, tmp_path_factory.mktemp("once") / "data")
+    rows = traffic(90)
+    lines = [line for line in rows.write_ndjson().splitlines() if line]
+    order = data.draw(st.permutations(range(9)))
+    delivered: set[int] = set()
+    for number in range(data.draw(st.integers(1, 8))):
+        pieces = data.draw(st.lists(st.sampled_from(order), min_size=1, max_size=3))
+        content = [lines[10 * piece + k] for piece in pieces for k in range(10)]
+        kind = data.draw(st.sampled_from(["plain", "plain", "broken lines", "broken file"]))
+        if kind == "broken lines":
+            broken = data.draw(st.integers(2, 5))
+            content = ["{" if k % broken == 0 else line for k, line in enumerate(content)]
+        if kind == "broken file":
+            (stream.folder / f"{number}.parquet").write_text("\n".join(content))
+        else:
+            delivered |= {k for k, line in enumerate(lines) if line in content}
+            (stream.folder / f"{number}.jsonl").write_text("\n".join(content))
+        if data.draw(st.booleans()):
+            stream.drain()
+    report = stream.drain()
+
+    assert report.left == 0
+    assert stream.waiting() == []
+    valid = sorted(rows["transaction_id"][k] for k in delivered)
+    assert stream.decisions()["transaction_id"].to_list() == valid
+    for table in ("raw.transactions", "streaming.transaction_features"):
+        assert stream.warehouse.read(f"SELECT transaction_id FROM {table} ORDER BY 1").to_series().to_list() == valid
+    sums = stream.warehouse.read(
+        "SELECT sum(transactions), sum(accepted), sum(rejected) FROM streaming.processed_batches"
+    )
+    assert sums.row(0)[1] == len(valid) or not valid
+    quarantined = stream.warehouse.read("SELECT count(*) FROM raw.rejected_transactions").item()
+    assert (sums.row(0)[2] or 0) == quarantined
