@@ -98,6 +98,22 @@ class FileBatch:
 
 
 @dataclass(frozen=True)
+class FrameBatch:
+    """Transactions that are in memory already, under an id of the caller's: the same id counts once."""
+
+    batch_id: str
+    source: str
+    rows: pl.DataFrame
+    mapping: ColumnMapping = field(default_factory=ColumnMapping.identity)
+
+    def chunks(self) -> Iterator[RecordChunk]:
+        yield RecordChunk.of(self.rows)
+
+    def finish(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Nothing: the id of the batch says that it was processed."""
+
+
+@dataclass(frozen=True)
 class BatchReport:
     """What became of one batch: ``accepted`` + ``rejected`` = ``transactions``, those read.
 

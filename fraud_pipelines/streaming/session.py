@@ -1,8 +1,8 @@
 """A session of the stream on the warehouse: micro-batches are screened and committed, each exactly once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 import duckdb
@@ -11,13 +11,13 @@ import polars as pl
 from fraud_pipelines.decisions.configuration import engine_in_force, policy_in_force
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.log import append_decisions
-from fraud_pipelines.features.declarations import ENTITIES
+from fraud_pipelines.features.declarations import ENTITIES, USER
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
 from fraud_pipelines.features.tables import read_past
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.streaming.batches import Batch, BatchReport, LandedBatch, land_batch, mark_late_days
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.detector import DetectorState, StreamDetector
@@ -110,6 +110,27 @@ class StreamSession:
                 batch.finish(connection)
         self._loaded = loaded
         return [batch.report for batch in landed]
+
+    def open(self, day: date, *, user_ids: Iterable[str] = (), active_days: int | None = None) -> Screener:
+        """A screener that goes on from the last commit in memory alone, for use as a library; it writes nothing.
+
+        Args:
+            day: the day of the transactions to come; labels known by then count in the feedback features.
+            user_ids: users that are expected: their histories are loaded, within the limit of memory.
+            active_days: if given, also those who had a transaction so many days up to ``day``, with the devices and
+                merchants they used. Anybody else begins as new.
+        """
+        self.champion.refresh()
+        with self.warehouse.transaction() as connection:
+            create_feature_tables(connection)
+            create_tables(connection)
+            loaded = self._on_base(connection, self._load(connection, ()))
+            expected = _expected(connection, user_ids, day, active_days)
+            live = LiveHistories(limit=self.stream.users_in_memory)
+            _warm(connection, live, expected, loaded.base)
+            live.learn(read_past(connection, expected, day))
+        loaded.screener.histories = live
+        return loaded.screener
 
     def _load(self, connection: duckdb.DuckDBPyConnection, landed: Sequence[LandedBatch]) -> _Loaded:
         """The state as of the last commit; ``landed`` came after it."""
@@ -210,6 +231,22 @@ def _stretches(landed: Sequence[LandedBatch], rows: int) -> Iterator[list[_Piece
                     stretch, room = [], rows
     if stretch:
         yield stretch
+
+
+def _expected(
+    connection: duckdb.DuckDBPyConnection, user_ids: Iterable[str], day: date, active_days: int | None
+) -> pl.DataFrame:
+    """The entities that are expected, one kind a column."""
+    columns = [entity.column for entity in ENTITIES]
+    named = pl.DataFrame({USER.column: list(user_ids)}, schema={USER.column: pl.String})
+    if active_days is None:
+        return pl.concat([pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), named], how="diagonal")
+    active = select(
+        connection,
+        f"SELECT DISTINCT {', '.join(columns)} FROM raw.transactions WHERE event_date BETWEEN $first AND $day",
+        {"first": day - timedelta(days=active_days), "day": day},
+    )
+    return pl.concat([active, named], how="diagonal")
 
 
 def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.DataFrame, base: date | None) -> None:

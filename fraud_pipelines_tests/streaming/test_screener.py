@@ -1,0 +1,124 @@
+"""The screener as a library: one transaction or many, in memory, from where the stream stands."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.hard_rules import HardRules
+from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
+from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.streaming.batches import FrameBatch
+from fraud_pipelines.streaming.detector import StreamDetector
+from fraud_pipelines.streaming.screener import Screener
+from fraud_pipelines_tests.streaming.samples import SMALL, YESTERDAY, Stream, drop, now, traffic
+
+BALANCED = POLICIES["balanced"]
+
+
+@pytest.fixture(scope="module")
+def rows() -> pl.DataFrame:
+    return traffic(400, users=25)
+
+
+@pytest.fixture(scope="module")
+def ensemble(rows: pl.DataFrame) -> LoadedModel:
+    features = LiveHistories().fold(rows)
+    return LoadedModel("fraud-ensemble", 7, FraudModel.fit(features, backend="isolation_forest", contamination=0.05))
+
+
+def screener(ensemble: LoadedModel | None = None, rules: HardRules | None = None) -> Screener:
+    return Screener(
+        LiveHistories(),
+        StreamDetector(SMALL.detector),
+        lambda day: DecisionEngine(BALANCED, initial_thresholds(BALANCED, day), rules or HardRules()),
+        lambda: ensemble,
+    )
+
+
+@pytest.mark.parametrize("with_ensemble", [True, False])
+def test_one_by_one_gives_what_the_batch_gives(rows: pl.DataFrame, ensemble: LoadedModel, with_ensemble: bool) -> None:
+    chosen = ensemble if with_ensemble else None
+    together = screener(chosen).screen(rows)
+    alone = screener(chosen)
+    singles = [alone.screen_one(row) for row in rows.iter_rows(named=True)]
+
+    by_id = {row["transaction_id"]: row for row in together.decisions.iter_rows(named=True)}
+    assert len(by_id) == len(singles) == rows.height
+    for single in singles:
+        row = by_id[single.transaction_id]
+        assert (single.decision, single.score, single.reason) == (row["decision"], row["score"], row["reason"])
+        assert list(single.reason_codes) == row["reason_codes"]
+        assert list(single.model_versions) == row["model_versions"]
+    assert [single.status for single in singles] == together.screening["status"].to_list()
+    assert [single.samples_until_ready for single in singles] == together.screening["samples_until_ready"].to_list()
+    assert {single.decision for single in singles} >= {"approve", "review"}
+    assert singles[0].features["user_id"] == rows["user_id"][0]
+
+
+def test_only_what_is_flagged_meets_the_second_stage(rows: pl.DataFrame, ensemble: LoadedModel) -> None:
+    screened = screener(ensemble).screen(rows)
+
+    flagged = screened.screening["score"].fill_null(0) > 0.4
+    ids = screened.features["transaction_id"].filter(flagged).to_list()
+    second = screened.scores.filter(model_name="fraud-ensemble")
+    assert second["transaction_id"].to_list() == ids
+    assert 0 < len(ids) < rows.height / 5
+    assert set(screened.decisions.filter(~flagged)["decision"]) == {"approve"}
+
+
+def test_a_hard_rule_decides_while_the_detector_still_collects(rows: pl.DataFrame) -> None:
+    merchant = rows["merchant_id"][0]
+    rule = {
+        "name": "stolen",
+        "decision": "block",
+        "expires": YESTERDAY + timedelta(days=9),
+        "when": {"merchant_id": merchant},
+    }
+    rules = HardRules.model_validate({"rules": [rule]})
+    first = screener(rules=rules).screen_one(rows.row(0, named=True))
+    together = screener(rules=rules).screen(rows).decisions.row(0, named=True)
+
+    assert (first.decision, first.reason, first.status) == ("block", "rule:stolen", "collecting")
+    assert (together["decision"], together["reason"]) == ("block", "rule:stolen")
+    assert list(first.reason_codes) == together["reason_codes"]
+    assert first.reason_codes
+
+
+def test_the_order_of_rows_within_a_batch_makes_no_difference(rows: pl.DataFrame) -> None:
+    assert screener().screen(rows.reverse()).decisions.equals(screener().screen(rows).decisions)
+
+
+def test_a_transaction_that_is_refused_leaves_no_trace(rows: pl.DataFrame) -> None:
+    screening = screener()
+    with pytest.raises(InvalidInput, match="amount"):
+        screening.screen_one({**rows.row(0, named=True), "amount": -1.0})
+    assert screening.detector.seen == 0
+    assert screening.screen(rows[:0]).decisions.is_empty()
+
+
+def test_it_goes_on_from_what_was_committed_with_the_users_who_are_expected(rows: pl.DataFrame, tmp_path: Path) -> None:
+    stream = Stream(tmp_path / "data").prepare()
+    drop(stream.folder, "a.parquet", rows[:300])
+    stream.drain()
+    coming = rows[300:]
+    by_name = stream.session().open(YESTERDAY, user_ids=coming["user_id"].unique())
+    by_activity = stream.session().open(YESTERDAY, active_days=1)
+    cold = stream.session().open(YESTERDAY)
+
+    expected = [by_activity.screen_one(row) for row in coming.iter_rows(named=True)]
+    committed = stream.session().commit([FrameBatch("b", "library", coming)], now=now())
+
+    assert committed[0].accepted == 100
+    decided = stream.decisions().filter(pl.col("transaction_id").is_in(coming["transaction_id"].implode()))
+    by_id = {row["transaction_id"]: row["score"] for row in decided.iter_rows(named=True)}
+    assert {single.transaction_id: single.score for single in expected} == by_id
+    first = coming.row(0, named=True)
+    assert by_name.screen_one(first).features["user_z"] == expected[0].features["user_z"]
+    assert cold.screen_one(first).features["user_z"] == 0
+    assert stream.session().commit([FrameBatch("b", "again", coming)], now=now())[0].repeated
