@@ -1,5 +1,6 @@
 # make demo   thirty simulated days through Dagster, from a fresh clone
 # make up     the Dagster UI and the MLflow UI on the same data
+# make stream-demo   transactions screened live in the terminal
 # make test   lint, types and tests
 #
 # requirements.txt is the whole resolution for every supported Python, so pip has nothing left to resolve (--no-deps).
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo up test install clean pin
+.PHONY: demo stream-demo up test install clean pin
 
 install: $(STAMP)
 
@@ -25,6 +26,9 @@ $(STAMP): requirements.txt pyproject.toml
 
 demo: $(STAMP)
 	@$(BIN)/fraud-pipelines demo
+
+stream-demo: $(STAMP)
+	@$(BIN)/fraud-pipelines stream-demo
 
 up: $(STAMP)
 	@exec $(BIN)/fraud-pipelines up

@@ -237,5 +237,28 @@ def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: i
 main.add_command(review)
 
 
+@main.command("stream-demo")
+@click.option("--transactions", default=200, show_default=True, type=click.IntRange(1), help="How many to screen.")
+@click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0), help="A second; 0 for no pause.")
+@click.option("--seed", type=int, help="The same seed gives the same transactions.")
+def stream_demo(transactions: int, rate: float, seed: int | None) -> None:
+    """Screen made-up transactions live, one by one; nothing is stored."""
+    from fraud_pipelines.cli.stream import run_stream_demo
+
+    run_stream_demo(transactions=transactions, rate=rate, seed=seed)
+
+
+@main.command("stream-load")
+@click.option("--rate", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Transactions a second.")
+@click.option("--seconds", type=click.IntRange(1), help="For how long; without it, until you press Ctrl-C.")
+@users_option
+@seed_option
+def stream_load(rate: int, seconds: int | None, users: int, seed: int) -> None:
+    """Play simulated traffic into the stream's landing zone."""
+    from fraud_pipelines.cli.stream import run_stream_load
+
+    run_stream_load(Settings.from_environment(), rate=rate, seconds=seconds, users=users, seed=seed)
+
+
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)

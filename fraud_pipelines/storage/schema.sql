@@ -499,6 +499,7 @@ COMMENT ON COLUMN monitoring.threshold_proposals.review_threshold IS 'The propos
 COMMENT ON COLUMN monitoring.threshold_proposals.evidence IS 'As in monitoring.decision_thresholds.';
 COMMENT ON COLUMN monitoring.threshold_proposals.status IS 'open, accepted, superseded by a later one, or no_change.';
 COMMENT ON COLUMN monitoring.threshold_proposals.effective_date IS 'The first UTC day decided by it, once it is accepted.';
+
 -- The stream.
 CREATE SCHEMA IF NOT EXISTS streaming;
 
