@@ -614,6 +614,46 @@ def sum_up_to(starts: Ints, times: Ints, running: Ints, entity: Ints, instants: 
     return found
 
 
+@_inlined
+def _slot(slots: NDArray[np.int32], distinct: NDArray[np.uint64], value: np.uint64) -> int:
+    """Where the number of ``value`` is, or belongs; ``slots`` are a power of two, of which some are free."""
+    mask = np.uint64(slots.size - 1)
+    slot = value & mask
+    while slots[slot] >= 0 and distinct[slots[slot]] != value:
+        slot = (slot + np.uint64(1)) & mask
+    return int(slot)
+
+
+@_compiled
+def number(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int32], Ints]:
+    """Number the distinct hashes from 0 on as they appear, by a table with open addresses.
+
+    Returns:
+        Each row's number, and for each number the first row that has it.
+    """
+    slots = np.full(1024, -1, np.int32)
+    distinct = np.empty(512, np.uint64)
+    first = np.empty(512, np.int64)
+    codes = np.empty(hashes.size, np.int32)
+    known = 0
+    for row in range(hashes.size):
+        slot = _slot(slots, distinct, hashes[row])
+        if slots[slot] < 0:
+            if known == distinct.size:
+                slots = np.full(2 * slots.size, -1, np.int32)
+                for k in range(known):
+                    slots[_slot(slots, distinct, distinct[k])] = k
+                distinct = np.append(distinct, np.empty_like(distinct))
+                first = np.append(first, np.empty_like(first))
+                slot = _slot(slots, distinct, hashes[row])
+            slots[slot] = known
+            distinct[known] = hashes[row]
+            first[known] = row
+            known += 1
+        codes[row] = slots[slot]
+    return codes, first[:known]
+
+
 @_compiled
 def group(codes: NDArray[np.int32], in_time: Ints, entities: int) -> tuple[Ints, Ints]:
     """Sort rows by entity, those of each entity in the order of ``in_time``; -1 is a row without one.

@@ -1,6 +1,7 @@
 """The order in which rows are folded: by entity, then (timestamp, transaction_id), found by sorting integers."""
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Self
 
 import numpy as np
@@ -50,8 +51,7 @@ class Runs:
         """Group rows by ``ids``; ``in_time`` are their positions in order of time."""
         from fraud_pipelines.features.kernel import group
 
-        keys = ids.drop_nulls().unique().sort()
-        codes = ids.cast(pl.Enum(keys)).to_physical().cast(pl.Int32).fill_null(-1).to_numpy().copy()
+        keys, codes = _numbered(ids)
         order, at = group(codes, in_time, len(keys))
         return cls(keys, codes, order, at)
 
@@ -74,3 +74,23 @@ class Piece:
     keys: pl.Series
     order: Ints
     at: Ints
+
+
+def _numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """The distinct ids, ascending, and each row's position among them, -1 without an id.
+
+    They are told apart by their hashes; should two share one, by those of another seed.
+    """
+    from fraud_pipelines.features.kernel import number
+
+    for seed in count():
+        codes, first = number(ids.hash(seed).to_numpy())
+        found = ids.gather(first)
+        if found.gather(codes).eq_missing(ids).all():
+            break
+    ascending = found.arg_sort(nulls_last=True).to_numpy()
+    distinct = ascending.size - found.null_count()
+    position = np.empty(ascending.size, dtype=np.int32)
+    position[ascending] = np.arange(ascending.size)
+    position[ascending[distinct:]] = -1
+    return found.gather(ascending[:distinct]), position[codes]
