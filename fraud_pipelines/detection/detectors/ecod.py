@@ -27,9 +27,10 @@ class EcodDetector:
 
     def surprises(self, X: FloatArray) -> FloatArray:
         """Each feature's term −ln((min(#≤x, #≥x) + 1) / (n + 1)), shape (n, k)."""
-        at_most, at_least = self.distribution.counts(X)
-        terms: FloatArray = -np.log((np.minimum(at_most, at_least) + 1) / (self.distribution.rows + 1))
-        return terms
+        from fraud_pipelines.detection.kernels import tail_surprises
+
+        known = self.distribution
+        return tail_surprises(X, known.values, known.cumulative, known.offsets, known.rows)
 
     def raw_scores(self, X: FloatArray) -> FloatArray:
         """Sum of the terms, equal to PyOD's score of the row alone."""

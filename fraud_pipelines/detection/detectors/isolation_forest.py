@@ -17,6 +17,9 @@ from fraud_pipelines.detection.distribution import TrainingDistribution
 if TYPE_CHECKING:
     from sklearn.ensemble import IsolationForest
 
+_Ints = NDArray[np.int32]
+_Steps = tuple[_Ints, NDArray[np.float32], _Ints, FloatArray, _Ints, _Ints]
+
 
 class IsolationForestParameters(Parameters):
     """The defaults are what measurement chose: ten trees are seed luck, a hundred of 1,024 rows are not."""
@@ -30,7 +33,11 @@ class IsolationForestParameters(Parameters):
 
 @dataclass(frozen=True)
 class IsolationForestDetector:
-    """All trees in one set of flat arrays, laid out as `fraud_pipelines.detection.kernels.path_lengths` wants them."""
+    """All trees in one set of flat arrays.
+
+    The children of a node are ``child`` (taken up to the threshold) and the place after it. A leaf has ``feature``
+    −1, and its ``child`` is the place of its path length in ``leaf_lengths``.
+    """
 
     feature: NDArray[np.int16]
     threshold: NDArray[np.float32]
@@ -110,9 +117,7 @@ class IsolationForestDetector:
         """2^(−mean path length / expected path length) + offset, equal to PyOD's ``decision_function``."""
         from fraud_pipelines.detection.kernels import path_lengths
 
-        depths = path_lengths(
-            X.astype(np.float32), self.feature, self.threshold, self.child, self.roots, self.leaf_lengths
-        )
+        depths = path_lengths(X.astype(np.float32), *self._steps)
         # A forest of one row has no path at all; scikit-learn sets its exponent to 1.
         exponent = depths / self.normalizer if self.normalizer else np.ones_like(depths)
         scores: FloatArray = 2.0**-exponent + self.offset
@@ -139,6 +144,22 @@ class IsolationForestDetector:
         # exp(total) − 1 for a whole row, per nat of it; the limit for a row of average path is 1.
         per_nat = np.divide(np.expm1(total), total, out=np.ones_like(total), where=total != 0)
         return Contributions(average + self.offset, average * per_nat * nats)
+
+    @cached_property
+    def _steps(self) -> _Steps:
+        """The trees as `fraud_pipelines.detection.kernels.path_lengths` walks them."""
+        from fraud_pipelines.detection.attribution import leaf_depths
+
+        is_leaf = self.feature < 0
+        depth = leaf_depths(self.feature, self.child, self.roots)
+        return (
+            np.maximum(self.feature, 0).astype(np.int32),
+            np.where(is_leaf, np.float32(np.inf), self.threshold),
+            np.where(is_leaf, np.arange(self.feature.size), self.child).astype(np.int32),
+            np.where(is_leaf, self.leaf_lengths[np.where(is_leaf, self.child, 0)], 0.0),
+            self.roots,
+            np.maximum.reduceat(depth, self.roots),
+        )
 
     @cached_property
     def _expected_lengths(self) -> FloatArray:
