@@ -128,7 +128,11 @@ def speed(console: Console) -> None:
     pyods = {
         "ecod": ECOD().fit(X),
         "suod": SUOD(
-            base_estimators=[IForest(n_estimators=100, max_samples=1024, random_state=0), LODA(n_bins=50)],
+            base_estimators=[
+                IForest(n_estimators=100, max_samples=1024, random_state=0),
+                ECOD(),
+                LODA(n_bins=50, random_state=0),
+            ],
             n_jobs=1,
             rp_flag_global=False,
             approx_flag_global=False,
