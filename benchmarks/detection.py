@@ -15,7 +15,7 @@ import argparse
 import contextlib
 import io
 import os
-import time
+import timeit
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
@@ -94,15 +94,16 @@ def rows_like_features(rows: int, seed: int) -> pl.DataFrame:
 
 
 def best_of(contenders: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """Least seconds of each; they take turns, so that a busy moment hits all."""
+    """Least seconds a call of each; they take turns of some milliseconds, so that a busy moment hits all."""
+    turns: dict[str, timeit.Timer] = {name: timeit.Timer(call) for name, call in contenders.items()}
+    calls = {}
+    for name, turn in turns.items():
+        turn.timeit(1)  # compiles, and fills caches
+        calls[name] = max(1, round(0.005 / turn.timeit(1)))
     seconds = dict.fromkeys(contenders, float("inf"))
-    for call in contenders.values():
-        call()  # compiles, and fills caches
     for _ in range(repetitions):
-        for name, call in contenders.items():
-            started = time.perf_counter()
-            call()
-            seconds[name] = min(seconds[name], time.perf_counter() - started)
+        for name, turn in turns.items():
+            seconds[name] = min(seconds[name], turn.timeit(calls[name]) / calls[name])
     return seconds
 
 
