@@ -42,6 +42,9 @@ class Calibration:
     ``tail`` is `tail_score`. The others are the original's: ``standardization`` is
     1 / (1 + exp(−(r − median) / (2 IQR))), ``zscore`` is (r − mean) / std, ``raw`` is r; median, IQR, mean and
     std are those of the training scores, and a spread of 0 counts as 1.
+
+    All rise with the raw score. ``tail`` and ``standardization`` lie in [0, 1]; ``zscore`` and ``raw`` are by their
+    nature no shares and have no bounds, so that thresholds and policies, which are in [0, 1], don't fit them.
     """
 
     normalization: Normalization

@@ -45,7 +45,7 @@ class FeatureEncoder:
       too, 1. Direction ``high`` then cuts at 0 from below, so that unusually small values don't alarm;
       ``low`` is mirrored first. Missing is the median. Values end at ±`LIMIT`, infinite ones too.
     - hash: the first 8 hex digits of the id's MD5 modulo 1,000,000, scaled like a number. Missing is the median.
-    - label: 1..n in sorted order; a value unseen in training, or missing, is 0.
+    - label: 1..n in sorted order; a value unseen in training, or missing, is 0, a code no known value has.
     - binary: 1 where Python would call the value true, else 0; missing is 0.
     """
 
@@ -170,7 +170,12 @@ def _as_numbers(values: pl.Series) -> FloatArray:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
+    """Text; a whole number reads alike whether it comes as 7 or, as pandas has it beside missing ones, as 7.0."""
     try:
+        if values.dtype.is_float():
+            is_whole = (values == values.round(0)) & (values.abs() < 2**53)
+            whole = values.set(~is_whole.fill_null(value=False), None).cast(pl.Int64).cast(pl.String)
+            return whole.zip_with(whole.is_not_null(), values.fill_nan(None).cast(pl.String))
         return values.cast(pl.String)
     except pl.exceptions.PolarsError as error:
         raise InvalidInput(

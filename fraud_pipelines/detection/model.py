@@ -104,7 +104,7 @@ class FraudModel:
             distribution=distribution,
             detector=detector,
             calibration=calibration,
-            libraries={name: importlib.metadata.version(name) for name in (*_LIBRARIES, *chosen.libraries)},
+            libraries=library_versions(*chosen.libraries),
         )
 
     @property
@@ -144,6 +144,18 @@ class FraudModel:
         return contributions(
             self.encoder.transform(frame), self.detector, ordinary_row(self.encoder, self.distribution)
         )
+
+    def require_feature_version(self, current: str) -> None:
+        """Refuse to score features that are defined otherwise than those it learned from, under the same names.
+
+        Raises:
+            ArtifactRejected: ``current`` isn't the version it was fitted with.
+        """
+        if self.feature_version != current:
+            raise ArtifactRejected(
+                f"The model learned from features of the version {self.feature_version}, and those at hand are of "
+                f"{current}: a feature it uses was declared anew since. Train it again on the features at hand."
+            )
 
     def save(self, folder: Path) -> str:
         """Write the model to a folder, plain arrays and JSON. Returns its digest, to be kept apart from it."""
@@ -209,6 +221,11 @@ class FraudModel:
             ),
             libraries=cast("dict[str, str]", content["libraries"]),
         )
+
+
+def library_versions(*further: str) -> dict[str, str]:
+    """Versions of the libraries that a model is fitted with here, and of ``further`` ones."""
+    return {name: importlib.metadata.version(name) for name in (*_LIBRARIES, *further)}
 
 
 def _warn_of_hashed_ids(schema: Schema) -> None:

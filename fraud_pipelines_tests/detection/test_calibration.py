@@ -1,12 +1,15 @@
 """Calibration: scores lie in [0, 1], rise with the raw score, and 0.5 marks the contamination."""
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_pipelines.detection.calibration import Calibration, Normalization, tail_score
+from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines_tests.detection.samples import TRAINABLE, numeric_rows
 
 finite = st.floats(-1e9, 1e9)
 contaminations = st.floats(0.001, 0.5)
@@ -60,6 +63,24 @@ def test_other_thresholds_are_the_training_quantile(normalization: Normalization
 def test_equal_training_scores_give_finite_scores(normalization: Normalization) -> None:
     calibration = Calibration.fit(np.full(10, 3.0), normalization=normalization, contamination=0.01)
     assert np.isfinite(calibration.score(np.array([3.0, -1e300, 1e300]))).all()
+
+
+@pytest.mark.parametrize("backend", TRAINABLE)
+def test_the_share_of_alerts_is_stable_over_fourteen_daily_retrains(backend: str) -> None:
+    def day(number: int) -> pl.DataFrame:
+        level = 1 + 0.02 * np.sin(number)  # no day is quite like another
+        return numeric_rows(800, seed=number).with_columns(pl.selectors.numeric() * level)
+
+    days = [day(number) for number in range(21)]
+    few_trees = {"n_estimators": 20, "max_samples": 128}
+    parameters = {"isolation_forest": few_trees, "suod": few_trees, "autoencoder": {"epochs": 2}}.get(backend, {})
+    shares = []
+    for today in range(7, 21):
+        training = pl.concat(days[today - 7 : today])
+        model = FraudModel.fit(training, backend=backend, contamination=0.1, parameters=parameters)
+        shares.append(float((model.score(days[today])["score"] > 0.5).sum()) / 800)
+    assert np.std(shares) / np.mean(shares) < 0.2
+    assert np.mean(shares) == pytest.approx(0.1, rel=0.2)
 
 
 def test_unknown_normalizations_and_contaminations_are_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder
+from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder, FeatureEncoding
 from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows
@@ -70,6 +70,31 @@ def test_hash_is_md5_modulo_a_million() -> None:
     codes = [int(hashlib.md5(text.encode()).hexdigest()[:8], 16) % 1_000_000 for text in train]
     expected = encode([float(code) for code in codes], "numeric")
     assert encode(train, "hash") == pytest.approx(expected)
+
+
+def test_a_hash_stays_what_it_was_in_earlier_versions() -> None:
+    encoding = FeatureEncoding(name="x", feature=FeatureRole(role="hash"), missing=0.0, center=0.0, scale=1.0)
+    encoded = FeatureEncoder((encoding,)).transform(pl.DataFrame({"x": ["m1", "Zoë", ""]}))
+    assert encoded[:, 0].tolist() == [354476.0, 582579.0, 706393.0]
+
+
+@pytest.mark.parametrize("role", ["label", "hash"])
+def test_whole_numbers_are_the_same_ids_whether_they_come_as_integers_or_floats(role: str) -> None:
+    encoder = FeatureEncoder.fit(pl.DataFrame({"x": [5411, 5812, 7995, 7995]}), {"x": role})
+    as_integers = encoder.transform(pl.DataFrame({"x": [5812, 7995, None]}))
+    as_floats = encoder.transform(pl.DataFrame({"x": [5812.0, 7995.0, None]}))
+    from_pandas = encoder.transform(pl.DataFrame({"x": [5812.0, 7995.0, float("nan")]}))
+    as_text = encoder.transform(pl.DataFrame({"x": ["5812", "7995", None]}))
+    for encoded in (as_floats, from_pandas, as_text):
+        np.testing.assert_array_equal(encoded, as_integers)
+    assert encode([1.5, 2.0, float("inf")], "label", fitted_on=[1.5, 2.0]) == [1.0, 2.0, 0.0]
+
+
+def test_what_stands_in_for_a_missing_value_is_written_in_the_model() -> None:
+    encoder = FeatureEncoder.fit(
+        pl.DataFrame({"x": [1.0, 5.0, 9.0], "y": ["a", "b", "c"]}), {"x": "numeric", "y": "label"}
+    )
+    assert [value["missing"] for value in encoder.to_json()] == [5.0, 0.0]
 
 
 def test_labels_are_numbered_in_sorted_order_and_unseen_ones_are_zero() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,51 @@ def test_an_unseen_category_scores_like_any_other_row(backend: str) -> None:
     model = FraudModel.fit(mixed_rows(300), backend=backend, schema=MIXED_SCHEMA)
     unseen = mixed_rows(3).with_columns(pl.lit("XX").alias("country"), pl.lit(None, pl.String).alias("merchant_id"))
     assert model.score(unseen)["raw_score"].is_finite().all()
+
+
+@backends
+@pytest.mark.parametrize("values", [[1.0] * 30, [None] * 30, [float("inf"), 1.0, float("-inf")] * 10])
+def test_degenerate_columns_leave_explanations_finite(backend: str, values: list[float | None]) -> None:
+    rows = pl.DataFrame(
+        {"a": values, "b": [float(n % 5) for n in range(30)], "c": ["DE", "FR", None] * 10},
+        schema_overrides={"a": pl.Float64},
+    )
+    model = FraudModel.fit(rows, backend=backend, schema={"a": "numeric", "b": "numeric", "c": "label"})
+    new = pl.DataFrame({"a": [1e300, None], "b": [float("nan"), 1e9], "c": ["never seen", None]})
+    explained = model.explain(new, top=3)
+    assert explained["contribution"].is_finite().all()
+    assert (explained["contribution"] > 0).all()
+    assert explained["share"].is_between(0, 1).all()
+    assert "b" in explained.filter(pl.col("row") == 1)["feature"]
+
+
+@backends
+def test_threads_may_share_a_model(backend: str) -> None:
+    model, rows = FraudModel.fit(numeric_rows(500), backend=backend), numeric_rows(300, seed=1)
+    scores, explained = model.score(rows), model.explain(rows)
+    with ThreadPoolExecutor(4) as threads:
+        assert all(again.equals(scores) for again in threads.map(model.score, [rows] * 8))
+        assert all(again.equals(explained) for again in threads.map(model.explain, [rows] * 8))
+
+
+def test_an_older_model_with_another_schema_scores_by_its_own_or_says_what_it_lacks(tmp_path: Path) -> None:
+    rows = mixed_rows(200)
+    older = FraudModel.fit(rows, backend="isolation_forest", schema=MIXED_SCHEMA)
+    older.save(tmp_path)
+    today = rows.with_columns(added_later=pl.lit(7.0)).select("added_later", *reversed(MIXED_SCHEMA))
+    loaded = FraudModel.load(tmp_path)
+    assert loaded.score(today).equals(older.score(rows))
+    with pytest.raises(InvalidInput, match=r"minutes_since_last, which the model's schema names"):
+        loaded.score(today.drop("minutes_since_last"))
+    with pytest.raises(InvalidInput, match="'amount' has the type String"):
+        loaded.score(today.with_columns(amount=pl.lit("twelve")))
+
+
+def test_a_model_of_features_that_were_defined_otherwise_is_refused() -> None:
+    model = FraudModel.fit(numeric_rows(50), backend="ecod", feature_version="abc")
+    model.require_feature_version("abc")
+    with pytest.raises(ArtifactRejected, match=r"features of the version abc, and those at hand are of def"):
+        model.require_feature_version("def")
 
 
 def test_no_rows_are_refused() -> None:
