@@ -198,7 +198,7 @@ def calibration(console: Console, data: str, features: pl.DataFrame) -> None:
         try:
             found[backend] = [share_of_alerts(features, day, backend) for day in days]
         except FraudPipelinesError as error:
-            console.print(f"{backend}: left out. {error}")
+            console.print(f"{backend}: left out. {error}", markup=False)
     table = Table(title=f"Share above 0.5 after {RETRAINS} daily retrains, {data}", box=SIMPLE_HEAD)
     for name in ("backend", "mean", "variation", "least", "most"):
         table.add_column(name, justify="left" if name == "backend" else "right")

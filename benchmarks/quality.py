@@ -126,7 +126,7 @@ def show(
                 for seed in seeds
             ]
         except FraudPipelinesError as error:
-            console.print(f"{line.name}, {line.features}: left out. {error}")
+            console.print(f"{line.name}, {line.features}: left out. {error}", markup=False)
     by_line = {line: [mean(week) for week in zip(*by_seed, strict=True)] for line, by_seed in found.items()}
     title = f"Protocol {protocol}, {len(weeks)} test weeks, seeds {', '.join(map(str, seeds))}"
     if each_week:

@@ -77,10 +77,11 @@ def test_a_model_saved_by_one_process_scores_to_the_last_bit_in_another(tmp_path
     for backend, model in models.items():
         model.save(tmp_path / backend)
         assert {file.name for file in (tmp_path / backend).iterdir()} == {"model.json", "arrays.npz"}
-    rows.write_parquet(tmp_path / "rows.parquet")
+    new = mixed_rows(40, seed=1)
+    new.write_parquet(tmp_path / "rows.parquet")
     subprocess.run([sys.executable, "-c", SCORE_ELSEWHERE, str(tmp_path)], check=True)
     for backend, model in models.items():
-        assert pl.read_parquet(tmp_path / backend / "scores.parquet").equals(model.score(rows))
+        assert pl.read_parquet(tmp_path / backend / "scores.parquet").equals(model.score(new))
 
 
 def test_a_detector_that_scores_otherwise_when_fitted_again_is_refused(tmp_path: Path) -> None:
