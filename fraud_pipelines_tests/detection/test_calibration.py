@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_pipelines.detection.calibration import Calibration, Normalization, tail_score
+from fraud_pipelines.detection.calibration import NORMALIZATIONS, Calibration, Normalization, tail_score
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines_tests.detection.samples import TRAINABLE, numeric_rows
@@ -22,6 +22,18 @@ def test_tail_scores_are_monotone_and_within_0_and_1(train: list[float], raw: li
     assert (scores >= 0).all()
     assert (scores <= 1).all()
     assert (np.diff(scores) >= 0).all()
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@given(train=st.lists(finite, min_size=1, max_size=50), raw=st.lists(finite, min_size=1))
+def test_every_normalization_is_monotone_and_the_bounded_ones_keep_their_bounds(
+    normalization: Normalization, train: list[float], raw: list[float]
+) -> None:
+    calibration = Calibration.fit(np.array(train), normalization=normalization, contamination=0.05)
+    scores = calibration.score(np.sort(raw))
+    assert (np.diff(scores) >= 0).all()
+    if normalization in ("tail", "standardization"):
+        assert ((scores >= 0) & (scores <= 1)).all()
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(200, 2000), c=st.floats(0.01, 0.5))

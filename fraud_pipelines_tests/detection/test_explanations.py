@@ -18,6 +18,14 @@ from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows, nu
 FloatArray = NDArray[np.float64]
 
 EXACT = ("isolation_forest", "ecod", "suod")
+FEW_TREES: dict[str, object] = {"n_estimators": 10, "max_samples": 64}
+ALL_MEMBERS: dict[str, object] = {"members": ["isolation_forest", "ecod", "loda", "hbos", "pca"], "projections": 20}
+PARAMETERS: dict[str, dict[str, object]] = {
+    "isolation_forest": FEW_TREES,
+    "ecod": {},
+    "suod": FEW_TREES | {"projections": 20},
+    "suod of all members": FEW_TREES | ALL_MEMBERS,
+}
 
 
 def matrix(rows: int, columns: int, seed: int, decimals: int = 6) -> FloatArray:
@@ -27,28 +35,28 @@ def matrix(rows: int, columns: int, seed: int, decimals: int = 6) -> FloatArray:
     return values
 
 
-def fitted(backend: str, X: FloatArray) -> SelfExplaining:
+def fitted(name: str, X: FloatArray) -> SelfExplaining:
+    backend = name.split(maxsplit=1)[0]
     context = FitContext(X, TrainingDistribution.fit(X), contamination=0.02, seed=1)
-    few_trees = {} if backend == "ecod" else {"n_estimators": 10, "max_samples": 64}
-    detector = backend_by_name(backend).fit(context, parse_parameters(backend, few_trees))
+    detector = backend_by_name(backend).fit(context, parse_parameters(backend, PARAMETERS[name]))
     assert isinstance(detector, SelfExplaining)
     return detector
 
 
-@pytest.mark.parametrize("backend", EXACT)
+@pytest.mark.parametrize("name", list(PARAMETERS))
 @given(rows=st.integers(1, 80), columns=st.integers(1, 4), seed=st.integers(0, 99), decimals=st.sampled_from([0, 1, 6]))
 @settings(max_examples=12)
-def test_contributions_add_up_to_the_raw_score(backend: str, rows: int, columns: int, seed: int, decimals: int) -> None:
-    detector = fitted(backend, matrix(rows, columns, seed, decimals))
+def test_contributions_add_up_to_the_raw_score(name: str, rows: int, columns: int, seed: int, decimals: int) -> None:
+    detector = fitted(name, matrix(rows, columns, seed, decimals))
     new = matrix(20, columns, seed + 1, decimals) * 5
     found = detector.contributions(new)
     assert found.terms.shape == new.shape
     np.testing.assert_allclose(found.raw_scores, detector.raw_scores(new), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("backend", EXACT)
-def test_the_one_feature_that_is_far_out_counts_most_and_raises_the_score(backend: str) -> None:
-    detector = fitted(backend, matrix(1000, 4, seed=3))
+@pytest.mark.parametrize("name", list(PARAMETERS))
+def test_the_one_feature_that_is_far_out_counts_most_and_raises_the_score(name: str) -> None:
+    detector = fitted(name, matrix(1000, 4, seed=3))
     far_out = np.zeros((4, 4)) + np.diag([30.0, 30.0, 30.0, 30.0])
     terms = detector.contributions(far_out).terms
     assert terms.argmax(axis=1).tolist() == [0, 1, 2, 3]

@@ -45,6 +45,8 @@ _MEMBERS: Final[Mapping[str, type[SelfExplaining]]] = {
     "pca": PcaDetector,
 }
 
+_LEAST_SPREAD: Final = 1e-9
+
 
 class SuodParameters(Parameters):
     """The defaults are what measurement chose, on two sets of payments that disagree.
@@ -101,10 +103,12 @@ class SuodDetector:
                 bps_flag=False,
             ).fit(X)
         fitted = dict(zip(names, ensemble.model_.base_estimators, strict=True))
+        mean, scale = ensemble.score_scalar_.mean_, ensemble.score_scalar_.scale_
         return cls(
             members={name: _freeze(name, detector, distribution) for name, detector in fitted.items()},
-            mean=ensemble.score_scalar_.mean_,
-            scale=ensemble.score_scalar_.scale_,
+            mean=mean,
+            # Where a member's training scores are equal but for rounding, a spread of it would drown the others.
+            scale=np.where(scale > _LEAST_SPREAD * np.maximum(np.abs(mean), 1.0), scale, 1.0),
         )
 
     def member_scores(self, X: FloatArray) -> FloatArray:
