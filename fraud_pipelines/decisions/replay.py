@@ -238,8 +238,9 @@ def _decide(
     """The fields `COMPARED` of each entry, made again."""
     wanted = dict.fromkeys(("transaction_id", *engine.columns))
     candidates = features.select(*wanted).hstack(scores.select("screening_score", "ensemble_score"))
-    decided = engine.decide(candidates, unscored=COLLECTING).with_columns(entries["model_versions"])
-    explicable = decided.filter(pl.col("model_versions").list.first().str.contains("/", literal=True))
+    decided = engine.decide(candidates, unscored=COLLECTING)
+    registered = entries["model_versions"].list.eval(pl.element().filter(pl.element().str.contains("/", literal=True)))
+    explicable = decided.with_columns(registered.alias("model_versions")).filter(registered.list.len() > 0)
     codes = explain_alerts(explicable, features, engine.rules, load)
     recorded = entries.select("transaction_id", recorded_codes="reason_codes")
     # What a model of the stream saw in an alert can't be asked any more.

@@ -210,8 +210,7 @@ def _reasons(
     for rows in by_model.values():
         found = full[rows]
         codes |= zip(rows, reason_codes(found, _contributions(found, decided_by[rows[0]])), strict=True)
-    rules = {row: engine.rules.descriptions.get(reason) for row, reason in zip(decided_by, reasons, strict=True)}
-    return {row: [*([rule] if rule else []), *codes[row]] for row, rule in rules.items()}
+    return {row: engine.rules.reason_codes(reason, codes[row]) for row, reason in zip(decided_by, reasons, strict=True)}
 
 
 def _contributions(rows: pl.DataFrame, model: FraudModel | None) -> pl.DataFrame:

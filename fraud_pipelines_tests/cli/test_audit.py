@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud_pipelines.decisions.configuration import engine_in_force
-from fraud_pipelines.decisions.log import CONTENT, append_decisions
 from fraud_pipelines.decisions.replay import replay_decisions
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.streaming.drain import drain
+from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.transactions.simulator import SimulationConfig, simulate
 from fraud_pipelines_tests.conftest import Installation
+from fraud_pipelines_tests.streaming.samples import SMALL, drop, now
 
 DAY = datetime.now(UTC).date() - timedelta(days=4)
 
@@ -175,50 +175,23 @@ def test_a_tampered_log_fails_the_audit(installed: Installation) -> None:
     assert "Head of the chain" in output
 
 
-def test_a_decision_of_the_stream_is_made_again_with_the_first_score_as_stored(
+def test_the_decisions_of_a_stream_come_out_equal_and_share_the_log(
     installed: Installation, registry: ModelRegistry
 ) -> None:
-    ensemble = registry.list_versions("fraud-ensemble")[-1].version
-    features = read_features(installed.warehouse, DAY, DAY)
-    scored = installed.warehouse.read(
-        "SELECT transaction_id, score FROM scoring.transaction_scores WHERE model_name = 'fraud-ensemble' "
-        "AND model_version = ? AND channel = 'batch'",
-        [ensemble],
-    )
-    chosen = (
-        features.join(scored, on="transaction_id")
-        .sort("score", "transaction_id", descending=True)
-        .head(3)
-        .with_columns(screening_score=pl.Series([0.9, 0.1, None]))
-        .with_columns(ensemble_score=pl.when(pl.col("screening_score") > 0.4).then("score"))
-        .drop("score")
-    )
-    engine = engine_in_force(installed.warehouse, installed.settings, DAY)
-    decided = engine.decide(chosen, unscored="collecting").with_columns(
-        chosen["event_date"],
-        model_versions=pl.Series([[f"fraud-ensemble/{ensemble}", "fraud-realtime@100"], ["fraud-realtime@100"], []]),
-        reason_codes=pl.Series([[], [], []], dtype=pl.List(pl.String)),
-    )
-    now = datetime(2026, 1, 1)
-    with installed.warehouse.transaction() as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS streaming")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS streaming.transaction_features AS FROM features.transaction_features LIMIT 0"
-        )
-        connection.execute("INSERT INTO streaming.transaction_features BY NAME FROM features.transaction_features")
-        for row in chosen.filter(pl.col("screening_score").is_not_null()).iter_rows(named=True):
-            connection.execute(
-                "INSERT INTO scoring.transaction_scores VALUES (?, 'fraud-realtime', 'stream', ?, 100, 1, ?, true, ?)",
-                [row["transaction_id"], row["event_date"], row["screening_score"], now],
-            )
-        append_decisions(connection, decided.select(CONTENT), engine=engine, channel="stream", now=now)
+    following = simulate(
+        SimulationConfig(first_day=DAY + timedelta(days=1), days=1, users=60, transactions_per_day=200, seed=9)
+    ).transactions
+    folder = installed.settings.landing_stream
+    drop(folder, "a.parquet", following)
+    session = StreamSession(installed.warehouse, registry, installed.settings, SMALL)
+    assert drain(session, folder, clock=now).accepted == following.height
 
-    replays = replay_decisions(installed.warehouse, registry, chosen["transaction_id"].to_list(), channel="stream")
-    assert [each.recorded["reason"] for each in replays][1:] == ["below_screening_threshold", "collecting"]
-    assert replays[0].recorded["score"] == chosen["ensemble_score"][0]
-    assert [
-        [difference.field for difference in each.differences if difference.field != "reason_codes"] for each in replays
-    ] == [[], [], []]
+    replays = replay_decisions(installed.warehouse, registry, following["transaction_id"].to_list(), channel="stream")
+
+    assert [each.differences for each in replays] == [()] * following.height
+    assert {"collecting", "below_screening_threshold"} < {each.recorded["reason"] for each in replays}
+    assert any(version.startswith("fraud-ensemble/") for each in replays for version in each.model_versions)
+    assert "Nothing was changed" in installed.invoke("audit")
 
 
 def test_what_cannot_be_made_again_says_why(installed: Installation, registry: ModelRegistry) -> None:

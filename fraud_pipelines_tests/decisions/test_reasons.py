@@ -67,7 +67,7 @@ def test_an_amount_far_from_the_usual_is_told_as_a_multiple() -> None:
 
 
 def test_an_amount_outside_the_customers_usual_range_is_told_with_it() -> None:
-    features = {"amount": 279.0, "user_log_ratio": math.log(280 / 31), "user_rz": (279 - 30) / 9}
+    features: dict[str, object] = {"amount": 279.0, "user_log_ratio": math.log(280 / 31), "user_rz": (279 - 30) / 9}
     assert reasons(features, "user_rz") == ["amount is 9× this customer's usual (279.00, usually 12.00 to 48.00)"]
 
 
