@@ -137,7 +137,7 @@ class Screener:
         day = features["event_date"]
         assert isinstance(day, date)
         engine = self._engine_of(day)
-        flagged = said["score"] is not None and said["score"] > second_stage_level(engine)
+        flagged = said["score"] is not None and said["score"] > engine.screen_level
         second = self._second_stage() if flagged else None
         scores = {
             "screening_score": said["score"],
@@ -166,7 +166,7 @@ class Screener:
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Scores and decisions of rows of one day."""
         said = found.rows
-        flagged = (said["score"] > second_stage_level(engine)).fill_null(value=False)
+        flagged = (said["score"] > engine.screen_level).fill_null(value=False)
         second = self._second_stage() if flagged.any() else None
         scores = [score_rows(full, said, said["model_version"], name=REALTIME_MODEL)]
         ensemble = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
@@ -185,12 +185,6 @@ class Screener:
         }
         codes = _reasons(full, decided_by, alerts["reason"], engine)
         return pl.concat(scores), decision_rows(full, decided, said["model_version"], flagged, second, codes)
-
-
-def second_stage_level(engine: DecisionEngine) -> float:
-    """The screening score up to which no threshold in force asks for the second stage."""
-    segments = [segment.review_threshold for segment in engine.policy.segments if segment.review_threshold is not None]
-    return min(engine.policy.screening_threshold, engine.thresholds.review_threshold, *segments)
 
 
 def _complete(transactions: pl.DataFrame) -> pl.DataFrame:

@@ -220,6 +220,17 @@ def test_the_first_segment_that_fits_sets_the_thresholds_and_crossed_ones_yield_
     assert deciding.columns == ("merchant_category", "country")
 
 
+@given(row=TRANSACTIONS, segments=st.lists(SEGMENTS, max_size=3), review=st.integers(0, 16).map(lambda n: n / 20))
+def test_the_second_stage_changes_nothing_up_to_the_screen_level(
+    row: dict[str, object], segments: list[Segment], review: float
+) -> None:
+    policy = BALANCED.model_copy(update={"segments": tuple(segments)})
+    thresholds = initial_thresholds(policy, DAY).model_copy(update={"review_threshold": review})
+    deciding = DecisionEngine(policy, thresholds)
+    row["screening_score"] = deciding.screen_level
+    assert deciding.decide_one({**row, "ensemble_score": 1.0}) == deciding.decide_one({**row, "ensemble_score": None})
+
+
 def test_what_has_no_score_yet_is_approved_for_the_reason_given_unless_a_rule_applies() -> None:
     deciding = engine({"decision": "block", "when": {"merchant_id": "m1"}})
     for merchant, expected in (("m1", ("block", "rule:rule_0")), ("m2", ("approve", "collecting"))):
