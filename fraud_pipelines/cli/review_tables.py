@@ -10,7 +10,7 @@ from rich.table import Table
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.decisions.review_case import Case, Payment, read_case
-from fraud_pipelines.decisions.review_queue import has_queue, read_queue
+from fraud_pipelines.decisions.review_queue import has_queue, place_in_queue, read_queue
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -75,14 +75,16 @@ def show_queue(settings: Settings, *, limit: int) -> None:
 
 def show_case(settings: Settings, transaction_id: str) -> None:
     """Print all that is known of one transaction."""
-    case = read_case(open_for_review(settings), transaction_id)
+    warehouse = open_for_review(settings)
+    with warehouse.connect(read_only=True):
+        case, place = read_case(warehouse, transaction_id), place_in_queue(warehouse, transaction_id)
     facts = Table(title=f"Transaction {escape(transaction_id)}", box=SIMPLE_HEAD, show_header=False)
     for name, value in case.transaction.items():
         if value is not None:
             facts.add_row(name, escape(str(value)))
-    if case.expected_loss is not None:
-        facts.add_row("probability of fraud", f"{case.fraud_probability:.0%} (estimated from earlier verdicts)")
-        facts.add_row("expected loss", f"{case.expected_loss:,.2f}")
+    if place.expected_loss is not None:
+        facts.add_row("probability of fraud", f"{place.fraud_probability:.0%} (estimated from earlier verdicts)")
+        facts.add_row("expected loss", f"{place.expected_loss:,.2f}")
     console.print(facts)
     for decided in case.decisions:
         console.print(

@@ -75,7 +75,6 @@ class Case:
     Attributes:
         transaction: the columns of ``raw.transactions`` that are a transaction's own.
         actual_fraud: the verdict that holds, null while there is none.
-        fraud_probability: as the queue estimates it; null where the transaction doesn't wait.
     """
 
     transaction_id: str
@@ -85,8 +84,6 @@ class Case:
     labels: tuple[CaseLabel, ...]
     payments: tuple[Payment, ...]
     actual_fraud: bool | None
-    fraud_probability: float | None
-    expected_loss: float | None
 
 
 def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
@@ -134,13 +131,7 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
             _PAYMENTS.read_text(),
             {"id": transaction_id, "before": PAYMENTS_BEFORE, "after": PAYMENTS_AFTER},
         )
-        stake = select(
-            connection,
-            "SELECT fraud_probability, expected_loss FROM scoring.review_queue WHERE transaction_id = ?",
-            [transaction_id],
-        )
     found = tuple(Payment(**row) for row in payments.iter_rows(named=True))
-    probability, loss = stake.row(0) if stake.height else (None, None)
     return Case(
         transaction_id=transaction_id,
         transaction=transaction.row(0, named=True),
@@ -149,6 +140,4 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
         labels=tuple(CaseLabel(**row) for row in labels.iter_rows(named=True)),
         payments=found,
         actual_fraud=next(payment.actual_fraud for payment in found if payment.is_case),
-        fraud_probability=probability,
-        expected_loss=loss,
     )

@@ -33,6 +33,16 @@ class Queue:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Whose turn it is before and after a transaction, and what is at stake in it; null where it doesn't wait."""
+
+    before: str | None = None
+    after: str | None = None
+    fraud_probability: float | None = None
+    expected_loss: float | None = None
+
+
+@dataclass(frozen=True)
 class GivenVerdict:
     """A verdict of a reviewer that is in force."""
 
@@ -70,27 +80,26 @@ def read_queue(warehouse: Warehouse, *, limit: int) -> Queue:
     return Queue(cases, int(waiting), float(total))
 
 
-def neighbours(warehouse: Warehouse, transaction_id: str) -> tuple[str | None, str | None]:
-    """Whose turn it is before and after this transaction; one that doesn't wait is followed by the first."""
-    with warehouse.connect(read_only=True) as connection:
-        rows = select(
-            connection,
-            """
-            SELECT transaction_id,
-                   lag(transaction_id) OVER places AS before,
-                   lead(transaction_id) OVER places AS after,
-                   row_number() OVER places AS place
-            FROM scoring.review_queue
-            WINDOW places AS (ORDER BY expected_loss DESC, score DESC, transaction_id)
-            QUALIFY transaction_id = $id OR place = 1
-            ORDER BY transaction_id = $id DESC
-            """,
-            {"id": transaction_id},
-        )
+def place_in_queue(warehouse: Warehouse, transaction_id: str) -> Place:
+    """Where a transaction stands in the queue; one that doesn't wait is followed by the first that does."""
+    rows = warehouse.read(
+        """
+        SELECT transaction_id,
+               lag(transaction_id) OVER places AS before,
+               lead(transaction_id) OVER places AS after,
+               fraud_probability,
+               expected_loss
+        FROM scoring.review_queue
+        WINDOW places AS (ORDER BY expected_loss DESC, score DESC, transaction_id)
+        QUALIFY transaction_id = $id OR row_number() OVER places = 1
+        ORDER BY transaction_id = $id DESC
+        """,
+        {"id": transaction_id},
+    )
     if rows.is_empty():
-        return None, None
-    found, before, after, _ = rows.row(0)
-    return (before, after) if found == transaction_id else (None, found)
+        return Place()
+    found, before, after, probability, loss = rows.row(0)
+    return Place(before, after, probability, loss) if found == transaction_id else Place(after=found)
 
 
 def recent_verdicts(warehouse: Warehouse, *, limit: int) -> list[GivenVerdict]:

@@ -99,8 +99,7 @@ class _Pages:
         page = self._page(
             "case.html",
             case=view.case,
-            before=view.before,
-            after=view.after,
+            place=view.place,
             notice=next((each for each in view.recent if each.transaction_id == done), None),
             timeline=draw_timeline(view.case.payments),
             seen=seen,

@@ -13,9 +13,10 @@ from fraud_pipelines.decisions.review import Verdict, record_verdict
 from fraud_pipelines.decisions.review_case import Case, read_case
 from fraud_pipelines.decisions.review_queue import (
     GivenVerdict,
+    Place,
     Queue,
     has_queue,
-    neighbours,
+    place_in_queue,
     read_queue,
     recent_verdicts,
 )
@@ -37,11 +38,10 @@ class QueueView:
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case, whose turn it is before and after it, and the verdicts given last."""
+    """A case, where it stands in the queue, and the verdicts given last."""
 
     case: Case
-    before: str | None
-    after: str | None
+    place: Place
     recent: list[GivenVerdict]
 
 
@@ -68,16 +68,15 @@ class Desk:
     def case(self, transaction_id: str) -> CaseView:
         """One case; raises InvalidInput where there is no such transaction."""
         with self._my_turn(self._reading) as warehouse, warehouse.connect(read_only=True):
-            before, after = neighbours(warehouse, transaction_id)
             case = read_case(warehouse, transaction_id)
-            return CaseView(case, before, after, recent_verdicts(warehouse, limit=RECENT))
+            return CaseView(case, place_in_queue(warehouse, transaction_id), recent_verdicts(warehouse, limit=RECENT))
 
     def record(
         self, transaction_id: str, *, actual_fraud: bool, reviewer: str, comment: str, seen: int
     ) -> tuple[Verdict, str | None]:
         """Record a verdict; returns what became of it, and whose turn it is next."""
         with self._my_turn(self._writing) as warehouse, warehouse.connect():
-            _, after = neighbours(warehouse, transaction_id)
+            after = place_in_queue(warehouse, transaction_id).after
             verdict = record_verdict(
                 warehouse,
                 transaction_id,
@@ -87,7 +86,7 @@ class Desk:
                 seen=seen,
                 now=datetime.now(UTC),
             )
-            return verdict, after or neighbours(warehouse, transaction_id)[1]
+            return verdict, after or place_in_queue(warehouse, transaction_id).after
 
     @contextmanager
     def _my_turn(self, warehouse: Warehouse) -> Iterator[Warehouse]:

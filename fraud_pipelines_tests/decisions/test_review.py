@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.decisions.review_case import read_case
-from fraud_pipelines.decisions.review_queue import neighbours, read_queue, recent_verdicts
+from fraud_pipelines.decisions.review_queue import Place, place_in_queue, read_queue, recent_verdicts
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
@@ -196,8 +196,7 @@ def test_a_case_shows_the_users_payments_around_it_and_all_that_was_said(warehou
         ("fraud-daily", "batch", 0.7),
         ("fraud-daily", "stream", 0.3),
     ]
-    assert case.expected_loss == pytest.approx(630)
-    assert (read_case(warehouse, "t04").expected_loss, read_case(warehouse, "t04").actual_fraud) == (None, None)
+    assert case.actual_fraud is None
     with pytest.raises(InvalidInput, match="'nobody'"):
         read_case(warehouse, "nobody")
 
@@ -209,13 +208,17 @@ def test_a_case_of_a_busy_user_shows_the_nearest_payments(warehouse: Warehouse) 
 
 
 def test_whose_turn_it_is(warehouse: Warehouse) -> None:
-    assert neighbours(warehouse, "big") == (None, "block")
-    assert neighbours(warehouse, "small") == (AWKWARD, "tiny")
-    assert neighbours(warehouse, "tiny") == ("small", None)
-    assert neighbours(warehouse, "t03") == (None, "big")
-    for name in ORDER:
-        record_verdict(warehouse, name, actual_fraud=False, now=NOW)
-    assert neighbours(warehouse, "big") == (None, None)
+    def turn(name: str) -> tuple[str | None, str | None]:
+        place = place_in_queue(warehouse, name)
+        return place.before, place.after
+
+    assert turn("big") == (None, "block")
+    assert turn("small") == (AWKWARD, "tiny")
+    assert turn("tiny") == ("small", None)
+    assert place_in_queue(warehouse, "big").expected_loss == pytest.approx(630)
+    assert place_in_queue(warehouse, "t03") == Place(after="big")
+    judge(warehouse, dict.fromkeys(ORDER, False))
+    assert place_in_queue(warehouse, "big") == Place()
 
 
 def test_a_rerun_of_a_day_still_knows_the_verdict_that_was_corrected_since(warehouse: Warehouse) -> None:
