@@ -28,18 +28,21 @@ def failing_job() -> None:
 
 
 def run_and_react(tags: dict[str, str]) -> str:
-    """Run the job, let the sensor see that it failed, twice, as a daemon that was killed would; returns the run."""
+    """Let the daemon's tick find that the job failed, and again from the same cursor, as one that was killed would.
+
+    Returns the id of the run.
+    """
     with dg.DagsterInstance.ephemeral() as instance:
+        cursor = tick(instance, None)
         done = failing_job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
-        context = dg.build_run_status_sensor_context(
-            sensor_name="failed_run_alert_sensor",
-            dagster_event=done.get_run_failure_event(),
-            dagster_instance=instance,
-            dagster_run=done.dagster_run,
-        ).for_run_failure()
-        for _ in range(2):
-            failed_run_alert_sensor(context)
+        assert tick(instance, cursor) == tick(instance, cursor) != cursor
         return done.run_id
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None) -> str | None:
+    """Evaluate the sensor as the daemon does; returns the cursor it left."""
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, sensor_name=failed_run_alert_sensor.name)
+    return failed_run_alert_sensor.evaluate_tick(context).cursor
 
 
 def test_a_failed_run_becomes_one_alert_that_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

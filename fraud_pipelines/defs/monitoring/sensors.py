@@ -18,6 +18,8 @@ WAIT_SECONDS = 15.0
     name="failed_run_alert_sensor",
     description="A failed run becomes an alert: a row of monitoring.alerts, and a message to FRAUD_ALERT_WEBHOOK.",
     default_status=dg.DefaultSensorStatus.RUNNING,
+    # Those of this code location alone would leave out what `fraud-pipelines run` started, which has none.
+    monitor_all_code_locations=True,
 )
 def failed_run_alert_sensor(context: dg.RunFailureSensorContext) -> None:
     from fraud_pipelines.decisions.alert_delivery import raise_alerts
@@ -25,6 +27,8 @@ def failed_run_alert_sensor(context: dg.RunFailureSensorContext) -> None:
 
     settings = Settings.from_environment()
     run = context.dagster_run
+    if not _is_ours(run):
+        return
     partition = run.tags.get("dagster/partition")
     alert = failed_run_alert(run.job_name, run.run_id, _day(partition), _cause(context))
     path, wait = settings.warehouse_path, min(WAIT_SECONDS, settings.warehouse_wait_seconds)
@@ -37,6 +41,12 @@ def failed_run_alert_sensor(context: dg.RunFailureSensorContext) -> None:
         context.log.warning(new.message)
     if delivery.error:
         context.log.warning(f"the alert was not delivered: {delivery.error}")
+
+
+def _is_ours(run: dg.DagsterRun) -> bool:
+    """Whether this project started it, from the shell or in its code location, and not another on the same instance."""
+    origin = run.remote_job_origin
+    return origin is None or origin.location_name.partition(".")[0] == "fraud_pipelines"
 
 
 def _cause(context: dg.RunFailureSensorContext) -> str:
