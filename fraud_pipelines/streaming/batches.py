@@ -118,6 +118,7 @@ class BatchReport:
     """What became of one batch: ``accepted`` + ``rejected`` = ``transactions``, those read.
 
     Attributes:
+        days: UTC days of the accepted rows, sorted.
         repeated: the batch had been processed before, and nothing was read.
     """
 
@@ -127,6 +128,7 @@ class BatchReport:
     accepted: int = 0
     rejected: int = 0
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
+    days: tuple[date, ...] = ()
     repeated: bool = False
 
 
@@ -177,7 +179,15 @@ def land_batch(
     if batch.mapping.label:
         intake.finish(connection, {})
     rows = pl.concat(accepted) if accepted else _no_rows()
-    report = BatchReport(batch_id, batch.source, read, rows.height, reasons.total(), dict(reasons.most_common()))
+    report = BatchReport(
+        batch_id,
+        batch.source,
+        transactions=read,
+        accepted=rows.height,
+        rejected=reasons.total(),
+        rejected_by_reason=dict(reasons.most_common()),
+        days=tuple(rows["timestamp"].dt.date().unique().sort()),
+    )
     processed = {
         "batch_id": batch_id,
         "source": batch.source,

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from fraud_pipelines.decisions.rules import COLLECTING
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.streaming.settings import DetectorSettings
 
-COLLECTING: Final = "collecting"
 SCORED: Final = "scored"
 
 SCREENING_COLUMNS: Final[dict[str, pl.DataType]] = {

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,11 @@ class DrainReport:
     @property
     def accepted(self) -> int:
         return sum(batch.accepted for batch in self.batches)
+
+    @property
+    def days(self) -> list[date]:
+        """UTC days of the accepted transactions, in order."""
+        return sorted({day for batch in self.batches for day in batch.days})
 
     @property
     def figures(self) -> dict[str, int]:

@@ -9,12 +9,13 @@ import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.reasons import reason_codes
+from fraud_pipelines.decisions.rules import COLLECTING
 from fraud_pipelines.detection.daily import LoadedModel
 from fraud_pipelines.detection.explanations import EXPLANATION_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.features.catalog import table_schema
 from fraud_pipelines.features.live import LiveHistories
-from fraud_pipelines.streaming.detector import COLLECTING, Screening, StreamDetector
+from fraud_pipelines.streaming.detector import Screening, StreamDetector
 from fraud_pipelines.streaming.rows import (
     DECISION_COLUMNS,
     REALTIME_MODEL,

@@ -17,7 +17,7 @@ from fraud_pipelines_tests.streaming.drain_process import drain_until_empty
 from fraud_pipelines_tests.streaming.samples import SMALL, Stream, drop, results, traffic
 
 BATCHES = 50
-KILLS = 5
+KILLS = 4
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,9 @@ def test_what_waits_starts_one_run_that_screens_with_the_champion(installation: 
         assert tick(ticked.cursor).run_requests == []
     decided = installation.decisions()
     assert decided.height == 400
+    blocked = decided.filter(decision="block")["transaction_id"].sort().to_list()
+    told = installation.warehouse.read("SELECT transaction_ids FROM monitoring.alerts WHERE kind = 'blocked'")
+    assert told["transaction_ids"].explode().sort().to_list() == blocked
     flagged = decided.filter(pl.col("model_versions").list.len() == 2)
     assert flagged.height > 0
     assert (flagged["model_versions"].list.last() == f"{ENSEMBLE}/2").all()

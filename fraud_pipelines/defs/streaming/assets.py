@@ -1,5 +1,8 @@
 """The streaming layer: micro-batches as they are screened, and how far the stream agrees with the day."""
 
+from collections.abc import Iterable
+from datetime import date
+
 import dagster as dg
 
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
@@ -47,6 +50,7 @@ def processed_batches(
         context.log.warning(f"the second stage is not up to date: {session.champion.problem}")
     for name, reason in report.unreadable.items():
         context.log.warning(f"{name} was set aside: {reason}")
+    told = _tell_of_blocks(context, settings, warehouse, report.days)
     name = "streaming.processed_batches"
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(
@@ -55,11 +59,27 @@ def processed_batches(
     return dg.MaterializeResult(
         metadata={
             **table,
-            **numbers(report.figures),
+            **numbers(report.figures | {"new_alerts": told}),
             "rejected_by_reason": dg.MetadataValue.json(report.rejected_by_reason),
             "unreadable_files": dg.MetadataValue.json(report.unreadable),
         }
     )
+
+
+def _tell_of_blocks(
+    context: dg.AssetExecutionContext, settings: Settings, warehouse: Warehouse, days: Iterable[date]
+) -> int:
+    """Alert people of what was blocked just now; returns how many alerts that made."""
+    from fraud_pipelines.decisions.alert_delivery import raise_alerts
+    from fraud_pipelines.decisions.alerts import blocked_alert
+
+    alerts = [alert for alert in (blocked_alert(warehouse, day) for day in days) if alert]
+    delivery = raise_alerts(warehouse, alerts, webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
+    for alert in delivery.new:
+        context.log.warning(alert.message)
+    if delivery.error:
+        context.log.warning(f"alerts were not delivered: {delivery.error}")
+    return len(delivery.new)
 
 
 @daily_asset(
