@@ -10,11 +10,18 @@ import polars as pl
 
 from fraud_pipelines.decisions.rules import COLLECTING
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, Schema, SchemaLike, parse_schema
+from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, Role, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.streaming.settings import DetectorSettings
 
 SCORED: Final = "scored"
+
+_STORED_AS: Final[Mapping[Role, pl.DataType]] = {
+    "numeric": pl.Float64(),
+    "binary": pl.Float64(),
+    "label": pl.String(),
+    "hash": pl.String(),
+}
 
 SCREENING_COLUMNS: Final[dict[str, pl.DataType]] = {
     "status": pl.String(),
@@ -56,6 +63,26 @@ class DetectorState:
     window: pl.DataFrame
 
 
+@dataclass(frozen=True)
+class ScreenedRow:
+    """What the detector says of one transaction: a row of `Screening`, and the model that scored, if one did."""
+
+    status: str
+    samples_until_ready: int
+    score: float | None
+    is_anomaly: bool
+    model_version: int | None
+    model: FraudModel | None
+
+
+@dataclass
+class _Training:
+    """A model that learns in another thread, which also puts the window's parts, those there were, into one frame."""
+
+    outcome: Future[tuple[FraudModel, pl.DataFrame]]
+    parts: int
+
+
 class StreamDetector:
     """Screens transactions one after the other, in whatever portions they come.
 
@@ -81,17 +108,19 @@ class StreamDetector:
     ) -> None:
         self.settings = settings or DetectorSettings()
         self.schema: Schema = parse_schema(schema or stream_schema())
+        self._types = {name: _STORED_AS[role.role] for name, role in self.schema.items()}
         self._seen = state.seen if state else 0
         self._window: list[pl.DataFrame] = []
-        if state and state.seen:
-            self._window.append(state.window.select(list(self.schema)))
         self._trainer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stream-detector")
-        self._models: dict[int, Future[FraudModel]] = {}
-        if state and min(self._kept_rows(), self.settings.kept) < min(self._seen, self.settings.kept):
-            raise InvalidInput(
-                f"the detector has seen {self._seen} transactions, and its state holds {self._kept_rows()}; it needs "
-                f"the latest {min(self._seen, self.settings.kept)}. Start it anew, or restore the rows."
-            )
+        self._models: dict[int, _Training] = {}
+        if state and state.seen:
+            held, needed = state.window.height, min(state.seen, self.settings.kept)
+            if held < needed:
+                raise InvalidInput(
+                    f"the detector has seen {state.seen} transactions, and its state holds {held}; it needs the "
+                    f"latest {needed}. Start it anew, or restore the rows."
+                )
+            self._window.append(self._stored(state.window))
         self._learn(self._in_force(self._seen))
         self._learn(self._begun(self._seen))
 
@@ -102,7 +131,8 @@ class StreamDetector:
 
     def state(self) -> DetectorState:
         """What a later detector needs to go on from here."""
-        return DetectorState(self._seen, self._latest(self._seen, self.settings.kept))
+        window = pl.concat(self._window) if self._window else pl.DataFrame(schema=self._types)
+        return DetectorState(self._seen, window.tail(self.settings.kept))
 
     def screen(self, features: pl.DataFrame) -> Screening:
         """Judge transactions, in the order of their rows, and learn from them.
@@ -113,10 +143,7 @@ class StreamDetector:
         Raises:
             InvalidInput: a column is missing or unusable; nothing was learned.
         """
-        missing = [name for name in self.schema if name not in features.columns]
-        if missing:
-            raise InvalidInput(f"the stream detector needs the features {missing}; the frame lacks them")
-        rows = features.select(list(self.schema))
+        rows = self._stored(features)
         parts: list[pl.DataFrame] = []
         models: dict[int, FraudModel] = {}
         start = 0
@@ -129,14 +156,43 @@ class StreamDetector:
                 parts.append(self._scored(part, models[version], version))
             else:
                 parts.append(self._collecting(position, part.height))
-            self._window.append(part)
-            self._seen += part.height
+            self._keep(part)
             start += part.height
-            if self._begun(self._seen) == self._seen:
-                self._learn(self._seen)
-        if not parts:
-            return Screening(pl.DataFrame(schema=SCREENING_COLUMNS), {})
-        return Screening(pl.concat(parts), models)
+        return Screening(pl.concat(parts) if parts else pl.DataFrame(schema=SCREENING_COLUMNS), models)
+
+    def screen_one(self, features: Mapping[str, object]) -> ScreenedRow:
+        """`screen` for one transaction, given as its features by name, without their detour over frames.
+
+        Raises:
+            InvalidInput: a feature is missing or unusable; nothing was learned.
+        """
+        try:
+            row = pl.DataFrame({name: [features[name]] for name in self._types}, schema=self._types)
+        except KeyError as error:
+            raise InvalidInput(f"the stream detector needs the feature {error}; the transaction lacks it") from error
+        except TypeError as error:
+            raise InvalidInput(
+                f"a feature of the transaction is of another type than its role asks: {error}"
+            ) from error
+        position = self._seen
+        version = self._in_force(position)
+        if not version:
+            self._keep(row)
+            return ScreenedRow(COLLECTING, self.settings.min_samples - 1 - position, None, False, None, None)
+        model = self._model(version)
+        score = model.score(row)["score"][0]
+        self._keep(row)
+        return ScreenedRow(SCORED, 0, score, score > self.settings.threshold, version, model)
+
+    def _stored(self, features: pl.DataFrame) -> pl.DataFrame:
+        """The columns of the schema as the window holds them, whichever way they came."""
+        missing = [name for name in self.schema if name not in features.columns]
+        if missing:
+            raise InvalidInput(f"the stream detector needs the features {missing}; the frame lacks them")
+        try:
+            return features.select(pl.col(name).cast(dtype) for name, dtype in self._types.items())
+        except pl.exceptions.PolarsError as error:
+            raise InvalidInput(f"a feature of the stream detector is of another type than its role: {error}") from error
 
     def _begun(self, position: int) -> int:
         """The latest training that had begun when there had been ``position`` transactions, by its own count; or 0."""
@@ -159,36 +215,40 @@ class StreamDetector:
         past = (position - first) % interval
         return self.settings.handover - past if past < self.settings.handover else interval - past
 
+    def _keep(self, rows: pl.DataFrame) -> None:
+        self._window.append(rows)
+        self._seen += rows.height
+        if self._begun(self._seen) == self._seen:
+            self._learn(self._seen)
+
     def _learn(self, begun: int) -> None:
-        if not begun or begun in self._models:
-            return
-        window = self._latest(begun, self.settings.window_size)
-        self._models[begun] = self._trainer.submit(
-            FraudModel.fit,
-            window,
+        if begun and begun not in self._models:
+            outcome = self._trainer.submit(self._learned, tuple(self._window), later=self._seen - begun)
+            self._models[begun] = _Training(outcome, len(self._window))
+
+    def _learned(self, parts: tuple[pl.DataFrame, ...], *, later: int) -> tuple[FraudModel, pl.DataFrame]:
+        """A model of the window that ended ``later`` transactions ago, and the parts as one frame."""
+        window = pl.concat(parts).tail(self.settings.kept)
+        model = FraudModel.fit(
+            window.head(window.height - later).tail(self.settings.window_size),
             backend=self.settings.backend,
             schema=self.schema,
             contamination=self.settings.contamination,
         )
-        if begun == self._seen:
-            self._window = [self._latest(self._seen, self.settings.kept)]
+        return model, window
 
     def _model(self, version: int) -> FraudModel:
         for older in [known for known in self._models if known < version]:
             del self._models[older]
-        return self._models[version].result()
-
-    def _latest(self, position: int, rows: int) -> pl.DataFrame:
-        """The last ``rows`` transactions of the first ``position``."""
-        window = pl.concat(self._window) if self._window else pl.DataFrame(schema=dict.fromkeys(self.schema, pl.Null))
-        return window.head(window.height - (self._seen - position)).tail(rows)
-
-    def _kept_rows(self) -> int:
-        return sum(part.height for part in self._window)
+        training = self._models[version]
+        model, window = training.outcome.result()
+        if training.parts > 1:
+            self._window[: training.parts] = [window]
+            training.parts = 1
+        return model
 
     def _scored(self, rows: pl.DataFrame, model: FraudModel, version: int) -> pl.DataFrame:
-        scores = model.score(rows)
-        return scores.select(
+        return model.score(rows).select(
             pl.lit(SCORED).alias("status"),
             pl.lit(0, dtype=pl.Int64).alias("samples_until_ready"),
             "raw_score",

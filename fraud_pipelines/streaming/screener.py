@@ -132,33 +132,30 @@ class Screener:
         """
         features = self.histories.fold_one(transaction)
         row = {**{name: transaction.get(name) for name in OPTIONAL_COLUMNS}, **features}
-        full = pl.DataFrame([tuple(row[name] for name in _ROW_SCHEMA)], schema=_ROW_SCHEMA, orient="row")
-        found = self.detector.screen(full)
-        said = found.rows.row(0, named=True)
+        found = self.detector.screen_one(row)
         day = features["event_date"]
         assert isinstance(day, date)
         engine = self._engine_of(day)
-        flagged = said["score"] is not None and said["score"] > engine.screen_level
+        flagged = found.score is not None and found.score > engine.screen_level
         second = self._second_stage() if flagged else None
-        scores = {
-            "screening_score": said["score"],
-            "ensemble_score": second.model.score(full)["score"][0] if second else None,
-        }
-        made = engine.decide_one(row | scores, unscored=COLLECTING)
+        ensemble = second.model.score(_frame(row))["score"][0] if second else None
+        made = engine.decide_one(
+            row | {"screening_score": found.score, "ensemble_score": ensemble}, unscored=COLLECTING
+        )
         codes: dict[int, list[str]] = {}
         if made.decision != "approve":
-            decided_by = {0: second.model if second else found.models.get(said["model_version"])}
-            codes = _reasons(full, decided_by, pl.Series([made.reason]), engine)
+            decided_by = {0: second.model if second else found.model}
+            codes = _reasons(_frame(row), decided_by, pl.Series([made.reason]), engine)
         return ScreenedTransaction(
             transaction_id=str(features["transaction_id"]),
             decision=made.decision,
             score=made.score,
             reason=made.reason,
             reason_codes=tuple(codes.get(0, ())),
-            status=said["status"],
-            samples_until_ready=said["samples_until_ready"],
-            is_anomaly=said["is_anomaly"],
-            model_versions=tuple(model_versions(said["model_version"], second)),
+            status=found.status,
+            samples_until_ready=found.samples_until_ready,
+            is_anomaly=found.is_anomaly,
+            model_versions=tuple(model_versions(found.model_version, second)),
             features=features,
         )
 
@@ -186,6 +183,10 @@ class Screener:
         }
         codes = _reasons(full, decided_by, alerts["reason"], engine)
         return pl.concat(scores), decision_rows(full, decided, said["model_version"], flagged, second, codes)
+
+
+def _frame(row: Mapping[str, object]) -> pl.DataFrame:
+    return pl.DataFrame([tuple(row[name] for name in _ROW_SCHEMA)], schema=_ROW_SCHEMA, orient="row")
 
 
 def _complete(transactions: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,257 @@
+"""What it costs to screen a stream: single transactions, micro-batches, the commit, and the straightforward way.
+
+    python benchmarks/streaming.py             latency and throughput, on one core
+    python benchmarks/streaming.py --soak      30 minutes' worth of 500 transactions a second, as fast as it goes
+    python benchmarks/streaming.py --live 60   from file landed to decision committed, through a running `dagster dev`
+
+100,000 users are known; the second stage is an ensemble registered in MLflow.
+"""
+
+import os
+
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import argparse
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import polars as pl
+from features import transactions
+from numpy.typing import NDArray
+from rolling_buffers import Straightforward
+
+from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.decisions.configuration import engine_in_force
+from fraud_pipelines.detection.daily import DIGEST_TAG, LoadedModel
+from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.features.engine import fold_rows, prepare
+from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.history import Histories, empty_histories
+from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.features.tables import write_history
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.streaming.batches import FrameBatch
+from fraud_pipelines.streaming.detector import StreamDetector
+from fraud_pipelines.streaming.drain import drain
+from fraud_pipelines.streaming.screener import Screener
+from fraud_pipelines.streaming.session import StreamSession
+
+T = TypeVar("T")
+Seconds = NDArray[np.float64]
+
+ENSEMBLE: Final = "fraud-ensemble"
+COLLECTED: Final = 12_000
+"""Transactions that the detector has seen before anything is measured: its window is full."""
+FIRST_INSTANT: Final = datetime(2026, 3, 1)
+LAST_DAY: Final = date(2026, 4, 29)
+NOW: Final = datetime(2026, 6, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--single", type=int, default=5_000, help="transactions screened one by one")
+    parser.add_argument("--batches", type=int, default=30, help="micro-batches of each size")
+    parser.add_argument(
+        "--straightforward", type=int, default=200, help="transactions screened the straightforward way"
+    )
+    parser.add_argument("--soak", type=int, nargs="?", const=900_000, help="transactions to play as fast as it goes")
+    parser.add_argument("--live", type=int, help="seconds of traffic through a running dagster dev")
+    parser.add_argument("--rate", type=int, default=20, help="transactions a second of --live")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        settings = Settings(data_dir=Path(name).resolve())
+        if arguments.live:
+            live(settings, seconds=arguments.live, rate=arguments.rate)
+        elif arguments.soak:
+            soak(settings, arguments.soak)
+        else:
+            compare(settings, arguments)
+
+
+def compare(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Every way to screen, on the same transactions."""
+    known = 10 * arguments.users
+    coming = COLLECTED + arguments.single + 4 * arguments.batches * 1_000 + 10_000
+    rows = transactions(known + coming, arguments.users)
+    earlier, stream = rows.head(known), rows.slice(known)
+    features, histories = fold_rows(prepare(earlier), empty_histories(), Past.nothing())
+    ensemble = FraudModel.fit(features.sample(20_000, seed=1), backend="suod")
+    registry = _registered(settings, ensemble)
+    warehouse = _warehouse(settings, earlier, histories)
+    take = _Taker(stream)
+
+    print(f"{arguments.users:,} users known, {known:,} transactions in the warehouse, one core\n")
+    screener = _screener(settings, warehouse, histories, ensemble)
+    screener.screen(take(COLLECTED))
+    singles = take(arguments.single).to_dicts()
+    took = _each(screener.screen_one, singles)
+    print(f"{'one transaction, in memory':48}{_latency(took)}")
+    for size in (100, 1_000):
+        took = _each(screener.screen, [take(size) for _ in range(arguments.batches)])
+        print(f"{f'micro-batches of {size:,}, in memory':48}{_latency(took)}   {size / np.mean(took):,.0f} tx/s")
+    session = StreamSession(warehouse, registry, settings)
+    session.commit([FrameBatch("first", "bench", take(5_000))], now=NOW)
+    for size, held in ((1_000, True), (1_000, False)):
+        batches = [FrameBatch(f"{size} {held} {k}", "bench", take(size)) for k in range(arguments.batches)]
+        took = _committed(session, batches, held=held)
+        what = "committed" if held else "committed, the file opened each time"
+        print(f"{f'micro-batches of {size:,}, {what}':48}{_latency(took)}   {size / np.mean(took):,.0f} tx/s")
+
+    plain = Straightforward(features)
+    plain.know(earlier, {str(row["user_id"]) for row in singles[: arguments.straightforward]})
+    simple = _each(plain.screen, singles[: arguments.straightforward], warm_up=5)
+    ours = _each(screener.screen_one, take(arguments.straightforward).to_dicts(), warm_up=5)
+    print(f"\n{'a Polars buffer per user, PyOD ecod':48}{_latency(simple)}")
+    times = np.median(simple) / np.median(ours)
+    print(f"{'this, features, both stages and the decision':48}{_latency(ours)}   {times:.0f}×")
+
+
+def soak(settings: Settings, count: int, *, rate: int = 500, share: int = 100) -> None:
+    """Play ``count`` transactions, a file a second's worth; memory and the size of the warehouse after each run."""
+    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=60)
+    registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+    registry.initialise()
+    folder = settings.landing_stream
+    folder.mkdir(parents=True)
+    rows = transactions(count, 50_000)
+    begun = time.perf_counter()
+    failed = 0
+    print(f"{'transactions':>14}{'tx/s':>9}{'MB':>8}{'warehouse MB':>14}")
+    for start in range(0, count, rate * share):
+        for second in range(start, min(start + rate * share, count), rate):
+            part = rows.slice(second, rate)
+            part.write_ndjson(folder / f"{second:08}.part", check_extension=False)
+            (folder / f"{second:08}.part").rename(folder / f"{second:08}.jsonl")
+        session = StreamSession(warehouse, registry, settings)
+        run = time.perf_counter()
+        report = drain(session, folder, clock=lambda: NOW)
+        run = time.perf_counter() - run
+        failed += bool(report.unreadable) or report.accepted != report.transactions
+        megabytes = settings.warehouse_path.stat().st_size / 1e6
+        print(
+            f"{start + report.accepted:14,}{report.accepted / run:9,.0f}{_resident():8.0f}{megabytes:14.0f}", flush=True
+        )
+    left = [path.name for path in folder.iterdir() if path.is_file()]
+    decided = warehouse.read("SELECT count(*), count(DISTINCT transaction_id) FROM scoring.decisions").row(0)
+    print(f"{time.perf_counter() - begun:.0f} s; decisions {decided}, files left {len(left)}, runs failed {failed}")
+
+
+def live(settings: Settings, *, seconds: int, rate: int) -> None:
+    """From file landed to decision committed: the sensor of a running `dagster dev`, and a run of its own."""
+    environment = os.environ | {"FRAUD_DATA_DIR": str(settings.data_dir), "POLARS_MAX_THREADS": "2"}
+    command = [sys.executable, "-m", "fraud_pipelines.cli"]
+    ports = ["--dagster-port", "3917", "--mlflow-port", "5917"]
+    server = subprocess.Popen([*command, "up", *ports], env=environment, start_new_session=True)
+    try:
+        time.sleep(40)
+        subprocess.run(
+            [*command, "stream-load", "--rate", str(rate), "--seconds", str(seconds)], env=environment, check=True
+        )
+        deadline = time.monotonic() + 120
+        while any(path.is_file() for path in settings.landing_stream.iterdir()) and time.monotonic() < deadline:
+            time.sleep(1)
+        batches = Warehouse(settings.warehouse_path).read(
+            "SELECT source, processed_at FROM streaming.processed_batches"
+        )
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        server.wait(60)
+    landed = {path.name: path.stat().st_mtime for path in (settings.landing_stream / "_landed").iterdir()}
+    waits = [
+        processed.replace(tzinfo=UTC).timestamp() - landed[source.removeprefix("stream/")]
+        for source, processed in batches.iter_rows()
+    ]
+    median, worst = np.median(waits), max(waits)
+    print(f"{len(waits)} batches of {rate}: landed to committed, median {median:.1f} s, worst {worst:.1f} s")
+
+
+class _Taker:
+    """Hands out the coming transactions, each once."""
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self._rows = rows
+
+    def __call__(self, count: int) -> pl.DataFrame:
+        taken, self._rows = self._rows.head(count), self._rows.slice(count)
+        assert taken.height == count
+        return taken
+
+
+def _each(work: Callable[[T], object], items: Sequence[T], *, warm_up: int = 0) -> Seconds:
+    took = []
+    for item in items:
+        begun = time.perf_counter()
+        work(item)
+        took.append(time.perf_counter() - begun)
+    return np.array(took[warm_up:])
+
+
+def _committed(session: StreamSession, batches: Sequence[FrameBatch], *, held: bool) -> Seconds:
+    if not held:
+        return _each(lambda batch: session.commit([batch], now=NOW), batches, warm_up=1)
+    with session.warehouse.connect():
+        return _each(lambda batch: session.commit([batch], now=NOW), batches, warm_up=1)
+
+
+def _latency(took: Seconds) -> str:
+    median, late = np.percentile(took, (50, 99)) * 1e3
+    return f"median {median:7.2f} ms, p99 {late:7.2f} ms"
+
+
+def _screener(settings: Settings, warehouse: Warehouse, histories: Histories, ensemble: FraudModel) -> Screener:
+    engine = engine_in_force(warehouse, settings, LAST_DAY)
+    loaded = LoadedModel(ENSEMBLE, 1, ensemble)
+    return Screener(LiveHistories(histories), StreamDetector(), lambda _: engine, lambda: loaded)
+
+
+def _registered(settings: Settings, model: FraudModel) -> ModelRegistry:
+    registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+    registry.initialise()
+    with tempfile.TemporaryDirectory() as folder:
+        digest = model.save(Path(folder))
+        registry.log_version(
+            ENSEMBLE, partition=LAST_DAY, fingerprint="1", artifact_folder=Path(folder), tags={DIGEST_TAG: digest}
+        )
+    registry.set_alias_to_newest_partition(ENSEMBLE)
+    return registry
+
+
+def _warehouse(settings: Settings, earlier: pl.DataFrame, histories: Histories) -> Warehouse:
+    """The warehouse as the daily runs leave it: transactions, and every entity's history."""
+    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=60)
+    with warehouse.transaction() as connection:
+        stored = earlier.with_columns(
+            event_date=pl.col("timestamp").dt.date(), source=pl.lit("bench"), ingested_at=pl.lit(NOW)
+        )
+        insert(connection, "raw.transactions", stored)
+        day = earlier["timestamp"].dt.date().max()
+        assert isinstance(day, date)
+        for history in histories.values():
+            write_history(connection, history, day)
+    return warehouse
+
+
+def _resident() -> float:
+    """Megabytes held now, where the system tells; else the most ever held."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    main()
