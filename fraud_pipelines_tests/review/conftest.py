@@ -90,10 +90,16 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture
-def port(warehouse: Warehouse) -> Iterator[int]:
+def patience() -> float:
+    """Seconds that the page waits for the warehouse."""
+    return 20.0
+
+
+@pytest.fixture
+def port(warehouse: Warehouse, patience: float) -> Iterator[int]:
     """Where the page is served, on the test's own warehouse."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = create_app(Desk(warehouse.path, read_wait=0.3, write_wait=0.3), names=["reviews.example"])
+    app = create_app(Desk(warehouse.path, read_wait=patience, write_wait=patience), names=["reviews.example"])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
