@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fraud_pipelines.detection.detectors.autoencoder import AutoencoderDetector, AutoencoderParameters
+from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesDetector, BoostedTreesParameters
 from fraud_pipelines.detection.detectors.ecod import EcodDetector, EcodParameters
 from fraud_pipelines.detection.detectors.interface import Detector, FloatArray, Parameters
 from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestDetector, IsolationForestParameters
@@ -23,6 +24,7 @@ MODEL_NAMES: Final[Mapping[str, str]] = {
     "suod": "fraud-ensemble",
     "ecod": "fraud-realtime",
     "autoencoder": "fraud-autoencoder",
+    "supervised": "fraud-supervised",
 }
 """Backend → registered model in MLflow."""
 
@@ -78,12 +80,22 @@ BACKENDS: Final[Mapping[str, Backend]] = {
 }
 
 
+def _needs_labels(_context: FitContext, _parameters: BoostedTreesParameters) -> Detector:
+    raise InvalidInput("The backend supervised learns from labels: fraud_pipelines.detection.supervised fits it.")
+
+
+SUPERVISED: Final = Backend("supervised", BoostedTreesParameters, BoostedTreesDetector, _needs_labels)
+"""No detector of outliers, and so not among `BACKENDS`, but read back and configured like them."""
+
+
 def backend_by_name(name: str) -> Backend:
     """The backend of that name.
 
     Raises:
         InvalidInput: there is none; the message lists those there are.
     """
+    if name == SUPERVISED.name:
+        return SUPERVISED
     if name in BACKENDS:
         return BACKENDS[name]
     if name.startswith(PREFIX):

@@ -228,3 +228,59 @@ def reconstruction_errors(
             difference = (X[row, column] - mean[column]) / scale[column] - values[column]
             errors[row, column] = difference * difference
     return errors
+
+
+@compiled
+def leaf_sums(
+    X: FloatArray,
+    feature: NDArray[np.int16],
+    threshold: FloatArray,
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    value: FloatArray,
+    roots: NDArray[np.int32],
+    start_value: float,
+) -> FloatArray:
+    """``start_value`` plus the value of the leaf that each row falls into, tree by tree in their order, shape (n,).
+
+    A row goes left where its feature is at most the threshold. A leaf has ``feature`` −1. Trees are the outer loop
+    over a block of rows, so that one tree stays in the cache.
+    """
+    n = X.shape[0]
+    total = np.full(n, start_value)
+    for start in range(0, n, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        for root in roots:
+            for row in range(start, stop):
+                node = root
+                column = feature[node]
+                while column >= 0:
+                    node = left[node] if X[row, column] <= threshold[node] else right[node]
+                    column = feature[node]
+                total[row] += value[node]
+    return total
+
+
+@compiled
+def leaf_sum_changes(
+    X: FloatArray,
+    feature: NDArray[np.int16],
+    threshold: FloatArray,
+    left: NDArray[np.int32],
+    right: NDArray[np.int32],
+    value: FloatArray,
+    roots: NDArray[np.int32],
+) -> FloatArray:
+    """By how much the splits on each feature change the value of the node a row is in, over all trees; shape (n, k)."""
+    n, k = X.shape
+    changes = np.zeros((n, k))
+    for row in range(n):
+        for root in roots:
+            node = root
+            column = feature[node]
+            while column >= 0:
+                below = left[node] if X[row, column] <= threshold[node] else right[node]
+                changes[row, column] += value[below] - value[node]
+                node = below
+                column = feature[node]
+    return changes

@@ -25,7 +25,7 @@ from fraud_pipelines.detection.detectors.interface import (
 from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.detection.encoding import FeatureEncoder
 from fraud_pipelines.detection.explanations import contributions, explain, ordinary_row
-from fraud_pipelines.detection.schema import Schema, SchemaLike, parse_schema
+from fraud_pipelines.detection.schema import MODEL_SCORES, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput
 
 FloatArray = NDArray[np.float64]
@@ -125,16 +125,18 @@ class FraudModel:
     def score(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Scores in the order of the rows: ``raw_score``, ``score`` and ``is_anomaly``.
 
+        A score of another model may be absent (`MODEL_SCORES`): it counts as missing, so that its median stands in.
+
         Raises:
             InvalidInput: a feature column is missing or unusable.
         """
-        raw = self.detector.raw_scores(self.encoder.transform(frame))
+        raw = self.detector.raw_scores(self.encoder.transform(self._complete(frame)))
         score = self.calibration.score(raw)
         return pl.DataFrame({"raw_score": raw, "score": score, "is_anomaly": score > self.threshold})
 
     def explain(self, frame: pl.DataFrame, *, top: int = 3) -> pl.DataFrame:
         """The features that made each row unusual: see `fraud_pipelines.detection.explanations.explain`."""
-        return explain(frame, self.encoder, self.distribution, self.detector, top=top)
+        return explain(self._complete(frame), self.encoder, self.distribution, self.detector, top=top)
 
     def contributions(self, frame: pl.DataFrame) -> Contributions:
         """What each feature adds to each row's raw score: see `fraud_pipelines.detection.explanations.contributions`.
@@ -142,7 +144,9 @@ class FraudModel:
         The columns of its terms are the features in the schema's order.
         """
         return contributions(
-            self.encoder.transform(frame), self.detector, ordinary_row(self.encoder, self.distribution)
+            self.encoder.transform(self._complete(frame)),
+            self.detector,
+            ordinary_row(self.encoder, self.distribution),
         )
 
     def require_feature_version(self, current: str) -> None:
@@ -156,6 +160,11 @@ class FraudModel:
                 f"The model learned from features of the version {self.feature_version}, and those at hand are of "
                 f"{current}: a feature it uses was declared anew since. Train it again on the features at hand."
             )
+
+    def _complete(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame, with empty columns for scores of other models that nobody gave."""
+        absent = [name for name in MODEL_SCORES if name in self.encoder.names and name not in frame.columns]
+        return frame.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in absent) if absent else frame
 
     def save(self, folder: Path) -> str:
         """Write the model to a folder, plain arrays and JSON. Returns its digest, to be kept apart from it."""

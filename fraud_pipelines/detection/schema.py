@@ -73,6 +73,11 @@ FEEDBACK_SCHEMA: Final[Schema] = dict.fromkeys(
 """What earlier labels say about the merchant and the user."""
 
 
+MODEL_SCORES: Final = ("isolation_forest_score", "suod_score", "ecod_score")
+"""Scores of other models as features. Where nobody scored, as in a stream, their columns may be absent: see
+`fraud_pipelines.detection.model.FraudModel.score`."""
+
+
 def parse_schema(schema: SchemaLike) -> dict[str, FeatureRole]:
     """A schema with its roles spelled out.
 
