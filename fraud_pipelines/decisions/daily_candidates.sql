@@ -1,6 +1,9 @@
 -- A day's transactions with the scores of both stages, and the versions that gave them, in the order of use. Where
--- the policy's second stage gave no score, the ensemble stands in for it.
-WITH by_model AS (
+-- the policy's second stage gave no score, or none of its versions has been promoted, the ensemble stands in for it.
+WITH unproven AS (
+    SELECT model_name FROM monitoring.model_promotions WHERE as_of = $day AND champion_version IS NULL
+),
+by_model AS (
     SELECT transaction_id,
            max(score) FILTER (model_name = $screening_model) AS screening_score,
            max(score) FILTER (model_name = $second_stage) AS second_score,
@@ -9,7 +12,7 @@ WITH by_model AS (
            max(model_version) FILTER (model_name = $second_stage) AS second_version,
            max(model_version) FILTER (model_name = $ensemble_model) AS ensemble_version
     FROM scoring.transaction_scores
-    WHERE event_date = $day AND channel = 'batch'
+    WHERE event_date = $day AND channel = 'batch' AND model_name NOT IN (FROM unproven)
     GROUP BY transaction_id
 )
 SELECT transaction_id,

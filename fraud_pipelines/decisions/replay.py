@@ -16,6 +16,7 @@ from fraud_pipelines.decisions.policies import Policy, Thresholds
 from fraud_pipelines.decisions.rules import COLLECTING
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.detection.daily import DAILY_MODEL, LoadedModel, load_version
+from fraud_pipelines.detection.supervised import with_model_scores
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -215,6 +216,7 @@ def _stored_scores(warehouse: Warehouse, channel: Channel, entries: pl.DataFrame
 def _scores(features: pl.DataFrame, stored: pl.DataFrame, versions: Sequence[str], load: Load) -> pl.DataFrame:
     """``transaction_id``, the scores that `DecisionEngine.decide` takes, and that of each version under its name."""
     scores = features.select("transaction_id")
+    features = with_model_scores(features, stored)
     screening = second = pl.lit(None, dtype=pl.Float64)
     for version in versions:
         name, slash, number = version.rpartition("/")

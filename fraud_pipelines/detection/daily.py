@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -13,19 +13,25 @@ import polars as pl
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import Schema, default_schema
+from fraud_pipelines.detection.schema import FeatureRole, Schema, default_schema
 from fraud_pipelines.detection.serving import serving_code
+from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
+from fraud_pipelines.storage.warehouse import Warehouse
 
 DAILY_MODEL: Final = MODEL_NAMES["isolation_forest"]
 ENSEMBLE_MODEL: Final = MODEL_NAMES["suod"]
-DAILY_MODELS: Final = (DAILY_MODEL, ENSEMBLE_MODEL)
+SUPERVISED_MODEL: Final = MODEL_NAMES["supervised"]
+DAILY_MODELS: Final = tuple(MODEL_NAMES.values())
+"""In the order in which they score a day: the supervised model, last, takes the scores of the others."""
 
 DIGEST_TAG: Final = "model_digest"
 """The hash of the model, kept in the registry's database, apart from the files that it protects."""
+TRAINED_FROM_TAG: Final = "trained_from"
+TRAINED_TO_TAG: Final = "trained_to"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,19 @@ class LoadedModel:
     name: str
     version: int
     model: FraudModel
+
+
+def load_version(registry: ModelRegistry, name: str, version: int) -> LoadedModel:
+    """A version of a model.
+
+    Raises:
+        MissingData: there is no such version.
+        ArtifactRejected: what is stored was damaged or tampered with.
+        RegistryUnavailable: MLflow can't be reached.
+    """
+    found = registry.get_version(name, version)
+    model = FraudModel.load(registry.download(name, version), digest=found.tags.get(DIGEST_TAG))
+    return LoadedModel(name, version, model)
 
 
 def load_daily_model(registry: ModelRegistry, name: str, day: date) -> LoadedModel:
@@ -49,38 +68,61 @@ def load_daily_model(registry: ModelRegistry, name: str, day: date) -> LoadedMod
     if version is None:
         backend = next(backend for backend, model_name in MODEL_NAMES.items() if model_name == name)
         raise MissingData(f"{name} has no version for {day}: materialize models/{backend} for the day first")
-    model = FraudModel.load(registry.download(name, version.version), digest=version.tags.get(DIGEST_TAG))
-    return LoadedModel(name, version.version, model)
+    return load_version(registry, name, version.version)
 
 
-def load_version(registry: ModelRegistry, name: str, number: int) -> LoadedModel:
-    """A registered version by its number, whatever day it was trained for.
+def load_models_in_use(warehouse: Warehouse, registry: ModelRegistry, day: date) -> list[LoadedModel]:
+    """Every model that scores ``day``, in the order of `DAILY_MODELS`.
 
     Raises:
-        MissingData: there is none.
-        ArtifactRejected: what is stored was damaged or tampered with.
-        RegistryUnavailable: MLflow can't be reached.
+        MissingData: the isolation forest or the ensemble, which the decisions need, has no version for the day.
+        ArtifactRejected, RegistryUnavailable: as for `load_version`.
     """
-    version = next((each for each in registry.list_versions(name) if each.version == number), None)
-    if version is None:
-        raise MissingData(f"MLflow has no version {number} of {name}: it was deleted, or is kept on another server")
-    model = FraudModel.load(registry.download(name, number), digest=version.tags.get(DIGEST_TAG))
-    return LoadedModel(name, number, model)
+    in_use = versions_in_use(warehouse, day)
+    return [
+        load_version(registry, name, in_use[name]) if name in in_use else load_daily_model(registry, name, day)
+        for name in DAILY_MODELS
+        if name in in_use or name in (DAILY_MODEL, ENSEMBLE_MODEL)
+    ]
 
 
-def score_day(features: pl.DataFrame, loaded: LoadedModel, *, day: date, now: datetime) -> pl.DataFrame:
-    """Rows of ``scoring.transaction_scores`` in the channel ``batch``, one for each row of ``features``."""
-    scores = loaded.model.score(features)
-    return features.select("transaction_id").with_columns(
-        pl.lit(loaded.name).alias("model_name"),
-        pl.lit("batch").alias("channel"),
-        pl.lit(day).alias("event_date"),
-        pl.lit(loaded.version, dtype=pl.Int32).alias("model_version"),
-        scores["raw_score"],
-        scores["score"],
-        scores["is_anomaly"],
-        pl.lit(now, dtype=pl.Datetime("us")).alias("scored_at"),
+def versions_in_use(warehouse: Warehouse, day: date) -> dict[str, int]:
+    """Model → version that scores ``day``, by ``monitoring.model_promotions``; empty where nothing was decided.
+
+    That is the champion as of the day. A model that has none yet is scored by its candidate, so that there is
+    something to judge it by.
+    """
+    rows = warehouse.read(
+        "SELECT model_name, coalesce(champion_version, candidate_version) FROM monitoring.model_promotions "
+        "WHERE as_of = ?",
+        [day],
     )
+    return dict(rows.iter_rows())
+
+
+def score_day(features: pl.DataFrame, models: Iterable[LoadedModel], *, day: date, now: datetime) -> pl.DataFrame:
+    """Rows of ``scoring.transaction_scores`` in the channel ``batch``, one for each model and row of ``features``.
+
+    Args:
+        models: in the order of `DAILY_MODELS`; the supervised one is given the scores of those before it.
+    """
+    scored: list[pl.DataFrame] = []
+    for loaded in models:
+        supervised = loaded.name == SUPERVISED_MODEL and scored
+        scores = loaded.model.score(with_model_scores(features, pl.concat(scored)) if supervised else features)
+        scored.append(
+            features.select("transaction_id").with_columns(
+                pl.lit(loaded.name).alias("model_name"),
+                pl.lit("batch").alias("channel"),
+                pl.lit(day).alias("event_date"),
+                pl.lit(loaded.version, dtype=pl.Int32).alias("model_version"),
+                scores["raw_score"],
+                scores["score"],
+                scores["is_anomaly"],
+                pl.lit(now, dtype=pl.Datetime("us")).alias("scored_at"),
+            )
+        )
+    return pl.concat(scored)
 
 
 @dataclass(frozen=True)
@@ -93,6 +135,52 @@ class TrainingPlan:
     features: pl.DataFrame
     parameters: Parameters
     contamination: float
+    calibration: pl.DataFrame | None = None
+    """Of a supervised model, whose ``features`` have the column ``is_fraud``: the rows its scores are anchored on."""
+
+    def schema(self) -> tuple[Schema, dict[str, str]]:
+        """The features the model gets, and feature → reason for each one left out."""
+        schema, left_out = default_schema(self.features)
+        if self.calibration is None:
+            return schema, left_out
+        further = {name: FeatureRole(role=feature.role) for name, feature in FEATURES.items() if name not in left_out}
+        rows = pl.concat([self.features, self.calibration], how="diagonal")
+        return supervised_schema({**schema, **further}, rows), left_out
+
+    def fingerprint(self, schema: Schema, feature_version: str) -> str:
+        """Of all that decides what the model becomes."""
+        rows = self.features
+        if self.calibration is not None:
+            rows = pl.concat([rows, self.calibration], how="diagonal")
+            schema = {**schema, LABEL: FeatureRole(role="binary")}
+        return training_fingerprint(
+            rows,
+            backend=self.backend,
+            schema=schema,
+            contamination=self.contamination,
+            parameters=self.parameters,
+            feature_version=feature_version,
+        )
+
+    def fit(self, schema: Schema, feature_version: str) -> FraudModel:
+        """The model."""
+        if self.calibration is not None:
+            return fit_supervised(
+                self.features,
+                self.calibration,
+                schema=schema,
+                contamination=self.contamination,
+                parameters=self.parameters,
+                feature_version=feature_version,
+            )
+        return FraudModel.fit(
+            self.features,
+            backend=self.backend,
+            schema=schema,
+            contamination=self.contamination,
+            parameters=self.parameters,
+            feature_version=feature_version,
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +193,7 @@ class TrainingReport:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The version in use for a day; ``reused`` where the same input had been trained on before."""
+    """The version trained for a day; ``reused`` where the same input had been trained on before."""
 
     version: ModelVersionInfo
     reused: bool
@@ -120,33 +208,18 @@ def ensure_daily_model(
     """The version trained by ``plan``: the one that is registered already, else a new one.
 
     A version is never replaced. To run a day again with unchanged input finds its version by the fingerprint of
-    the input; with changed input it adds a version, which the day's scoring then uses. The alias ``champion``
-    moves to the newest day's version.
+    the input; with changed input it adds a version. It is a candidate: `fraud_pipelines.evaluation.promotion`
+    decides whether it is used, and moves the aliases.
     """
     name = MODEL_NAMES[plan.backend]
-    schema, left_out = default_schema(plan.features)
+    schema, left_out = plan.schema()
     feature_version = _feature_version(schema)
-    fingerprint = training_fingerprint(
-        plan.features,
-        backend=plan.backend,
-        schema=schema,
-        contamination=plan.contamination,
-        parameters=plan.parameters,
-        feature_version=feature_version,
-    )
+    fingerprint = plan.fingerprint(schema, feature_version)
     latest = registry.latest_for_partition(name, plan.day)
     if latest and latest.tags.get("training_fingerprint") == fingerprint:
-        registry.set_alias_to_newest_partition(name)
         return TrainedModel(latest, True, left_out, {}, {})
     registry.mark_abandoned_runs(partition=plan.day, backend=plan.backend)
-    model = FraudModel.fit(
-        plan.features,
-        backend=plan.backend,
-        schema=schema,
-        contamination=plan.contamination,
-        parameters=plan.parameters,
-        feature_version=feature_version,
-    )
+    model = plan.fit(schema, feature_version)
     reported = report(model)
     with tempfile.TemporaryDirectory() as folder:
         digest = model.save(Path(folder))
@@ -164,10 +237,11 @@ def ensure_daily_model(
                 "feature_schema": ",".join(schema),
                 DIGEST_TAG: digest,
                 "bootstrap": str(plan.window.bootstrap).lower(),
+                TRAINED_FROM_TAG: plan.window.days[0].isoformat(),
+                TRAINED_TO_TAG: plan.window.days[-1].isoformat(),
             },
             serving=serving_code(model, plan.features.head(5)),
         )
-    registry.set_alias_to_newest_partition(name)
     return TrainedModel(version, False, left_out, reported.metrics, reported.figures)
 
 

@@ -1,14 +1,25 @@
-"""The training report: what is logged beside a new model version before it has scored anything."""
+"""The training report: what is logged beside a new model version before it has scored anything.
+
+Metrics and figures have the same names for every backend, so that MLflow's comparison lines them up.
+"""
 
 from datetime import date, timedelta
+from itertools import pairwise
+from typing import Final
 
+import numpy as np
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
-from fraud_pipelines.detection.daily import TrainingReport
+from fraud_pipelines.detection.daily import TrainingPlan, TrainingReport
 from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.supervised import LABEL, fit_supervised
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.evaluation.figures import png_bytes, pr_curve, score_histogram
+from fraud_pipelines.evaluation.figures import (
+    png_bytes,
+    pr_curve,
+    score_histogram,
+)
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.outcomes import matured_window
 from fraud_pipelines.features.frames import read_features
@@ -16,25 +27,71 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
 BACKTEST_PREFIX = "backtest_"
+BAND_EDGES: Final = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
+"""Of the score; 0.5 is where the policies review, 0.8 where they block."""
+
+_EXPLAINED_ROWS: Final = 200
 
 
-def training_report(model: FraudModel, warehouse: Warehouse, settings: Settings, day: date) -> TrainingReport:
-    """Metrics and figures of a model trained for ``day``: its scores on the training rows, and a backtest.
+def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse, settings: Settings) -> TrainingReport:
+    """Metrics and figures of a model fitted by ``plan``: its training scores, what drives them, and a backtest.
 
-    The backtest looks back: the model scores the days that had matured before ``day``, with the labels known by
-    then. Where labels take at least as long to arrive as the training window is long, none of these rows was
-    trained on. The figures on the day itself follow when it has matured.
+    The backtest looks back on the days that had matured before the plan's day, with the labels known by then. None
+    of its rows was trained on: where labels take at least as long to arrive as the training window is long, a model
+    that needs no labels learns from later days. A supervised model learns from these very days, so another one is
+    fitted in the same way without them. The figures on the day itself follow when it has matured.
     """
     scores = pl.Series(model.calibration.score(model.calibration.training_scores))
-    metrics = {"training_alert_share": float((scores > model.threshold).sum() / scores.len())}
-    figures = {"score_histogram": png_bytes(score_histogram({"training rows": scores}))}
-    outcomes = _backtest(model, warehouse, settings, day - timedelta(days=1))
+    contributions = mean_contributions(model, plan.features)
+    metrics = {
+        "training_alert_share": float((scores > model.threshold).sum() / scores.len()),
+        **{f"contribution/{feature}": share for feature, share in contributions.iter_rows()},
+    }
+    figures = {
+        "score_histogram": png_bytes(score_histogram({"anchoring rows": scores})),
+    }
+    outcomes = (
+        _backtest(model, warehouse, settings, plan.day - timedelta(days=1))
+        if plan.calibration is None
+        else _backtest_of_supervised(plan, settings)
+    )
     if outcomes.height and outcomes["is_fraud"].any():
         policy = policy_in_force(settings)
         measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
+        bands = score_bands(outcomes)
         metrics |= {BACKTEST_PREFIX + name: value for name, value in vars(measured).items() if value is not None}
+        metrics |= {
+            f"calibration/{band}": share for band, share in bands.select("band", "precision").drop_nulls().iter_rows()
+        }
         figures["pr_curve"] = png_bytes(pr_curve({model.backend: outcomes}))
     return TrainingReport(metrics, figures)
+
+
+def score_bands(outcomes: pl.DataFrame) -> pl.DataFrame:
+    """How many transactions each band of the score holds, and the share of frauds among them.
+
+    Returns:
+        ``band`` (as ``0.5-0.7``, the upper edge included), ``transactions``, ``frauds``, ``precision`` (null where
+        the band is empty); all bands, ascending.
+    """
+    names = [f"{low}-{high}" for low, high in pairwise(BAND_EDGES)]
+    place = np.clip(np.searchsorted(BAND_EDGES, outcomes["score"].to_numpy(), side="left") - 1, 0, len(names) - 1)
+    counts = np.bincount(place, minlength=len(names))
+    frauds = np.bincount(place, weights=outcomes["is_fraud"].to_numpy(), minlength=len(names)).astype(np.int64)
+    return pl.DataFrame({"band": names, "transactions": counts, "frauds": frauds}).with_columns(
+        precision=pl.when(pl.col("transactions") > 0).then(pl.col("frauds") / pl.col("transactions"))
+    )
+
+
+def mean_contributions(model: FraudModel, features: pl.DataFrame) -> pl.DataFrame:
+    """``feature`` and ``share``: of the explanations of the rows that score highest, mean share of each feature."""
+    highest = features[model.score(features)["raw_score"].arg_sort(descending=True)[:_EXPLAINED_ROWS]]
+    explained = model.explain(highest, top=len(model.schema))
+    return (
+        explained.group_by("feature")
+        .agg((pl.col("share").sum() / highest.height).alias("share"))
+        .sort(["share", "feature"], descending=[True, False])
+    )
 
 
 def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of: date) -> pl.DataFrame:
@@ -59,4 +116,24 @@ def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of
         .with_columns(
             is_fraud=pl.col("actual_fraud").fill_null(value=False), labelled=pl.col("actual_fraud").is_not_null()
         )
+    )
+
+
+def _backtest_of_supervised(plan: TrainingPlan, settings: Settings) -> pl.DataFrame:
+    """Outcomes of the last days of the plan, by a model that learned from those before; empty if they don't suffice."""
+    held_out = plan.window.days[-settings.training_days :]
+    earlier = plan.features.filter(pl.col("event_date") < held_out[0])
+    if plan.calibration is None or earlier[LABEL].n_unique() < 2:
+        return pl.DataFrame()
+    model = fit_supervised(
+        earlier,
+        plan.calibration,
+        schema=plan.schema()[0],
+        contamination=plan.contamination,
+        parameters=plan.parameters,
+    )
+    judged = plan.features.filter(pl.col("event_date") >= held_out[0])
+    scores = model.score(judged)
+    return judged.select("transaction_id", "user_id", "event_date", "amount", LABEL, "labelled").with_columns(
+        scores["score"], scores["raw_score"], scores["is_anomaly"].alias("alert")
     )

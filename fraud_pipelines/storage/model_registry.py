@@ -28,6 +28,12 @@ EXPERIMENT: Final = "fraud-pipelines"
 PARTITION_TAG: Final = "partition"
 BACKEND_TAG: Final = "backend"
 FINGERPRINT_TAG: Final = "training_fingerprint"
+CHAMPION: Final = "champion"
+"""Alias of the version in use."""
+CHALLENGER: Final = "challenger"
+"""Alias of the newest candidate."""
+PINNED: Final = "pinned"
+"""Alias of the version that a person wants in use, whatever the promotion rule says."""
 _KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's UI open on the training runs, not on traces of a chat."""
 _MODEL_TAG: Final = "registered_model"
@@ -134,16 +140,10 @@ class ModelRegistry:
             MissingData: there is no such version.
         """
         from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
 
+        found = self.get_version(model_name, version)
         with errors_named(self.tracking_uri):
-            try:
-                found = self._client.get_model_version(model_name, str(version))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                raise MissingData(f"MLflow has no version {version} of {model_name}.") from error
-            source = f"{found.source}/{MODEL_FOLDER}"
+            source = f"{found.artifact_uri}/{MODEL_FOLDER}"
             if urlsplit(source).scheme in {"", "file"}:
                 return Path(download_artifacts(artifact_uri=source, tracking_uri=self.tracking_uri))
             fetched = self._downloads / model_name / str(version)
@@ -155,27 +155,64 @@ class ModelRegistry:
                     Path(folder).rename(fetched)
             return fetched
 
-    def set_alias_to_newest_partition(self, model_name: str, alias: str = "champion") -> ModelVersionInfo | None:
-        """Point the alias at the version of the latest day, the newest of that day; nothing if there are none."""
-        versions = self.list_versions(model_name)
-        if not versions:
-            return None
-        newest = max(versions, key=lambda version: (version.partition, version.version))
-        with errors_named(self.tracking_uri):
-            self._client.set_registered_model_alias(model_name, alias, str(newest.version))
-        return newest
+    def get_version(self, model_name: str, version: int) -> ModelVersionInfo:
+        """One version.
 
-    def champion(self, model_name: str) -> ModelVersionInfo | None:
-        """The version under the alias."""
+        Raises:
+            MissingData: there is no such version.
+        """
         from mlflow.exceptions import MlflowException
 
         with errors_named(self.tracking_uri):
             try:
-                return _info(self._client.get_model_version_by_alias(model_name, "champion"))
+                return _info(self._client.get_model_version(model_name, str(version)))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise MissingData(f"MLflow has no version {version} of {model_name}.") from error
+
+    def champion(self, model_name: str) -> ModelVersionInfo | None:
+        """The version in use, if there is one."""
+        return self.version_with_alias(model_name, CHAMPION)
+
+    def version_with_alias(self, model_name: str, alias: str) -> ModelVersionInfo | None:
+        """The version that the alias points at, if there is one."""
+        from mlflow.exceptions import MlflowException
+
+        with errors_named(self.tracking_uri):
+            try:
+                return _info(self._client.get_model_version_by_alias(model_name, alias))
             except MlflowException as error:
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
                 return None
+
+    def aliases(self, model_name: str) -> dict[str, int]:
+        """Alias → version of a model; empty where there is no such model."""
+        from mlflow.exceptions import MlflowException
+
+        with errors_named(self.tracking_uri):
+            try:
+                found = self._client.get_registered_model(model_name).aliases
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return {}
+        return {alias: int(version) for alias, version in found.items()}
+
+    def set_alias(self, model_name: str, alias: str, version: int | None) -> None:
+        """Point the alias at a version, or take it away. Safe to repeat."""
+        with errors_named(self.tracking_uri):
+            if version is not None:
+                self._client.set_registered_model_alias(model_name, alias, str(version))
+            elif alias in self.aliases(model_name):
+                self._client.delete_registered_model_alias(model_name, alias)
+
+    def tag_version(self, model_name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        with errors_named(self.tracking_uri):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(model_name, str(version), key, value)
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int = 0) -> None:
         """Add finite metrics to a run at a step.

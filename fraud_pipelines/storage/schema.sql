@@ -567,3 +567,55 @@ COMMENT ON COLUMN streaming.feature_differences.differing IS 'Those on which the
 COMMENT ON COLUMN streaming.feature_differences.null_in_one IS 'Of these, those on which one of the two is unknown.';
 COMMENT ON COLUMN streaming.feature_differences.mean_difference IS 'Mean absolute difference of the others that differ.';
 COMMENT ON COLUMN streaming.feature_differences.max_difference IS 'The largest absolute difference.';
+
+-- Which version of a model was in use on a day, and why.
+CREATE TABLE IF NOT EXISTS monitoring.model_promotions (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    candidate_version INTEGER NOT NULL,
+    champion_version INTEGER,
+    previous_champion INTEGER,
+    rule VARCHAR NOT NULL,
+    decision VARCHAR NOT NULL,
+    evidence VARCHAR NOT NULL
+);
+COMMENT ON COLUMN monitoring.model_promotions.as_of IS 'The UTC day that the version in use scores.';
+COMMENT ON COLUMN monitoring.model_promotions.model_name IS 'The registered model in MLflow.';
+COMMENT ON COLUMN monitoring.model_promotions.candidate_version IS 'The version that was trained for the day.';
+COMMENT ON COLUMN monitoring.model_promotions.champion_version IS 'The version in use; null: none yet, and the candidate scores so that it can be judged.';
+COMMENT ON COLUMN monitoring.model_promotions.previous_champion IS 'The version in use before.';
+COMMENT ON COLUMN monitoring.model_promotions.rule IS 'What decided: pinned, no_rival, bootstrap, supervised, labels or stability.';
+COMMENT ON COLUMN monitoring.model_promotions.decision IS 'promoted, refused, withdrawn or pinned.';
+COMMENT ON COLUMN monitoring.model_promotions.evidence IS 'The figures the decision rests on, as JSON.';
+
+-- The models of a day side by side, over the days whose labels have had time to arrive.
+CREATE TABLE IF NOT EXISTS monitoring.model_comparison (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    "rank" INTEGER,
+    days BIGINT NOT NULL,
+    transactions BIGINT NOT NULL,
+    frauds BIGINT NOT NULL,
+    alerts BIGINT NOT NULL,
+    "precision" DOUBLE,
+    recall DOUBLE,
+    average_precision DOUBLE,
+    average_precision_low DOUBLE,
+    average_precision_high DOUBLE,
+    gain_over_amount DOUBLE,
+    gain_over_amount_low DOUBLE,
+    gain_over_amount_high DOUBLE,
+    roc_auc DOUBLE,
+    card_precision_at_k DOUBLE,
+    card_precision_ceiling DOUBLE,
+    value_detection_rate DOUBLE
+);
+COMMENT ON COLUMN monitoring.model_comparison.as_of IS 'Uses what was known at the end of this day.';
+COMMENT ON COLUMN monitoring.model_comparison.model_name IS 'A registered model, or amount: the ranking by amount alone, which every model should beat.';
+COMMENT ON COLUMN monitoring.model_comparison."rank" IS 'By average precision, 1 is the best; null while no fraud is known.';
+COMMENT ON COLUMN monitoring.model_comparison.days IS 'Days of the window that the model scored.';
+COMMENT ON COLUMN monitoring.model_comparison.gain_over_amount IS 'Average precision of a day minus that of amount alone; mean over the days with a fraud that both scored.';
+COMMENT ON COLUMN monitoring.model_comparison.card_precision_at_k IS 'Share of compromised cards among the 100 a day that rank highest; mean over days.';
+COMMENT ON COLUMN monitoring.model_comparison.card_precision_ceiling IS 'What no ranking could exceed.';

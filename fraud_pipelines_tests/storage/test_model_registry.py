@@ -124,14 +124,29 @@ def test_changed_input_adds_a_version_and_so_does_its_return(registry: ModelRegi
     assert registry.latest_for_partition(MODEL, DAY) == versions[-1]
 
 
-def test_the_alias_follows_the_newest_day_not_the_newest_version(registry: ModelRegistry, folder: Path) -> None:
-    assert registry.set_alias_to_newest_partition(MODEL) is None
-    for day in (date(2026, 10, 6), date(2026, 10, 7), DAY):
+def test_an_alias_points_at_a_version_moves_and_can_be_taken_away(registry: ModelRegistry, folder: Path) -> None:
+    assert registry.aliases(MODEL) == {}
+    assert registry.champion(MODEL) is None
+    for day in (date(2026, 10, 6), date(2026, 10, 7)):
         log(registry, folder, day=day)
-    newest = registry.set_alias_to_newest_partition(MODEL)
-    assert newest is not None
-    assert newest.partition == date(2026, 10, 7)
-    assert int(client(registry).get_model_version_by_alias(MODEL, "champion").version) == newest.version
+    assert registry.champion(MODEL) is None
+    for version in (1, 2, 2):
+        registry.set_alias(MODEL, "champion", version)
+    champion = registry.champion(MODEL)
+    assert champion is not None
+    assert (champion.version, champion.partition) == (2, date(2026, 10, 7))
+    assert int(client(registry).get_model_version_by_alias(MODEL, "champion").version) == 2
+    for _ in range(2):
+        registry.set_alias(MODEL, "champion", None)
+    assert registry.aliases(MODEL) == {}
+
+
+def test_a_tag_of_a_version_is_read_back(registry: ModelRegistry, folder: Path) -> None:
+    log(registry, folder)
+    registry.tag_version(MODEL, 1, {"pinned_by": "ann"})
+    assert registry.get_version(MODEL, 1).tags["pinned_by"] == "ann"
+    with pytest.raises(MissingData, match="no version 2 of fraud-daily"):
+        registry.get_version(MODEL, 2)
 
 
 def test_the_same_metrics_twice_are_one_point_each(registry: ModelRegistry, folder: Path) -> None:
@@ -361,7 +376,7 @@ def test_a_version_with_its_code_is_served_by_mlflow_and_logging_it_is_silent(
         artifact_folder=tmp_path / "model",
         serving=serving_code(model, rows[:3]),
     )
-    registry.set_alias_to_newest_partition(MODEL)
+    registry.set_alias(MODEL, "champion", 1)
     assert capfd.readouterr() == ("", "")
     assert [str(warning.message) for warning in recwarn] == []
     # Isolated and without site: neither PYTHONPATH nor the finder of an editable install can bring the project in.

@@ -55,7 +55,7 @@ def register(registry: ModelRegistry, number: int) -> None:
             artifact_folder=Path(folder),
             tags={DIGEST_TAG: digest},
         )
-    registry.set_alias_to_newest_partition(ENSEMBLE)
+    registry.set_alias(ENSEMBLE, "champion", registry.list_versions(ENSEMBLE)[-1].version)
 
 
 @pytest.fixture

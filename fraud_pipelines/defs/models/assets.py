@@ -1,19 +1,26 @@
-"""The models layer: an isolation forest and an ensemble a day, trained on the days before, versioned in MLflow."""
+"""The models layer: detectors of outliers, one a day and backend, trained on the days before, versioned in MLflow."""
+
+from importlib.util import find_spec
 
 import dagster as dg
 from pydantic import Field
 
 from fraud_pipelines.defs.daily_asset import daily_asset, verdict, warning_check
-from fraud_pipelines.defs.keys import ISOLATION_FOREST, LABELS, SUOD, TRANSACTION_FEATURES
-from fraud_pipelines.defs.metadata import image, numbers, partition_day
+from fraud_pipelines.defs.keys import AUTOENCODER, ECOD, ISOLATION_FOREST, LABELS, SUOD, TRANSACTION_FEATURES
+from fraud_pipelines.defs.metadata import partition_day
+from fraud_pipelines.defs.models.training_metadata import training_metadata
 from fraud_pipelines.defs.partitions import the_day_before
 from fraud_pipelines.defs.partitions import training_window as days_before
+from fraud_pipelines.detection.backends import BACKENDS, parse_parameters
+from fraud_pipelines.detection.detectors.ecod import EcodParameters
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestParameters
 from fraud_pipelines.detection.detectors.suod import SuodParameters
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
+
+WITH_AUTOENCODER = "autoencoder" in BACKENDS and find_spec("torch") is not None
 
 
 class IsolationForestConfig(dg.Config, IsolationForestParameters):
@@ -67,29 +74,18 @@ def _materialize(
         parameters=parameters,
         contamination=policy_in_force(settings).contamination,
     )
-    trained = ensure_daily_model(registry, plan, report=lambda model: training_report(model, warehouse, settings, day))
+    trained = ensure_daily_model(registry, plan, report=lambda model: training_report(model, plan, warehouse, settings))
     for feature, reason in trained.left_out.items():
         context.log.info(f"{feature} is left out of the schema: {reason}")
-    version = trained.version
     return dg.MaterializeResult(
-        metadata={
-            **numbers({"training_rows": plan.features.height, "training_days": len(window.days)}),
-            **numbers(trained.metrics),
-            "model": f"{version.name}/{version.version}",
-            "mlflow_run": version.run_id,
-            "trained_from": window.days[0].isoformat(),
-            "trained_to": window.days[-1].isoformat(),
-            "bootstrap": window.bootstrap,
-            "reused": trained.reused,
-            "left_out": dg.MetadataValue.json(trained.left_out),
-            **{name: image(png, name) for name, png in trained.figures.items()},
-        },
-        check_results=[verdict(check, not window.bootstrap)],
+        metadata=training_metadata(plan, trained), check_results=[verdict(check, not window.bootstrap)]
     )
 
 
 ISOLATION_FOREST_IS_OUT_OF_SAMPLE = _trained_out_of_sample(ISOLATION_FOREST)
 SUOD_IS_OUT_OF_SAMPLE = _trained_out_of_sample(SUOD)
+ECOD_IS_OUT_OF_SAMPLE = _trained_out_of_sample(ECOD)
+AUTOENCODER_IS_OUT_OF_SAMPLE = _trained_out_of_sample(AUTOENCODER)
 HISTORY = (
     dg.AssetDep(TRANSACTION_FEATURES, partition_mapping=days_before),
     # What the backtest judges by.
@@ -130,3 +126,31 @@ def suod(
     `fraud-ensemble`. It gives the second opinion on what the isolation forest flags."""
     parameters = SuodParameters(**config.model_dump())
     return _materialize(context, "suod", parameters, SUOD_IS_OUT_OF_SAMPLE, settings, warehouse, model_registry)
+
+
+@daily_asset("models", "ecod", deps=HISTORY, kinds=["mlflow", "pyod"], checks=[ECOD_IS_OUT_OF_SAMPLE])
+def ecod(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+    model_registry: dg.ResourceParam[ModelRegistry],
+) -> dg.MaterializeResult:
+    """The day's ECOD, a version of `fraud-realtime`: what the stream screens with, compared here with the others
+    on whole days. It has no parameters."""
+    check = ECOD_IS_OUT_OF_SAMPLE
+    return _materialize(context, "ecod", EcodParameters(), check, settings, warehouse, model_registry)
+
+
+if WITH_AUTOENCODER:
+
+    @daily_asset("models", "autoencoder", deps=HISTORY, kinds=["mlflow"], checks=[AUTOENCODER_IS_OUT_OF_SAMPLE])
+    def autoencoder(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+        model_registry: dg.ResourceParam[ModelRegistry],
+    ) -> dg.MaterializeResult:
+        """The day's autoencoder, a version of `fraud-autoencoder`; there is one where PyTorch is installed. It is
+        scored and compared like the others and decides nothing."""
+        parameters, check = parse_parameters("autoencoder", None), AUTOENCODER_IS_OUT_OF_SAMPLE
+        return _materialize(context, "autoencoder", parameters, check, settings, warehouse, model_registry)

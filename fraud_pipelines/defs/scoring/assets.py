@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
-from fraud_pipelines.defs.keys import DECISIONS, ISOLATION_FOREST, SUOD, TRANSACTION_FEATURES, TRANSACTION_SCORES
+from fraud_pipelines.defs.keys import DECISIONS, MODEL_PROMOTION, TRANSACTION_FEATURES, TRANSACTION_SCORES
 from fraud_pipelines.defs.metadata import image, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import count_rows, key_defects
@@ -25,7 +25,7 @@ DECISIONS_ARE_COMPLETE = blocking_check(
 @daily_asset(
     "scoring",
     "transaction_scores",
-    deps=[TRANSACTION_FEATURES, ISOLATION_FOREST, SUOD],
+    deps=[TRANSACTION_FEATURES, MODEL_PROMOTION],
     kinds=["duckdb", "mlflow"],
     checks=[SCORES_ARE_IN_RANGE, SCORES_ARE_COMPLETE],
 )
@@ -34,18 +34,17 @@ def transaction_scores(
     warehouse: dg.ResourceParam[Warehouse],
     model_registry: dg.ResourceParam[ModelRegistry],
 ) -> dg.MaterializeResult:
-    """Scores of the day's transactions by the day's isolation forest (`fraud-daily`) and its ensemble
-    (`fraud-ensemble`). Above 0.5 lies the top share that the policy calls its contamination."""
-    from fraud_pipelines.detection.daily import DAILY_MODEL, DAILY_MODELS, load_daily_model, score_day
+    """Scores of the day's transactions by the version of each model that is in use for the day, see
+    `models/model_promotion`. Above 0.5 lies the top share that the policy calls its contamination."""
+    from fraud_pipelines.detection.daily import DAILY_MODEL, load_models_in_use, score_day
     from fraud_pipelines.evaluation.figures import score_histogram
     from fraud_pipelines.features.frames import read_features
 
     day = partition_day(context)
     features = read_features(warehouse, day, day)
     now = utc_now()
-    scores = pl.concat(
-        score_day(features, load_daily_model(model_registry, each, day), day=day, now=now) for each in DAILY_MODELS
-    )
+    models = load_models_in_use(warehouse, model_registry, day)
+    scores = score_day(features, models, day=day, now=now)
     name = "scoring.transaction_scores"
     warehouse.overwrite(name, scores, event_date=day, channel="batch")
     outside = scores.filter(~scores["score"].is_between(0, 1))
@@ -58,6 +57,7 @@ def transaction_scores(
         metadata={
             **table,
             **numbers({f"anomalies_{each}": count for each, count in anomalies}),
+            "models": dg.MetadataValue.json([f"{each.name}/{each.version}" for each in models]),
             "score_histogram": image(
                 score_histogram({str(each): frame["score"] for (each,), frame in scores.group_by("model_name")})
             ),
@@ -76,7 +76,7 @@ def transaction_scores(
 @daily_asset(
     "scoring",
     "decisions",
-    deps=[TRANSACTION_SCORES, TRANSACTION_FEATURES, ISOLATION_FOREST],
+    deps=[TRANSACTION_SCORES, TRANSACTION_FEATURES, MODEL_PROMOTION],
     kinds=["duckdb", "polars"],
     checks=[DECISIONS_ARE_COMPLETE],
 )

@@ -1,0 +1,27 @@
+"""What the page of a model's asset shows of its training."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from fraud_pipelines.defs.metadata import image, numbers
+
+if TYPE_CHECKING:
+    from fraud_pipelines.detection.daily import TrainedModel, TrainingPlan
+
+
+def training_metadata(plan: "TrainingPlan", trained: "TrainedModel") -> dict[str, dg.MetadataValue | str | bool]:
+    """Rows, days, version, metrics and figures."""
+    version = trained.version
+    return {
+        **numbers({"training_rows": plan.features.height, "training_days": len(plan.window.days)}),
+        **numbers(trained.metrics),
+        "model": f"{version.name}/{version.version}",
+        "mlflow_run": version.run_id,
+        "trained_from": plan.window.days[0].isoformat(),
+        "trained_to": plan.window.days[-1].isoformat(),
+        "bootstrap": plan.window.bootstrap,
+        "reused": trained.reused,
+        "left_out": dg.MetadataValue.json(dict(trained.left_out)),
+        **{name: image(png, name) for name, png in trained.figures.items()},
+    }

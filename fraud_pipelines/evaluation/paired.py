@@ -1,0 +1,104 @@
+"""Paired comparison: two rankings of the same days, judged by the difference of their daily average precision."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Floats = npt.NDArray[np.float64]
+
+_RESAMPLES: Final = 2000
+_LEVEL: Final = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean over ``days`` of a daily difference, with its 95 % bootstrap interval."""
+
+    days: int
+    mean: float
+    low: float
+    high: float
+
+    def json(self) -> dict[str, float | int]:
+        """As evidence; rounded to what 14 days can tell."""
+        return {name: round(value, 6) for name, value in asdict(self).items()}
+
+
+def average_precision_by_day(
+    days: npt.NDArray[np.datetime64],
+    scores: Floats,
+    is_fraud: npt.NDArray[np.bool_],
+    weights: Floats | None = None,
+) -> dict[date, float]:
+    """Average precision of each day that has a fraud, ties as in scikit-learn; all arrays of shape (n,).
+
+    AP = Σ (recall_i − recall_{i−1}) · precision_i over the distinct scores of the day, the highest first.
+
+    Args:
+        weights: how many rows each row stands for; one each if None.
+    """
+    found: dict[date, float] = {}
+    order = np.lexsort((-scores, days))
+    days, scores, is_fraud = days[order], scores[order], is_fraud[order]
+    weight = np.ones(len(days)) if weights is None else weights[order]
+    distinct, first = np.unique(days, return_index=True)
+    for day, start, stop in zip(distinct, first, [*first[1:], len(days)], strict=True):
+        of_day = slice(start, stop)
+        caught = np.cumsum(weight[of_day] * is_fraud[of_day])
+        if not caught[-1]:
+            continue
+        last_of_tie = np.append(np.flatnonzero(np.diff(scores[of_day])), stop - start - 1)
+        caught, seen = caught[last_of_tie], np.cumsum(weight[of_day])[last_of_tie]
+        gained = np.diff(caught, prepend=0.0)
+        found[day.astype("datetime64[D]").item()] = float((gained * caught / seen).sum() / caught[-1])
+    return found
+
+
+def daily_average_precision(outcomes: pl.DataFrame) -> dict[date, float]:
+    """`average_precision_by_day` of rows with ``event_date``, ``raw_score``, ``is_fraud`` and, if any, ``weight``.
+
+    Within a day a model's raw score orders as its score does, and breaks the ties of an anchored one.
+    """
+    return average_precision_by_day(
+        outcomes["event_date"].to_numpy().astype("datetime64[D]"),
+        outcomes["raw_score"].to_numpy(),
+        outcomes["is_fraud"].to_numpy(),
+        outcomes["weight"].to_numpy() if "weight" in outcomes.columns else None,
+    )
+
+
+def thinned(rows: pl.DataFrame, most_a_day: int) -> pl.DataFrame:
+    """All frauds and, of each day, at most so many of the other rows, with the ``weight`` that makes up for the rest.
+
+    Which rows are taken depends on nothing but their ids, so that it is the same again.
+
+    Args:
+        rows: with ``transaction_id``, ``event_date`` and ``is_fraud``.
+    """
+    order = pl.col("transaction_id").hash(seed=0).rank("ordinal").over("event_date", "is_fraud")
+    size = pl.len().over("event_date", "is_fraud")
+    return rows.with_columns(
+        weight=pl.when("is_fraud").then(1.0).otherwise((size / most_a_day).clip(lower_bound=1.0))
+    ).filter(pl.col("is_fraud") | (order <= most_a_day))
+
+
+def paired_difference(
+    one: Mapping[date, float], other: Mapping[date, float], *, seed: int = 0
+) -> PairedDifference | None:
+    """``one`` minus ``other`` on the days that both have; None where there is no such day.
+
+    The interval is a percentile bootstrap over days: the frauds of a day come from few cards and aren't independent,
+    and what makes a day hard is the same for both.
+    """
+    days = sorted(one.keys() & other.keys())
+    if not days:
+        return None
+    differences = np.array([one[day] - other[day] for day in days])
+    drawn = np.random.default_rng(seed).integers(0, len(days), size=(_RESAMPLES, len(days)))
+    low, high = np.quantile(differences[drawn].mean(axis=1), _LEVEL)
+    return PairedDifference(len(days), float(differences.mean()), float(low), float(high))

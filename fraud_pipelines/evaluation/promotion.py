@@ -1,0 +1,184 @@
+"""Promotion: whether the version trained for a day replaces the one in use, by which rule, and on what evidence.
+
+For day D the candidate is the version trained for D, the champion the version in use on the day before. Nothing is
+looked at that wasn't known when D began, but for the transactions of D themselves, so that a day run again decides
+as it did then. The first rule that applies decides:
+
+- ``pinned``: a person has pinned a version, which then is in use.
+- ``no_rival``: there is no champion, or it can't score any more; the candidate is promoted.
+- ``bootstrap``: a champion trained on days it scored gives way to any candidate, and such a candidate to any
+  champion that wasn't.
+- ``supervised``, of the model that learns from labels: in use only while it beats the ensemble. Both are judged by
+  the scores they gave each matured day when it was young, so strictly out of sample: the lower bound of the mean
+  difference in daily average precision must lie above 0. Else the candidate scores on, so that there is something to
+  judge, and decides nothing.
+- ``labels``, once `MIN_FRAUDS` are known: both versions score the latest `Settings.evaluation_days` matured days with
+  a known fraud that neither was trained on. A fresh retrain should win where nothing speaks against it: it is
+  promoted unless the lower bound of the mean difference in daily average precision lies below −`MARGIN`, or its
+  alerts lie beyond `ALERT_FACTOR` times the champion's.
+- ``stability``, while too few frauds are known: both versions score D, which neither was trained on. The candidate is
+  promoted if its alerts and the distribution of its scores are alike.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Final, Literal, cast
+
+import polars as pl
+
+from fraud_pipelines.detection.daily import (
+    DAILY_MODELS,
+    SUPERVISED_MODEL,
+    load_version,
+)
+from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.evaluation.promotion_evidence import Evidence
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import (
+    CHALLENGER,
+    CHAMPION,
+    PINNED,
+    ModelRegistry,
+    ModelVersionInfo,
+)
+from fraud_pipelines.storage.warehouse import Warehouse, overwrite
+
+PIN_TAGS: Final = ("pinned_by", "pinned_reason", "pinned_at")
+"""Tags of a pinned version."""
+
+Rule = Literal["pinned", "no_rival", "bootstrap", "supervised", "labels", "stability"]
+Decision = Literal["promoted", "refused", "withdrawn", "pinned"]
+
+_TABLE: Final = "monitoring.model_promotions"
+
+
+def pin_tags(*, by: str, reason: str, at: datetime) -> dict[str, str]:
+    """Tags of a pinned version: who wants it in use, why, and since when (UTC)."""
+    return dict(zip(PIN_TAGS, (by, reason, at.isoformat(timespec="seconds")), strict=True))
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A row of ``monitoring.model_promotions``."""
+
+    as_of: date
+    model_name: str
+    candidate_version: int
+    champion_version: int | None
+    previous_champion: int | None
+    rule: Rule
+    decision: Decision
+    evidence: Mapping[str, object]
+
+    def row(self) -> dict[str, object]:
+        """The table's row; the evidence as JSON with sorted keys."""
+        return asdict(self) | {"evidence": json.dumps(self.evidence, sort_keys=True, allow_nan=False)}
+
+
+def decide_promotions(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[Promotion]:
+    """Decide for each model that has a version for ``day``; see the module. Writes nothing."""
+    with warehouse.connect(read_only=True):
+        history = warehouse.read(f"SELECT as_of, model_name, champion_version, rule FROM {_TABLE} ORDER BY as_of")
+        evidence = Evidence(warehouse, settings, day)
+        decided = []
+        for name in DAILY_MODELS:
+            candidate = registry.latest_for_partition(name, day)
+            if candidate:
+                of_model = history.filter(pl.col("model_name") == name)
+                decided.append(_decide(registry, candidate, of_model, evidence))
+    return decided
+
+
+def record_promotions(warehouse: Warehouse, registry: ModelRegistry, promotions: list[Promotion], day: date) -> None:
+    """Replace the day's rows, and move the aliases of the models for which ``day`` is the latest one decided."""
+    with warehouse.transaction() as connection:
+        schema = warehouse.read(f"SELECT * FROM {_TABLE} LIMIT 0").schema
+        overwrite(connection, _TABLE, pl.DataFrame([each.row() for each in promotions], schema=schema), as_of=day)
+        later = warehouse.read(f"SELECT DISTINCT model_name FROM {_TABLE} WHERE as_of > ?", [day]).to_series()
+    for promotion in promotions:
+        if promotion.model_name not in set(later):
+            registry.set_alias(promotion.model_name, CHAMPION, promotion.champion_version)
+            registry.set_alias(promotion.model_name, CHALLENGER, promotion.candidate_version)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Which version is in use, and why."""
+
+    version: int | None
+    rule: Rule
+    decision: Decision
+    evidence: Mapping[str, object]
+
+
+def _decide(
+    registry: ModelRegistry, candidate: ModelVersionInfo, history: pl.DataFrame, evidence: Evidence
+) -> Promotion:
+    before = history.filter(pl.col("as_of") < evidence.day)["champion_version"]
+    previous = None if before.is_empty() else before[-1]
+    pin = _pin(registry, candidate.name, history, evidence.day)
+    if pin:
+        verdict = _Verdict(pin.version, "pinned", "pinned", {tag: pin.tags[tag] for tag in PIN_TAGS if tag in pin.tags})
+    elif candidate.name == SUPERVISED_MODEL:
+        better, found = evidence.of_supervised()
+        if better:
+            verdict = _Verdict(candidate.version, "supervised", "promoted", found)
+        else:
+            verdict = _Verdict(None, "supervised", "refused" if previous is None else "withdrawn", found)
+    else:
+        verdict = _against(_version(registry, candidate.name, previous), candidate, registry, evidence)
+    return Promotion(
+        as_of=evidence.day,
+        model_name=candidate.name,
+        candidate_version=candidate.version,
+        champion_version=verdict.version,
+        previous_champion=previous,
+        rule=verdict.rule,
+        decision=verdict.decision,
+        evidence=verdict.evidence,
+    )
+
+
+def _against(
+    champion: ModelVersionInfo | None, candidate: ModelVersionInfo, registry: ModelRegistry, evidence: Evidence
+) -> _Verdict:
+    if champion is None or champion.version == candidate.version:
+        return _Verdict(candidate.version, "no_rival", "promoted", {})
+    bootstraps = {"champion": _is_bootstrap(champion), "candidate": _is_bootstrap(candidate)}
+    if bootstraps["champion"]:
+        return _Verdict(candidate.version, "bootstrap", "promoted", bootstraps)
+    if bootstraps["candidate"]:
+        return _Verdict(champion.version, "bootstrap", "refused", bootstraps)
+    newer, older = (load_version(registry, each.name, each.version).model for each in (candidate, champion))
+    days = evidence.judged_days((candidate, champion))
+    try:
+        alike, found = evidence.of_labels(newer, older, days) if days else evidence.of_stability(newer, older)
+    except InvalidInput as error:
+        return _Verdict(candidate.version, "no_rival", "promoted", {"champion": f"can't score any more: {error}"})
+    version, decision = (candidate.version, "promoted") if alike else (champion.version, "refused")
+    return _Verdict(version, "labels" if days else "stability", cast("Decision", decision), found)
+
+
+def _pin(registry: ModelRegistry, name: str, history: pl.DataFrame, day: date) -> ModelVersionInfo | None:
+    """The version that a person has pinned for the day.
+
+    The alias speaks for the latest day decided and those to come; an earlier day keeps the pin it had.
+    """
+    if history.filter(pl.col("as_of") > day).is_empty():
+        return registry.version_with_alias(name, PINNED)
+    then = history.filter((pl.col("as_of") == day) & (pl.col("rule") == "pinned"))
+    return None if then.is_empty() else registry.get_version(name, then["champion_version"][0])
+
+
+def _version(registry: ModelRegistry, name: str, version: int | None) -> ModelVersionInfo | None:
+    """The version, if there is one and MLflow still has it."""
+    try:
+        return None if version is None else registry.get_version(name, version)
+    except MissingData:
+        return None
+
+
+def _is_bootstrap(version: ModelVersionInfo) -> bool:
+    return version.tags.get("bootstrap") == "true"

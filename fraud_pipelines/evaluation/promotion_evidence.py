@@ -1,0 +1,167 @@
+"""What versions are judged by before one is promoted: labelled days, alert volume, score drift."""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+from functools import cached_property
+from math import sqrt
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from fraud_pipelines.detection.daily import ENSEMBLE_MODEL, SUPERVISED_MODEL, TRAINED_FROM_TAG, TRAINED_TO_TAG
+from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.evaluation.drift import population_stability_index
+from fraud_pipelines.evaluation.outcomes import matured_scores
+from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, thinned
+from fraud_pipelines.features.frames import read_features
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import ModelVersionInfo
+from fraud_pipelines.storage.warehouse import Warehouse
+
+MARGIN: Final = 0.05
+"""Average precision that a candidate may lose, by the pessimistic end of the interval. Two trainings of the same
+forest differ by up to 0.04 there, over 14 days; a smaller margin would refuse them by chance."""
+ALERT_FACTOR: Final = 2.0
+"""Alerts a day beyond this factor, either way, are not alike; chance is allowed for besides."""
+MIN_FRAUDS: Final = 30
+"""Known frauds on the judged days; with fewer, the mean of daily average precisions is chance."""
+JUDGED_A_DAY: Final = 1_000
+"""Legitimate transactions of a day that are scored again to judge two versions; of more, so many stand for all."""
+MAX_SCORE_PSI: Final = 0.1
+"""A stability index above it is no longer calm."""
+_SCORE_BANDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9)
+"""Where scores are counted: the top tenth of the traffic. Below lie the many that share a few scores, which are
+others after every retrain and mean nothing."""
+
+_DAY: Final = timedelta(days=1)
+_FRAUD_DAYS_SQL: Final = Path(__file__).with_name("frauds_by_day.sql")
+
+
+class Evidence:
+    """What the versions of a day are judged by, read once for all models."""
+
+    def __init__(self, warehouse: Warehouse, settings: Settings, day: date) -> None:
+        self.day = day
+        self._warehouse = warehouse
+        self._settings = settings
+        self._read_for: list[date] = []
+        self._rows = pl.DataFrame()
+
+    def judged_days(self, versions: Iterable[ModelVersionInfo]) -> list[date]:
+        """The latest matured days with a known fraud that none of them was trained on; none if they are too few."""
+        trained_on = set[date]().union(*(_trained_days(each, self._settings.training_days) for each in versions))
+        days = [day for day in self._frauds if day not in trained_on][-self._settings.evaluation_days :]
+        enough = len(days) == self._settings.evaluation_days and sum(map(self._frauds.__getitem__, days)) >= MIN_FRAUDS
+        return days if enough else []
+
+    def of_labels(
+        self, candidate: FraudModel, champion: FraudModel, days: list[date]
+    ) -> tuple[bool, dict[str, object]]:
+        """Whether the candidate is no worse, on labelled days, and the figures."""
+        rows = self._labelled(days)
+        scored = [
+            rows.select("event_date", "is_fraud", "weight").hstack(model.score(rows).select("raw_score", "is_anomaly"))
+            for model in (candidate, champion)
+        ]
+        difference = paired_difference(*(daily_average_precision(each) for each in scored))
+        assert difference is not None
+        of_candidate, of_champion = (round((each["is_anomaly"] * each["weight"]).sum()) for each in scored)
+        expected = candidate.contamination * float(rows["weight"].sum())
+        return difference.low > -MARGIN and _alike(of_candidate, of_champion, expected), {
+            "first_day": days[0].isoformat(),
+            "last_day": days[-1].isoformat(),
+            "frauds": int(rows["is_fraud"].sum()),
+            "average_precision_difference": difference.json(),
+            "margin": MARGIN,
+            "alerts": {"candidate": of_candidate, "champion": of_champion, "expected": round(expected, 1)},
+        }
+
+    def of_stability(self, candidate: FraudModel, champion: FraudModel) -> tuple[bool, dict[str, object]]:
+        """Whether both versions see the day alike, and the figures."""
+        scored = [model.score(self._of_the_day) for model in (candidate, champion)]
+        psi = population_stability_index(_bands(scored[1]["score"]), _bands(scored[0]["score"]))
+        of_candidate, of_champion = (int(each["is_anomaly"].sum()) for each in scored)
+        expected = candidate.contamination * self._of_the_day.height
+        return psi <= MAX_SCORE_PSI and _alike(of_candidate, of_champion, expected), {
+            "day": self.day.isoformat(),
+            "score_psi": round(psi, 6),
+            "max_psi": MAX_SCORE_PSI,
+            "alerts": {"candidate": of_candidate, "champion": of_champion, "expected": round(expected, 1)},
+        }
+
+    def of_supervised(self) -> tuple[bool, dict[str, object]]:
+        """Whether the supervised model has beaten the ensemble on the matured days, and the figures."""
+        by_day = [
+            daily_average_precision(
+                matured_scores(
+                    self._warehouse,
+                    self.day - _DAY,
+                    label_delay_days=self._settings.label_delay_days,
+                    evaluation_days=2 * self._settings.evaluation_days,
+                    model_name=name,
+                )
+            )
+            for name in (SUPERVISED_MODEL, ENSEMBLE_MODEL)
+        ]
+        days = sorted(by_day[0].keys() & by_day[1].keys())[-self._settings.evaluation_days :]
+        if len(days) < self._settings.evaluation_days:
+            return False, {"days": len(days), "needed_days": self._settings.evaluation_days}
+        difference = paired_difference({day: by_day[0][day] for day in days}, by_day[1])
+        assert difference is not None
+        return difference.low > 0, {
+            "first_day": days[0].isoformat(),
+            "last_day": days[-1].isoformat(),
+            "rival": ENSEMBLE_MODEL,
+            "average_precision_difference": difference.json(),
+        }
+
+    @cached_property
+    def _frauds(self) -> dict[date, int]:
+        """Matured days → frauds known before the day, ascending and without days that have none."""
+        last = self.day - _DAY - timedelta(days=self._settings.label_delay_days)
+        span = 2 * (self._settings.evaluation_days + self._settings.training_days)
+        found = self._warehouse.read(
+            _FRAUD_DAYS_SQL.read_text(),
+            {"first": last - timedelta(days=span), "last": last, "known_before": self.day},
+        )
+        return dict(found.iter_rows())
+
+    def _labelled(self, days: list[date]) -> pl.DataFrame:
+        """Features of these days with ``is_fraud`` and ``weight``; most models are judged by the same days."""
+        if days != self._read_for:
+            features = read_features(self._warehouse, days[0], days[-1]).filter(pl.col("event_date").is_in(days))
+            labels = self._warehouse.read(
+                "SELECT transaction_id, actual_fraud AS is_fraud FROM feedback.labels_before($instant::TIMESTAMP)",
+                {"instant": self.day},
+            )
+            self._read_for = days
+            rows = features.join(labels, on="transaction_id", how="left", maintain_order="left")
+            self._rows = thinned(rows.with_columns(pl.col("is_fraud").fill_null(value=False)), JUDGED_A_DAY)
+        return self._rows
+
+    @cached_property
+    def _of_the_day(self) -> pl.DataFrame:
+        return read_features(self._warehouse, self.day, self.day)
+
+
+def _alike(candidate: int, champion: int, expected: float) -> bool:
+    """Whether the alerts of the candidate lie within `ALERT_FACTOR` of the champion's and what is expected.
+
+    Three standard deviations of a Poisson count are allowed for besides.
+    """
+    most, least = max(champion, expected), min(champion, expected)
+    return least / ALERT_FACTOR - 3 * sqrt(least) <= candidate <= most * ALERT_FACTOR + 3 * sqrt(most)
+
+
+def _bands(scores: pl.Series) -> pl.Series:
+    """The band of each score, as text: each is a bin of its own to the stability index."""
+    return pl.Series(np.searchsorted(_SCORE_BANDS, scores.to_numpy())).cast(pl.String)
+
+
+def _trained_days(version: ModelVersionInfo, training_days: int) -> set[date]:
+    """Every day from the first to the last it was trained on; of a version that doesn't say, the days it may be."""
+    first = date.fromisoformat(version.tags.get(TRAINED_FROM_TAG, str(version.partition - timedelta(training_days))))
+    last = date.fromisoformat(version.tags.get(TRAINED_TO_TAG, str(version.partition)))
+    return {first + timedelta(days=number) for number in range((last - first).days + 1)}
