@@ -260,5 +260,52 @@ def stream_load(rate: int, seconds: int | None, users: int, seed: int) -> None:
     run_stream_load(Settings.from_environment(), rate=rate, seconds=seconds, users=users, seed=seed)
 
 
+@main.command()
+@click.option("--from", "first", type=DAY, help="First day; by default the days whose labels have had time to arrive.")
+@click.option("--to", "last", type=DAY, help="Last day, included.")
+@click.option("--cards", default=100, show_default=True, type=click.IntRange(1), help="k of card precision@k.")
+def compare(first: date | None, last: date | None, cards: int) -> None:
+    """All models side by side and day by day, and the amount alone beside them."""
+    from fraud_pipelines.cli.compare import show_comparison
+
+    show_comparison(Settings.from_environment(), first, last, cards=cards)
+
+
+@main.group(cls=Commands)
+def models() -> None:
+    """Which versions of the models there are, which is in use and why; pin one by hand."""
+
+
+@models.command("list")
+@click.argument("model", required=False)
+@click.option("--most", default=10, show_default=True, type=click.IntRange(1), help="Newest versions to show.")
+def list_versions(model: str | None, most: int) -> None:
+    """The newest versions of MODEL, or of every model, and what was decided about them."""
+    from fraud_pipelines.cli.models import show_versions
+
+    show_versions(Settings.from_environment(), model, most=most)
+
+
+@models.command()
+@click.argument("model")
+@click.argument("version", type=click.IntRange(1))
+@click.option("--by", envvar="USER", default="unknown", help="Who; by default the user of the shell.")
+@click.option("--reason", default="", help="Why; kept as evidence of each day it is in use.")
+def pin(model: str, version: int, by: str, reason: str) -> None:
+    """Keep VERSION of MODEL in use, whatever the promotion rule says."""
+    from fraud_pipelines.cli.models import pin
+
+    pin(Settings.from_environment(), model, version, by=by, reason=reason, now=_now())
+
+
+@models.command()
+@click.argument("model")
+def unpin(model: str) -> None:
+    """Leave the choice of MODEL's version to the promotion rule again."""
+    from fraud_pipelines.cli.models import unpin
+
+    unpin(Settings.from_environment(), model)
+
+
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)

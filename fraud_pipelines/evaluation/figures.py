@@ -136,6 +136,44 @@ def alert_volume(daily_alerts: pl.DataFrame, *, budget: float | None = None) -> 
     return figure
 
 
+def calibration_by_band(bands: Mapping[str, pl.DataFrame]) -> "Figure":
+    """Share of frauds in each band of the score, a bar a model.
+
+    Args:
+        bands: by model name, ``band`` and ``precision``, null where a band is empty; the same bands for all.
+    """
+    figure, axes = _canvas("Frauds by score band", "score", "share of frauds")
+    width = 0.8 / max(len(bands), 1)
+    names: list[str] = []
+    for number, (colour, (name, of_model)) in enumerate(zip(_cycle(len(bands)), sorted(bands.items()), strict=True)):
+        names = of_model["band"].to_list()
+        places = np.arange(of_model.height) + (number + 0.5) * width - 0.4
+        axes.bar(places, _floats(of_model["precision"].fill_null(0.0)), width=width, color=colour, label=name)
+    axes.set_xticks(np.arange(len(names)), names)
+    axes.set_ylim(0, 1.02)
+    _legend(axes)
+    return figure
+
+
+def daily_lines(values: pl.DataFrame, title: str, axis: str) -> "Figure":
+    """A line a model over the days.
+
+    Args:
+        values: ``event_date``, ``model_name``, ``value``; null leaves a gap.
+    """
+    figure, axes = _canvas(title, "", axis)
+    names = values["model_name"].unique().sort().to_list()
+    for colour, name in zip(_cycle(len(names)), names, strict=True):
+        of_model = values.filter(pl.col("model_name") == name).sort("event_date")
+        axes.plot(of_model["event_date"].to_numpy(), _floats(of_model["value"]), color=colour, marker=".", label=name)
+    days = values["event_date"].unique().sort().drop_nulls()
+    shown = np.unique(np.linspace(0, max(len(days) - 1, 0), 8).astype(int))[: len(days)]
+    axes.set_xticks([days[int(at)] for at in shown], [days[int(at)].strftime("%d %b") for at in shown])
+    axes.set_ylim(0, 1.02)
+    _legend(axes)
+    return figure
+
+
 def png_bytes(figure: "Figure") -> bytes:
     """The figure as a PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()

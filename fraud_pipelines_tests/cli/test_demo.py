@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from fraud_pipelines.decisions.replay import replay_decisions
-from fraud_pipelines.detection.daily import DAILY_MODELS, load_daily_model
+from fraud_pipelines.detection.daily import load_daily_model
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.metric_series import MetricSeries, day_step
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -24,6 +24,9 @@ DAILY_ASSETS = (
     "features/transaction_features",
     "models/isolation_forest",
     "models/suod",
+    "models/ecod",
+    "models/supervised",
+    "models/model_promotion",
     "scoring/transaction_scores",
     "scoring/decisions",
     "feedback/labels",
@@ -32,7 +35,10 @@ DAILY_ASSETS = (
     "monitoring/decision_thresholds",
     "monitoring/feature_drift",
     "monitoring/alerts",
+    "monitoring/model_comparison",
 )
+MODELS = ("fraud-daily", "fraud-ensemble", "fraud-realtime")
+"""Those that need no labels; the small demo knows too few frauds for the supervised one."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def test_every_day_of_every_daily_asset_is_materialized(demo: Installation, days
 def test_each_day_and_backend_has_one_version_that_loads_and_says_what_it_is(
     registry: ModelRegistry, days: list[date]
 ) -> None:
-    for name in DAILY_MODELS:
+    for name in MODELS:
         versions = registry.list_versions(name)
         assert [version.partition for version in versions] == days
         for version in versions:
@@ -81,10 +87,10 @@ def test_every_transaction_is_scored_and_decided_by_the_models_and_thresholds_of
     decisions = demo.warehouse.read("SELECT * FROM scoring.decisions ORDER BY transaction_id")
     thresholds = demo.warehouse.read("SELECT effective_date, review_threshold FROM monitoring.decision_thresholds")
     tuned = dict(thresholds.iter_rows())
-    partition_of = {f"{v.name}/{v.version}": v.partition for name in DAILY_MODELS for v in registry.list_versions(name)}
+    partition_of = {f"{v.name}/{v.version}": v.partition for name in MODELS for v in registry.list_versions(name)}
 
     assert decisions["transaction_id"].equals(transactions["transaction_id"])
-    for name in DAILY_MODELS:
+    for name in MODELS:
         scored = demo.warehouse.read(
             "SELECT transaction_id FROM scoring.transaction_scores WHERE model_name = ? ORDER BY 1", [name]
         )
@@ -95,6 +101,88 @@ def test_every_transaction_is_scored_and_decided_by_the_models_and_thresholds_of
     alerts = decisions.filter(pl.col("decision") != "approve")
     assert alerts.height
     assert alerts["reason_codes"].list.len().min() >= 1  # type: ignore[operator]
+
+
+def test_the_version_in_use_for_each_day_is_on_record_and_the_aliases_are_those_of_the_last_day(
+    demo: Installation, registry: ModelRegistry, days: list[date]
+) -> None:
+    rows = demo.warehouse.read("SELECT * FROM monitoring.model_promotions ORDER BY model_name, as_of")
+    partition_of = {(v.name, v.version): v.partition for name in MODELS for v in registry.list_versions(name)}
+    assert rows["as_of"].to_list() == days * len(MODELS)
+    assert set(rows["decision"]) == {"promoted"}
+    assert set(rows["rule"]) <= {"no_rival", "bootstrap", "stability"}
+    for day, name, candidate, champion in rows.select(
+        "as_of", "model_name", "candidate_version", "champion_version"
+    ).iter_rows():
+        assert candidate == champion
+        assert partition_of[name, champion] == day
+    for name in MODELS:
+        newest = registry.list_versions(name)[-1].version
+        assert registry.aliases(name) == {"champion": newest, "challenger": newest}
+
+
+def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
+    demo: Installation, registry: ModelRegistry, days: list[date]
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=demo.settings.tracking_uri)
+    # A day that has matured, of a model whose backtest had days to look back on.
+    matured = days[-1] - timedelta(days=demo.settings.label_delay_days)
+    runs = []
+    for name in MODELS:
+        version = registry.latest_for_partition(name, matured)
+        assert version is not None
+        runs.append(client.get_run(version.run_id))
+        plots = {file.path for file in client.list_artifacts(version.run_id, "plots")}
+        assert "plots/score_histogram.png" in plots
+    shared = set.intersection(*(set(run.data.params) for run in runs))
+    assert {"backend", "contamination", "training_rows", "training_days", "features", "trained_to"} <= shared
+    named = [{key for key in run.data.metrics if not key.startswith(("calibration/", "contribution/"))} for run in runs]
+    assert named[0] == named[1] == named[2]
+    assert {"training_alert_share", "average_precision", "card_precision_at_k", "alerts", "recall"} <= named[0]
+    assert all(any(key.startswith("contribution/") for key in run.data.metrics) for run in runs)
+    over_days = [client.get_run(version.run_id).data.params.keys() for version in registry.list_versions(MODELS[0])]
+    assert len(set(map(frozenset, over_days))) == 1
+
+
+def test_compare_shows_every_model_and_the_amount_alone(demo: Installation, days: list[date]) -> None:
+    stored = demo.warehouse.read(
+        "SELECT model_name, average_precision FROM monitoring.model_comparison WHERE as_of = ? ORDER BY rank",
+        [days[-1]],
+    )
+    assert set(stored["model_name"]) == {*MODELS, "amount"}
+
+    shown = demo.invoke("compare")
+
+    by_name = {line.split()[0]: line for line in reversed(shown.splitlines()) if line.strip()}
+    for name, precision in stored.iter_rows():
+        assert f"{precision:.3f}" in by_name[name]
+    assert str(days[-1] - timedelta(days=demo.settings.label_delay_days)) in shown
+    assert "Give both --from and --to" in demo.invoke("compare", "--from", str(days[0]), succeeds=False)
+    before = ("--from", "2020-01-01", "--to", "2020-01-02")
+    assert "No scores are stored for 2020-01-01" in demo.invoke("compare", *before, succeeds=False)
+
+
+def test_versions_are_listed_with_what_was_decided_and_can_be_pinned(
+    demo: Installation, registry: ModelRegistry
+) -> None:
+    newest = registry.list_versions("fraud-realtime")[-1]
+    listed = demo.invoke("models", "list", "fraud-realtime", "--most", "2")
+    assert f"newest 2 of {DAYS}" in listed
+    assert "champion" in listed
+    assert str(newest.partition) in listed
+    assert "promoted" in listed
+    assert "the models are fraud-daily" in demo.invoke("models", "list", "fraud-dayly", succeeds=False)
+
+    assert "No version of fraud-realtime is pinned" in demo.invoke("models", "unpin", "fraud-realtime", succeeds=False)
+    assert "no version 99" in demo.invoke("models", "pin", "fraud-realtime", "99", succeeds=False)
+    demo.invoke("models", "pin", "fraud-realtime", "2", "--by", "ann", "--reason", "drill")
+    pinned = registry.version_with_alias("fraud-realtime", "pinned")
+    assert pinned is not None
+    assert (pinned.version, pinned.tags["pinned_by"], pinned.tags["pinned_reason"]) == (2, "ann", "drill")
+    demo.invoke("models", "unpin", "fraud-realtime")
+    assert "pinned" not in registry.aliases("fraud-realtime")
 
 
 def test_labels_come_back_and_performance_is_measured_once_days_have_matured(
@@ -118,7 +206,7 @@ def test_a_matured_day_is_judged_twice_in_the_run_that_trained_its_model(
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=demo.settings.tracking_uri)
-    for name in DAILY_MODELS:
+    for name in MODELS:
         for version in registry.list_versions(name):
             matured = version.partition <= days[-1] - timedelta(days=demo.settings.label_delay_days)
             metrics = client.get_run(version.run_id).data.metrics
@@ -146,7 +234,7 @@ def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_thei
 
 def test_mlflow_shows_performance_over_the_days_with_the_day_as_step(demo: Installation) -> None:
     series = MetricSeries(demo.settings.tracking_uri)
-    for name in (*DAILY_MODELS, "policy:balanced"):
+    for name in (*MODELS, "policy:balanced"):
         measured = demo.warehouse.read(
             "SELECT as_of, cost FROM monitoring.model_performance WHERE model_name = ? ORDER BY as_of", [name]
         )
@@ -175,13 +263,13 @@ def test_young_days_are_read_early_and_the_kinds_of_fraud_apart(demo: Installati
 
 def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelRegistry, days: list[date]) -> None:
     before = warehouse_content(demo.warehouse)
-    versions = {name: registry.list_versions(name) for name in DAILY_MODELS}
+    versions = {name: registry.list_versions(name) for name in MODELS}
     middle = days[DAYS // 2].isoformat()
 
     demo.invoke("run", "--from", middle, "--to", middle)
 
     assert_same_content(before, warehouse_content(demo.warehouse))
-    assert {name: registry.list_versions(name) for name in DAILY_MODELS} == versions
+    assert {name: registry.list_versions(name) for name in MODELS} == versions
 
 
 def test_the_demo_again_finds_its_days_done(demo: Installation) -> None:

@@ -53,13 +53,23 @@ def test_the_schedule_runs_the_day_that_has_ended_at_half_past_midnight_utc(defi
 
 def test_a_model_is_trained_on_the_days_before_the_one_it_scores(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    for backend in ("isolation_forest", "suod"):
+    for backend in ("isolation_forest", "suod", "ecod"):
         mapping = graph.get_partition_mapping(
             dg.AssetKey(["models", backend]), dg.AssetKey(["features", "transaction_features"])
         )
         assert isinstance(mapping, dg.TimeWindowPartitionMapping)
         assert mapping.end_offset == -1
         assert mapping.start_offset < mapping.end_offset
+
+
+def test_what_scores_a_day_is_decided_after_its_models_are_trained_and_before_it_is_scored(
+    definitions: dg.Definitions,
+) -> None:
+    graph = definitions.resolve_asset_graph()
+    promotion = graph.get(dg.AssetKey(["models", "model_promotion"]))
+    models = {dg.AssetKey(["models", name]) for name in ("isolation_forest", "suod", "ecod", "supervised")}
+    assert models | {promotion.key} <= promotion.parent_keys
+    assert promotion.key in graph.get(dg.AssetKey(["scoring", "transaction_scores"])).parent_keys
 
 
 def test_the_code_location_loads_without_the_heavy_libraries(tmp_path: Path) -> None:

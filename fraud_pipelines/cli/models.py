@@ -1,0 +1,105 @@
+"""``fraud-pipelines models``: which versions there are and why one is in use, and pinning one by hand."""
+
+import json
+from datetime import datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import PINNED, ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse
+
+console = Console()
+
+
+def show_versions(settings: Settings, model_name: str | None, *, most: int) -> None:
+    """The newest versions of each model, their aliases, and what was decided about them.
+
+    Raises:
+        InvalidInput: there is no such model.
+    """
+    from fraud_pipelines.detection.backends import MODEL_NAMES
+
+    registry = _registry(settings)
+    decided = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds).read(
+        "SELECT model_name, candidate_version, rule, decision, evidence FROM monitoring.model_promotions ORDER BY as_of"
+    )
+    verdicts = {(name, version): said for name, version, *said in decided.iter_rows()}
+    for name in [model_name] if model_name else MODEL_NAMES.values():
+        versions = registry.list_versions(name)
+        if not versions:
+            if model_name:
+                raise InvalidInput(_unknown(model_name))
+            continue
+        aliases = registry.aliases(name)
+        table = Table(
+            title=f"{name}, the newest {min(most, len(versions))} of {len(versions)} versions", box=SIMPLE_HEAD
+        )
+        for column in ("version", "day", "alias", "decision", "by rule", "evidence"):
+            table.add_column(column, justify="right" if column == "version" else "left", no_wrap=column == "day")
+        for version in versions[-most:]:
+            rule, decision, evidence = verdicts.get((name, version.version), ("", "", "{}"))
+            table.add_row(
+                str(version.version),
+                str(version.partition),
+                ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
+                decision,
+                rule,
+                _brief(json.loads(evidence)),
+            )
+        console.print(table)
+
+
+def pin(settings: Settings, model_name: str, number: int, *, by: str, reason: str, now: datetime) -> None:
+    """Pin a version: from the next run on it is in use, whatever the promotion rule says.
+
+    Raises:
+        MissingData: there is no such version.
+    """
+    from fraud_pipelines.evaluation.promotion import pin_tags
+
+    registry = _registry(settings)
+    version = registry.get_version(model_name, number)
+    registry.tag_version(model_name, version.version, pin_tags(by=by, reason=reason, at=now))
+    registry.set_alias(model_name, PINNED, version.version)
+    console.print(
+        f"{model_name}/{version.version}, trained for {version.partition}, is pinned. It scores every day that is run "
+        f"from now on, the latest day again included, until fraud-pipelines models unpin {model_name}."
+    )
+
+
+def unpin(settings: Settings, model_name: str) -> None:
+    """Leave the choice to the promotion rule again.
+
+    Raises:
+        InvalidInput: no version is pinned.
+    """
+    registry = _registry(settings)
+    pinned = registry.aliases(model_name).get(PINNED)
+    if pinned is None:
+        raise InvalidInput(f"No version of {model_name} is pinned.")
+    registry.set_alias(model_name, PINNED, None)
+    console.print(f"{model_name}/{pinned} is no longer pinned; the next day's version is judged against it.")
+
+
+def _registry(settings: Settings) -> ModelRegistry:
+    return ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+
+
+def _unknown(model_name: str) -> str:
+    from fraud_pipelines.detection.backends import MODEL_NAMES
+
+    return f"MLflow has no versions of {model_name!r}; the models are {', '.join(MODEL_NAMES.values())}."
+
+
+def _brief(evidence: dict[str, object]) -> str:
+    match evidence:
+        case {"average_precision_difference": {"mean": mean, "low": low, "high": high}}:
+            return f"AP {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        case {"score_psi": psi, "alerts": {"candidate": candidate, "champion": champion}}:
+            return f"PSI {psi:.3f}, alerts {candidate}, champion {champion}"
+        case _:
+            return ", ".join(f"{name} {value}" for name, value in evidence.items())
