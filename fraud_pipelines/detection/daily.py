@@ -76,14 +76,18 @@ def load_models_in_use(warehouse: Warehouse, registry: ModelRegistry, day: date)
 
     Raises:
         MissingData: the isolation forest or the ensemble, which the decisions need, has no version for the day.
-        ArtifactRejected, RegistryUnavailable: as for `load_version`.
+        ArtifactRejected: as for `load_version`, or a version learned from features that are defined otherwise now.
+        RegistryUnavailable: MLflow can't be reached.
     """
     in_use = versions_in_use(warehouse, day)
-    return [
+    models = [
         load_version(registry, name, in_use[name]) if name in in_use else load_daily_model(registry, name, day)
         for name in DAILY_MODELS
         if name in in_use or name in (DAILY_MODEL, ENSEMBLE_MODEL)
     ]
+    for loaded in models:
+        loaded.model.require_feature_version(current_feature_version(loaded.model.schema))
+    return models
 
 
 def versions_in_use(warehouse: Warehouse, day: date) -> dict[str, int]:
@@ -213,7 +217,7 @@ def ensure_daily_model(
     """
     name = MODEL_NAMES[plan.backend]
     schema, left_out = plan.schema()
-    feature_version = _feature_version(schema)
+    feature_version = current_feature_version(schema)
     fingerprint = plan.fingerprint(schema, feature_version)
     latest = registry.latest_for_partition(name, plan.day)
     if latest and latest.tags.get("training_fingerprint") == fingerprint:
@@ -261,7 +265,7 @@ def _params(plan: TrainingPlan, model: FraudModel) -> dict[str, object]:
     }
 
 
-def _feature_version(schema: Schema) -> str:
+def current_feature_version(schema: Schema) -> str:
     """A hash of how the features of the schema are defined: a model fits only features of the same definition."""
     definitions = [
         (name, feature.formula, feature.window, feature.null_rule)

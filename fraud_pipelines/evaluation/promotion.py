@@ -31,9 +31,10 @@ import polars as pl
 from fraud_pipelines.detection.daily import (
     DAILY_MODELS,
     SUPERVISED_MODEL,
+    current_feature_version,
     load_version,
 )
-from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.errors import ArtifactRejected, InvalidInput, MissingData
 from fraud_pipelines.evaluation.promotion_evidence import Evidence
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import (
@@ -154,8 +155,9 @@ def _against(
     newer, older = (load_version(registry, each.name, each.version).model for each in (candidate, champion))
     days = evidence.judged_days((candidate, champion))
     try:
+        older.require_feature_version(current_feature_version(older.schema))
         alike, found = evidence.of_labels(newer, older, days) if days else evidence.of_stability(newer, older)
-    except InvalidInput as error:
+    except (InvalidInput, ArtifactRejected) as error:
         return _Verdict(candidate.version, "no_rival", "promoted", {"champion": f"can't score any more: {error}"})
     version, decision = (candidate.version, "promoted") if alike else (champion.version, "refused")
     return _Verdict(version, "labels" if days else "stability", cast("Decision", decision), found)
