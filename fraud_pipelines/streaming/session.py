@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import pairwise
+from typing import Final
 
 import duckdb
 import polars as pl
@@ -12,6 +13,7 @@ from fraud_pipelines.decisions.configuration import engine_in_force, policy_in_f
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.log import append_decisions
 from fraud_pipelines.features.declarations import ENTITIES, USER
+from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
 from fraud_pipelines.features.tables import read_past
@@ -28,7 +30,9 @@ from fraud_pipelines.streaming.tables import (
     FEATURE_TABLE,
     batches_since,
     create_tables,
+    known_entities,
     latest_derived_day,
+    read_active_histories,
     read_base,
     read_stream_history,
     read_window,
@@ -38,6 +42,11 @@ from fraud_pipelines.streaming.tables import (
 )
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
+_LABELS_STAY: Final = timedelta(minutes=5)
+_DAYS_OF_LABELS: Final = 3
+_MANY: Final = 5_000
+"""Histories to read one by one before all that are likely to be needed are read at once."""
+
 
 @dataclass
 class _Loaded:
@@ -45,6 +54,10 @@ class _Loaded:
 
     screener: Screener
     base: date | None
+    learned: date | None = None
+    """The day of the transactions whose feedback features the histories can look up."""
+    looked_up: int = 0
+    """Entities whose histories were read as they came, and not all at once."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,7 @@ class StreamSession:
         self.champion = Champion(registry, second_stage, every_seconds=self.stream.champion_seconds)
         self._engines: dict[date, DecisionEngine] = {}
         self._loaded: _Loaded | None = None
+        self._pasts: dict[date, tuple[datetime, Past]] = {}
 
     def commit(self, batches: Sequence[Batch], *, now: datetime) -> list[BatchReport]:
         """Take in, screen, decide and commit ``batches``, in this order.
@@ -128,7 +142,7 @@ class StreamSession:
             expected = _expected(connection, user_ids, day, active_days)
             live = LiveHistories(limit=self.stream.users_in_memory)
             _warm(connection, live, expected, loaded.base)
-            live.learn(read_past(connection, expected, day))
+            live.learn(read_past(connection, known_entities(connection, day), day))
         loaded.screener.histories = live
         return loaded.screener
 
@@ -165,18 +179,13 @@ class StreamSession:
         """Screen rows in memory, and write what came of them."""
         screener = loaded.screener
         rows = pl.concat([piece.rows for piece in pieces])
-        _warm(connection, screener.histories, rows, loaded.base)
-        pasts = {
-            day: read_past(connection, rows.filter(pl.col("timestamp").dt.date() == day), day)
-            for day in {piece.day for piece in pieces}
-        }
+        self._warm(connection, loaded, rows)
         features: list[pl.DataFrame] = []
         results: list[Screened] = []
-        learned: date | None = None
         for piece in pieces:
-            if piece.day != learned:
-                screener.histories.learn(pasts[piece.day])
-                learned = piece.day
+            if piece.day != loaded.learned:
+                screener.histories.learn(self._past(connection, piece.day, now))
+                loaded.learned = piece.day
             first = screener.detector.seen
             screened = screener.screen(piece.rows)
             results.append(screened)
@@ -191,6 +200,23 @@ class StreamSession:
             assert isinstance(day, date)
             append_decisions(connection, of_day, engine=self._engine_of(day), channel=CHANNEL, now=now)
         _store(connection, screener.histories)
+
+    def _warm(self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded, rows: pl.DataFrame) -> None:
+        """Have the histories of all entities in ``rows`` in memory; after many, those of all others active lately."""
+        live = loaded.screener.histories
+        loaded.looked_up += _warm(connection, live, rows, loaded.base)
+        if loaded.looked_up > _MANY:
+            loaded.looked_up = -(2**62)  # once is enough
+            live.warm(read_active_histories(connection, loaded.base, limit=self.stream.users_in_memory // 2))
+            _warm(connection, live, rows, loaded.base)
+
+    def _past(self, connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> Past:
+        """What the feedback features of ``day`` look at; read again after a while, since labels arrive meanwhile."""
+        read_at, past = self._pasts.get(day, (None, None))
+        if read_at is None or past is None or now - read_at > _LABELS_STAY:
+            past = read_past(connection, known_entities(connection, day), day)
+            self._pasts = {day: (now, past), **dict(list(self._pasts.items())[:_DAYS_OF_LABELS])}
+        return past
 
     def _no_histories(self) -> LiveHistories:
         return LiveHistories(limit=self.stream.users_in_memory, keep_changes=True)
@@ -249,8 +275,8 @@ def _expected(
     return pl.concat([active, named], how="diagonal")
 
 
-def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.DataFrame, base: date | None) -> None:
-    """Read the stored histories of those entities in ``rows`` that aren't in memory."""
+def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.DataFrame, base: date | None) -> int:
+    """Read the stored histories of those entities in ``rows`` that aren't in memory; returns how many they are."""
     unknown = live.unknown(rows)
     live.warm(
         {
@@ -259,6 +285,7 @@ def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.D
             if unknown[entity.name]
         }
     )
+    return sum(map(len, unknown.values()))
 
 
 def _store(connection: duckdb.DuckDBPyConnection, live: LiveHistories) -> None:

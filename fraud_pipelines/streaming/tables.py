@@ -6,18 +6,24 @@ day put in order, or took in beside the stream, counts from then on.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 import duckdb
 import polars as pl
 
 from fraud_pipelines.features.catalog import KEY_COLUMNS, table_schema
-from fraud_pipelines.features.declarations import ENTITIES, USER, Entity
+from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, USER, Entity, span_length
+from fraud_pipelines.features.feedback import risk_columns
 from fraud_pipelines.features.history import History, history_schema
-from fraud_pipelines.features.tables import create_table, history_table, read_history, table_exists
+from fraud_pipelines.features.tables import LATELY, create_table, history_table, read_history, table_exists
 from fraud_pipelines.storage.warehouse import insert, select
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
+
+FEEDBACK_REACH: Final = span_length(LABEL_DELAY) + max(
+    (span_length(span) for entity in ENTITIES for span in entity.risks), default=timedelta(0)
+)
+"""How far back the fraud rates of an entity look."""
 
 FEATURE_TABLE: Final = "streaming.transaction_features"
 PLACE_COLUMNS: Final[dict[str, pl.DataType]] = {"batch_id": pl.String(), "position": pl.Int64()}
@@ -75,6 +81,40 @@ def read_stream_history(
         return history
     following = date.fromordinal(base.toordinal() + 1)
     return read_history(connection, entity, others, following).updated(history)
+
+
+def read_active_histories(
+    connection: duckdb.DuckDBPyConnection, base: date | None, *, limit: int
+) -> dict[str, History]:
+    """The state of every entity that was active in the days up to ``base`` or in the stream since, by `Entity.name`.
+
+    Of a kind with more than ``limit`` of them, none.
+    """
+    found: dict[str, History] = {}
+    for entity in ENTITIES:
+        column, own = entity.column, stream_history_table(entity)
+        since = (base or date.min) - LATELY if base else date.min
+        keys = select(
+            connection,
+            f"""
+            SELECT {column} FROM {own}
+            UNION SELECT {column} FROM {history_table(entity)} WHERE event_date BETWEEN $since AND $base
+            LIMIT $most
+            """,
+            {"since": since, "base": base or date.min, "most": limit + 1},
+        )[column]
+        if len(keys) <= limit:
+            found[entity.name] = read_stream_history(connection, entity, keys, base)
+    return found
+
+
+def known_entities(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFrame:
+    """The entities that feedback features of ``day`` may find something of, one kind a column."""
+    columns = risk_columns()
+    if not columns:
+        return pl.DataFrame()
+    query = f"SELECT DISTINCT {', '.join(columns)} FROM raw.transactions WHERE event_date < ? AND event_date >= ?"
+    return select(connection, query, [day, day - FEEDBACK_REACH])
 
 
 def write_stream_history(connection: duckdb.DuckDBPyConnection, history: History) -> None:

@@ -103,6 +103,7 @@ def test_what_waits_starts_one_run_that_screens_with_the_champion(installation: 
     assert decided.height == 400
     blocked = decided.filter(decision="block")["transaction_id"].sort().to_list()
     told = installation.warehouse.read("SELECT transaction_ids FROM monitoring.alerts WHERE kind = 'blocked'")
+    assert blocked
     assert told["transaction_ids"].explode().sort().to_list() == blocked
     flagged = decided.filter(pl.col("model_versions").list.len() == 2)
     assert flagged.height > 0
