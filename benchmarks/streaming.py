@@ -41,7 +41,7 @@ from fraud_pipelines.features.history import Histories, empty_histories
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import write_history
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.model_registry import CHAMPION, ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.streaming.batches import FrameBatch
 from fraud_pipelines.streaming.detector import StreamDetector
@@ -230,10 +230,10 @@ def _registered(settings: Settings, model: FraudModel) -> ModelRegistry:
     registry.initialise()
     with tempfile.TemporaryDirectory() as folder:
         digest = model.save(Path(folder))
-        registry.log_version(
+        version = registry.log_version(
             ENSEMBLE, partition=LAST_DAY, fingerprint="1", artifact_folder=Path(folder), tags={DIGEST_TAG: digest}
         )
-    registry.set_alias_to_newest_partition(ENSEMBLE)
+    registry.set_alias(ENSEMBLE, CHAMPION, version.version)
     return registry
 
 
