@@ -47,7 +47,7 @@ def average_precision_by_day(
     days, scores, is_fraud = days[order], scores[order], is_fraud[order]
     weight = np.ones(len(days)) if weights is None else weights[order]
     distinct, first = np.unique(days, return_index=True)
-    for day, start, stop in zip(distinct, first, [*first[1:], len(days)], strict=True):
+    for day, start, stop in zip(distinct, first, np.append(first, len(days))[1:], strict=True):
         of_day = slice(start, stop)
         caught = np.cumsum(weight[of_day] * is_fraud[of_day])
         if not caught[-1]:

@@ -32,6 +32,11 @@ def test_each_days_average_precision_is_scikit_learns_ties_and_weights_included(
         assert found[DAY + timedelta(days=number)] == pytest.approx(expected, abs=1e-12)
 
 
+def test_no_rows_have_no_days() -> None:
+    nothing = np.empty(0)
+    assert average_precision_by_day(nothing.astype("datetime64[D]"), nothing, nothing.astype(bool)) == {}
+
+
 def test_a_difference_is_over_the_days_that_both_have_and_its_interval_holds_its_mean() -> None:
     days = [DAY + timedelta(days=number) for number in range(14)]
     one = {day: 0.5 + 0.01 * (number % 3) for number, day in enumerate(days)}
