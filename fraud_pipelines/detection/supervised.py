@@ -78,10 +78,10 @@ def fit_supervised(
     is_fraud = training[LABEL].to_numpy()
     legitimate = rng.permutation(np.flatnonzero(~is_fraud))[: typed.max_legitimate]
     taken = np.sort(np.concatenate((np.flatnonzero(is_fraud), legitimate)))
-    weights = np.where(is_fraud, 1.0, (~is_fraud).sum() / len(legitimate))
+    share_taken = len(legitimate) / int((~is_fraud).sum())
     encoder = FeatureEncoder.fit(training[taken], parse_schema(schema))
     X = encoder.transform(training[taken])
-    detector = BoostedTreesDetector.fit(X, is_fraud[taken], weights[taken], typed, seed=seed)
+    detector = BoostedTreesDetector.fit(X, is_fraud[taken], typed, share_of_legitimate=share_taken, seed=seed)
     return FraudModel(
         backend=SUPERVISED.name,
         parameters=typed,

@@ -93,7 +93,7 @@ def test_a_sample_of_the_legitimate_rows_stands_for_all_of_them() -> None:
     training = rows(6000)
     thinned = fit_supervised(training, training, schema=SCHEMA, parameters={"max_legitimate": 800, "max_iter": 60})
     probability = 1 / (1 + np.exp(-thinned.score(rows(6000, seed=5))["raw_score"].to_numpy()))
-    # One in twenty is a fraud; without the weights it would be about 0.3.
+    # One in twenty is a fraud; uncorrected it would be about 0.3.
     assert 0.03 < probability.mean() < 0.1
 
 

@@ -5,7 +5,7 @@ scikit-learn's ``HistGradientBoostingClassifier``. It learns from labels, so tha
 `fraud_pipelines.detection.supervised` and not by a backend's ``fit``; frozen, it scores like any other detector.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -50,12 +50,17 @@ class BoostedTreesDetector:
         cls,
         X: FloatArray,
         is_fraud: NDArray[np.bool_],
-        weights: FloatArray,
         parameters: BoostedTreesParameters,
         *,
+        share_of_legitimate: float = 1.0,
         seed: int,
     ) -> Self:
-        """Grow the trees on encoded rows (n, k), labels (n,) of both kinds, and how many rows each row stands for."""
+        """Grow the trees on encoded rows, shape (n, k), and their labels, shape (n,), which must be of both kinds.
+
+        Of the legitimate rows there may be only a share: then the log-odds are corrected by its logarithm, as for any
+        model of odds whose cases were sampled by their kind. (Weights would do it too, but make scikit-learn take
+        seconds to find its bins.)
+        """
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
 
@@ -64,8 +69,9 @@ class BoostedTreesDetector:
         )
         # Its threads wait for each other busily: on a machine with other work, a fit takes thirty times as long.
         with threadpool_limits(1, user_api="openmp"):
-            classifier.fit(X, is_fraud, sample_weight=weights)
-        return cls.freeze(classifier)
+            classifier.fit(X, is_fraud)
+        frozen = cls.freeze(classifier)
+        return replace(frozen, baseline=frozen.baseline + float(np.log(share_of_legitimate)))
 
     @classmethod
     def freeze(cls, classifier: "HistGradientBoostingClassifier") -> Self:
@@ -87,7 +93,7 @@ class BoostedTreesDetector:
         )
 
     def raw_scores(self, X: FloatArray) -> FloatArray:
-        """Log-odds of fraud, equal to scikit-learn's ``decision_function`` to the bit."""
+        """Log-odds of fraud; of a frozen classifier, its ``decision_function`` to the bit."""
         from fraud_pipelines.detection.kernels import leaf_sums
 
         scores: FloatArray = leaf_sums(
