@@ -201,6 +201,11 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
     assert plan.calibration["event_date"].unique().sort().to_list() == [day(10), day(11), day(12)]
     ensure_daily_model(world.registry, plan, report=lambda _: TrainingReport({}, {}))
 
+    world.decide(LABELLED)
+    nothing_scored_yet = world.row(LABELLED, "fraud-supervised")
+    assert nothing_scored_yet["decision"] == "refused"
+    assert nothing_scored_yet["evidence"] == {"days": 0, "needed_days": 4}
+
     def decide(ensemble: str, supervised: str) -> tuple[object, object, object]:
         by_model = {"fraud-daily": ensemble, "fraud-ensemble": ensemble, "fraud-supervised": supervised}
         with world.warehouse.transaction() as connection:
