@@ -163,7 +163,7 @@ def fold_in_shards(
         values, history = fold_piece(USER, transactions, piece, histories[USER.name])
         found = {feature.name: value for feature, value in zip(entity_features(USER), values, strict=True)}
         found |= {name: values[piece.order] for name, values in shared.items()}
-        rows = taken(transactions, piece.order)
+        rows = _taken(transactions, piece.order)
         instant = rows["timestamp"].to_physical().to_numpy().copy()
         for each in happened:
             code = runs[each.entity.name].codes[piece.order].astype(np.int64)
@@ -189,7 +189,7 @@ def fold_in_shards(
     changed |= {entity.name: History(entity, pl.concat(states[entity.name])) for entity in ENTITIES}
 
 
-def taken(transactions: pl.DataFrame, order: Ints) -> pl.DataFrame:
+def _taken(transactions: pl.DataFrame, order: Ints) -> pl.DataFrame:
     """The rows at the positions ``order``, with the columns that the table has and the derived features read."""
     needed = [name for name in TRANSACTION_COLUMNS if name in KEY_COLUMNS or name in READ]
     return transactions.select(needed)[order].with_columns(event_date=pl.col("timestamp").dt.date())

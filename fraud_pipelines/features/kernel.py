@@ -521,13 +521,14 @@ def pack(state: State, last_codes: Ints) -> tuple[Ints, Ints]:
 
 
 @_compiled
-def unpack(at: Ints, packed: Ints, last_codes: Ints) -> State:
-    """The reverse of `pack`; fills ``last_codes``. An empty run is an entity without history."""
+def unpack(starts: Ints, lengths: Ints, packed: Ints, last_codes: Ints) -> State:
+    """The reverse of `pack`, for runs anywhere; fills ``last_codes``. An empty run is an entity without history."""
     columns, entities = last_codes.shape
     sizes = np.zeros(4, np.int64)
     for e in range(entities):
-        if at[e + 1] > at[e]:
-            sizes += packed[at[e] + 3 : at[e] + 7]
+        if lengths[e] > 0:
+            for k in range(4):
+                sizes[k] += packed[starts[e] + 3 + k]
     state = State(
         np.zeros(entities, np.int64),
         np.zeros(entities, np.float64),
@@ -543,9 +544,9 @@ def unpack(at: Ints, packed: Ints, last_codes: Ints) -> State:
     )
     total, amounts = state.total.view(np.int64), state.amounts.view(np.int64)
     for e in range(entities):
-        head = at[e]
+        head = starts[e]
         position = head + 7 + columns
-        known = at[e + 1] > head
+        known = lengths[e] > 0
         if known:
             state.transactions[e] = packed[head]
             total[e] = packed[head + 1]
@@ -560,14 +561,55 @@ def unpack(at: Ints, packed: Ints, last_codes: Ints) -> State:
 
 
 @_compiled
-def fold_packed(plan: Plan, rows: Rows, at: Ints, packed: Ints, out: Floats) -> tuple[Ints, Ints]:
-    """`fold` for a state that is packed; ``rows.last_codes`` need only have the right shape."""
-    state = fold(plan, rows, unpack(at, packed, rows.last_codes), out)
-    latest = np.empty_like(rows.last_codes)
-    for e in range(latest.shape[1]):
-        for k in range(latest.shape[0]):
-            latest[k, e] = rows.codes[k, rows.at[e + 1] - 1]
-    return pack(state, latest)
+def fold_packed(
+    plan: Plan,
+    at: Ints,
+    timestamp: Ints,
+    amount: Floats,
+    codes: Ints,
+    starts: Ints,
+    lengths: Ints,
+    packed: Ints,
+    out: Floats,
+) -> tuple[Ints, Ints]:
+    """`fold` of `Rows` into a state packed in runs, as for `unpack`; the new state is returned as by `pack`."""
+    last_codes = np.empty((codes.shape[0], starts.size), np.int64)
+    before = unpack(starts, lengths, packed, last_codes)
+    state = fold(plan, Rows(at, timestamp, amount, codes, last_codes), before, out)
+    for e in range(starts.size):
+        for k in range(codes.shape[0]):
+            last_codes[k, e] = codes[k, at[e + 1] - 1]
+    return pack(state, last_codes)
+
+
+@_compiled
+def place(
+    numbers: Ints, used: int, starts: Ints, lengths: Ints, room: Ints, slots: Ints, at: Ints, packed: Ints
+) -> int:
+    """Copy run k of ``packed`` into slot ``slots[k]`` of ``numbers``, or, if it is too long, behind what is used.
+
+    Returns:
+        The end of what is used then. If that is beyond ``numbers``, nothing has been copied.
+    """
+    end = used
+    for k in range(slots.size):
+        length = at[k + 1] - at[k]
+        if length > room[slots[k]]:
+            end += length + length // 2
+    if end > numbers.size:
+        return end
+    end = used
+    for k in range(slots.size):
+        slot = slots[k]
+        length = at[k + 1] - at[k]
+        if length > room[slot]:
+            starts[slot] = end
+            room[slot] = length + length // 2
+            end += room[slot]
+        lengths[slot] = length
+        for j in range(length):
+            numbers[starts[slot] + j] = packed[at[k] + j]
+    return end
 
 
 @_compiled
