@@ -117,8 +117,8 @@ def checked(transactions: pl.DataFrame) -> pl.DataFrame:
     for name in REQUIRED_COLUMNS:
         if transactions[name].null_count():
             raise InvalidInput(f"transactions.{name} holds nulls; validate the transactions first")
-    amounts = transactions["amount"]
-    if not (amounts.is_finite() & (amounts >= 0)).all():
+    amounts = transactions["amount"].to_numpy()
+    if not (np.isfinite(amounts) & (amounts >= 0)).all():
         raise InvalidInput("transactions.amount holds negative or non-finite values; validate the transactions first")
     return transactions.select(
         (pl.col(name) if name in transactions.columns else pl.lit(None)).cast(dtype).alias(name)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -50,9 +50,11 @@ def fold_piece(entity: Entity, transactions: pl.DataFrame, piece: Piece, history
 
 
 def to_series(feature: Feature, values: Floats) -> pl.Series:
-    """The column of ``feature``, NaN being null; takes ``values`` over without a copy if it is a column of floats."""
+    """The column of ``feature``, NaN being null; many floats are taken over without a copy."""
     import pyarrow as pa
 
+    if values.size < FEW_VALUES:
+        return pl.Series(feature.name, values, nan_to_null=True).cast(feature.dtype)
     known = ~np.isnan(values)
     nulls = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
     if feature.dtype.is_integer():
@@ -62,6 +64,10 @@ def to_series(feature: Feature, values: Floats) -> pl.Series:
     series = pl.from_arrow(array)
     assert isinstance(series, pl.Series)
     return series.alias(feature.name)
+
+
+FEW_VALUES: Final = 10_000
+"""So few that to copy them is cheaper than to hand them over."""
 
 
 @cache

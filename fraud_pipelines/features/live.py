@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
+from fraud_pipelines.features.catalog import KEY_COLUMNS, table_schema
 from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.engine import FOLDED, READ, add_derived, checked
 from fraud_pipelines.features.feedback import Happened, Past, with_feedback
@@ -25,10 +25,11 @@ Floats = NDArray[np.float64]
 
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1) // _MICROSECOND
 _TEXTS: Final = [name for name, dtype in TRANSACTION_COLUMNS.items() if dtype == pl.String()]
 _NEEDED: Final = [name for name in TRANSACTION_COLUMNS if name in KEY_COLUMNS or name in READ]
 _KINDS: Final = [(feature.name, feature.dtype.is_integer()) for feature in FOLDED]
-_OUT: Final = (*KEY_COLUMNS, *FEATURES)
+_OUT: Final = list(table_schema())
 _COLUMNS: Final = sorted({column for entity in ENTITIES for column in (entity.column, *entity.changes)})
 
 
@@ -121,8 +122,8 @@ class LiveHistories:
         values = [value for found, _ in folded for value in found]
         values += self._feedback(arrivals.columns, arrivals.timestamp)
         series = [to_series(feature, value) for feature, value in zip(FOLDED, values, strict=True)]
-        known = rows.select(_NEEDED).with_columns(event_date=pl.col("timestamp").dt.date())
-        features = add_derived(known.with_columns(series)).select(*table_schema())
+        days = pl.Series("event_date", arrivals.timestamp // _DAY, dtype=pl.Int32).cast(pl.Date)
+        features = add_derived(rows[_NEEDED].hstack([days, *series]))[_OUT]
         for kept, (_, change) in zip(self._kept, folded, strict=True):
             kept.change(change)
         return features
