@@ -4,7 +4,7 @@
 
 Each contender runs in a process of its own, from a DuckDB table into a DuckDB table, and computes every feature that
 needs no labels. What they write is compared with what the fold wrote. Then come the costs of a stream, feedback
-features included.
+features included, and of a day in the warehouse after a week and after sixty days.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import feature_days
 import numpy as np
 import polars as pl
 from feature_contenders import COMPUTED, CONTENDERS
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="sizes to run, one after the other")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--no-stream", action="store_true", help="leave out the costs of a stream")
+    parser.add_argument("--no-days", action="store_true", help="leave out the cost of a day after many")
     parser.add_argument("--run", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -44,6 +46,8 @@ def main() -> None:
         compare(rows, arguments.contenders)
     if not arguments.no_stream:
         report_stream()
+    if not arguments.no_days:
+        report_days()
 
 
 def compare(rows: int, contenders: list[str]) -> None:
@@ -70,6 +74,15 @@ def report_stream() -> None:
     print(f"\nA stream, {cost['users']:,.0f} users known, in memory, all features")
     print(f"{'one transaction':32}median {cost['median'] * 1e3:.2f} ms, p99 {cost['p99'] * 1e3:.2f} ms")
     print(f"{f'micro-batches of {BATCH:,}':32}{cost['rate']:,.0f} transactions/s")
+
+
+def report_days() -> None:
+    """The cost of a day in the warehouse."""
+    costs = feature_days.days(transactions(feature_days.DAYS * feature_days.DAY_ROWS, feature_days.USERS))
+    print(f"\nA day of {feature_days.DAY_ROWS:,} transactions in the warehouse, with its histories")
+    for after, cost in costs.items():
+        median = f"median {cost['wall']:.2f} s, {cost['cpu']:.2f} s CPU"
+        print(f"{f'after {after} days of history':32}{median}, worst {cost['worst']:.2f} s")
 
 
 def run(contender: str, directory: Path) -> dict[str, float]:
