@@ -30,13 +30,19 @@ USER: Final = "user_id"
 
 def fold(connection: duckdb.DuckDBPyConnection) -> None:
     """One pass over each user's history, in shards of users on all cores."""
-    transactions = prepare(connection.sql("FROM source.transactions").pl())
     changed: dict[str, History] = {}
-    computed = fold_in_shards(transactions, empty_histories(), Past.nothing(), changed)
+    computed = fold_in_shards(prepare(_columns(connection)), empty_histories(), Past.nothing(), changed)
     batches = (batch for features in computed for batch in _arrow(features.select(*KEYS, *COMPUTED)).to_batches())
     schema = _arrow(pl.DataFrame(schema=table_schema()).select(*KEYS, *COMPUTED)).schema
     connection.register("features_as_they_come", pa.RecordBatchReader.from_batches(schema, batches))
     connection.execute("CREATE TABLE features AS FROM features_as_they_come")
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """The transactions, a column at a time, so that no more than one is in memory twice."""
+    names = connection.sql("FROM source.transactions LIMIT 0").columns
+    columns = (connection.sql(f'SELECT "{name}" FROM source.transactions').pl() for name in names)
+    return pl.DataFrame([column.to_series().rechunk() for column in columns])
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:

@@ -53,6 +53,8 @@ def _read_by_derived() -> dict[str, pl.DataType]:
 READ: Final = _read_by_derived()
 """The columns that derived features read, other derived ones aside."""
 
+_TAKEN: Final = [name for name in TRANSACTION_COLUMNS if name in KEY_COLUMNS or name in READ]
+
 
 def compute_features(
     transactions: pl.DataFrame, histories: Histories | None = None, past: Past | None = None
@@ -147,7 +149,9 @@ def fold_in_shards(
         changed: filled, by the time the last piece has been taken, with the new state of the entities in ``prepared``.
         shard_rows: rows of a piece, at most, unless one user has more.
     """
-    transactions, runs = prepared.transactions, prepared.runs
+    watched = {column for entity in ENTITIES for column in entity.changes}
+    transactions, runs = prepared.transactions[sorted({*_TAKEN, "amount", *watched})], prepared.runs
+    del prepared  # and with it, unless the caller holds it, the columns that are read no more
     happened = [Happened.of(entity, past, runs[entity.name].keys) for entity in with_feedback()]
     states: dict[str, list[pl.DataFrame]] = {entity.name: [] for entity in ENTITIES}
     shared: dict[str, Floats] = {}
@@ -191,8 +195,7 @@ def fold_in_shards(
 
 def _taken(transactions: pl.DataFrame, order: Ints) -> pl.DataFrame:
     """The rows at the positions ``order``, with the columns that the table has and the derived features read."""
-    needed = [name for name in TRANSACTION_COLUMNS if name in KEY_COLUMNS or name in READ]
-    return transactions.select(needed)[order].with_columns(event_date=pl.col("timestamp").dt.date())
+    return transactions[_TAKEN][order].with_columns(event_date=pl.col("timestamp").dt.date())
 
 
 def _in_order(workers: ThreadPoolExecutor, work: Callable[[Piece], T], shards: Iterable[Piece]) -> Iterator[T]:
