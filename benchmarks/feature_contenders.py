@@ -30,6 +30,7 @@ USER: Final = "user_id"
 
 def fold(connection: duckdb.DuckDBPyConnection) -> None:
     """One pass over each user's history, in shards of users on all cores."""
+    connection.execute("SET memory_limit = '2GB'")  # else DuckDB keeps what it has written in memory
     changed: dict[str, History] = {}
     computed = fold_in_shards(prepare(_columns(connection)), empty_histories(), Past.nothing(), changed)
     batches = (batch for features in computed for batch in _arrow(features.select(*KEYS, *COMPUTED)).to_batches())
