@@ -108,6 +108,33 @@ def test_what_changed_is_told_once_even_of_those_forgotten_since() -> None:
     assert all(history.frame.is_empty() for history in live.changed().values())
 
 
+def test_who_is_forgotten_and_comes_back_is_new_in_what_changed_too() -> None:
+    live = LiveHistories(limit=1, keep_changes=True)
+    for user, amount in (("a", 1.0), ("b", 2.0), ("a", 3.0), ("c", 4.0), ("d", 5.0)):
+        live.fold_one(_row(user_id=user, amount=amount))
+    changed = live.changed()["user"].frame.select("user_id", "transactions", "amount_total").rows()
+    assert changed == [("a", 1, 3.0), ("b", 1, 2.0), ("c", 1, 4.0), ("d", 1, 5.0)]
+    live.fold_one(_row(user_id="e", amount=6.0))
+    assert live.histories()["user"].frame.select("user_id", "amount_total").rows() == [("e", 6.0)]
+
+
+def test_many_entities_with_growing_histories_give_the_bits_of_the_batch() -> None:
+    numbers = pl.DataFrame({"n": range(3_000)})
+    rows = numbers.select(
+        transaction_id=pl.format("t{}", pl.col("n").cast(pl.String).str.zfill(5)),
+        user_id=pl.format("u{}", pl.col("n") * 7 % 400),
+        timestamp=pl.lit(START).cast(TIMESTAMP) + pl.duration(minutes=pl.col("n") * 11),
+        amount=(pl.col("n") * 37 % 1009) / 10,
+        merchant_id=pl.format("m{}", pl.col("n") * pl.col("n") % 150),
+        country=pl.when(pl.col("n") % 9 == 0).then(pl.lit("FR")).otherwise(pl.lit("DE")),
+    )
+    expected, histories = compute_features(rows)
+    live = LiveHistories()
+    found = pl.concat([live.fold(piece) for piece in rows.iter_slices(700)]).sort(*ORDER)
+    assert_frame_equal(_bits(found), _bits(expected))
+    assert_frame_equal(live.histories()["user"].frame, histories["user"].frame)
+
+
 def test_changes_that_were_not_kept_are_not_taken_for_none() -> None:
     with pytest.raises(RuntimeError, match="keep_changes"):
         LiveHistories().changed()
