@@ -122,7 +122,7 @@ def suod(
     warehouse: dg.ResourceParam[Warehouse],
     model_registry: dg.ResourceParam[ModelRegistry],
 ) -> dg.MaterializeResult:
-    """The day's ensemble (isolation forest, ECOD, histograms and principal components), a version of
+    """The day's ensemble (isolation forest, ECOD and LODA), a version of
     `fraud-ensemble`. It gives the second opinion on what the isolation forest flags."""
     parameters = SuodParameters(**config.model_dump())
     return _materialize(context, "suod", parameters, SUOD_IS_OUT_OF_SAMPLE, settings, warehouse, model_registry)
