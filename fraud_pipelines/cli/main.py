@@ -307,5 +307,14 @@ def unpin(model: str) -> None:
     unpin(Settings.from_environment(), model)
 
 
+@main.command("stream-consume")
+@click.option("--once", is_flag=True, help="Stop when nothing more waits.")
+def stream_consume(once: bool) -> None:
+    """Screen the transactions of a Kafka topic, until interrupted (see docs/streaming.md)."""
+    from fraud_pipelines.cli.stream import run_stream_consume
+
+    run_stream_consume(Settings.from_environment(), once=once)
+
+
 def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)

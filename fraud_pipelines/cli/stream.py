@@ -131,6 +131,40 @@ def run_stream_load(settings: Settings, *, rate: int, seconds: int | None, users
     )
 
 
+def run_stream_consume(settings: Settings, *, once: bool) -> None:
+    """Screen what a Kafka topic delivers, with a line for each commit that held something.
+
+    Raises:
+        InvalidInput: the topic isn't named.
+        MissingData: the broker can't be reached, or the client isn't installed.
+    """
+    from fraud_pipelines.bootstrap import prepare
+    from fraud_pipelines.storage.model_registry import ModelRegistry
+    from fraud_pipelines.storage.warehouse import Warehouse
+    from fraud_pipelines.streaming.kafka import KafkaSettings, KafkaSource, consume
+    from fraud_pipelines.streaming.session import StreamSession
+    from fraud_pipelines.streaming.settings import StreamSettings
+
+    topic = KafkaSettings.from_environment()
+    prepare(settings)
+    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+    session = StreamSession(warehouse, registry, settings, StreamSettings.from_environment())
+    with KafkaSource(topic, warehouse) as source:
+        console.print(f"Reading {topic.topic} at {topic.brokers}")
+        try:
+            while True:
+                now = datetime.now(UTC).replace(tzinfo=None)
+                reports = consume(session, source, now=now, wait_seconds=5.0 if once else 0.5)
+                if reports:
+                    accepted, rejected = (sum(getattr(each, n) for each in reports) for n in ("accepted", "rejected"))
+                    console.print(f"{now:%H:%M:%S} {accepted:,} decided, {rejected:,} rejected")
+                elif once:
+                    break
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+
+
 def _traffic(rate: int, users: int, seed: int) -> Iterator[pl.DataFrame]:
     """Simulated days, one after the other, whose ids no other load shares."""
     from fraud_pipelines.cli.simulation import simulation_config

@@ -619,3 +619,9 @@ COMMENT ON COLUMN monitoring.model_comparison.days IS 'Days of the window that t
 COMMENT ON COLUMN monitoring.model_comparison.gain_over_amount IS 'Average precision of a day minus that of amount alone; mean over the days with a fraud that both scored.';
 COMMENT ON COLUMN monitoring.model_comparison.card_precision_at_k IS 'Share of compromised cards among the 100 a day that rank highest; mean over days.';
 COMMENT ON COLUMN monitoring.model_comparison.card_precision_ceiling IS 'What no ranking could exceed.';
+CREATE TABLE IF NOT EXISTS streaming.kafka_offsets (
+    topic VARCHAR NOT NULL,
+    partition INTEGER NOT NULL,
+    next_offset BIGINT NOT NULL
+);
+COMMENT ON TABLE streaming.kafka_offsets IS 'Where each partition of a topic is read from next: what lies before is committed.';
