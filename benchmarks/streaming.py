@@ -149,6 +149,8 @@ def soak(settings: Settings, count: int, *, rate: int = 500, share: int = 100) -
 
 def live(settings: Settings, *, seconds: int, rate: int) -> None:
     """From file landed to decision committed: the sensor of a running `dagster dev`, and a run of its own."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
     environment = os.environ | {"FRAUD_DATA_DIR": str(settings.data_dir), "POLARS_MAX_THREADS": "2"}
     command = [sys.executable, "-m", "fraud_pipelines.cli"]
     ports = ["--dagster-port", "3917", "--mlflow-port", "5917"]

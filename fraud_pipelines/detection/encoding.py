@@ -74,6 +74,24 @@ class FeatureEncoder:
             matrix[:, column] = _transform_feature(frame[encoding.name], encoding)
         return matrix
 
+    def transform_row(self, row: Mapping[str, object]) -> FloatArray:
+        """`transform` of one row, given as its features by name; shape (1, features). Numbers take no detour.
+
+        Raises:
+            InvalidInput: a feature is missing or can't be read in its role.
+        """
+        matrix = np.empty((1, len(self.encodings)), dtype=np.float64)
+        for column, encoding in enumerate(self.encodings):
+            if encoding.name not in row:
+                _require_columns(pl.DataFrame(schema=list(row)), self.names)
+            value = row[encoding.name]
+            if encoding.feature.role == "numeric" and (value is None or isinstance(value, int | float)):
+                number = np.array([np.nan if value is None else value], dtype=np.float64)
+                matrix[0, column] = _scale(number, encoding)[0]
+            else:
+                matrix[0, column] = _transform_feature(pl.Series(encoding.name, [value]), encoding)[0]
+        return matrix
+
     @property
     def names(self) -> list[str]:
         """The features, in the order of the matrix's columns."""

@@ -134,6 +134,14 @@ class FraudModel:
         score = self.calibration.score(raw)
         return pl.DataFrame({"raw_score": raw, "score": score, "is_anomaly": score > self.threshold})
 
+    def score_row(self, row: Mapping[str, object]) -> float:
+        """The ``score`` of one row, given as its features by name: that of `score`, to the bit, in less time.
+
+        Raises:
+            InvalidInput: a feature is missing or unusable.
+        """
+        return float(self.calibration.score(self.detector.raw_scores(self.encoder.transform_row(row)))[0])
+
     def explain(self, frame: pl.DataFrame, *, top: int = 3) -> pl.DataFrame:
         """The features that made each row unusual: see `fraud_pipelines.detection.explanations.explain`."""
         return explain(self._complete(frame), self.encoder, self.distribution, self.detector, top=top)

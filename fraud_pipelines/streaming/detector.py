@@ -1,6 +1,6 @@
 """The stream detector: scores each transaction by a model that learned from those before it, and goes on learning."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -75,6 +75,10 @@ class ScreenedRow:
     model: FraudModel | None
 
 
+_Rows = list[dict[str, object]]
+"""Transactions that came one by one: they become a frame where nobody waits for it."""
+
+
 @dataclass
 class _Training:
     """A model that learns in another thread, which also puts the window's parts, those there were, into one frame."""
@@ -110,7 +114,7 @@ class StreamDetector:
         self.schema: Schema = parse_schema(schema or stream_schema())
         self._types = {name: _STORED_AS[role.role] for name, role in self.schema.items()}
         self._seen = state.seen if state else 0
-        self._window: list[pl.DataFrame] = []
+        self._window: list[pl.DataFrame | _Rows] = []
         self._trainer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stream-detector")
         self._models: dict[int, _Training] = {}
         if state and state.seen:
@@ -131,8 +135,7 @@ class StreamDetector:
 
     def state(self) -> DetectorState:
         """What a later detector needs to go on from here."""
-        window = pl.concat(self._window) if self._window else pl.DataFrame(schema=self._types)
-        return DetectorState(self._seen, window.tail(self.settings.kept))
+        return DetectorState(self._seen, self._together(self._window))
 
     def screen(self, features: pl.DataFrame) -> Screening:
         """Judge transactions, in the order of their rows, and learn from them.
@@ -166,22 +169,18 @@ class StreamDetector:
         Raises:
             InvalidInput: a feature is missing or unusable; nothing was learned.
         """
-        try:
-            row = pl.DataFrame({name: [features[name]] for name in self._types}, schema=self._types)
-        except KeyError as error:
-            raise InvalidInput(f"the stream detector needs the feature {error}; the transaction lacks it") from error
-        except TypeError as error:
-            raise InvalidInput(
-                f"a feature of the transaction is of another type than its role asks: {error}"
-            ) from error
+        missing = [name for name in self._types if name not in features]
+        if missing:
+            raise InvalidInput(f"the stream detector needs the features {missing}; the transaction lacks them")
+        row = {name: _as_stored(name, features[name], dtype) for name, dtype in self._types.items()}
         position = self._seen
         version = self._in_force(position)
         if not version:
-            self._keep(row)
+            self._keep([row])
             return ScreenedRow(COLLECTING, self.settings.min_samples - 1 - position, None, False, None, None)
         model = self._model(version)
-        score = model.score(row)["score"][0]
-        self._keep(row)
+        score = model.score_row(row)
+        self._keep([row])
         return ScreenedRow(SCORED, 0, score, score > self.settings.threshold, version, model)
 
     def _stored(self, features: pl.DataFrame) -> pl.DataFrame:
@@ -215,20 +214,32 @@ class StreamDetector:
         past = (position - first) % interval
         return self.settings.handover - past if past < self.settings.handover else interval - past
 
-    def _keep(self, rows: pl.DataFrame) -> None:
-        self._window.append(rows)
-        self._seen += rows.height
+    def _keep(self, rows: pl.DataFrame | _Rows) -> None:
+        last = self._window[-1] if self._window else None
+        if isinstance(rows, list) and isinstance(last, list):
+            last += rows
+        else:
+            self._window.append(rows)
+        self._seen += len(rows)
         if self._begun(self._seen) == self._seen:
             self._learn(self._seen)
 
     def _learn(self, begun: int) -> None:
         if begun and begun not in self._models:
-            outcome = self._trainer.submit(self._learned, tuple(self._window), later=self._seen - begun)
-            self._models[begun] = _Training(outcome, len(self._window))
+            parts = tuple(self._window)
+            outcome = self._trainer.submit(self._learned, parts, later=self._seen - begun)
+            self._models[begun] = _Training(outcome, len(parts))
+            if parts and isinstance(parts[-1], list):
+                self._window.append([])  # what comes from now on is none of that
 
-    def _learned(self, parts: tuple[pl.DataFrame, ...], *, later: int) -> tuple[FraudModel, pl.DataFrame]:
+    def _together(self, parts: Sequence[pl.DataFrame | _Rows]) -> pl.DataFrame:
+        """The latest ``settings.kept`` transactions of the parts, or all there are."""
+        framed = [pl.DataFrame(part, schema=self._types) if isinstance(part, list) else part for part in parts]
+        return pl.concat(framed or [pl.DataFrame(schema=self._types)]).tail(self.settings.kept)
+
+    def _learned(self, parts: Sequence[pl.DataFrame | _Rows], *, later: int) -> tuple[FraudModel, pl.DataFrame]:
         """A model of the window that ended ``later`` transactions ago, and the parts as one frame."""
-        window = pl.concat(parts).tail(self.settings.kept)
+        window = self._together(parts)
         model = FraudModel.fit(
             window.head(window.height - later).tail(self.settings.window_size),
             backend=self.settings.backend,
@@ -242,9 +253,9 @@ class StreamDetector:
             del self._models[older]
         training = self._models[version]
         model, window = training.outcome.result()
-        if training.parts > 1:
+        if training.parts:
             self._window[: training.parts] = [window]
-            training.parts = 1
+            training.parts = 0
         return model
 
     def _scored(self, rows: pl.DataFrame, model: FraudModel, version: int) -> pl.DataFrame:
@@ -265,3 +276,12 @@ class StreamDetector:
             | {"is_anomaly": [False] * rows},
             schema=SCREENING_COLUMNS,
         )
+
+
+def _as_stored(name: str, value: object, dtype: pl.DataType) -> object:
+    """A value as the window holds it."""
+    if value is None or (dtype == pl.String() and isinstance(value, str)):
+        return value
+    if dtype == pl.Float64() and isinstance(value, int | float):
+        return float(value)
+    raise InvalidInput(f"the stream detector can't use {name} = {value!r}: it is of another type than its role")
