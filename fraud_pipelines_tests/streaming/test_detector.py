@@ -62,16 +62,20 @@ def test_each_transaction_is_scored_by_the_model_of_the_window_that_ended_before
 def test_portions_and_restarts_change_no_bit(expected: pl.DataFrame, cuts: list[int], data: st.DataObject) -> None:
     rows = features()
     detector = StreamDetector(SMALL)
-    parts = []
+    said: list[tuple[object, ...]] = []
     for start, end in pairwise(sorted({0, *cuts, ROWS})):
         if data.draw(st.booleans()):
             detector = StreamDetector(SMALL, state=detector.state())
-        parts.append(detector.screen(rows[start:end]).rows)
-    assert pl.concat(parts).equals(expected)
+        if data.draw(st.booleans()):
+            said += _one_by_one(detector, rows[start:end])
+        else:
+            said += _said(detector.screen(rows[start:end]).rows)
+    assert said == _said(expected)
 
 
 def test_one_by_one_is_the_same(expected: pl.DataFrame) -> None:
     rows = features()
+    assert _one_by_one(StreamDetector(SMALL), rows) == _said(expected)
     detector = StreamDetector(SMALL)
     assert pl.concat([detector.screen(rows[k : k + 1]).rows for k in range(ROWS)]).equals(expected)
 
@@ -111,6 +115,16 @@ def test_a_schema_with_labels_and_ids_survives_a_restart() -> None:
     head = first.screen(rows[:123]).rows
     tail = StreamDetector(SMALL, schema=schema, state=first.state()).screen(rows[123:]).rows
     assert pl.concat([head, tail]).equals(whole)
+    assert _one_by_one(StreamDetector(SMALL, schema=schema), rows) == _said(whole)
+
+
+def _one_by_one(detector: StreamDetector, rows: pl.DataFrame) -> list[tuple[object, ...]]:
+    screened = [detector.screen_one(row) for row in rows.iter_rows(named=True)]
+    return [(row.status, row.samples_until_ready, row.score, row.is_anomaly, row.model_version) for row in screened]
+
+
+def _said(rows: pl.DataFrame) -> list[tuple[object, ...]]:
+    return rows.select("status", "samples_until_ready", "score", "is_anomaly", "model_version").rows()
 
 
 def test_no_rows_and_missing_columns() -> None:
@@ -119,6 +133,10 @@ def test_no_rows_and_missing_columns() -> None:
     assert detector.screen(features()[:0]).rows.schema == pl.Schema(SCREENING_COLUMNS)
     with pytest.raises(InvalidInput, match="user_z"):
         detector.screen(features().drop("user_z"))
+    with pytest.raises(InvalidInput, match="user_z"):
+        detector.screen_one({"amount": 1.0})
+    with pytest.raises(InvalidInput, match="amount = 'much'"):
+        detector.screen_one({**features().row(0, named=True), "amount": "much"})
     assert detector.seen == 0
 
 
