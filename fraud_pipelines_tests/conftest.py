@@ -71,7 +71,7 @@ class Installation:
             env=self.environment | environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,  # a busy machine is no failure
             check=False,
         )
         output = done.stdout + done.stderr
