@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 from fraud_pipelines.transactions.cleaning import ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import land_pending, printable_name, relative_name
@@ -124,13 +124,10 @@ def land_verdicts(
 def _happened(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:
     """The timestamp of each transaction, null where there is none."""
     ids = transaction_ids.to_frame()
-    connection.register("_labelled", ids)
-    try:
+    with registered(connection, _labelled=ids):
         stored = select(
             connection,
             'SELECT transaction_id, "timestamp" FROM raw.transactions '
             "WHERE transaction_id IN (SELECT transaction_id FROM _labelled)",
         )
-    finally:
-        connection.unregister("_labelled")
     return ids.join(stored, on="transaction_id", how="left", maintain_order="left")["timestamp"]

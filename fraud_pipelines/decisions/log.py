@@ -10,7 +10,7 @@ import polars as pl
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead, append_entries
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite, select
+from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite, registered, select
 
 CONTENT: Final = (
     "transaction_id",
@@ -129,8 +129,7 @@ def _latest(
     connection: duckdb.DuckDBPyConnection, decided: pl.DataFrame, channel: str, *, day: date | None = None
 ) -> pl.DataFrame:
     """The last entry on each transaction of ``day``, or, without a day, on each of ``decided``."""
-    connection.register("_decided", decided.select("transaction_id"))
-    try:
+    with registered(connection, _decided=decided.select("transaction_id")):
         return select(
             connection,
             """
@@ -146,8 +145,6 @@ def _latest(
                 "whole_day": day is not None,
             },
         )
-    finally:
-        connection.unregister("_decided")
 
 
 def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action: str = DECIDED) -> pl.DataFrame:

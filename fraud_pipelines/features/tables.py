@@ -11,7 +11,7 @@ from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
 from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
 from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
-from fraud_pipelines.storage.warehouse import insert, overwrite, select
+from fraud_pipelines.storage.warehouse import insert, overwrite, registered, select
 
 LATELY: Final = timedelta(days=8)
 
@@ -61,28 +61,25 @@ def _latest_before(
 ) -> pl.DataFrame:
     """The latest row of each key in the days from ``first`` to before ``end``."""
     table = history_table(entity)
-    connection.register("_keys", keys.drop_nulls().unique().alias("id").to_frame())
-    latest = select(
-        connection,
-        f"""
-        SELECT {entity.column}, max(event_date) AS event_date FROM {table}
-        WHERE event_date >= $first AND event_date < $end AND {entity.column} IN (SELECT id FROM _keys)
-        GROUP BY {entity.column}
-        """,
-        {"first": first, "end": end},
-    )
-    connection.unregister("_keys")
-    connection.register("_latest", latest)
-    rows = select(
-        connection,
-        f"""
-        SELECT * FROM {table} SEMI JOIN _latest USING ({entity.column}, event_date)
-        WHERE event_date >= $first AND event_date < $end
-        """,
-        {"first": min(latest["event_date"].to_list(), default=end), "end": end},
-    )
-    connection.unregister("_latest")
-    return rows
+    with registered(connection, _keys=keys.drop_nulls().unique().alias("id").to_frame()):
+        latest = select(
+            connection,
+            f"""
+            SELECT {entity.column}, max(event_date) AS event_date FROM {table}
+            WHERE event_date >= $first AND event_date < $end AND {entity.column} IN (SELECT id FROM _keys)
+            GROUP BY {entity.column}
+            """,
+            {"first": first, "end": end},
+        )
+    with registered(connection, _latest=latest):
+        return select(
+            connection,
+            f"""
+            SELECT * FROM {table} SEMI JOIN _latest USING ({entity.column}, event_date)
+            WHERE event_date >= $first AND event_date < $end
+            """,
+            {"first": min(latest["event_date"].to_list(), default=end), "end": end},
+        )
 
 
 def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: date) -> Past:
@@ -96,21 +93,20 @@ def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: da
         if entity.risks:
             ends = [day - span_length(LABEL_DELAY)]
             ends += [ends[0] - span_length(span) for span in entity.risks]
-            connection.register("_keys", rows.select(pl.col(entity.column).drop_nulls().unique()))
-            activity[entity.column] = select(
-                connection,
-                f"""
-                SELECT {entity.column}, count(*) AS transactions,
-                       if(event_date IN $ends, "timestamp", (
-                           list_max(list_filter($ends, lambda edge: edge < event_date)) + INTERVAL 1 DAY
-                       )) AS "timestamp"
-                FROM raw.transactions SEMI JOIN _keys USING ({entity.column})
-                WHERE event_date BETWEEN $oldest AND $newest
-                GROUP BY ALL
-                """,
-                {"ends": ends, "oldest": min(ends), "newest": max(ends)},
-            )
-            connection.unregister("_keys")
+            with registered(connection, _keys=rows.select(pl.col(entity.column).drop_nulls().unique())):
+                activity[entity.column] = select(
+                    connection,
+                    f"""
+                    SELECT {entity.column}, count(*) AS transactions,
+                           if(event_date IN $ends, "timestamp", (
+                               list_max(list_filter($ends, lambda edge: edge < event_date)) + INTERVAL 1 DAY
+                           )) AS "timestamp"
+                    FROM raw.transactions SEMI JOIN _keys USING ({entity.column})
+                    WHERE event_date BETWEEN $oldest AND $newest
+                    GROUP BY ALL
+                    """,
+                    {"ends": ends, "oldest": min(ends), "newest": max(ends)},
+                )
     labels = select(
         connection,
         f"""
@@ -152,24 +148,23 @@ def _outdated_days(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: 
     if last is None or last <= day:
         return []
     names = ", ".join(f'"{name}"' for name in rows.columns)
-    connection.register("_new", rows)
-    outdated = select(
-        connection,
-        f"""
-        WITH stored AS (SELECT {names} FROM {table} WHERE event_date = $day),
-             changed AS (
-                 SELECT {entity.column} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
-                 UNION SELECT {entity.column} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
-             ),
-             later AS (SELECT {entity.column}, event_date FROM {table} SEMI JOIN changed USING ({entity.column})
-                       WHERE event_date > $day)
-        SELECT min(event_date) AS event_date FROM later GROUP BY {entity.column}
-        UNION SELECT event_date FROM later WHERE event_date BETWEEN $first AND $last
-        ORDER BY event_date
-        """,
-        {"day": day, "first": day + span_length(LABEL_DELAY), "last": day + _feedback_reach(entity)},
-    )
-    connection.unregister("_new")
+    with registered(connection, _new=rows):
+        outdated = select(
+            connection,
+            f"""
+            WITH stored AS (SELECT {names} FROM {table} WHERE event_date = $day),
+                 changed AS (
+                     SELECT {entity.column} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
+                     UNION SELECT {entity.column} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
+                 ),
+                 later AS (SELECT {entity.column}, event_date FROM {table} SEMI JOIN changed USING ({entity.column})
+                           WHERE event_date > $day)
+            SELECT min(event_date) AS event_date FROM later GROUP BY {entity.column}
+            UNION SELECT event_date FROM later WHERE event_date BETWEEN $first AND $last
+            ORDER BY event_date
+            """,
+            {"day": day, "first": day + span_length(LABEL_DELAY), "last": day + _feedback_reach(entity)},
+        )
     return outdated["event_date"].to_list()
 
 
@@ -202,9 +197,8 @@ def create_table(
     connection: duckdb.DuckDBPyConnection, table: str, schema: dict[str, pl.DataType], *, required: Iterable[str]
 ) -> None:
     """Create a table with the columns of ``schema``, of which those ``required`` take no null."""
-    connection.register("_columns", pl.DataFrame(schema=schema))
-    connection.execute(f"CREATE TABLE {table} AS FROM _columns")
-    connection.unregister("_columns")
+    with registered(connection, _columns=pl.DataFrame(schema=schema)):
+        connection.execute(f"CREATE TABLE {table} AS FROM _columns")
     for name in required:
         connection.execute(f'ALTER TABLE {table} ALTER COLUMN "{name}" SET NOT NULL')
 

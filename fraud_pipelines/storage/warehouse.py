@@ -3,8 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,19 +126,39 @@ def select(
     return frame
 
 
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, **frames: pl.DataFrame) -> Iterator[None]:
+    """Let queries on an open connection name each of ``frames`` as a table, as long as the block lasts.
+
+    After an error in a transaction DuckDB takes nothing but its end, not even that a name is given back. That
+    complaint is dropped, since it would hide what went wrong; the name goes with the connection.
+    """
+    for name, frame in frames.items():
+        connection.register(name, frame)
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.TransactionException):
+            _unregister(connection, frames)
+        raise
+    _unregister(connection, frames)
+
+
+def _unregister(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
+    for name in names:
+        connection.unregister(name)
+
+
 def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
     """Append ``rows`` by column name; columns that the table lacks are added to it first."""
     if not rows.width:
         return
-    connection.register("_rows", rows)
-    try:
+    with registered(connection, _rows=rows):
         known = {name for (name, *_) in connection.execute(f"DESCRIBE {table}").fetchall()}
         for name, kind, *_ in connection.execute("DESCRIBE SELECT * FROM _rows").fetchall():
             if name not in known:
                 connection.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {kind}')
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")
-    finally:
-        connection.unregister("_rows")
 
 
 def overwrite(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame, **where: object) -> None:

@@ -17,7 +17,7 @@ from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, USER, E
 from fraud_pipelines.features.feedback import risk_columns
 from fraud_pipelines.features.history import History, history_schema
 from fraud_pipelines.features.tables import LATELY, create_table, history_table, read_history, table_exists
-from fraud_pipelines.storage.warehouse import insert, select
+from fraud_pipelines.storage.warehouse import insert, registered, select
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 FEEDBACK_REACH: Final = span_length(LABEL_DELAY) + max(
@@ -71,10 +71,9 @@ def read_stream_history(
 ) -> History:
     """The state of those ``keys`` that are known: the stream's own, else that of the day it goes on from."""
     wanted = pl.Series("id", list(keys), dtype=pl.String)
-    connection.register("_keys", wanted.to_frame())
     table = stream_history_table(entity)
-    own = select(connection, f"SELECT * FROM {table} WHERE {entity.column} IN (SELECT id FROM _keys)")
-    connection.unregister("_keys")
+    with registered(connection, _keys=wanted.to_frame()):
+        own = select(connection, f"SELECT * FROM {table} WHERE {entity.column} IN (SELECT id FROM _keys)")
     history = History.from_frame(entity, own)
     others = wanted.filter(~wanted.is_in(own[entity.column].implode()))
     if base is None or others.is_empty():
@@ -122,9 +121,8 @@ def write_stream_history(connection: duckdb.DuckDBPyConnection, history: History
     if not len(history):
         return
     table, column = stream_history_table(history.entity), history.entity.column
-    connection.register("_changed", history.frame.select(column))
-    connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT {column} FROM _changed)")
-    connection.unregister("_changed")
+    with registered(connection, _changed=history.frame.select(column)):
+        connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT {column} FROM _changed)")
     insert(connection, table, history.frame)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.storage.warehouse import Warehouse, insert, registered, select
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import land_pending, nearest_mapping, printable_name, relative_name
 from fraud_pipelines.transactions.late_days import mark_late
@@ -172,10 +172,7 @@ class TransactionIntake:
 
 def _stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> pl.DataFrame:
     """What the warehouse has under the ids of ``rows``."""
-    connection.register("_arrived", rows.select("transaction_id"))
-    try:
+    with registered(connection, _arrived=rows.select("transaction_id")):
         columns = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
         query = f"SELECT {columns} FROM raw.transactions WHERE transaction_id IN (SELECT transaction_id FROM _arrived)"
         return select(connection, query).cast(pl.Schema(TRANSACTION_COLUMNS))
-    finally:
-        connection.unregister("_arrived")

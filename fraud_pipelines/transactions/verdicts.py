@@ -7,7 +7,7 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import insert, select
+from fraud_pipelines.storage.warehouse import insert, registered, select
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, TIMESTAMP
 from fraud_pipelines.transactions.timestamps import as_utc
 
@@ -62,8 +62,7 @@ def store_labels(connection: duckdb.DuckDBPyConnection, labels: pl.DataFrame, *,
 
 def _history(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.DataFrame:
     """What is stored of these transactions, in the order in which it became known."""
-    connection.register("_labelled", transaction_ids.to_frame())
-    try:
+    with registered(connection, _labelled=transaction_ids.to_frame()):
         return select(
             connection,
             """
@@ -75,8 +74,6 @@ def _history(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) 
             ORDER BY known_at
             """,
         )
-    finally:
-        connection.unregister("_labelled")
 
 
 def _judge(contested: pl.DataFrame, history: pl.DataFrame) -> Iterable[tuple[int, str | None]]:
@@ -101,8 +98,7 @@ def _supersede(connection: duckdb.DuckDBPyConnection, keys: pl.DataFrame) -> Non
     """Move the labels under ``keys`` to those that were corrected."""
     if keys.is_empty():
         return
-    connection.register("_corrected", keys)
-    try:
+    with registered(connection, _corrected=keys):
         connection.execute(
             "INSERT INTO feedback.superseded_labels BY NAME "
             "SELECT * FROM feedback.labels SEMI JOIN _corrected USING (transaction_id, source)"
@@ -111,5 +107,3 @@ def _supersede(connection: duckdb.DuckDBPyConnection, keys: pl.DataFrame) -> Non
             "DELETE FROM feedback.labels "
             "WHERE (transaction_id, source) IN (SELECT (transaction_id, source) FROM _corrected)"
         )
-    finally:
-        connection.unregister("_corrected")

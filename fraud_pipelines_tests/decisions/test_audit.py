@@ -19,7 +19,7 @@ from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, GENESIS, canonica
 from fraud_pipelines.decisions.log import append_decisions, record_decisions
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, insert
 
 DAY = date(2026, 10, 1)
 NOW = datetime(2026, 10, 2, 0, 31, 7, 123456)
@@ -175,9 +175,10 @@ def test_a_forged_entry_is_found_beyond_the_noted_head(warehouse: Warehouse) -> 
     previous = warehouse.read("SELECT entry_hash FROM scoring.decision_revisions WHERE sequence = 10").item()
     (made,) = hashes(previous, forged)
     with warehouse.connect() as connection:
-        connection.register("_forged", forged.with_columns(previous_hash=pl.lit(previous), entry_hash=pl.lit(made)))
-        connection.execute(
-            "INSERT INTO scoring.decision_revisions BY NAME SELECT * REPLACE (11 AS sequence) FROM _forged"
+        insert(
+            connection,
+            "scoring.decision_revisions",
+            forged.with_columns(sequence=pl.lit(11), previous_hash=pl.lit(previous), entry_hash=pl.lit(made)),
         )
     assert "the log goes on to entry 11, beyond 10, the last one noted" in audit_decisions(warehouse).findings
 
@@ -307,9 +308,7 @@ def test_the_decisions_of_an_earlier_release_are_taken_into_the_log_once(tmp_pat
             "SELECT *, NULL::TIMESTAMP AS superseded_at FROM scoring.decisions LIMIT 0"
         )
         for table, rows in (("decisions", earlier), ("superseded_decisions", replaced)):
-            connection.register("_rows", rows)
-            connection.execute(f"INSERT INTO scoring.{table} BY NAME FROM _rows")
-            connection.unregister("_rows")
+            insert(connection, f"scoring.{table}", rows)
     with pytest.raises(MissingData, match="no decision log yet"):
         audit_decisions(warehouse)
 

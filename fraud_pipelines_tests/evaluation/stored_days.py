@@ -8,7 +8,7 @@ import polars as pl
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.features.catalog import table_schema
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, insert
 
 FIRST = date(2026, 9, 1)
 ROWS = 200
@@ -56,9 +56,7 @@ def make_warehouse(path: Path, *, days: int) -> Warehouse:
             ("feedback.labels", labels),
             ("features.transaction_features", features.select(list(columns))),
         ):
-            connection.register("_rows", rows)
-            connection.execute(f"INSERT INTO {table} BY NAME FROM _rows")
-            connection.unregister("_rows")
+            insert(connection, table, rows)
     return warehouse
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
 from fraud_pipelines.storage.integrity import KeyDefects, count_rows, key_defects
-from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite
+from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite, registered, select
 
 DAY, NEXT = date(2026, 10, 1), date(2026, 10, 2)
 
@@ -72,6 +72,29 @@ def test_a_new_column_is_added_and_null_in_older_rows(warehouse: Warehouse) -> N
     warehouse.overwrite("monitoring.feature_drift", rows, event_date=NEXT)
 
     assert stored(warehouse) == [(DAY, "amount", 0.1, None), (NEXT, "amount", 0.2, 10)]
+
+
+def test_an_error_within_a_transaction_is_told_as_it_is(warehouse: Warehouse) -> None:
+    rows = drift(DAY, amount=0.1).with_columns(psi=pl.lit("no number"))
+
+    with pytest.raises(duckdb.ConversionException, match="no number"):
+        warehouse.overwrite("monitoring.feature_drift", rows, event_date=DAY)
+
+    assert stored(warehouse) == []
+
+
+def test_frames_are_tables_for_as_long_as_the_block_lasts(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        with registered(connection, _one=drift(DAY, amount=0.1), _other=drift(NEXT, amount=0.2)):
+            assert select(connection, "SELECT psi FROM (FROM _one UNION ALL FROM _other) ORDER BY 1").rows() == [
+                (0.1,),
+                (0.2,),
+            ]
+        with pytest.raises(RuntimeError, match="inside"), registered(connection, _one=drift(DAY, amount=0.1)):
+            raise RuntimeError("inside")
+        for name in ("_one", "_other"):
+            with pytest.raises(duckdb.CatalogException, match=name):
+                connection.execute(f"FROM {name}")
 
 
 def test_a_connection_within_a_connection_is_the_same_and_closes_last(warehouse: Warehouse) -> None:
