@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
-from typing import Final
 
 import polars as pl
 
@@ -16,14 +14,12 @@ from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 
-_CANDIDATES: Final = Path(__file__).with_name("daily_candidates.sql")
-
 
 def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEngine, day: date) -> pl.DataFrame:
     """Decide every transaction of ``day`` by its batch scores.
 
     The policy's second stage decides on what the screening flags. Where that model gave no score (the supervised
-    one needs labels first), the ensemble stands in for it.
+    one needs labels first) or has no version in use, the ensemble stands in for it: see ``scoring.stage_scores``.
 
     Returns:
         The columns of ``scoring.decisions`` but ``decided_at``, ordered by transaction id. ``model_versions`` names
@@ -34,7 +30,12 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         InvalidInput: a score is unusable.
     """
     candidates = warehouse.read(
-        _CANDIDATES.read_text(),
+        """
+        SELECT transaction_id, screening_score, ensemble_score,
+               list_filter([screening_version, ensemble_version], lambda version: version IS NOT NULL) AS model_versions
+        FROM scoring.stage_scores('batch', $day, $day, $screening_model, $second_stage, $ensemble_model)
+        ORDER BY transaction_id
+        """,
         {
             "day": day,
             "screening_model": DAILY_MODEL,

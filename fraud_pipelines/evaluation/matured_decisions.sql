@@ -9,31 +9,17 @@ SELECT d.transaction_id,
        d.decision,
        d.reason,
        d.score,
-       CASE WHEN d.score = coalesce(second.score, ensemble.score) THEN coalesce(second.raw_score, ensemble.raw_score)
-            ELSE screening.raw_score END AS raw_score,
-       screening.score AS screening_score,
-       coalesce(second.score, ensemble.score) AS ensemble_score,
+       CASE WHEN d.score = s.ensemble_score THEN s.ensemble_raw_score ELSE s.screening_raw_score END AS raw_score,
+       s.screening_score,
+       s.ensemble_score,
        d.decision <> 'approve' AS alert,
        coalesce(l.actual_fraud, false) AS is_fraud,
        l.actual_fraud IS NOT NULL AS labelled,
        l.source AS label_source
 FROM scoring.decisions d
 JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date BETWEEN $first AND $last
-LEFT JOIN scoring.transaction_scores screening
-       ON screening.transaction_id = d.transaction_id
-      AND screening.event_date = d.event_date
-      AND screening.channel = d.channel
-      AND screening.model_name = $screening_model
-LEFT JOIN scoring.transaction_scores ensemble
-       ON ensemble.transaction_id = d.transaction_id
-      AND ensemble.event_date = d.event_date
-      AND ensemble.channel = d.channel
-      AND ensemble.model_name = $ensemble_model
-LEFT JOIN scoring.transaction_scores second
-       ON second.transaction_id = d.transaction_id
-      AND second.event_date = d.event_date
-      AND second.channel = d.channel
-      AND second.model_name = $second_stage
+LEFT JOIN scoring.stage_scores($channel, $first, $last, $screening_model, $second_stage, $ensemble_model) s
+       ON s.transaction_id = d.transaction_id AND s.event_date = d.event_date
 LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id = d.transaction_id
 WHERE d.channel = $channel
   AND d.event_date BETWEEN $first AND $last

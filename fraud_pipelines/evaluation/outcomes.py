@@ -68,9 +68,9 @@ def matured_decisions(
 
     Returns:
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
-        not to approve; ``screening_score`` and ``ensemble_score``, that of the ``second_stage`` or, where it gave
-        none, of the ensemble (null where neither did); and ``decision``, ``reason``, ``merchant_category``,
-        ``country``, ``label_source``.
+        not to approve; ``screening_score`` and ``ensemble_score``, that of the ``second_stage`` or of the ensemble
+        in its place (see ``scoring.stage_scores``; null where there is neither); and ``decision``, ``reason``,
+        ``merchant_category``, ``country``, ``label_source``.
     """
     first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
     return warehouse.read(

@@ -6,25 +6,12 @@ SELECT d.transaction_id,
        t.merchant_category,
        t.country,
        d.score,
-       screening.score AS screening_score,
-       coalesce(second.score, ensemble.score) AS ensemble_score
+       s.screening_score,
+       s.ensemble_score
 FROM scoring.decisions d
 JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date BETWEEN $first AND $last
-LEFT JOIN scoring.transaction_scores screening
-       ON screening.transaction_id = d.transaction_id
-      AND screening.event_date = d.event_date
-      AND screening.channel = d.channel
-      AND screening.model_name = $screening_model
-LEFT JOIN scoring.transaction_scores ensemble
-       ON ensemble.transaction_id = d.transaction_id
-      AND ensemble.event_date = d.event_date
-      AND ensemble.channel = d.channel
-      AND ensemble.model_name = $ensemble_model
-LEFT JOIN scoring.transaction_scores second
-       ON second.transaction_id = d.transaction_id
-      AND second.event_date = d.event_date
-      AND second.channel = d.channel
-      AND second.model_name = $second_stage
+LEFT JOIN scoring.stage_scores($channel, $first, $last, $screening_model, $second_stage, $ensemble_model) s
+       ON s.transaction_id = d.transaction_id AND s.event_date = d.event_date
 WHERE d.channel = $channel
   AND d.event_date BETWEEN $first AND $last
   AND ($policy IS NULL OR d.policy = $policy)

@@ -588,6 +588,31 @@ COMMENT ON COLUMN monitoring.model_promotions.rule IS 'What decided: pinned, no_
 COMMENT ON COLUMN monitoring.model_promotions.decision IS 'promoted, refused, withdrawn or pinned.';
 COMMENT ON COLUMN monitoring.model_promotions.evidence IS 'The figures the decision rests on, as JSON.';
 
+-- The scores that decisions are made by, both stages in a row, of the days from first_day to last_day. Where the second
+-- stage gave no score, the ensemble stands in for it; so it does at the end of a day for which no version of the second
+-- stage was in use: such a model scores only so that it can be judged.
+CREATE OR REPLACE MACRO scoring.stage_scores(
+    of_channel, first_day, last_day, screening_model, second_stage, ensemble_model
+) AS TABLE
+    SELECT transaction_id,
+           event_date,
+           max(score) FILTER (model_name = screening_model) AS screening_score,
+           max(raw_score) FILTER (model_name = screening_model) AS screening_raw_score,
+           screening_model || '/' || max(model_version) FILTER (model_name = screening_model) AS screening_version,
+           coalesce(max(score) FILTER (model_name = second_stage),
+                    max(score) FILTER (model_name = ensemble_model)) AS ensemble_score,
+           coalesce(max(raw_score) FILTER (model_name = second_stage),
+                    max(raw_score) FILTER (model_name = ensemble_model)) AS ensemble_raw_score,
+           coalesce(second_stage || '/' || max(model_version) FILTER (model_name = second_stage),
+                    ensemble_model || '/' || max(model_version) FILTER (model_name = ensemble_model)) AS ensemble_version
+    FROM scoring.transaction_scores
+    WHERE channel = of_channel
+      AND event_date BETWEEN first_day AND last_day
+      AND model_name IN (screening_model, second_stage, ensemble_model)
+      AND (of_channel <> 'batch' OR (event_date, model_name) NOT IN (
+          SELECT (as_of, model_name) FROM monitoring.model_promotions WHERE champion_version IS NULL))
+    GROUP BY transaction_id, event_date;
+
 -- The models of a day side by side, over the days whose labels have had time to arrive.
 CREATE TABLE IF NOT EXISTS monitoring.model_comparison (
     as_of DATE NOT NULL,

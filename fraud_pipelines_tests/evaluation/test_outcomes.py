@@ -32,8 +32,10 @@ def scores(warehouse: Warehouse, model_name: str = "fraud-daily", as_of: date = 
     return matured_scores(warehouse, as_of, label_delay_days=DELAY, evaluation_days=LENGTH, model_name=model_name)
 
 
-def decisions(warehouse: Warehouse, as_of: date = AS_OF) -> pl.DataFrame:
-    return matured_decisions(warehouse, as_of, label_delay_days=DELAY, evaluation_days=LENGTH)
+def decisions(warehouse: Warehouse, as_of: date = AS_OF, *, second_stage: str = "fraud-ensemble") -> pl.DataFrame:
+    return matured_decisions(
+        warehouse, as_of, label_delay_days=DELAY, evaluation_days=LENGTH, second_stage=second_stage
+    )
 
 
 def label(warehouse: Warehouse, transaction_id: str, source: str, actual_fraud: bool, known_at: datetime) -> None:
@@ -88,6 +90,36 @@ def test_decisions_carry_the_scores_of_both_stages_and_the_raw_score_of_the_one_
     assert found.filter(~flagged & pl.col("ensemble_score").is_not_null()).is_empty()
     assert found.filter(~flagged & ((pl.col("raw_score") - pl.col("score") * 10).abs() > 1e-9)).is_empty()
     assert found.filter(flagged).height > 10
+
+
+def test_the_second_stage_counts_from_the_day_on_which_it_is_in_use(warehouse: Warehouse) -> None:
+    name, since = "fraud-supervised", AS_OF - timedelta(days=10)
+    with warehouse.transaction() as connection:
+        connection.execute(
+            f"""
+            INSERT INTO scoring.transaction_scores BY NAME
+            SELECT * REPLACE ('{name}' AS model_name, 0.125 AS score, 3 AS raw_score)
+            FROM scoring.transaction_scores WHERE model_name = 'fraud-ensemble'
+            """
+        )
+        connection.execute(
+            f"""
+            INSERT INTO monitoring.model_promotions
+            SELECT DISTINCT event_date, '{name}', 1, if(event_date < ?, NULL, 1), NULL, 'supervised', 'test', '{{}}'
+            FROM scoring.decisions
+            """,
+            [since],
+        )
+
+    for of_ensemble, of_policy in (
+        (decisions(warehouse), decisions(warehouse, second_stage=name)),
+        (recent_scores(warehouse, AS_OF, days=14), recent_scores(warehouse, AS_OF, days=14, second_stage=name)),
+    ):
+        given = pl.col("ensemble_score").is_not_null()
+        in_use = pl.col("event_date") >= since
+        assert of_policy.filter(~in_use).equals(of_ensemble.filter(~in_use))
+        assert of_policy.filter(in_use, given)["ensemble_score"].unique().to_list() == [0.125]
+        assert of_policy.filter(in_use, given).height == of_ensemble.filter(in_use, given).height > 10
 
 
 def test_an_alert_of_a_model_is_its_anomaly_and_of_a_policy_what_is_not_approved(warehouse: Warehouse) -> None:
