@@ -1,6 +1,7 @@
-"""``fraud-pipelines status``: what is stored, what is stale, what was rejected and why."""
+"""``fraud-pipelines status``: what is stored, what waits for somebody, what is stale, what was rejected and why."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.errors import MissingData
@@ -19,6 +20,9 @@ _TABLES = (
     ("monitoring.decision_thresholds", "effective_date"),
 )
 
+_ALERTS = 10
+"""So many alerts are listed."""
+
 
 def show_status(settings: Settings) -> None:
     """Print the state of the warehouse.
@@ -34,6 +38,24 @@ def show_status(settings: Settings) -> None:
     warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     _show_tables(warehouse)
     _show(warehouse, "Days that wait for a rerun", "SELECT event_date, reason FROM raw.stale_days ORDER BY ALL")
+    _show(
+        warehouse,
+        "Threshold proposals that wait for fraud-pipelines thresholds accept",
+        """
+        SELECT policy, as_of, round(current_review_threshold, 4) AS today, round(review_threshold, 4) AS proposed,
+               objective
+        FROM monitoring.threshold_proposals WHERE status = 'open' ORDER BY policy, as_of
+        """,
+    )
+    _show(
+        warehouse,
+        f"Alerts that were not delivered, the latest {_ALERTS}",
+        f"""
+        SELECT strftime(created_at, '%Y-%m-%d %H:%M') AS "raised (UTC)", kind, split_part(message, chr(10), 1) AS alert,
+               attempts AS tries, coalesce(error, '') AS error
+        FROM monitoring.alerts WHERE delivered_at IS NULL ORDER BY created_at DESC, kind, subject LIMIT {_ALERTS}
+        """,
+    )
     for kind in ("raw.rejected_transactions", "feedback.rejected_labels"):
         _show(
             warehouse,
@@ -63,5 +85,5 @@ def _show(warehouse: Warehouse, title: str, query: str) -> None:
         return
     table = Table(*rows.columns, title=title)
     for row in rows.iter_rows():
-        table.add_row(*(str(value) for value in row))
+        table.add_row(*(escape(str(value)) for value in row))
     console.print(table)

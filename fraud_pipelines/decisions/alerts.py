@@ -13,7 +13,7 @@ from fraud_pipelines.decisions.policies import Policy, thresholds_in_force
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.timestamps import as_utc
 
-Kind = Literal["blocked", "threshold", "drift", "failed_run"]
+Kind = Literal["blocked", "threshold", "proposal", "drift", "failed_run"]
 
 CASES_NAMED: Final = 5
 SMALL_CHANGE: Final = 0.02
@@ -45,10 +45,12 @@ class Alert:
 
 
 def alerts_of_day(warehouse: Warehouse, policy: Policy, day: date, *, drift_above: float) -> list[Alert]:
-    """What the run of ``day`` found that people should know: blocks, a threshold that moved, features that drifted."""
+    """What the run of ``day`` found that people should know: blocks, a threshold that moved or that waits for a person
+    to accept it, features that drifted."""
     found = (
         blocked_alert(warehouse, day),
         threshold_alert(warehouse, policy, day),
+        proposal_alert(warehouse, policy, day),
         drift_alert(warehouse, day, above=drift_above),
     )
     return [alert for alert in found if alert]
@@ -95,8 +97,29 @@ def threshold_alert(warehouse: Warehouse, policy: Policy, day: date) -> Alert | 
     if not moved:
         return None
     change = ", ".join(moved)
-    message = f"Thresholds of {policy.name} from {after.effective_date} on: {change} (tuned for {after.objective})."
+    how = "set by a person" if after.objective == "set" else f"tuned for {after.objective}"
+    message = f"Thresholds of {policy.name} from {after.effective_date} on: {change} ({how})."
     return Alert("threshold", day, f"{policy.name}: {change}", message)
+
+
+def proposal_alert(warehouse: Warehouse, policy: Policy, day: date) -> Alert | None:
+    """The threshold that was proposed at the end of ``day``, as long as it waits for a person to accept it."""
+    waiting = warehouse.read(
+        """
+        SELECT current_review_threshold, review_threshold, objective FROM monitoring.threshold_proposals
+        WHERE policy = ? AND as_of = ? AND status = 'open'
+        """,
+        [policy.name, day],
+    )
+    if waiting.is_empty():
+        return None
+    current, proposed, objective = waiting.row(0)
+    change = f"review above {current:.3f} → {proposed:.3f}"
+    message = (
+        f"A threshold of {policy.name} is proposed as of {day}: {change} (tuned for {objective}). It takes effect once "
+        "somebody accepts it: fraud-pipelines thresholds show, then thresholds accept."
+    )
+    return Alert("proposal", day, f"{policy.name}: {change}", message)
 
 
 def drift_alert(warehouse: Warehouse, day: date, *, above: float) -> Alert | None:

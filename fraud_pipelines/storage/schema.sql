@@ -386,7 +386,7 @@ COMMENT ON COLUMN monitoring.decision_thresholds.effective_date IS 'The first UT
 COMMENT ON COLUMN monitoring.decision_thresholds.objective IS 'What it was tuned for.';
 COMMENT ON COLUMN monitoring.decision_thresholds.evidence IS 'The window, the labels, the figures before and after, and the guards that bit, as JSON.';
 COMMENT ON COLUMN monitoring.alerts.alert_id IS 'Hash of kind, day and subject: the same thing alerts once.';
-COMMENT ON COLUMN monitoring.alerts.kind IS 'blocked, threshold, drift or failed_run.';
+COMMENT ON COLUMN monitoring.alerts.kind IS 'blocked, threshold, proposal, drift or failed_run.';
 COMMENT ON COLUMN monitoring.alerts.event_date IS 'The UTC day it is about.';
 COMMENT ON COLUMN monitoring.alerts.subject IS 'What it is about.';
 COMMENT ON COLUMN monitoring.alerts.transaction_ids IS 'The blocked transactions it tells of.';

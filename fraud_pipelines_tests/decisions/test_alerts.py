@@ -8,7 +8,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from fraud_pipelines.cli import main
 from fraud_pipelines.decisions.alert_delivery import MAX_ATTEMPTS, NOT_CONFIGURED, Delivery, raise_alerts
 from fraud_pipelines.decisions.alerts import (
     Alert,
@@ -16,10 +18,12 @@ from fraud_pipelines.decisions.alerts import (
     blocked_alert,
     drift_alert,
     failed_run_alert,
+    proposal_alert,
     threshold_alert,
 )
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.decisions.webhook import WebhookError, escape, post_text
+from fraud_pipelines.evaluation.proposals import accept_proposal, put_in_effect
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines_tests.decisions.webhooks import SECRET, Webhook, webhook
 from fraud_pipelines_tests.review.samples import NOW, Decided, queue_warehouse, store
@@ -92,6 +96,43 @@ def test_a_threshold_that_moved_by_more_than_a_little_is_told(warehouse: Warehou
     assert moved.alert_id == threshold_alert(warehouse, BALANCED, DAY).alert_id  # type: ignore[union-attr]
     tuned(1, 0.4)
     assert moved.alert_id != threshold_alert(warehouse, BALANCED, DAY).alert_id  # type: ignore[union-attr]
+
+
+def test_a_proposal_is_told_while_it_waits_for_a_person(warehouse: Warehouse) -> None:
+    current = initial_thresholds(BALANCED, DAY)
+    tuned = initial_thresholds(BALANCED, DAY + timedelta(days=1)).model_copy(
+        update={"review_threshold": 0.49, "objective": "min_cost"}
+    )
+    put_in_effect(warehouse, tuned, current, mode="propose", day=DAY)
+
+    [told] = [each for each in alerts_of_day(warehouse, BALANCED, DAY, drift_above=0.25) if each.kind == "proposal"]
+    assert told.message.startswith(
+        f"A threshold of balanced is proposed as of {DAY}: review above 0.500 → 0.490 (tuned for min_cost)."
+    )
+    assert threshold_alert(warehouse, BALANCED, DAY) is None
+
+    accept_proposal(warehouse, "balanced", by="ana", now=NOW)
+    assert proposal_alert(warehouse, BALANCED, DAY) is None
+
+
+def test_status_lists_what_was_not_delivered(warehouse: Warehouse) -> None:
+    def status() -> str:
+        environment = {"FRAUD_DATA_DIR": str(warehouse.path.parent), "COLUMNS": "160"}
+        done = CliRunner(env=environment).invoke(main, ["status"])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    tell(warehouse, [alert("x", "the first line [of it]\nand more")], None)
+    assert "the first line [of it]" in status()
+    assert "and more" not in status()
+    assert NOT_CONFIGURED in status()
+    with webhook("404") as hook:
+        tell(warehouse, [alert("y", "told in vain")], hook)
+    assert "told in vain" in status()
+    assert "the webhook answered 404" in status()
+    with webhook() as hook:
+        tell(warehouse, [], hook, LATER)
+    assert "told in vain" not in status()
 
 
 def test_features_that_drifted_are_told(warehouse: Warehouse) -> None:

@@ -15,9 +15,9 @@ def alerts(
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult:
-    """What people should know of the day: blocked payments, thresholds that moved, features that drifted. Each is
-    told once, to the webhook in FRAUD_ALERT_WEBHOOK; without one, here and in the log. A webhook that can't be
-    reached fails nothing: the next run tries again."""
+    """What people should know of the day: blocked payments, thresholds that moved or wait for a person to accept them,
+    features that drifted. Each is told once, to the webhook in FRAUD_ALERT_WEBHOOK; without one, here and in the log.
+    A webhook that can't be reached fails nothing: the next run tries again."""
     from fraud_pipelines.decisions.alert_delivery import raise_alerts
     from fraud_pipelines.decisions.alerts import alerts_of_day
     from fraud_pipelines.decisions.configuration import policy_in_force
