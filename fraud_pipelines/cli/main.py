@@ -193,20 +193,22 @@ def accept_thresholds(policy: str | None, by: str | None, as_of: date | None) ->
 
 @thresholds.command("set")
 @click.argument("review", type=float)
-@click.option("--block", type=float, help="Above it a transaction is blocked; by default it stays.")
 @click.option("--reason", required=True, help="Why; it is kept beside the threshold.")
 @policy_option
 @by_option
-def set_own_thresholds(review: float, block: float | None, reason: str, policy: str | None, by: str | None) -> None:
-    """Your own review threshold, in force from the first day that isn't decided yet."""
+def set_own_thresholds(review: float, reason: str, policy: str | None, by: str | None) -> None:
+    """Your own review threshold, in force from the first day that isn't decided yet.
+
+    The block threshold is the policy's (policies.yaml).
+    """
     from fraud_pipelines.cli.thresholds import set_own
 
-    set_own(Settings.from_environment(), policy, review=review, block=block, reason=reason, by=by)
+    set_own(Settings.from_environment(), policy, review=review, reason=reason, by=by)
 
 
 @main.command()
 def status() -> None:
-    """What is stored, what is stale, what was rejected and why."""
+    """What is stored, what waits for somebody, what is stale, what was rejected and why."""
     from fraud_pipelines.cli.status import show_status
 
     show_status(Settings.from_environment())

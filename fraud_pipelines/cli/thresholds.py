@@ -103,13 +103,11 @@ def accept(settings: Settings, policy: str | None, *, by: str | None, as_of: dat
     console.print(f"Accepted before, by {done.accepted_by}: {text}." if done.again else f"Accepted: {text}.")
 
 
-def set_own(
-    settings: Settings, policy: str | None, *, review: float, block: float | None, reason: str, by: str | None
-) -> None:
-    """Put a person's own thresholds in force.
+def set_own(settings: Settings, policy: str | None, *, review: float, reason: str, by: str | None) -> None:
+    """Put a person's own review threshold in force.
 
     Raises:
-        InvalidInput: a threshold lies outside [0, 1], or review above block.
+        InvalidInput: the threshold lies outside [0, 1], or above the policy's block threshold.
         MissingData: nothing has been decided yet.
     """
     from fraud_pipelines.evaluation.proposals import set_thresholds
@@ -118,7 +116,6 @@ def set_own(
         _warehouse(settings),
         _policy(settings, policy),
         review_threshold=review,
-        block_threshold=block,
         by=by or getpass.getuser(),
         reason=reason,
     )

@@ -121,37 +121,28 @@ def set_thresholds(
     policy: Policy,
     *,
     review_threshold: float,
-    block_threshold: float | None = None,
     by: str,
     reason: str,
 ) -> Thresholds:
-    """A person's own thresholds, in force from the first day that isn't decided yet.
+    """A person's own review threshold, in force from the first day that isn't decided yet.
 
-    Open proposals are superseded. In mode ``auto`` tuning goes on from these thresholds, by its daily steps.
-
-    Args:
-        block_threshold: by default it stays as it is.
+    Open proposals are superseded. In mode ``auto`` tuning goes on from this threshold, by its daily steps. The block
+    threshold is that of the policy, as always: see `thresholds_in_force`.
 
     Raises:
-        InvalidInput: a threshold lies outside [0, 1], review above block, or there is no reason.
+        InvalidInput: the threshold lies outside [0, 1] or above the policy's block threshold, or there is no reason.
         MissingData: nothing has been decided yet.
     """
     if not reason.strip():
         raise InvalidInput("a threshold that a person sets needs a reason (--reason)")
     with warehouse.transaction() as connection:
         effective = _first_undecided_day(connection)
-        latest = select(
-            connection,
-            f"SELECT block_threshold FROM {_THRESHOLDS} WHERE policy = ? ORDER BY effective_date DESC LIMIT 1",
-            [policy.name],
-        )
-        block = latest["block_threshold"].item() if latest.height else policy.block_threshold
         try:
             thresholds = Thresholds(
                 effective_date=effective,
                 policy=policy.name,
                 review_threshold=review_threshold,
-                block_threshold=block if block_threshold is None else block_threshold,
+                block_threshold=policy.block_threshold,
                 contamination=policy.contamination,
                 objective="set",
                 evidence={"objective": "set", "reason": reason, "set_by": by},

@@ -153,15 +153,24 @@ def test_a_threshold_that_a_person_sets_outranks_the_tuned_one(warehouse: Wareho
     assert "open" not in statuses(warehouse).values()
 
 
+def test_what_is_said_to_be_in_force_is_what_decides(warehouse: Warehouse) -> None:
+    evening(warehouse, TODAY, 0.44)
+    edited = POLICY.model_copy(update={"block_threshold": 0.7})
+    thresholds = set_thresholds(warehouse, edited, review_threshold=0.6, by="ana", reason="holiday week")
+    deciding = thresholds_in_force(warehouse, edited, TOMORROW)
+    assert (thresholds.review_threshold, thresholds.block_threshold) == (0.6, 0.7)
+    assert (deciding.review_threshold, deciding.block_threshold) == (0.6, 0.7)
+
+
 def test_what_can_not_be_set_is_named_and_nothing_is_written(warehouse: Warehouse, tmp_path: Path) -> None:
-    for review, block, message in (
-        (1.2, None, "review_threshold 1.2"),
-        (-0.1, None, "review_threshold -0.1"),
-        (0.9, None, "review_threshold 0.9 lies above block_threshold 0.8"),
-        (0.5, 7.0, "block_threshold 7.0"),
+    for review, message in (
+        (1.2, "review_threshold 1.2"),
+        (-0.1, "review_threshold -0.1"),
+        (float("nan"), "review_threshold nan"),
+        (0.9, "review_threshold 0.9 lies above block_threshold 0.8"),
     ):
         with pytest.raises(InvalidInput, match=message):
-            set_thresholds(warehouse, POLICY, review_threshold=review, block_threshold=block, by="ana", reason="x")
+            set_thresholds(warehouse, POLICY, review_threshold=review, by="ana", reason="x")
     with pytest.raises(InvalidInput, match="needs a reason"):
         set_thresholds(warehouse, POLICY, review_threshold=0.5, by="ana", reason=" ")
     assert content(warehouse)[0].is_empty()
@@ -185,11 +194,15 @@ def test_the_commands_show_accept_and_set(warehouse: Warehouse, tmp_path: Path) 
         return done.output
 
     assert "open" in invoke("list")
+    status = CliRunner(env=environment).invoke(main, ["status"]).output
+    assert "Threshold proposals that wait" in status
+    assert f"balanced │ {TODAY}" in status
     shown = invoke("show")
     assert "alerts_per_day" in shown
     assert "Accept it with" in shown
     assert f"in force from {TOMORROW}" in invoke("accept", "--by", "ana")
     assert "Accepted before, by ana" in invoke("accept")
+    assert "thresholds accept: none" in CliRunner(env=environment).invoke(main, ["status"]).output
     assert "Review above 0.61" in invoke("set", "0.61", "--reason", "holiday week", "--by", "bob")
     listed = invoke("list")
     assert "holiday week" in listed
