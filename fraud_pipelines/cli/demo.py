@@ -20,7 +20,8 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
     A demo that was interrupted goes on where it stopped. Data that no demo made is left alone.
 
     Raises:
-        InvalidInput: the data directory holds something else than a demo.
+        InvalidInput: the data directory holds something else than a demo, or the policy or the rules can't be used;
+            what an earlier demo left is still there.
         FraudPipelinesError: a day failed.
     """
     from fraud_pipelines.bootstrap import prepare
@@ -28,6 +29,7 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
     from fraud_pipelines.cli.report import show_days
     from fraud_pipelines.cli.run import run_day, track
     from fraud_pipelines.cli.simulation import SimulatedAnswers
+    from fraud_pipelines.decisions.configuration import policy_in_force, rules_in_force
     from fraud_pipelines.transactions.simulator import (
         Simulation,
         SimulationConfig,
@@ -36,6 +38,8 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
         write_truth,
     )
 
+    policy_in_force(settings)
+    rules_in_force(settings)
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     config = SimulationConfig(
         first_day=yesterday - timedelta(days=days - 1),

@@ -12,7 +12,7 @@ from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.streaming.drain import drain
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.transactions.simulator import SimulationConfig, simulate
-from fraud_pipelines_tests.conftest import Installation
+from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 from fraud_pipelines_tests.streaming.samples import SMALL, drop, now
 
 DAY = datetime.now(UTC).date() - timedelta(days=4)
@@ -215,17 +215,26 @@ def test_what_cannot_be_made_again_says_why(installed: Installation, registry: M
             "rules: [{name: a, decision: block, when: {amount: 1}}]",
             "rule 'a', field expires: is required",
         ),
+        ("rules.yaml", "rules:\n  - {name: a, decision: block", "rules.yaml is no valid YAML: "),
+        (
+            "rules.yaml",
+            "rules: [{name: a, decision: stop, expires: 2026-01-01, when: {amount: 1}}]",
+            "field decision: ",
+        ),
         ("policies.yaml", "policies: {own: {review_threshold: 1.5}}", "policy 'own', field review_threshold: "),
+        ("policies.yaml", "policies: {}", "no policy is named 'own'; choose one of balanced, "),
     ],
 )
 def test_a_run_with_a_broken_file_stops_before_anything_is_written(
     installed: Installation, file: str, content: str, message: str
 ) -> None:
     path = installed.data_dir / file
-    kept, before = path.read_text(), logged(installed, "true")
+    kept, before = path.read_text(), warehouse_content(installed.warehouse)
     path.write_text(content)
-    output = installed.invoke("run", "--from", DAY.isoformat(), "--to", DAY.isoformat(), succeeds=False)
+    span = ("--from", DAY.isoformat(), "--to", DAY.isoformat())
+    output = installed.invoke("run", *span, succeeds=False, FRAUD_POLICY="own")
     path.write_text(kept)
-    assert f"{path}: {message}" in output.replace("\n", "")
+    assert message in output.replace("\n", "")
+    assert "no policy" in message or str(path) in output.replace("\n", "")
     assert "Traceback" not in output
-    assert logged(installed, "true").equals(before)
+    assert_same_content(before, warehouse_content(installed.warehouse))

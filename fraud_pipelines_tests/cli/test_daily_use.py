@@ -138,6 +138,18 @@ def test_a_setting_out_of_range_is_named(installation: Installation) -> None:
     assert "Traceback" not in output
 
 
+def test_a_demo_with_an_unknown_policy_leaves_the_earlier_one_alone(installation: Installation) -> None:
+    left = installation.settings.simulation_dir / "demo.json"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+
+    output = installation.invoke("demo", "--fresh", succeeds=False, FRAUD_POLICY="lenient")
+
+    assert "no policy is named 'lenient'; choose one of balanced, " in output
+    assert "Traceback" not in output
+    assert left.read_text() == "{}"
+
+
 def test_an_import_that_breaks_off_leaves_its_days_runnable(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
