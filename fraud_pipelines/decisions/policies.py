@@ -81,7 +81,8 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: str = Field(min_length=1)
+    # It becomes part of a name in MLflow, whose queries know no quotes inside quotes.
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")
     review_threshold: float = Field(ge=0, le=1, description="Start value: above it a transaction is reviewed.")
     block_threshold: float = Field(default=0.8, ge=0, le=1, description="Above it a transaction is blocked.")
     contamination: float = Field(gt=0, le=0.5, description="Share of traffic that scores above 0.5.")

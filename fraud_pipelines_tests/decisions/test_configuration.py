@@ -77,6 +77,7 @@ def test_a_policy_takes_what_it_leaves_out_from_the_one_it_is_based_on(file: Pat
             "policies: {own: {based_on: balanced, second_stage: fraud-daily}}",
             "field second_stage: .*'fraud-supervised'",
         ),
+        ("policies: {o'hara: {based_on: balanced}}", "field name: string should match pattern"),
         ("policies: {own: 0.5}", "policy 'own': expected fields"),
         ("policies: {1: {based_on: balanced}}", "policy 1: the name is not text"),
         ("policies: {a: {based_on: balanced}, a: {based_on: balanced}}", "'a' stands twice"),
