@@ -273,7 +273,7 @@ def compare(first: date | None, last: date | None, cards: int) -> None:
     show_comparison(Settings.from_environment(), first, last, cards=cards)
 
 
-@main.group(cls=Commands)
+@main.group()
 def models() -> None:
     """Which versions of the models there are, which is in use and why; pin one by hand."""
 
@@ -291,9 +291,9 @@ def list_versions(model: str | None, most: int) -> None:
 @models.command()
 @click.argument("model")
 @click.argument("version", type=click.IntRange(1))
-@click.option("--by", envvar="USER", default="unknown", help="Who; by default the user of the shell.")
+@by_option
 @click.option("--reason", default="", help="Why; kept as evidence of each day it is in use.")
-def pin(model: str, version: int, by: str, reason: str) -> None:
+def pin(model: str, version: int, by: str | None, reason: str) -> None:
     """Keep VERSION of MODEL in use, whatever the promotion rule says."""
     from fraud_pipelines.cli.models import pin
 

@@ -1,10 +1,12 @@
 """``fraud-pipelines models``: which versions there are and why one is in use, and pinning one by hand."""
 
+import getpass
 import json
 from datetime import datetime
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.errors import InvalidInput
@@ -48,12 +50,12 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
                 ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
                 decision,
                 rule,
-                _brief(json.loads(evidence)),
+                escape(_brief(json.loads(evidence))),
             )
         console.print(table)
 
 
-def pin(settings: Settings, model_name: str, number: int, *, by: str, reason: str, now: datetime) -> None:
+def pin(settings: Settings, model_name: str, number: int, *, by: str | None, reason: str, now: datetime) -> None:
     """Pin a version: from the next run on it is in use, whatever the promotion rule says.
 
     Raises:
@@ -63,7 +65,7 @@ def pin(settings: Settings, model_name: str, number: int, *, by: str, reason: st
 
     registry = _registry(settings)
     version = registry.get_version(model_name, number)
-    registry.tag_version(model_name, version.version, pin_tags(by=by, reason=reason, at=now))
+    registry.tag_version(model_name, version.version, pin_tags(by=by or getpass.getuser(), reason=reason, at=now))
     registry.set_alias(model_name, PINNED, version.version)
     console.print(
         f"{model_name}/{version.version}, trained for {version.partition}, is pinned. It scores every day that is run "

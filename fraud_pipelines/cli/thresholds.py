@@ -7,6 +7,7 @@ from datetime import date, datetime
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.decisions.configuration import policies
@@ -150,4 +151,4 @@ def _cell(value: object) -> str:
         return "–"
     if isinstance(value, datetime):
         return value.isoformat(" ", "minutes")
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,.4g}" if isinstance(value, float) else escape(str(value))

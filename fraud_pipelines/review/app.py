@@ -76,8 +76,7 @@ class _Pages:
         self._templates.globals["case_path"] = case_path
 
     def queue(self, request: Request) -> Response:
-        limit = request.query_params.get("limit", "")
-        shown = min(int(limit), MOST_CASES) if limit.isascii() and limit.isdigit() and int(limit) else CASES_SHOWN
+        shown = min(_count(request.query_params.get("limit", "")) or CASES_SHOWN, MOST_CASES)
         view = self._desk.queue(limit=shown)
         done = request.query_params.get("done", "")
         return self._page(
@@ -115,13 +114,12 @@ class _Pages:
 
     async def verdict(self, request: Request) -> Response:
         form = await _read_form(request)
-        transaction_id, seen = form.get("transaction_id", ""), form.get("seen", "")
+        transaction_id, seen = form.get("transaction_id", ""), _count(form.get("seen", ""))
         reviewer = " ".join(form.get("reviewer", "").split())
         if not same_origin(request.headers):
             raise HTTPException(403, "The form did not come from this page.")
         session, token = request.cookies.get(SESSION_COOKIE, ""), form.get("token", "")
-        count = int(seen) if seen.isascii() and seen.isdigit() else -1
-        if not self._tokens.is_valid(token, session, transaction_id, count):
+        if seen is None or not self._tokens.is_valid(token, session, transaction_id, seen):
             return self._message(
                 403,
                 "This form has expired.",
@@ -140,7 +138,7 @@ class _Pages:
                 actual_fraud=form["verdict"] == "fraud",
                 reviewer=reviewer,
                 comment=form.get("comment", ""),
-                seen=count,
+                seen=seen,
             )
         except WarehouseBusy:
             return self._busy(form)
@@ -185,6 +183,11 @@ class _Pages:
         self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
     ) -> HTMLResponse:
         return HTMLResponse(self._templates.get_template(template).render(values), status, headers)
+
+
+def _count(text: str) -> int | None:
+    """A number that a page of ours can have sent."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 async def _read_form(request: Request) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Which version of each model scores the day."""
 
+from typing import get_args
+
 import dagster as dg
 import polars as pl
 
@@ -47,7 +49,7 @@ def model_promotion(
     """The version of each model that is in use for the day: the day's own unless it does worse than the one before
     it, or a person has pinned one. Moves the aliases `champion` and `challenger` in MLflow; each decision is a row
     of `monitoring.model_promotions` with its evidence."""
-    from fraud_pipelines.evaluation.promotion import decide_promotions, record_promotions
+    from fraud_pipelines.evaluation.promotion import Decision, decide_promotions, record_promotions
 
     day = partition_day(context)
     promotions = decide_promotions(warehouse, model_registry, settings, day)
@@ -61,7 +63,7 @@ def model_promotion(
     return dg.MaterializeResult(
         metadata={
             **table,
-            **numbers({name: int((decisions == name).sum()) for name in ("promoted", "refused", "pinned")}),
+            **numbers({name: int((decisions == name).sum()) for name in get_args(Decision)}),
             "evidence": dg.MetadataValue.json(rows),
         }
     )
