@@ -11,7 +11,6 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.decisions.review_case import Case, Payment, read_case
 from fraud_pipelines.decisions.review_queue import has_queue, place_in_queue, read_queue
-from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -26,11 +25,6 @@ def open_for_review(settings: Settings) -> Warehouse:
     Raises:
         MissingData: there is none yet.
     """
-    if not settings.warehouse_path.exists():
-        raise MissingData(
-            f"There is no warehouse at {settings.warehouse_path} yet. Start with: fraud-pipelines demo, or "
-            "fraud-pipelines import PATH"
-        )
     warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     if has_queue(warehouse):
         return warehouse

@@ -133,6 +133,9 @@ def test_status_lists_what_was_not_delivered(warehouse: Warehouse) -> None:
     with webhook() as hook:
         tell(warehouse, [], hook, LATER)
     assert "told in vain" not in status()
+    with warehouse.transaction() as connection:
+        connection.execute("DROP TABLE monitoring.alerts")
+    assert "not delivered, the latest 10: none" in status()
 
 
 def test_features_that_drifted_are_told(warehouse: Warehouse) -> None:
