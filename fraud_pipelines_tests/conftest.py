@@ -1,10 +1,12 @@
 """Fixtures shared by the tests: a small demo, run once by the real commands."""
 
+import errno
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import polars as pl
@@ -113,3 +115,15 @@ def assert_same_content(left: dict[str, pl.DataFrame], right: dict[str, pl.DataF
     assert left.keys() == right.keys()
     for table, rows in left.items():
         assert rows.equals(right[table], null_equal=True), table
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let nobody list ``folder``, which for root no permissions would do."""
+    allowed = os.scandir
+
+    def scandir(path: str | Path = ".") -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return allowed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)

@@ -3,12 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
+from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.streaming.batches import BatchReport, FileBatch, UnreadableBatch
 from fraud_pipelines.streaming.files import WaitingFile, archive, set_aside, settled_files
 from fraud_pipelines.streaming.session import StreamSession
@@ -25,13 +26,15 @@ class DrainReport:
     Attributes:
         waiting: files there were at the start.
         batches: those committed, in order.
-        unreadable: files that were set aside, and why.
+        unreadable: files that can't be read, and why; they were set aside.
+        stuck: files that could not be moved away, and why; they are tried again in each run.
         left: files that are left for the next run.
     """
 
     waiting: int = 0
     batches: list[BatchReport] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    stuck: dict[str, str] = field(default_factory=dict)
     left: int = 0
 
     @property
@@ -72,11 +75,13 @@ def drain(session: StreamSession, folder: Path, *, clock: Callable[[], datetime]
     A file is moved to ``_landed`` once it is committed; if the process dies in between, the next run finds its
     content processed already. One that can't be read is moved to ``_unreadable`` with the reason beside it.
 
+    One that can't be moved doesn't hold up the others either, and is named in the report.
+
     Args:
         clock: gives the time of processing, naive UTC.
 
     Raises:
-        InvalidInput: a mapping can't be used, or a file can't be moved.
+        InvalidInput: a mapping can't be used.
     """
     files = settled_files(folder, settle_seconds=session.stream.settle_seconds)
     report = DrainReport(waiting=len(files))
@@ -110,12 +115,24 @@ def _commit(
             assert isinstance(culprit, FileBatch)
             batches.remove(culprit)
             if not culprit.file.has_changed():  # else it is still being written, and waits
-                set_aside(culprit.file, culprit.folder, str(error))
                 report.unreadable[culprit.file.name] = str(error)
+                with _noting_stuck(culprit, report):
+                    set_aside(culprit.file, culprit.folder, str(error))
             continue
         for batch in batches:
-            archive(batch.file, batch.folder)
+            with _noting_stuck(batch, report):
+                archive(batch.file, batch.folder)
         return
+
+
+@contextmanager
+def _noting_stuck(batch: FileBatch, report: DrainReport) -> Iterator[None]:
+    """What keeps the file from being moved is noted, beside why it should have been set aside."""
+    try:
+        yield
+    except InvalidInput as error:
+        why = report.unreadable.get(batch.file.name)
+        report.stuck[batch.file.name] = f"{why}\n{error}" if why else str(error)
 
 
 def _groups(files: Iterable[WaitingFile], *, rows: int, most: int) -> Iterator[list[WaitingFile]]:

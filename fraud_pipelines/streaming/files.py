@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,19 +90,26 @@ def set_aside(file: WaitingFile, folder: Path, reason: str) -> None:
 
 def _files(folder: Path, prefix: str) -> Iterator[WaitingFile]:
     try:
-        entries = os.scandir(folder)
+        entries = list(os.scandir(folder))
     except FileNotFoundError:
         return
-    with entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith((".", "_")) or name == MAPPING_FILE or name.lower().endswith(UNFINISHED):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(folder / name, f"{prefix}{name}/")
-                continue
-            try:
-                status = entry.stat()
-            except FileNotFoundError:  # taken away since the folder was listed
-                continue
+    except PermissionError:  # waits as if it were a file: one that can't be read
+        status = folder.stat()
+        yield WaitingFile(status.st_mtime_ns, prefix.rstrip("/") or ".", status.st_size, folder)
+        return
+    for entry in entries:
+        name = entry.name
+        if name.startswith((".", "_")) or name == MAPPING_FILE or name.lower().endswith(UNFINISHED):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(folder / name, f"{prefix}{name}/")
+            continue
+        try:
+            status = entry.stat()
+        except FileNotFoundError:  # taken away since the folder was listed
+            continue
+        except PermissionError:
+            yield WaitingFile(0, prefix + name, 0, folder / name)
+            continue
+        if stat.S_ISREG(status.st_mode):  # a pipe would block whoever opens it
             yield WaitingFile(status.st_mtime_ns, prefix + name, status.st_size, folder / name)

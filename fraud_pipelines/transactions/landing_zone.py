@@ -1,6 +1,7 @@
 """The landing zone: a folder where files arrive, and from which they are moved once they are stored."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import count
@@ -45,10 +46,14 @@ def land_pending(
 
 
 def pending_files(folder: Path) -> list[Path]:
-    """The files that wait below ``folder``, sorted; not the hidden, the unfinished and the mappings."""
+    """The files that wait below ``folder``, sorted; not the hidden, the unfinished and the mappings.
+
+    Hidden is what begins with a dot or ``_``: ``_landed``, and the marks that Spark and others leave, such as
+    ``_SUCCESS``.
+    """
     if not folder.is_dir():
         return []
-    return sorted(_deliveries(folder, apart_from=folder / LANDED_FOLDER))
+    return sorted(_deliveries(folder))
 
 
 def nearest_mapping(path: Path, folder: Path) -> Path | None:
@@ -89,15 +94,32 @@ def move_aside(path: Path, folder: Path, aside: str) -> Path:
     return target
 
 
-def _deliveries(folder: Path, *, apart_from: Path) -> Iterator[Path]:
-    """Goes down by itself, so that what has landed in the course of the years isn't looked at."""
-    for entry in folder.iterdir():
-        if entry.name.startswith(".") or entry == apart_from:
+def _deliveries(folder: Path) -> Iterator[Path]:
+    """Goes down by itself, so that what has landed in the course of the years isn't looked at.
+
+    A folder that can't be listed is itself a delivery: one that can't be read.
+    """
+    try:
+        entries = list(os.scandir(folder))
+    except PermissionError:
+        yield folder
+        return
+    for entry in entries:
+        if entry.name.startswith((".", "_")):
             continue
-        if entry.is_dir() and not entry.is_symlink():
-            yield from _deliveries(entry, apart_from=apart_from)
-        elif entry.is_file() and entry.name != MAPPING_FILE and entry.suffix.lower() not in UNFINISHED:
-            yield entry
+        path = folder / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _deliveries(path)
+        elif entry.name != MAPPING_FILE and path.suffix.lower() not in UNFINISHED and _may_be_read(entry):
+            yield path
+
+
+def _may_be_read(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or can't be told for lack of permission; a pipe would block whoever opens it."""
+    try:
+        return entry.is_file()
+    except PermissionError:
+        return True
 
 
 def _names(target: Path, path: Path) -> Iterator[Path]:

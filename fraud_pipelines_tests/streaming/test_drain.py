@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraud_pipelines.streaming.settings import StreamSettings
-from fraud_pipelines_tests.conftest import assert_same_content
+from fraud_pipelines_tests.conftest import assert_same_content, refuse
 from fraud_pipelines_tests.streaming.samples import SMALL, Stream, drop, results, traffic
 
 
@@ -110,6 +110,27 @@ def test_broken_rows_are_quarantined_and_broken_files_set_aside_without_holding_
     ]
     mixed = [batch for batch in report.batches if batch.source == "stream/mixed.jsonl"]
     assert [(batch.transactions, batch.accepted, batch.rejected) for batch in mixed] == [(3, 0, 3)]
+
+
+def test_what_can_not_be_read_or_moved_does_not_hold_up_the_others(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = traffic(40)
+    drop(stream.folder, "first.jsonl", rows[:20])
+    os.mkfifo(stream.folder / "pipe.jsonl")  # whoever opens it waits for ever
+    drop(stream.folder / "locked", "x.jsonl", rows[20:])
+    refuse(monkeypatch, stream.folder / "locked")
+    (stream.folder / "_landed").touch()
+
+    report = stream.drain()
+
+    assert report.accepted == 20
+    assert list(report.unreadable) == ["locked"]
+    assert "can't be moved" in report.stuck["first.jsonl"]
+    (stream.folder / "_landed").unlink()
+    report = stream.drain()
+    assert (report.accepted, report.figures["batches_repeated"], report.stuck) == (0, 1, {})
+    assert sorted(path.name for path in stream.folder.iterdir()) == ["_landed", "_unreadable", "pipe.jsonl"]
 
 
 def test_a_file_that_is_still_growing_is_not_read(prepared: Path, tmp_path: Path) -> None:

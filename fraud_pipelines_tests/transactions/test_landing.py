@@ -25,6 +25,7 @@ from fraud_pipelines.transactions.landing import (
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.sources import content_hash
+from fraud_pipelines_tests.conftest import refuse
 
 NOW = datetime(2026, 6, 1)
 IDENTITY = ColumnMapping.identity()
@@ -265,7 +266,7 @@ def test_what_waits_is_taken_in_by_the_nearest_mapping_and_moved(warehouse: Ware
     write(folder / "b.csv", "b,u,2026-01-02,5,")
     write(folder / "a" / "deep" / "a.csv", "a,u,2026-01-03,5,")
     (folder / "a" / "mapping.yaml").write_text("source: acquirer\ncolumns: {merchant_id: city}\n")
-    for ignored in (".hidden.csv", "x.csv.part", "y.tmp", ".git/z.csv", "_landed/old.csv"):
+    for ignored in (".hidden.csv", "x.csv.part", "y.tmp", ".git/z.csv", "_landed/old.csv", "a/_SUCCESS"):
         write(folder / ignored, "no,u,2026-01-02,5,")
     reports = land_pending_transactions(warehouse, folder, now=NOW)
     assert [(report.source, report.rows_accepted) for report in reports] == [
@@ -307,6 +308,17 @@ def test_files_that_can_not_be_read_stay_and_do_not_hold_up_the_others(warehouse
     assert "3.csv" in str(raised.value)
     assert warehouse.read("SELECT source FROM raw.transactions").item() == "2.csv"
     assert (folder / "1.parquet").is_file()
+
+
+def test_a_folder_that_can_not_be_listed_does_not_hold_up_the_others(
+    warehouse: Warehouse, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "locked" / "a.csv", "a,u,2026-01-02,5,")
+    write(folder / "other.csv", "b,u,2026-01-02,5,")
+    refuse(monkeypatch, folder / "locked")
+    with pytest.raises(InvalidInput, match="locked"):
+        land_pending_transactions(warehouse, folder, now=NOW)
+    assert warehouse.read("SELECT source FROM raw.transactions").item() == "other.csv"
 
 
 def test_a_folder_that_is_missing_has_nothing_waiting(warehouse: Warehouse, folder: Path) -> None:

@@ -16,6 +16,7 @@ from fraud_pipelines.defs.keys import (
 )
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.defs.partitions import SETTINGS
+from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -51,6 +52,8 @@ def processed_batches(
     for name, reason in report.unreadable.items():
         context.log.warning(f"{name} was set aside: {reason}")
     told = _tell_of_blocks(context, settings, warehouse, report.days)
+    if report.stuck:
+        raise InvalidInput("\n".join(report.stuck.values()))
     name = "streaming.processed_batches"
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(
