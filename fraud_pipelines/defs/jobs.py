@@ -5,6 +5,9 @@ import dagster as dg
 from fraud_pipelines.defs.keys import PROCESSED_BATCHES, STREAM_AGREEMENT
 from fraud_pipelines.defs.partitions import daily_partitions
 
+QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+"""What goes to the terminal of `fraud-pipelines up`; the UI shows all of a run's log."""
+
 fraud_daily_job = dg.define_asset_job(
     name="fraud_daily_job",
     selection=dg.AssetSelection.groups("raw", "features", "models", "scoring", "feedback", "monitoring")
@@ -12,6 +15,7 @@ fraud_daily_job = dg.define_asset_job(
     partitions_def=daily_partitions,
     # One process: a step of its own process would load MLflow and PyOD again, which takes longer than the day.
     executor_def=dg.in_process_executor,
+    config=QUIET,
     description="One day, end to end: transactions, features, models, scores, decisions, feedback, thresholds.",
 )
 
@@ -19,5 +23,8 @@ stream_screening_job = dg.define_asset_job(
     name="stream_screening_job",
     selection=dg.AssetSelection.assets(PROCESSED_BATCHES),
     executor_def=dg.in_process_executor,
+    # Runs that write wait for one another; a backfill of a month must not hold up the stream for as long.
+    tags={"dagster/priority": "1"},
+    config=QUIET,
     description="Screens the micro-batches that wait in data/landing/stream, oldest first.",
 )
