@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.detection.usual import usual_amount
+from fraud_pipelines.features.declarations import LABEL_DELAY
 
 MAX_REASONS: Final = 3
 _LEAST_WEIGHT: Final = 0.1
@@ -19,6 +20,7 @@ Phrase = Callable[[Row, re.Match[str]], str | None]
 
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
+_LABEL_DELAY: Final = LABEL_DELAY.replace("d", " days")
 _BURST: Final = 4
 """So many payments within an hour are worth a word even if no model looked at the count."""
 
@@ -86,15 +88,14 @@ def _country_change(row: Row) -> str | None:
 def _against_usual(row: Row, match: re.Match[str]) -> str | None:
     log_ratio, amount = _number(row.get("user_log_ratio")), _number(row.get("amount"))
     if log_ratio is not None and abs(log_ratio) >= math.log(1.05):
-        # user_log_ratio = ln((amount + 1) / (median + 1)), so the median follows from the two.
-        sentence = f"amount is {_multiple(log_ratio)} this customer's usual"
+        sentence = f"amount is {_multiple(_plain_ratio(log_ratio, amount))} this customer's usual"
         if amount is None:
             return sentence
         low, high = _number(row.get("usual_low")), _number(row.get("usual_high"))
         if low is not None and high is not None and not low <= amount <= high:
-            return f"{sentence} ({_amount(amount)}, usually {_amount(low)} to {_amount(high)})"
-        usual = max(0.0, (amount + 1) * _exp(-log_ratio) - 1)
-        return f"{sentence} ({_amount(amount)} against {_amount(usual)})"
+            usually = f"{_amount(low)} to {_amount(high)}" if low > 0 else f"up to {_amount(high)}"
+            return f"{sentence} ({_amount(amount)}, usually {usually})"
+        return f"{sentence} ({_amount(amount)} against {_amount(_compared_with(log_ratio, amount))})"
     return _in_spreads(row, match)
 
 
@@ -111,7 +112,8 @@ def _against_largest(row: Row, match: re.Match[str]) -> str | None:
     if log_ratio is None or log_ratio == 0:
         return None
     if log_ratio > 0:
-        return f"amount is {_multiple(log_ratio)} the largest of this customer's last 50 payments"
+        ratio = _multiple(_plain_ratio(log_ratio, _number(row.get("amount"))))
+        return f"amount is {ratio} the largest of this customer's last 50 payments"
     return "amount comes near the largest of this customer's last 50 payments" if log_ratio > math.log(0.8) else None
 
 
@@ -119,7 +121,7 @@ def _against_average(row: Row, match: re.Match[str]) -> str | None:
     ratio = _number(row.get(match.string))
     if ratio is None or ratio <= 0:
         return None
-    return f"amount is {_multiple(math.log(ratio))} this customer's average"
+    return f"amount is {_multiple(ratio)} this customer's average"
 
 
 def _outsized(row: Row, match: re.Match[str]) -> str | None:
@@ -188,13 +190,12 @@ def _weekday(row: Row, _: re.Match[str]) -> str | None:
 
 def _merchant_risk(row: Row, match: re.Match[str]) -> str | None:
     rate = _number(row.get(match.string))
-    days = _count(int(match["days"]), "day")
-    return None if not rate else f"{rate:.1%} of this merchant's payments over {days} were fraud"
+    return None if not rate else f"{rate:.1%} of this merchant's payments were fraud, {_as_labelled(match)}"
 
 
 def _known_frauds(row: Row, match: re.Match[str]) -> str | None:
     count = _number(row.get(match.string))
-    return None if not count else f"{_count(count, 'known fraud')} on this customer {_within(int(match['days']), 'd')}"
+    return None if not count else f"{_count(count, 'known fraud')} on this customer, {_as_labelled(match)}"
 
 
 # A shared subject means that one sentence speaks for all; none means that each feature is its own subject.
@@ -258,8 +259,18 @@ def _exp(value: float) -> float:
     return math.exp(min(max(value, -700.0), 700.0))
 
 
-def _multiple(log_ratio: float) -> str:
-    ratio = _exp(log_ratio)
+def _compared_with(log_ratio: float, amount: float) -> float:
+    """The median or largest amount m behind ln((amount + 1) / (m + 1))."""
+    return max(0.0, (amount + 1) * _exp(-log_ratio) - 1)
+
+
+def _plain_ratio(log_ratio: float, amount: float | None) -> float:
+    """amount / m, as a reader would compute it; (amount + 1) / (m + 1) where m is too small to divide by."""
+    compared = 0.0 if amount is None else _compared_with(log_ratio, amount)
+    return amount / compared if amount is not None and compared >= 0.01 else _exp(log_ratio)
+
+
+def _multiple(ratio: float) -> str:
     if ratio > 1000:
         return "over 1,000×"
     if ratio >= 10:
@@ -273,6 +284,12 @@ def _count(value: float, noun: str) -> str:
 
 def _within(length: int, unit: str) -> str:
     return f"in the last {_UNITS[unit]}" if length == 1 else f"in the last {length} {_UNITS[unit]}s"
+
+
+def _as_labelled(match: re.Match[str]) -> str:
+    """The window of a feedback feature: it ends where labels have had time to arrive."""
+    days = int(match["days"])
+    return f"in the {'day' if days == 1 else f'{days} days'} up to {_LABEL_DELAY} before"
 
 
 def _payments(count: float, when: str) -> str:

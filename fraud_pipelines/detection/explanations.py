@@ -156,7 +156,7 @@ def _sentence() -> pl.Expr:
     shown = pl.coalesce(_number("value"), "text", pl.lit("missing"))
     low, high = _number("usual_low"), _number("usual_high")
     usual = (
-        pl.when(low.is_not_null() & high.is_not_null())
+        pl.when((pl.col("usual_low") != 0) & high.is_not_null())
         .then(pl.format("{} to {}", low, high))
         .when(high.is_not_null())
         .then(pl.format("up to {}", high))

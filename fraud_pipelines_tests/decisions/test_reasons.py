@@ -35,7 +35,7 @@ def reasons(features: dict[str, object], *names: str) -> list[str]:
     [
         ("amount", 1250.0, "amount of 1,250.00 stands out among all payments"),
         ("amount_vs_avg", 6.0, "amount is 6× this customer's average"),
-        ("user_max_ratio", math.log(2.5), "amount is 2.5× the largest of this customer's last 50 payments"),
+        ("user_max_ratio", math.log(51 / 21), "amount is 2.5× the largest of this customer's last 50 payments"),
         ("user_big_14d", 2, "2 earlier outsized payments of this customer in the last 14 days"),
         ("user_z", 6.24, "amount is 6.2 deviations above this customer's mean"),
         ("tx_count_1h", 5, "5 payments in the last hour"),
@@ -50,8 +50,9 @@ def reasons(features: dict[str, object], *names: str) -> list[str]:
         ("days_since_last_tx", 45.2, "first payment in 45 days"),
         ("hour_of_day", 3, "made at 03h UTC"),
         ("day_of_week", 6, "made on a Sunday"),
-        ("merchant_risk_7d", 0.125, "12.5% of this merchant's payments over 7 days were fraud"),
-        ("user_fraud_count_30d", 1, "1 known fraud on this customer in the last 30 days"),
+        ("merchant_risk_1d", 0.125, "12.5% of this merchant's payments were fraud, in the day up to 7 days before"),
+        ("merchant_risk_7d", 0.125, "12.5% of this merchant's payments were fraud, in the 7 days up to 7 days before"),
+        ("user_fraud_count_30d", 1, "1 known fraud on this customer, in the 30 days up to 7 days before"),
         ("merchant_category", "jewellery", "unusual merchant_category: jewellery"),
     ],
 )
@@ -62,13 +63,26 @@ def test_each_feature_has_its_sentence(feature: str, value: object, sentence: st
 def test_an_amount_far_from_the_usual_is_told_as_a_multiple() -> None:
     log_ratio = math.log((279 + 1) / (19 + 1))
     assert reasons({"amount": 279.0, "user_log_ratio": log_ratio}, "user_log_ratio") == [
-        "amount is 14× this customer's usual (279.00 against 19.00)"
+        "amount is 15× this customer's usual (279.00 against 19.00)"
     ]
 
 
 def test_an_amount_outside_the_customers_usual_range_is_told_with_it() -> None:
     features: dict[str, object] = {"amount": 279.0, "user_log_ratio": math.log(280 / 31), "user_rz": (279 - 30) / 9}
-    assert reasons(features, "user_rz") == ["amount is 9× this customer's usual (279.00, usually 12.00 to 48.00)"]
+    assert reasons(features, "user_rz") == ["amount is 9.3× this customer's usual (279.00, usually 12.00 to 48.00)"]
+
+
+def test_a_usual_range_from_nothing_is_told_by_its_end() -> None:
+    features: dict[str, object] = {"amount": 279.0, "user_log_ratio": math.log(280 / 31), "user_rz": (279 - 30) / 20}
+    assert reasons(features, "user_rz") == ["amount is 9.3× this customer's usual (279.00, usually up to 70.00)"]
+
+
+def test_a_multiple_is_the_one_a_reader_would_compute() -> None:
+    features: dict[str, object] = {"amount": 20.0, "user_max_ratio": math.log(21 / 3)}
+    assert reasons(features, "user_max_ratio") == ["amount is 10× the largest of this customer's last 50 payments"]
+    assert reasons({"amount": 20.0, "user_log_ratio": math.log(21)}, "user_log_ratio") == [
+        "amount is 21× this customer's usual (20.00 against 0.00)"
+    ]
 
 
 def test_what_counts_little_beside_the_first_reason_isnt_mentioned() -> None:

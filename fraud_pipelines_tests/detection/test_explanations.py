@@ -146,6 +146,8 @@ def test_each_line_tells_value_and_usual_range_in_a_sentence() -> None:
     explained = model.explain(payment)
     lines = {line["feature"]: line for line in explained.iter_rows(named=True)}
     assert lines["amount"]["sentence"] == "amount is 279.5, for this customer usually 12 to 48"
+    wide = model.explain(profile(279.5, median=30.0, spread=20.0, largest=60.0).with_columns(country=pl.lit("US")))
+    assert "amount is 279.5, for this customer usually up to 60" in wide["sentence"].to_list()
     assert lines["country"]["sentence"] == "country is US"
     assert lines["country"]["usual_low"] is None
     low, high = np.quantile(rows["user_rz"].to_numpy(), [0.025, 0.975])
