@@ -33,7 +33,8 @@ from rolling_buffers import Straightforward
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.decisions.configuration import engine_in_force
-from fraud_pipelines.detection.daily import DIGEST_TAG, LoadedModel
+from fraud_pipelines.detection.daily import DIGEST_TAG, LoadedModel, current_feature_version
+from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.features.engine import fold_rows, prepare
 from fraud_pipelines.features.feedback import Past
@@ -87,7 +88,8 @@ def compare(settings: Settings, arguments: argparse.Namespace) -> None:
     rows = transactions(known + coming, arguments.users)
     earlier, stream = rows.head(known), rows.slice(known)
     features, histories = fold_rows(prepare(earlier), empty_histories(), Past.nothing())
-    ensemble = FraudModel.fit(features.sample(20_000, seed=1), backend="suod")
+    version = current_feature_version(DEFAULT_SCHEMA)
+    ensemble = FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
     registry = _registered(settings, ensemble)
     warehouse = _warehouse(settings, earlier, histories)
     take = _Taker(stream)

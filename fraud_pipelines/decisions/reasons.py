@@ -21,6 +21,7 @@ Phrase = Callable[[Row, re.Match[str]], str | None]
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
 _LABEL_DELAY: Final = LABEL_DELAY.replace("d", " days")
+_MODELS: Final = {"isolation_forest": "the isolation forest", "suod": "the ensemble", "ecod": "ECOD"}
 _BURST: Final = 4
 """So many payments within an hour are worth a word even if no model looked at the count."""
 
@@ -199,6 +200,12 @@ def _known_frauds(row: Row, match: re.Match[str]) -> str | None:
 
 
 # A shared subject means that one sentence speaks for all; none means that each feature is its own subject.
+def _other_model(row: Row, match: re.Match[str]) -> str | None:
+    """The supervised model takes the scores of others; at 0.5 begins what one of them calls unusual."""
+    score = _number(row.get(match[0]))
+    return f"{_MODELS[match['backend']]} scores it {score:.2f}" if score is not None and score > 0.5 else None
+
+
 _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
     (re.compile(pattern), subject, phrase)
     for pattern, subject, phrase in (
@@ -217,6 +224,7 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
         (r"country_changed|impossible_travel", "country", lambda row, _: _country_change(row)),
         (r"merchant_risk_(?P<days>\d+)d", "merchant risk", _merchant_risk),
         (r"user_fraud_count_(?P<days>\d+)d", "", _known_frauds),
+        (r"(?P<backend>isolation_forest|suod|ecod)_score", "other models", _other_model),
     )
 )
 

@@ -107,8 +107,8 @@ def replay_decisions(
             made_by = dict(zip(_BASIS, basis, strict=True))
             engine = _engine(warehouse, {kind: str(made_by[column]) for kind, column in _HASHES.items()})
             entries = group.sort("transaction_id")
-            features = _features(warehouse, channel, entries)
             stored = _stored_scores(warehouse, channel, entries)
+            features = with_model_scores(_features(warehouse, channel, entries), stored)
             scores = _scores(features, stored, entries["model_versions"][0], load)
             remade = _decide(engine, entries, features, scores, load)
             for entry, again in zip(entries.iter_rows(named=True), remade.iter_rows(named=True), strict=True):
@@ -216,7 +216,6 @@ def _stored_scores(warehouse: Warehouse, channel: Channel, entries: pl.DataFrame
 def _scores(features: pl.DataFrame, stored: pl.DataFrame, versions: Sequence[str], load: Load) -> pl.DataFrame:
     """``transaction_id``, the scores that `DecisionEngine.decide` takes, and that of each version under its name."""
     scores = features.select("transaction_id")
-    features = with_model_scores(features, stored)
     screening = second = pl.lit(None, dtype=pl.Float64)
     for version in versions:
         name, slash, number = version.rpartition("/")

@@ -36,11 +36,12 @@ TRAINED_TO_TAG: Final = "trained_to"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A registered version, ready to score."""
+    """A registered version, ready to score. ``inputs`` are the models whose scores it takes beside the features."""
 
     name: str
     version: int
     model: FraudModel
+    inputs: tuple["LoadedModel", ...] = ()
 
 
 def load_version(registry: ModelRegistry, name: str, version: int) -> LoadedModel:

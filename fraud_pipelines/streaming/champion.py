@@ -3,18 +3,29 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
-from fraud_pipelines.detection.daily import DIGEST_TAG, LoadedModel
-from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.daily import (
+    ENSEMBLE_MODEL,
+    LoadedModel,
+    current_feature_version,
+    load_version,
+)
+from fraud_pipelines.detection.supervised import SCORE_FEATURES
 from fraud_pipelines.errors import ArtifactRejected, FraudPipelinesError, MissingData, RegistryUnavailable
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.streaming.rows import REALTIME_MODEL
 
 
 class Champion:
     """The version of ``name`` that is champion, loaded once, and again when another version becomes it.
 
-    A registry that can't be reached, or a version that can't be read, leaves in use what was loaded before, and
-    `problem` says why; a stream goes on without the registry.
+    With it come the champions whose scores it takes as features, but for that of the stream's own detector. Where
+    ``name`` or one of these has no champion, as the supervised model before its promotion, the ensemble stands in
+    for it, as it does at the end of the day.
+
+    A registry that can't be reached, or a version that can't be read or fits other features, leaves in use what was
+    loaded before, and `problem` says why; a stream goes on without the registry.
 
     Args:
         registry: where the versions are.
@@ -36,6 +47,7 @@ class Champion:
         self._every = every_seconds
         self._clock = clock
         self._loaded: LoadedModel | None = None
+        self._versions: dict[str, LoadedModel] = {}
         self._asked = float("-inf")
         self._asking: Future[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"champion-{name}")
@@ -57,11 +69,31 @@ class Champion:
 
     def _look(self) -> None:
         try:
-            version = self._registry.champion(self.name)
-            if version and (self._loaded is None or version.version != self._loaded.version):
-                folder = self._registry.download(self.name, version.version)
-                model = FraudModel.load(folder, digest=version.tags.get(DIGEST_TAG))
-                self._loaded = LoadedModel(self.name, version.version, model)
+            self._loaded = self._with_inputs(self.name) or self._version(ENSEMBLE_MODEL)
             self.problem = None
         except (RegistryUnavailable, MissingData, ArtifactRejected) as error:
             self.problem = error
+
+    def _with_inputs(self, name: str) -> LoadedModel | None:
+        """The champion with the models whose scores it takes; None if one of them has no champion."""
+        found = self._version(name)
+        if found is None:
+            return None
+        wanted = [each for each, feature in SCORE_FEATURES.items() if feature in found.model.schema]
+        inputs = [self._version(each) for each in wanted if each != REALTIME_MODEL]
+        known = tuple(each for each in inputs if each)
+        if len(known) < len(inputs):
+            return None
+        return replace(found, inputs=known) if known else found
+
+    def _version(self, name: str) -> LoadedModel | None:
+        """The champion of a model by itself, loaded if it is another than before."""
+        champion = self._registry.champion(name)
+        if champion is None:
+            return None
+        known = self._versions.get(name)
+        if known is None or known.version != champion.version:
+            known = load_version(self._registry, name, champion.version)
+            known.model.require_feature_version(current_feature_version(known.model.schema))
+            self._versions[name] = known
+        return known

@@ -13,6 +13,7 @@ from fraud_pipelines.decisions.rules import COLLECTING
 from fraud_pipelines.detection.daily import LoadedModel
 from fraud_pipelines.detection.explanations import EXPLANATION_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.supervised import SCORE_FEATURES
 from fraud_pipelines.features.catalog import table_schema
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.streaming.detector import Screening, StreamDetector
@@ -84,7 +85,7 @@ class Screener:
         detector: the first stage.
         engine_of: the decision engine in force on a day.
         second_stage: the model that judges what is flagged, None if there is none: then the first stage's score
-            decides, and the reason says so.
+            decides, and the reason says so. It is given the scores of its inputs, and that of the detector.
     """
 
     def __init__(
@@ -138,14 +139,17 @@ class Screener:
         engine = self._engine_of(day)
         flagged = found.score is not None and found.score > engine.screen_level
         second = self._second_stage() if flagged else None
-        ensemble = second.model.score(_frame(row))["score"][0] if second else None
+        suspect = ensemble = None
+        if second:
+            opinions, suspect = _opinions(second, _frame(row), pl.Series([found.score], dtype=pl.Float64))
+            ensemble = opinions[-1][1]["score"][0]
         made = engine.decide_one(
             row | {"screening_score": found.score, "ensemble_score": ensemble}, unscored=COLLECTING
         )
         codes: dict[int, list[str]] = {}
         if made.decision != "approve":
             decided_by = {0: second.model if second else found.model}
-            codes = _reasons(_frame(row), decided_by, pl.Series([made.reason]), engine)
+            codes = _reasons(_frame(row) if suspect is None else suspect, decided_by, pl.Series([made.reason]), engine)
         return ScreenedTransaction(
             transaction_id=str(features["transaction_id"]),
             decision=made.decision,
@@ -169,10 +173,15 @@ class Screener:
         scores = [score_rows(full, said, said["model_version"], name=REALTIME_MODEL)]
         ensemble = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
         if second:
-            suspects = full.filter(flagged)
-            judged = second.model.score(suspects)
-            scores.append(score_rows(suspects, judged, pl.lit(second.version, pl.Int32), name=second.name))
-            ensemble = ensemble.scatter(flagged.arg_true(), judged["score"])
+            opinions, suspects = _opinions(second, full.filter(flagged), said["score"].filter(flagged))
+            scores += [
+                score_rows(suspects, judged, pl.lit(each.version, pl.Int32), name=each.name)
+                for each, judged in opinions
+            ]
+            ensemble = ensemble.scatter(flagged.arg_true(), opinions[-1][1]["score"])
+            if given := [name for name in suspects.columns if name not in full.columns]:
+                of_suspects = suspects.select("transaction_id", *given)
+                full = full.join(of_suspects, on="transaction_id", how="left", maintain_order="left")
         candidates = full.with_columns(screening_score=said["score"], ensemble_score=ensemble)
         wanted = dict.fromkeys(("transaction_id", "screening_score", "ensemble_score", *engine.columns))
         decided = engine.decide(candidates.select(list(wanted)), unscored=COLLECTING)
@@ -183,6 +192,27 @@ class Screener:
         }
         codes = _reasons(full, decided_by, alerts["reason"], engine)
         return pl.concat(scores), decision_rows(full, decided, said["model_version"], flagged, second, codes)
+
+
+def _opinions(
+    second: LoadedModel, suspects: pl.DataFrame, of_stream: pl.Series
+) -> tuple[list[tuple[LoadedModel, pl.DataFrame]], pl.DataFrame]:
+    """What the models whose scores ``second`` takes, and at last itself, say of what is flagged.
+
+    Args:
+        of_stream: the scores that the stream's detector gave.
+
+    Returns:
+        Each model with its scores, and ``suspects`` with those that ``second`` was given.
+    """
+    opinions = [(each, each.model.score(suspects)) for each in second.inputs]
+    given = {REALTIME_MODEL: of_stream} | {each.name: judged["score"] for each, judged in opinions}
+    suspects = suspects.with_columns(
+        scores.alias(SCORE_FEATURES[name])
+        for name, scores in given.items()
+        if SCORE_FEATURES.get(name) in second.model.schema
+    )
+    return [*opinions, (second, second.model.score(suspects))], suspects
 
 
 def _frame(row: Mapping[str, object]) -> pl.DataFrame:

@@ -14,16 +14,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud_pipelines.detection.daily import DIGEST_TAG
+from fraud_pipelines.detection.daily import DIGEST_TAG, current_feature_version
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA
+from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA, MODEL_SCORES, parse_schema
+from fraud_pipelines.detection.supervised import fit_supervised
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.files import waiting_files
 from fraud_pipelines.streaming.requests import Requested, next_request
 from fraud_pipelines_tests.streaming.samples import YESTERDAY, Stream, drop, traffic
 
-ENSEMBLE = "fraud-ensemble"
+ENSEMBLE, SUPERVISED = "fraud-ensemble", "fraud-supervised"
+FEATURE_VERSION = current_feature_version(LABEL_FREE_SCHEMA)
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +43,25 @@ def registry_of(stream: Stream) -> ModelRegistry:
     return ModelRegistry(stream.settings.tracking_uri, artifact_root=stream.settings.artifact_root)
 
 
-def register(registry: ModelRegistry, number: int) -> None:
-    """Register the next version of the ensemble; of a single day each, the latest is champion."""
-    rng = np.random.default_rng(number)
-    rows = pl.DataFrame({name: rng.lognormal(1, 1, 500) for name in LABEL_FREE_SCHEMA})
-    model = FraudModel.fit(rows, backend="ecod", schema=LABEL_FREE_SCHEMA)
+def register(registry: ModelRegistry, number: int, *, name: str = ENSEMBLE, model: FraudModel | None = None) -> None:
+    """Register the next version, by default of the ensemble; of a single day each, the latest is champion."""
+    model = model or fitted(number)
     with tempfile.TemporaryDirectory() as folder:
         digest = model.save(Path(folder))
         registry.log_version(
-            ENSEMBLE,
+            name,
             partition=YESTERDAY + timedelta(days=number),
             fingerprint=str(number),
             artifact_folder=Path(folder),
             tags={DIGEST_TAG: digest},
         )
-    registry.set_alias(ENSEMBLE, "champion", registry.list_versions(ENSEMBLE)[-1].version)
+    registry.set_alias(name, "champion", registry.list_versions(name)[-1].version)
+
+
+def fitted(number: int, feature_version: str = FEATURE_VERSION) -> FraudModel:
+    rng = np.random.default_rng(number)
+    rows = pl.DataFrame({name: rng.lognormal(1, 1, 500) for name in LABEL_FREE_SCHEMA})
+    return FraudModel.fit(rows, backend="ecod", schema=LABEL_FREE_SCHEMA, feature_version=feature_version)
 
 
 @pytest.fixture
@@ -165,7 +171,48 @@ def test_a_new_champion_is_picked_up_without_a_restart_and_an_unreachable_regist
     assert "isn't what was written" in str(champion.problem)
     for path, content in kept.items():
         path.write_bytes(content)
-    assert Champion(registry, "fraud-unknown").refresh() is None
+    register(registry, 4, model=fitted(4, feature_version="of another release"))
+    time[0] = 33.0
+    assert champion.refresh() is second
+    assert "declared anew" in str(champion.problem)
+    registry.set_alias(ENSEMBLE, "champion", None)
+    time[0] = 44.0
+    assert champion.refresh() is None  # nobody wants it any more
+
+
+def test_the_ensemble_stands_in_for_a_supervised_model_until_it_and_those_it_listens_to_are_in_use(
+    tmp_path: Path,
+) -> None:
+    registry = registry_of(Stream(tmp_path / "data").prepare())
+    registry.initialise()
+    time = [0.0]
+    champion = Champion(registry, SUPERVISED, every_seconds=10, clock=lambda: time[0])
+
+    def in_use() -> tuple[str, list[str]] | None:
+        time[0] += 11
+        found = champion.refresh()
+        assert champion.problem is None
+        return (found.name, [each.name for each in found.inputs]) if found else None
+
+    assert in_use() is None
+    register(registry, 0)
+    assert in_use() == (ENSEMBLE, [])
+    register(registry, 0, name=SUPERVISED, model=listening())
+    assert in_use() == (ENSEMBLE, [])
+    register(registry, 0, name="fraud-daily")
+    assert in_use() == (SUPERVISED, ["fraud-daily", ENSEMBLE])
+    registry.set_alias(SUPERVISED, "champion", None)
+    assert in_use() == (ENSEMBLE, [])
+
+
+def listening() -> FraudModel:
+    """A supervised model that takes the scores of all others."""
+    rng = np.random.default_rng(1)
+    rows = pl.DataFrame({name: rng.random(200) for name in ("amount", *MODEL_SCORES)})
+    schema = dict.fromkeys(rows.columns, "numeric")
+    labelled = rows.with_columns(is_fraud=pl.col("suod_score") > 0.8)
+    version = current_feature_version(parse_schema(schema))
+    return fit_supervised(labelled, rows, schema=schema, parameters={"max_iter": 3}, feature_version=version)
 
 
 def test_the_same_files_are_asked_for_again_later_and_later(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from fraud_pipelines.decisions.hard_rules import HardRules
 from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
 from fraud_pipelines.detection.daily import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.schema import MODEL_SCORES
+from fraud_pipelines.detection.supervised import fit_supervised, with_model_scores
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.streaming.batches import FrameBatch
@@ -32,6 +34,23 @@ def ensemble(rows: pl.DataFrame) -> LoadedModel:
     return LoadedModel("fraud-ensemble", 7, FraudModel.fit(features, backend="isolation_forest", contamination=0.05))
 
 
+@pytest.fixture(scope="module")
+def supervised(rows: pl.DataFrame, ensemble: LoadedModel) -> LoadedModel:
+    """One that goes by what the others say, and nearly by nothing else."""
+    features = LiveHistories().fold(rows)
+    scores = {name: ensemble.model.score(features)["score"] for name in MODEL_SCORES}
+    known = features.with_columns(**scores, is_fraud=scores["suod_score"] > 0.9)
+    model = fit_supervised(
+        known,
+        known,
+        schema=dict.fromkeys(("amount", *MODEL_SCORES), "numeric"),
+        contamination=0.05,
+        parameters={"min_samples_leaf": 2, "max_iter": 20},
+    )
+    daily = LoadedModel("fraud-daily", 5, FraudModel.fit(features, backend="ecod", contamination=0.05))
+    return LoadedModel("fraud-supervised", 3, model, inputs=(daily, ensemble))
+
+
 def screener(ensemble: LoadedModel | None = None, rules: HardRules | None = None) -> Screener:
     return Screener(
         LiveHistories(),
@@ -41,9 +60,11 @@ def screener(ensemble: LoadedModel | None = None, rules: HardRules | None = None
     )
 
 
-@pytest.mark.parametrize("with_ensemble", [True, False])
-def test_one_by_one_gives_what_the_batch_gives(rows: pl.DataFrame, ensemble: LoadedModel, with_ensemble: bool) -> None:
-    chosen = ensemble if with_ensemble else None
+@pytest.mark.parametrize("second_stage", [None, "ensemble", "supervised"])
+def test_one_by_one_gives_what_the_batch_gives(
+    rows: pl.DataFrame, second_stage: str | None, request: pytest.FixtureRequest
+) -> None:
+    chosen = request.getfixturevalue(second_stage) if second_stage else None
     together = screener(chosen).screen(rows)
     alone = screener(chosen)
     singles = [alone.screen_one(row) for row in rows.iter_rows(named=True)]
@@ -57,7 +78,7 @@ def test_one_by_one_gives_what_the_batch_gives(rows: pl.DataFrame, ensemble: Loa
         assert list(single.model_versions) == row["model_versions"]
     assert [single.status for single in singles] == together.screening["status"].to_list()
     assert [single.samples_until_ready for single in singles] == together.screening["samples_until_ready"].to_list()
-    assert {single.decision for single in singles} >= {"approve", "review"}
+    assert {single.decision for single in singles} > {"approve"}
     assert singles[0].features["user_id"] == rows["user_id"][0]
 
 
@@ -70,6 +91,27 @@ def test_only_what_is_flagged_meets_the_second_stage(rows: pl.DataFrame, ensembl
     assert second["transaction_id"].to_list() == ids
     assert 0 < len(ids) < rows.height / 5
     assert set(screened.decisions.filter(~flagged)["decision"]) == {"approve"}
+
+
+def test_a_supervised_second_stage_is_given_the_scores_it_learned_from(
+    rows: pl.DataFrame, supervised: LoadedModel
+) -> None:
+    screened = screener(supervised).screen(rows)
+
+    of_supervised = screened.scores.filter(model_name="fraud-supervised")
+    ids = of_supervised["transaction_id"]
+    assert ids.len() > 0
+    stored = screened.scores.filter(
+        pl.col("transaction_id").is_in(ids.implode()), pl.col("model_name") != "fraud-supervised"
+    )
+    suspects = ids.to_frame().join(screened.features, on="transaction_id", how="left", maintain_order="left")
+    told = with_model_scores(suspects, stored)
+    assert set(MODEL_SCORES) <= set(told.columns)
+    assert supervised.model.score(told)["score"].equals(of_supervised["score"])
+    assert not supervised.model.score(suspects)["score"].equals(of_supervised["score"])
+    alerts = screened.decisions.filter(pl.col("decision") != "approve")
+    assert (alerts["model_versions"].list.last() == "fraud-supervised/3").all()
+    assert alerts["reason_codes"].explode().str.contains("scores it").any()
 
 
 def test_a_hard_rule_decides_while_the_detector_still_collects(rows: pl.DataFrame) -> None:
