@@ -54,8 +54,8 @@ class _Loaded:
 
     screener: Screener
     base: date | None
-    learned: date | None = None
-    """The day of the transactions whose feedback features the histories can look up."""
+    learned: Past | None = None
+    """What the histories look feedback features up in."""
     looked_up: int = 0
     """Entities whose histories were read as they came, and not all at once."""
 
@@ -112,9 +112,12 @@ class StreamSession:
             if self._loaded is None:
                 create_feature_tables(connection)
                 create_tables(connection)
-            landed = _land(connection, batches, now)
+            decided = transactions_decided(connection)
+            landed = _land(connection, batches, decided, now)
             # Should anything fail from here on, memory is ahead of the disk, and is given up.
             loaded, self._loaded = self._loaded, None
+            if loaded and loaded.screener.detector.seen != decided:
+                loaded = None  # another session has gone on meanwhile
             loaded = self._on_base(connection, loaded or self._load(connection, landed))
             self._engines.clear()
             for pieces in _stretches(landed, self.stream.commit_rows):
@@ -170,7 +173,7 @@ class StreamSession:
                 _warm(connection, live, rows, base)
                 live.fold(rows)
                 _store(connection, live)
-            loaded.base = base
+            loaded.base, loaded.learned, loaded.looked_up = base, None, 0
         return loaded
 
     def _screen(
@@ -183,9 +186,10 @@ class StreamSession:
         features: list[pl.DataFrame] = []
         results: list[Screened] = []
         for piece in pieces:
-            if piece.day != loaded.learned:
-                screener.histories.learn(self._past(connection, piece.day, now))
-                loaded.learned = piece.day
+            past = self._past(connection, piece.day, now)
+            if past is not loaded.learned:
+                screener.histories.learn(past)
+                loaded.learned = past
             first = screener.detector.seen
             screened = screener.screen(piece.rows)
             results.append(screened)
@@ -215,7 +219,8 @@ class StreamSession:
         read_at, past = self._pasts.get(day, (None, None))
         if read_at is None or past is None or now - read_at > _LABELS_STAY:
             past = read_past(connection, known_entities(connection, day), day)
-            self._pasts = {day: (now, past), **dict(list(self._pasts.items())[:_DAYS_OF_LABELS])}
+            others = {of: read for of, read in self._pasts.items() if of != day}
+            self._pasts = {day: (now, past), **dict(list(others.items())[:_DAYS_OF_LABELS])}
         return past
 
     def _no_histories(self) -> LiveHistories:
@@ -229,8 +234,9 @@ class StreamSession:
         return self._engines[day]
 
 
-def _land(connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch], now: datetime) -> list[LandedBatch]:
-    position = transactions_decided(connection)
+def _land(
+    connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch], position: int, now: datetime
+) -> list[LandedBatch]:
     landed = []
     for batch in batches:
         landed.append(land_batch(connection, batch, first_position=position, now=now))
