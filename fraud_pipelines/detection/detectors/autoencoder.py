@@ -147,9 +147,8 @@ def require_torch() -> None:
         raise InvalidInput(
             f"The backend autoencoder trains with PyTorch, and {' and '.join(missing)} can't be imported here. Install "
             "the extra: pip install 'fraud-pipelines[autoencoder]' (in a clone: .venv/bin/pip install -e "
-            "'.[autoencoder]'). On Linux that brings gigabytes of CUDA; for the CPU alone install PyTorch first: "
-            "pip install torch --index-url https://download.pytorch.org/whl/cpu. Models that are trained already "
-            "score without it."
+            "'.[autoencoder]'). On Linux that brings gigabytes of CUDA; for the CPU alone first run the command "
+            "that pytorch.org/get-started gives for the platform CPU. Models that are trained already score without it."
         )
 
 
