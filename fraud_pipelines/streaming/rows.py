@@ -5,6 +5,8 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA
+from fraud_pipelines.decisions.log import CONTENT
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.detection.daily import LoadedModel
 
@@ -24,17 +26,7 @@ SCORE_COLUMNS: Final[dict[str, pl.DataType]] = {
 """Those of ``scoring.transaction_scores`` but ``scored_at``."""
 
 DECISION_COLUMNS: Final[dict[str, pl.DataType]] = {
-    "transaction_id": pl.String(),
-    "channel": pl.String(),
-    "event_date": pl.Date(),
-    "decision": pl.String(),
-    "score": pl.Float64(),
-    "reason": pl.String(),
-    "reason_codes": pl.List(pl.String()),
-    "policy": pl.String(),
-    "review_threshold": pl.Float64(),
-    "block_threshold": pl.Float64(),
-    "model_versions": pl.List(pl.String()),
+    name: ENTRY_SCHEMA[name] for name in ENTRY_SCHEMA if name == "channel" or name in CONTENT
 }
 """Those of ``scoring.decisions`` but ``decided_at``."""
 
