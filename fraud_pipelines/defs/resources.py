@@ -1,6 +1,7 @@
 """Resources, named by their role: the settings, the warehouse and the model registry."""
 
 from pathlib import Path
+from typing import Final
 
 import dagster as dg
 
@@ -17,17 +18,23 @@ class SettingsResource(dg.ConfigurableResource[Settings]):
         return Settings.from_environment()
 
 
+_UP_TO_DATE: Final[set[Path]] = set()
+"""What this process has opened already: to look through all tables takes half a second, once a run is enough."""
+
+
 class WarehouseResource(dg.ConfigurableResource[Warehouse]):
-    """The DuckDB file; created with its tables where it is missing."""
+    """The DuckDB file; created where it is missing, and brought up to date where an earlier release made it."""
 
     path: str
     wait_seconds: float
 
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:  # noqa: ARG002
         path = Path(self.path)
-        if not path.exists():
-            return open_warehouse(path, wait_seconds=self.wait_seconds)
-        return Warehouse(path, wait_seconds=self.wait_seconds)
+        if path in _UP_TO_DATE and path.exists():
+            return Warehouse(path, wait_seconds=self.wait_seconds)
+        warehouse = open_warehouse(path, wait_seconds=self.wait_seconds)
+        _UP_TO_DATE.add(path)
+        return warehouse
 
 
 class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):

@@ -44,7 +44,6 @@ def processed_batches(
     from fraud_pipelines.streaming.session import StreamSession
     from fraud_pipelines.streaming.settings import StreamSettings
 
-    warehouse.initialise()
     session = StreamSession(warehouse, model_registry, settings, StreamSettings.from_environment())
     report = drain(session, settings.landing_stream, clock=utc_now)
     if session.champion.problem:
