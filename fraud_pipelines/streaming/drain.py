@@ -120,6 +120,8 @@ def _commit(
                     set_aside(culprit.file, culprit.folder, str(error))
             continue
         for batch in batches:
+            if batch.file.has_changed():  # a producer wrote over it since, and it waits again
+                continue
             with _noting_stuck(batch, report):
                 archive(batch.file, batch.folder)
         return

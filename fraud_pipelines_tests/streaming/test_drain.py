@@ -3,16 +3,23 @@
 import os
 import shutil
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.streaming.batches import Batch, BatchReport
+from fraud_pipelines.streaming.drain import drain
+from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.streaming.settings import StreamSettings
 from fraud_pipelines_tests.conftest import assert_same_content, refuse
-from fraud_pipelines_tests.streaming.samples import SMALL, Stream, drop, results, traffic
+from fraud_pipelines_tests.streaming.samples import SMALL, NoModels, Stream, drop, now, results, traffic
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +138,27 @@ def test_what_can_not_be_read_or_moved_does_not_hold_up_the_others(
     report = stream.drain()
     assert (report.accepted, report.figures["batches_repeated"], report.stuck) == (0, 1, {})
     assert sorted(path.name for path in stream.folder.iterdir()) == ["_landed", "_unreadable", "pipe.jsonl"]
+
+
+def test_a_file_written_over_once_its_rows_are_committed_waits_again(stream: Stream) -> None:
+    rows = traffic(30)
+    drop(stream.folder, "a.jsonl", rows[:15])
+    drop(stream.folder, "b.jsonl", rows[15:20])
+
+    class Raced(StreamSession):
+        """A producer writes over one file, and takes another away, between the commit and the move."""
+
+        def commit(self, batches: Sequence[Batch], *, now: datetime) -> list[BatchReport]:
+            reports = super().commit(batches, now=now)
+            drop(stream.folder, "a.jsonl", rows[20:])
+            (stream.folder / "b.jsonl").unlink()
+            return reports
+
+    drain(Raced(stream.warehouse, cast(ModelRegistry, NoModels()), stream.settings, SMALL), stream.folder, clock=now)
+
+    assert stream.waiting() == ["a.jsonl"]
+    assert stream.drain().accepted == 10
+    assert stream.decisions().height == 30
 
 
 def test_a_file_that_is_still_growing_is_not_read(prepared: Path, tmp_path: Path) -> None:
