@@ -52,7 +52,7 @@ def supervised_plan(
         how="left",
         maintain_order="left",
     )
-    training = training.with_columns(pl.col(LABEL).fill_null(value=False), labelled=pl.col(LABEL).is_not_null())
+    training = training.with_columns(pl.col(LABEL).fill_null(value=False))
     frauds = int(training[LABEL].sum())
     if frauds < min_frauds:
         raise MissingData(

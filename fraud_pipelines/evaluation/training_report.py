@@ -11,17 +11,12 @@ import numpy as np
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
-from fraud_pipelines.detection.daily import TrainingPlan, TrainingReport
+from fraud_pipelines.detection.daily import SUPERVISED_MODEL, TrainingPlan, TrainingReport
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.supervised import LABEL, fit_supervised
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.evaluation.figures import (
-    png_bytes,
-    pr_curve,
-    score_histogram,
-)
+from fraud_pipelines.evaluation.figures import png_bytes, pr_curve, score_histogram
 from fraud_pipelines.evaluation.metrics import performance
-from fraud_pipelines.evaluation.outcomes import matured_window
+from fraud_pipelines.evaluation.outcomes import matured_scores, matured_window
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -38,8 +33,8 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
 
     The backtest looks back on the days that had matured before the plan's day, with the labels known by then. None
     of its rows was trained on: where labels take at least as long to arrive as the training window is long, a model
-    that needs no labels learns from later days. A supervised model learns from these very days, so another one is
-    fitted in the same way without them. The figures on the day itself follow when it has matured.
+    that needs no labels learns from later days. A supervised model learns from these very days: its backtest is of
+    the scores that they got from the versions before it. The figures on the day itself follow when it has matured.
     """
     scores = pl.Series(model.calibration.score(model.calibration.training_scores))
     contributions = mean_contributions(model, plan.features)
@@ -47,14 +42,18 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
         "training_alert_share": float((scores > model.threshold).sum() / scores.len()),
         **{f"contribution/{feature}": share for feature, share in contributions.iter_rows()},
     }
-    figures = {
-        "score_histogram": png_bytes(score_histogram({"anchoring rows": scores})),
-    }
-    outcomes = (
-        _backtest(model, warehouse, settings, plan.day - timedelta(days=1))
-        if plan.calibration is None
-        else _backtest_of_supervised(plan, settings)
-    )
+    figures = {"score_histogram": png_bytes(score_histogram({"anchoring rows": scores}))}
+    as_of = plan.day - timedelta(days=1)
+    if plan.calibration is None:
+        outcomes = _backtest(model, warehouse, settings, as_of)
+    else:
+        outcomes = matured_scores(
+            warehouse,
+            as_of,
+            label_delay_days=settings.label_delay_days,
+            evaluation_days=settings.training_days,
+            model_name=SUPERVISED_MODEL,
+        )
     if outcomes.height and outcomes["is_fraud"].any():
         policy = policy_in_force(settings)
         measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
@@ -116,24 +115,4 @@ def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of
         .with_columns(
             is_fraud=pl.col("actual_fraud").fill_null(value=False), labelled=pl.col("actual_fraud").is_not_null()
         )
-    )
-
-
-def _backtest_of_supervised(plan: TrainingPlan, settings: Settings) -> pl.DataFrame:
-    """Outcomes of the last days of the plan, by a model that learned from those before; empty if they don't suffice."""
-    held_out = plan.window.days[-settings.training_days :]
-    earlier = plan.features.filter(pl.col("event_date") < held_out[0])
-    if plan.calibration is None or earlier[LABEL].n_unique() < 2:
-        return pl.DataFrame()
-    model = fit_supervised(
-        earlier,
-        plan.calibration,
-        schema=plan.schema()[0],
-        contamination=plan.contamination,
-        parameters=plan.parameters,
-    )
-    judged = plan.features.filter(pl.col("event_date") >= held_out[0])
-    scores = model.score(judged)
-    return judged.select("transaction_id", "user_id", "event_date", "amount", LABEL, "labelled").with_columns(
-        scores["score"], scores["raw_score"], scores["is_anomaly"].alias("alert")
     )

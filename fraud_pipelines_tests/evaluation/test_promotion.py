@@ -18,6 +18,7 @@ from fraud_pipelines.detection.supervised_plan import supervised_plan
 from fraud_pipelines.detection.training import training_window
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.promotion import decide_promotions, pin_tags, record_promotions
+from fraud_pipelines.evaluation.training_report import training_report
 from fraud_pipelines.features.frames import days_with_features, read_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
@@ -232,11 +233,19 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
         made = decide_day(world.warehouse, world.registry, DecisionEngine(policy, nothing_alerts), LABELLED)
         return {versions[-1] for versions in made["model_versions"]}
 
+    def backtest() -> float | None:
+        model = plan.fit(plan.schema()[0], "")
+        return training_report(model, plan, world.warehouse, world.settings).metrics.get("backtest_average_precision")
+
     good, bad = "user_z", "-user_z"
+    assert backtest() is None
     assert decide(good, good) == ("supervised", "refused", None)
     assert versions_in_use(world.warehouse, LABELLED)["fraud-supervised"] == 1
     assert world.registry.champion("fraud-supervised") is None
     assert decided_by() == {"fraud-ensemble/1"}
+    of_good = backtest()
+    assert of_good is not None
+    assert of_good > 0.3
     assert decide(bad, good) == ("supervised", "promoted", 1)
     assert decided_by() == {"fraud-supervised/1"}
     champion = world.registry.champion("fraud-supervised")
@@ -245,6 +254,9 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
     with world.warehouse.transaction() as connection:
         connection.execute("UPDATE monitoring.model_promotions SET as_of = ?", [day(12)])
     assert decide(good, bad) == ("supervised", "withdrawn", None)
+    of_bad = backtest()
+    assert of_bad is not None
+    assert of_bad < of_good
 
 
 def test_too_few_known_frauds_make_no_supervised_model(world: World) -> None:
