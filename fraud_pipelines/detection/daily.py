@@ -20,6 +20,7 @@ from fraud_pipelines.detection.training import TrainingWindow, training_fingerpr
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
+from fraud_pipelines.storage.training_runs import BACKEND_TAG, FINGERPRINT_TAG
 from fraud_pipelines.storage.warehouse import Warehouse
 
 DAILY_MODEL: Final = MODEL_NAMES["isolation_forest"]
@@ -221,7 +222,7 @@ def ensure_daily_model(
     feature_version = current_feature_version(schema)
     fingerprint = plan.fingerprint(schema, feature_version)
     latest = registry.latest_for_partition(name, plan.day)
-    if latest and latest.tags.get("training_fingerprint") == fingerprint:
+    if latest and latest.tags.get(FINGERPRINT_TAG) == fingerprint:
         return TrainedModel(latest, True, left_out, {}, {})
     registry.mark_abandoned_runs(partition=plan.day, backend=plan.backend)
     model = plan.fit(schema, feature_version)
@@ -237,7 +238,7 @@ def ensure_daily_model(
             metrics=dict(reported.metrics),
             figures=dict(reported.figures),
             tags={
-                "backend": plan.backend,
+                BACKEND_TAG: plan.backend,
                 "training_rows": str(model.training_rows),
                 "feature_schema": ",".join(schema),
                 DIGEST_TAG: digest,

@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fraud_pipelines.storage.mlflow_connection import connect, errors_named
+from fraud_pipelines.storage.metric_points import metric_points, new_points
+from fraud_pipelines.storage.mlflow_connection import connect, errors_named, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
 SERIES_EXPERIMENT: Final = "fraud-pipelines-performance"
 """Beside the experiment of the training runs, whose table it would clutter."""
@@ -43,18 +44,19 @@ class MetricSeries:
         A point's time is the end of its day, so that MLflow's chart by time shows dates. To log a day again adds
         only what changed, a millisecond after what it corrects: of equal steps MLflow shows the latest.
         """
-        from mlflow.entities import Metric, RunTag
+        from mlflow.entities import RunTag
 
         with errors_named(self.tracking_uri):
             run = self._run(name)
-            run_id = run.info.run_id
             last = run.data.tags.get(_LAST_DAY, "")
             end = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000 + 86_400_000
-            points = [Metric(key, float(value), int(end), day_step(day)) for key, value in metrics.items()]
+            points = metric_points(metrics, timestamp=int(end), step=day_step(day))
             if last and day.isoformat() <= last:
-                points = [point for each in points if (point := self._correction(run_id, each))]
+                points = new_points(self._client, run, points)
             if points:
-                self._client.log_batch(run_id, metrics=points, tags=[RunTag(_LAST_DAY, max(last, day.isoformat()))])
+                self._client.log_batch(
+                    run.info.run_id, metrics=points, tags=[RunTag(_LAST_DAY, max(last, day.isoformat()))]
+                )
 
     def points(self, name: str, metric: str) -> list[tuple[date, float]]:
         """The latest value of each day, in order."""
@@ -62,17 +64,6 @@ class MetricSeries:
             history = self._client.get_metric_history(self._run(name).info.run_id, metric)
         latest = {point.step: point.value for point in sorted(history, key=lambda point: point.timestamp)}
         return [(date.fromordinal(_EPOCH.toordinal() + step), latest[step]) for step in sorted(latest)]
-
-    def _correction(self, run_id: str, point: "Metric") -> "Metric | None":
-        from mlflow.entities import Metric
-
-        known = [each for each in self._client.get_metric_history(run_id, point.key) if each.step == point.step]
-        newest = max(known, key=lambda each: each.timestamp, default=None)
-        if newest is None:
-            return point
-        if newest.value == point.value:
-            return None
-        return Metric(point.key, point.value, newest.timestamp + 1, point.step)
 
     def _run(self, name: str) -> "Run":
         found = self._client.search_runs([self._experiment_id], f"tags.{_SERIES} = '{name}'", max_results=1)
@@ -88,8 +79,5 @@ class MetricSeries:
 
     @cached_property
     def _experiment_id(self) -> str:
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            return str(found.experiment_id)
-        location = (self.artifact_root / self.experiment).resolve().as_uri() if self.artifact_root else None
-        return str(self._client.create_experiment(self.experiment, artifact_location=location))
+        folder = self.artifact_root / self.experiment if self.artifact_root else None
+        return experiment_id(self._client, self.experiment, folder)

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -72,6 +72,27 @@ def errors_named(tracking_uri: str) -> Iterator[None]:
             "it goes on where it stopped."
             # Every traceback and run log shows a cause as it is.
         ) from (error if without_password(tracking_uri) == tracking_uri else None)
+
+
+def experiment_id(
+    client: "MlflowClient", name: str, artifact_folder: Path | None, *, tags: Mapping[str, str] | None = None
+) -> str:
+    """The id of the experiment, which is made if there is none, its files in ``artifact_folder`` unless that is None.
+
+    Two processes may be about to make it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = artifact_folder.resolve().as_uri() if artifact_folder else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location, tags=dict(tags or {})))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                raise
+    return str(found.experiment_id)
 
 
 def create_database(tracking_uri: str) -> None:

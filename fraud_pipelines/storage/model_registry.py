@@ -1,10 +1,8 @@
 """The model registry: model folders as versions in MLflow, logged once, found by day and by what they learned from."""
 
 import json
-import math
 import shutil
 import tempfile
-import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,19 +13,18 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.storage.mlflow_connection import connect, create_database, errors_named
-from fraud_pipelines.storage.model_artifact import MODEL_FOLDER, ServingCode, write_artifact, write_figures
+from fraud_pipelines.storage.metric_points import metric_points, new_points
+from fraud_pipelines.storage.mlflow_connection import connect, create_database, errors_named, experiment_id
+from fraud_pipelines.storage.model_artifact import MODEL_FOLDER, ServingCode
+from fraud_pipelines.storage.training_runs import FINGERPRINT_TAG, PARTITION_TAG, TrainingRuns, milliseconds_now
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Metric, Run
+    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
 EXPERIMENT: Final = "fraud-pipelines"
-PARTITION_TAG: Final = "partition"
-BACKEND_TAG: Final = "backend"
-FINGERPRINT_TAG: Final = "training_fingerprint"
 CHAMPION: Final = "champion"
 """Alias of the version in use."""
 CHALLENGER: Final = "challenger"
@@ -36,7 +33,6 @@ PINNED: Final = "pinned"
 """Alias of the version that a person wants in use, whatever the promotion rule says."""
 _KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's UI open on the training runs, not on traces of a chat."""
-_MODEL_TAG: Final = "registered_model"
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,8 @@ class ModelRegistry:
         all_tags = {**(tags or {}), PARTITION_TAG: partition.isoformat(), FINGERPRINT_TAG: fingerprint}
         with errors_named(self.tracking_uri):
             registered = {version.run_id for version in existing}
-            model = self._unregistered_model(model_name, partition, fingerprint, registered) or self._log_run(
+            runs = self._training_runs
+            model = runs.unregistered_model(model_name, partition, fingerprint, registered) or runs.log(
                 model_name, artifact_folder, params or {}, metrics or {}, figures or {}, all_tags, serving
             )
             return self._register(model_name, model, all_tags)
@@ -220,19 +217,8 @@ class ModelRegistry:
         What the step's newest point says already is left out, and what changed since becomes its newest point.
         """
         with errors_named(self.tracking_uri):
-            known = self._client.get_run(run_id).data.metrics
-            changed: list[Metric] = []
-            for metric in _metrics(metrics, _now(), step):
-                # Of the points of a step, MLflow shows the latest, and of equally late ones the largest value.
-                history = self._client.get_metric_history(run_id, metric.key) if metric.key in known else []
-                points = [point for point in history if point.step == step]
-                newest = max(points, key=lambda point: (point.timestamp, point.value), default=None)
-                if newest is None:
-                    changed.append(metric)
-                elif newest.value != metric.value:
-                    after = max(metric.timestamp, newest.timestamp + 1)
-                    changed += _metrics({metric.key: metric.value}, after, step)
-            if changed:
+            points = metric_points(metrics, timestamp=milliseconds_now(), step=step)
+            if changed := new_points(self._client, self._client.get_run(run_id), points):
                 self._client.log_batch(run_id, metrics=changed)
 
     def mark_abandoned_runs(self, *, partition: date, backend: str) -> int:
@@ -241,15 +227,7 @@ class ModelRegistry:
         Call it only where no other process can be training the same day with the same backend.
         """
         with errors_named(self.tracking_uri):
-            runs = self._runs(
-                f"tags.{PARTITION_TAG} = '{partition}' and tags.{BACKEND_TAG} = '{backend}' "
-                "and attributes.status = 'RUNNING'"
-            )
-            for run in runs:
-                for model in self._models_of(run):
-                    self._client.delete_logged_model(model.model_id)
-                self._client.set_terminated(run.info.run_id, status="KILLED")
-        return len(runs)
+            return self._training_runs.close_abandoned(partition=partition, backend=backend)
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -263,21 +241,12 @@ class ModelRegistry:
 
     @cached_property
     def _experiment_id(self) -> str:
-        from mlflow.exceptions import MlflowException
-
         with errors_named(self.tracking_uri):
-            found = self._client.get_experiment_by_name(self.experiment)
-            if found is None:
-                location = self.artifact_root.resolve().as_uri() if self.artifact_root else None
-                try:
-                    return str(self._client.create_experiment(self.experiment, artifact_location=location, tags=_KIND))
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                    found = self._client.get_experiment_by_name(self.experiment)
-                    if found is None:
-                        raise
-            return str(found.experiment_id)
+            return experiment_id(self._client, self.experiment, self.artifact_root, tags=_KIND)
+
+    @cached_property
+    def _training_runs(self) -> TrainingRuns:
+        return TrainingRuns(self._client, self._experiment_id)
 
     def _search(self, model_name: str, condition: str = "") -> list[ModelVersionInfo]:
         query = f"name = '{model_name}'" + (f" and {condition}" if condition else "")
@@ -290,73 +259,6 @@ class ModelRegistry:
                 token = page.token
                 if not token:
                     return sorted(versions, key=lambda version: version.version)
-
-    def _runs(self, condition: str) -> "list[Run]":
-        return list(self._client.search_runs([self._experiment_id], filter_string=condition))
-
-    def _models_of(self, run: "Run") -> "list[LoggedModel]":
-        return list(
-            self._client.search_logged_models(
-                [self._experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
-            )
-        )
-
-    def _unregistered_model(
-        self, model_name: str, partition: date, fingerprint: str, registered: set[str]
-    ) -> "LoggedModel | None":
-        """The model of a run that ended but was never registered, because its process died in between."""
-        runs = self._runs(
-            f"tags.{_MODEL_TAG} = '{model_name}' and tags.{PARTITION_TAG} = '{partition}' "
-            f"and tags.{FINGERPRINT_TAG} = '{fingerprint}' and attributes.status = 'FINISHED'"
-        )
-        waiting = (run for run in runs if run.info.run_id not in registered)
-        return next((model for run in waiting for model in self._models_of(run)), None)
-
-    def _log_run(
-        self,
-        model_name: str,
-        folder: Path,
-        params: Mapping[str, object],
-        metrics: Mapping[str, float],
-        figures: "Mapping[str, Figure | bytes]",
-        tags: Mapping[str, str],
-        serving: ServingCode | None,
-    ) -> "LoggedModel":
-        from mlflow.entities import LoggedModelOutput, Param
-
-        client = self._client
-        partition = tags[PARTITION_TAG]
-        run = client.create_run(
-            self._experiment_id,
-            run_name=f"{tags.get(BACKEND_TAG, model_name)} {partition}",
-            tags={**tags, _MODEL_TAG: model_name},
-        )
-        run_id = run.info.run_id
-        values = {name: str(value) for name, value in params.items()}
-        client.log_batch(
-            run_id,
-            metrics=_metrics(metrics, _now(), 0),
-            params=[Param(name, value) for name, value in values.items()],
-        )
-        model = client.create_logged_model(
-            self._experiment_id,
-            name=model_name,
-            source_run_id=run_id,
-            tags={PARTITION_TAG: partition},
-            params=values,
-            model_type=tags.get(BACKEND_TAG),
-        )
-        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        with tempfile.TemporaryDirectory() as scratch:
-            plots, files = Path(scratch) / "plots", Path(scratch) / "model"
-            if figures:
-                write_figures(plots, figures)
-                client.log_artifacts(run_id, str(plots), "plots")
-            write_artifact(files, folder, model=model, serving=serving)
-            client.log_model_artifacts(model.model_id, str(files))
-        client.finalize_logged_model(model.model_id, "READY")
-        client.set_terminated(run_id)
-        return model
 
     def _register(self, model_name: str, model: "LoggedModel", tags: Mapping[str, str]) -> ModelVersionInfo:
         from mlflow.exceptions import MlflowException
@@ -388,13 +290,3 @@ def _info(version: "ModelVersion") -> ModelVersionInfo:
         artifact_uri=version.source or "",
         tags=dict(version.tags),
     )
-
-
-def _metrics(values: Mapping[str, float], timestamp: int, step: int) -> "list[Metric]":
-    from mlflow.entities import Metric
-
-    return [Metric(name, float(value), timestamp, step) for name, value in values.items() if math.isfinite(value)]
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
