@@ -37,11 +37,6 @@ FEATURES: Final[Mapping[str, Feature]] = _by_name(
 """The columns of ``features.transaction_features`` after the keys, in order."""
 
 
-def feature_columns() -> list[str]:
-    """Names of all features, in table order."""
-    return list(FEATURES)
-
-
 def table_schema() -> dict[str, pl.DataType]:
     """Columns of ``features.transaction_features``."""
     return KEY_COLUMNS | {name: feature.dtype for name, feature in FEATURES.items()}

@@ -70,13 +70,6 @@ class ModelRegistry:
         create_database(self.tracking_uri)
         _ = self._experiment_id
 
-    def find_version(self, model_name: str, *, partition: date, fingerprint: str) -> ModelVersionInfo | None:
-        """The newest version of that day that learned from exactly that, if there is one."""
-        found = self._search(
-            model_name, f"tags.{PARTITION_TAG} = '{partition}' and tags.{FINGERPRINT_TAG} = '{fingerprint}'"
-        )
-        return found[-1] if found else None
-
     def latest_for_partition(self, model_name: str, partition: date) -> ModelVersionInfo | None:
         """The newest version of that day, if there is one."""
         found = self._search(model_name, f"tags.{PARTITION_TAG} = '{partition}'")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.reasons import reason_codes
-from fraud_pipelines.features.catalog import feature_columns
+from fraud_pipelines.features.catalog import FEATURES
 
 NO_CONTRIBUTIONS = pl.DataFrame(
     schema={"row": pl.UInt32, "rank": pl.UInt8, "feature": pl.String, "value": pl.Float64, "contribution": pl.Float64}
@@ -144,7 +144,7 @@ def test_without_anything_to_go_by_the_amount_is_named() -> None:
 def test_every_alert_gets_one_to_three_sentences_whatever_the_features_hold(
     values: list[float | None], data: st.DataObject
 ) -> None:
-    names = data.draw(st.lists(st.sampled_from(feature_columns()), unique=True, max_size=5))
+    names = data.draw(st.lists(st.sampled_from(list(FEATURES)), unique=True, max_size=5))
     frame = pl.DataFrame(
         {"transaction_id": [f"t{n}" for n in range(len(values))], "amount": [1.0] * len(values)}
         | {name: pl.Series(values, dtype=pl.Float64) for name in names}
