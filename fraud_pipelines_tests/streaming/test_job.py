@@ -181,10 +181,10 @@ def test_a_new_champion_is_picked_up_without_a_restart_and_an_unreachable_regist
 
 
 def test_the_ensemble_stands_in_for_a_supervised_model_until_it_and_those_it_listens_to_are_in_use(
-    tmp_path: Path,
+    installation: Stream,
 ) -> None:
-    registry = registry_of(Stream(tmp_path / "data").prepare())
-    registry.initialise()
+    registry = registry_of(installation)
+    registry.set_alias(ENSEMBLE, "champion", None)
     time = [0.0]
     champion = Champion(registry, SUPERVISED, every_seconds=10, clock=lambda: time[0])
 
@@ -195,7 +195,7 @@ def test_the_ensemble_stands_in_for_a_supervised_model_until_it_and_those_it_lis
         return (found.name, [each.name for each in found.inputs]) if found else None
 
     assert in_use() is None
-    register(registry, 0)
+    register(registry, 5)
     assert in_use() == (ENSEMBLE, [])
     register(registry, 0, name=SUPERVISED, model=listening())
     assert in_use() == (ENSEMBLE, [])
