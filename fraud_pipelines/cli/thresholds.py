@@ -78,8 +78,10 @@ def show_proposal(settings: Settings, policy: str | None, *, as_of: date | None)
         table.add_row(figure, _cell(evidence["before"][figure]), _cell(evidence["after"][figure]))
     table.caption = "alerts a day by the latest scores; the rest by the matured window, cost a day"
     console.print(table)
+    start = evidence["window_start"]
+    window = f"window {start} to {evidence['window_end']}" if start else "no matured window yet"
     console.print(
-        f"Objective {evidence['objective']}, window {evidence['window_start']} to {evidence['window_end']}, "
+        f"Objective {evidence['objective']}, {window}, "
         f"{evidence['labelled']:,} labels, {evidence['labelled_frauds']:,} frauds. "
         f"Guards that bit: {', '.join(evidence['guards']) or 'none'}."
     )

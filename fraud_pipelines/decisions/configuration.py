@@ -152,8 +152,8 @@ def _parsed(
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        faults = "; ".join(_described(dict(fault), model, within) for fault in error.errors()[:3])
-        raise InvalidInput(f"{where}{faults}") from error
+        faults = [_described(dict(fault), model, within) for fault in error.errors()[:3]]
+        raise InvalidInput(where + "; ".join([faults[0], *(fault.lstrip(",: ") for fault in faults[1:])])) from error
 
 
 def _described(fault: Mapping[str, object], model: type[BaseModel], within: Mapping[str, type[BaseModel]]) -> str:

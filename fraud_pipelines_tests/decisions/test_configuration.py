@@ -73,6 +73,7 @@ def test_a_policy_takes_what_it_leaves_out_from_the_one_it_is_based_on(file: Pat
         ("policies: {own: {based_on: lenient}}", "policy 'own', field based_on: 'lenient' is none of balanced, "),
         ("policies: {own: {based_on: [balanced]}}", "policy 'own', field based_on"),
         ("policies: {own: {review_threshold: 0.5}}", "policy 'own', field contamination: is required"),
+        ("policies: {own: {}}", "policy 'own', field review_threshold: is required; field contamination: is required"),
         (
             "policies: {own: {based_on: balanced, second_stage: fraud-daily}}",
             "field second_stage: .*'fraud-supervised'",
