@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from fraud_pipelines.decisions.replay import Channel
 
-console = Console()
+console = terminal()
 
 
 def show_audit(settings: Settings, *, expected_head: str | None) -> int:

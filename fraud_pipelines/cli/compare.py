@@ -3,17 +3,14 @@
 from datetime import date
 
 import polars as pl
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from fraud_pipelines.cli.terminal import model_heading, narrow_table, terminal
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
-console = Console()
-
-_SHARES = ("precision", "recall", "roc_auc", "value_detection_rate")
+console = terminal()
 
 
 def show_comparison(settings: Settings, first: date | None, last: date | None, *, cards: int) -> None:
@@ -42,40 +39,49 @@ def show_comparison(settings: Settings, first: date | None, last: date | None, *
         raise MissingData(
             f"No scores are stored for {first} to {last}. Run the days first, or name others with --from and --to."
         )
-    console.print(_by_model(found.models, f"Models, {first} to {last}, by the labels known now", cards))
+    console.print(_by_average_precision(found.models, f"Models, {first} to {last}, by the labels known now"))
+    console.print()
+    console.print(_by_cards_and_value(found.models, cards))
+    console.print()
     console.print(_by_day(found.days, found.models["model_name"].to_list()))
 
 
-def _by_model(models: pl.DataFrame, title: str, cards: int) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("model", "AP", "interval", "gain over amount", f"CP@{cards}", "ceiling", "alerts", "frauds"):
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
-    for name in _SHARES:
-        table.add_column(name.replace("_", " "), justify="right")
+def _by_average_precision(models: pl.DataFrame, title: str) -> Table:
+    table = _table(title, "model", "AP", "95 %", "gain", "95 %", "precision", "recall")
     for row in models.iter_rows(named=True):
+        gain = row["gain_over_amount"]
         table.add_row(
             row["model_name"],
             _figure(row["average_precision"]),
             _interval(row, "average_precision"),
-            ""
-            if row["gain_over_amount"] is None
-            else f"{row['gain_over_amount']:+.3f} {_interval(row, 'gain_over_amount')}",
-            _figure(row["card_precision_at_k"]),
-            _figure(row["card_precision_ceiling"]),
-            f"{row['alerts']:,}",
-            f"{row['frauds']:,}",
-            *(_figure(row[name]) for name in _SHARES),
+            "" if gain is None else f"{gain:+.3f}",
+            _interval(row, "gain_over_amount"),
+            _figure(row["precision"]),
+            _figure(row["recall"]),
         )
     table.caption = (
-        "AP: average precision, with its 95 % interval. gain: mean daily difference. amount: no model at all."
+        "AP: average precision. gain: by how much that of a day is above what ranking by the amount alone gives, on "
+        "average. A model that began later is judged by fewer days."
+    )
+    return table
+
+
+def _by_cards_and_value(models: pl.DataFrame, cards: int) -> Table:
+    table = _table(None, "model", "frauds", "alerts", f"CP@{cards}", "ceiling", "ROC AUC", "value detected")
+    for row in models.iter_rows(named=True):
+        names = ("card_precision_at_k", "card_precision_ceiling", "roc_auc", "value_detection_rate")
+        table.add_row(
+            row["model_name"], f"{row['frauds']:,}", f"{row['alerts']:,}", *(_figure(row[name]) for name in names)
+        )
+    table.caption = (
+        f"CP@{cards}: share of compromised cards among the {cards} riskiest a day; ceiling: the most it can be. "
+        "value detected: share of the amount of all frauds that was alerted."
     )
     return table
 
 
 def _by_day(days: pl.DataFrame, names: list[str]) -> Table:
-    table = Table(title="Average precision of each day (alerts)", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("day", "frauds", *names):
-        table.add_column(name, justify="left" if name == "day" else "right", no_wrap=True)
+    table = _table("Average precision of each day (alerts)", "day", "frauds", *map(model_heading, names))
     for rows in days.partition_by("event_date", maintain_order=True):
         cells = {
             row["model_name"]: f"{_figure(row['average_precision'])} ({row['alerts']:,})"
@@ -85,9 +91,13 @@ def _by_day(days: pl.DataFrame, names: list[str]) -> Table:
     return table
 
 
+def _table(title: str | None, first: str, *figures: str) -> Table:
+    return narrow_table(title, first, *figures, numbers=figures)
+
+
 def _interval(row: dict[str, float | None], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "" if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+    return "" if low is None or high is None else f"{low:.2f}–{high:.2f}" if low >= 0 else f"{low:.2f} to {high:.2f}"
 
 
 def _figure(value: float | None) -> str:

@@ -4,14 +4,14 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from rich.console import Console
 
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.warehouse import Warehouse
 
-console = Console()
+console = terminal()
 
 
 def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day: int, seed: int, fresh: bool) -> None:

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -17,7 +17,7 @@ from fraud_pipelines.transactions.intake import LandingReport
 from fraud_pipelines.transactions.landing import first_transaction_day
 from fraud_pipelines.transactions.landing_zone import nearest_mapping, pending_files
 
-console = Console()
+console = terminal()
 
 
 def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, labels: bool, now: datetime) -> None:

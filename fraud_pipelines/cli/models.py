@@ -4,17 +4,15 @@ import getpass
 import json
 from datetime import datetime
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import PINNED, ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 
-console = Console()
+console = terminal()
 
 
 def show_versions(settings: Settings, model_name: str | None, *, most: int) -> None:
@@ -37,22 +35,24 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
                 raise InvalidInput(_unknown(model_name))
             continue
         aliases = registry.aliases(name)
-        table = Table(
-            title=f"{name}, the newest {min(most, len(versions))} of {len(versions)} versions", box=SIMPLE_HEAD
+        table = narrow_table(
+            f"{name}, the newest {min(most, len(versions))} of {len(versions)} versions",
+            *("version", "day", "alias", "decision", "rule"),
+            numbers=("version",),
         )
-        for column in ("version", "day", "alias", "decision", "by rule", "evidence"):
-            table.add_column(column, justify="right" if column == "version" else "left", no_wrap=column == "day")
+        table.add_column("evidence")
         for version in versions[-most:]:
             rule, decision, evidence = verdicts.get((name, version.version), ("", "", "{}"))
             table.add_row(
                 str(version.version),
                 str(version.partition),
-                ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
+                "\n".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
                 decision,
                 rule,
                 escape(_brief(json.loads(evidence))),
             )
         console.print(table)
+        console.print()
 
 
 def pin(settings: Settings, model_name: str, number: int, *, by: str | None, reason: str, now: datetime) -> None:
@@ -101,7 +101,9 @@ def _brief(evidence: dict[str, object]) -> str:
     match evidence:
         case {"average_precision_difference": {"mean": mean, "low": low, "high": high}}:
             return f"AP {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        case {"days": days, "needed_days": needed}:
+            return f"judged on {days} of {needed} days"
         case {"score_psi": psi, "alerts": {"candidate": candidate, "champion": champion}}:
-            return f"PSI {psi:.3f}, alerts {candidate}, champion {champion}"
+            return f"PSI {psi:.3f}, alerts {candidate}/{champion}"
         case _:
             return ", ".join(f"{name} {value}" for name, value in evidence.items())

@@ -3,14 +3,14 @@
 from datetime import date
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from fraud_pipelines.cli.terminal import model_heading, narrow_table, terminal
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
-console = Console()
+console = terminal()
 
 
 def show_days(settings: Settings, first: date, last: date) -> None:
@@ -65,10 +65,8 @@ def show_models(settings: Settings, first: date, last: date, *, cards: int, know
             f"No scores are stored for {first} to {last}. Run the days first: "
             f"fraud-pipelines run --from {first} --to {last}"
         )
-    table = Table(title=f"Models, {first} to {last}, by the labels known now", box=SIMPLE_HEAD)
-    table.add_column("")
-    for name in models["model_name"]:
-        table.add_column(name, justify="right")
+    names = [model_heading(name) for name in models["model_name"]]
+    table = narrow_table(f"Models, {first} to {last}, by the labels known now", "", *names, numbers=tuple(names))
     for column in models.columns[1:]:
         table.add_row(column.replace("_at_k", f"@{cards}"), *(_figure(value) for value in models[column]))
     console.print(table)

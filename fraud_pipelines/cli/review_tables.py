@@ -3,20 +3,22 @@
 from datetime import datetime
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.decisions.review_case import Case, Payment, read_case
 from fraud_pipelines.decisions.review_queue import has_queue, place_in_queue, read_queue
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
-console = Console()
+console = terminal()
 
 PAYMENTS_SHOWN = 15
+_BESIDE = 120
+"""From so many columns on reasons stand beside their case; `review show` tells them in any case."""
 
 
 def open_for_review(settings: Settings) -> Warehouse:
@@ -37,27 +39,24 @@ def show_queue(settings: Settings, *, limit: int) -> None:
     if not queue.waiting:
         console.print("Nothing waits for a verdict.")
         return
-    table = Table(
-        title=f"{queue.waiting:,} wait for a verdict, {queue.expected_loss:,.0f} are expected to be lost",
-        box=SIMPLE_HEAD,
+    table = narrow_table(
+        f"{queue.waiting:,} wait for a verdict, {queue.expected_loss:,.0f} are expected to be lost",
+        *("transaction", "when (UTC)", "user", "amount", "score", "decision", "loss"),
+        numbers=("amount", "score", "loss"),
     )
-    for name in ("transaction", "when (UTC)", "user"):
-        table.add_column(name, no_wrap=True)
-    for name in ("amount", "score"):
-        table.add_column(name, justify="right")
-    table.add_column("decision")
-    table.add_column("expected loss", justify="right")
-    table.add_column("reasons")
+    beside = console.width >= _BESIDE
+    if beside:
+        table.add_column("reasons")
     for case in queue.cases:
         table.add_row(
             escape(case.transaction_id),
-            f"{case.timestamp:%Y-%m-%d %H:%M}",
+            format(case.timestamp, "%Y-%m-%d %H:%M" if beside else "%m-%d %H:%M"),
             escape(case.user_id),
             f"{case.amount:,.2f}",
             f"{case.score:.3f}",
             case.decision,
             f"{case.expected_loss:,.2f}",
-            escape("; ".join(case.reason_codes) or case.reason),
+            *([escape("; ".join(case.reason_codes) or case.reason)] if beside else []),
         )
     console.print(table)
     if queue.waiting > len(queue.cases):
@@ -129,12 +128,13 @@ def _show_labels(case: Case) -> None:
 
 def _show_payments(payments: tuple[Payment, ...]) -> None:
     place = next(n for n, payment in enumerate(payments) if payment.is_case)
-    table = Table(title="The user's payments around it", box=SIMPLE_HEAD)
-    for name in ("", "when (UTC)", "transaction"):
+    table = narrow_table(
+        "The user's payments around it", "", "when (UTC)", "transaction", "amount", numbers=("amount",)
+    )
+    for name in ("merchant", "category"):
         table.add_column(name)
-    table.add_column("amount", justify="right")
-    for name in ("merchant", "category", "country", "decision", "verdict"):
-        table.add_column(name)
+    for name in ("in", "decision", "verdict"):
+        table.add_column(name, no_wrap=True)
     for payment in payments[max(0, place - PAYMENTS_SHOWN + 1) : place + 6]:
         table.add_row(
             "▶" if payment.is_case else "",

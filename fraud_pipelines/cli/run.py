@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from datetime import date
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fraud_pipelines.cli.daily_runs import DailyRuns, days_between
 from fraud_pipelines.cli.simulation import SimulatedAnswers
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.settings import Settings
 
-console = Console()
+console = terminal()
 
 
 def run_days(settings: Settings, first: date, last: date, *, simulate_labels: bool = False) -> None:

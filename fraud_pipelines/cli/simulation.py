@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import polars as pl
 from pydantic import ValidationError
-from rich.console import Console
 
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -14,7 +14,7 @@ from fraud_pipelines.storage.warehouse import Warehouse
 if TYPE_CHECKING:
     from fraud_pipelines.transactions.simulator import SimulationConfig
 
-console = Console()
+console = terminal()
 
 _OPTIONS: Final = {"first_day": "--from", "days": "--from and --to"}
 

@@ -1,14 +1,14 @@
 """``fraud-pipelines status``: what is stored, what waits for somebody, what is stale, what was rejected and why."""
 
 import polars as pl
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
-console = Console()
+console = terminal()
 
 _TABLES = (
     ("raw.transactions", "event_date"),

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import polars as pl
-from rich.console import Console
 
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.settings import Settings
 
-console = Console(highlight=False)
+console = terminal(highlight=False)
 
 TRANSACTIONS: Final = 200
 FRAUD_SHARE: Final = 0.02

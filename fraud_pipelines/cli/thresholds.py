@@ -6,17 +6,17 @@ from datetime import date, datetime
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.configuration import policies
 from fraud_pipelines.decisions.policies import Policy, policy_named
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
-console = Console()
+console = terminal()
 
 _FIGURES = ("review_threshold", "alerts_per_day", "precision", "recall", "f1", "cost")
 
@@ -26,8 +26,8 @@ def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
     name, warehouse = _policy(settings, policy).name, _warehouse(settings)
     in_force = warehouse.read(
         """
-        SELECT effective_date, review_threshold, block_threshold, objective, coalesce(origin, 'tuned') AS origin,
-               decided_by, reason
+        SELECT effective_date AS "from", review_threshold AS review, block_threshold AS block, objective,
+               coalesce(origin, 'tuned') AS origin, decided_by AS "by", reason
         FROM monitoring.decision_thresholds WHERE policy = $policy ORDER BY effective_date DESC LIMIT $limit
         """,
         {"policy": name, "limit": limit},
@@ -35,7 +35,7 @@ def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
     proposals = warehouse.read(
         """
         SELECT as_of, current_review_threshold AS "current", review_threshold AS proposed, objective, status,
-               accepted_by, accepted_at, effective_date
+               accepted_by AS "by", effective_date AS "from"
         FROM monitoring.threshold_proposals WHERE policy = $policy ORDER BY as_of DESC LIMIT $limit
         """,
         {"policy": name, "limit": limit},

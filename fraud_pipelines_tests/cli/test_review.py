@@ -108,3 +108,13 @@ def test_up_starts_the_page_by_a_command_that_works_from_anywhere(reviewed: Inst
     environment = reviewed.environment | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "The review page" in done.stdout
+
+
+def test_in_80_columns_the_queue_keeps_its_figures_and_in_a_pipe_its_reasons_too(reviewed: Installation) -> None:
+    narrow, piped = reviewed.run("review", "list", COLUMNS="80"), reviewed.run("review", "list")
+    rows = [line for line in narrow.splitlines() if "user-" in line or "review" in line]
+    assert rows
+    assert not any("…" in line for line in rows)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "this customer's median" not in narrow
+    assert "this customer's median" in piped
