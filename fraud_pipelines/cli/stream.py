@@ -56,8 +56,12 @@ def run_stream_demo(*, transactions: int, rate: float, seed: int | None) -> None
         lambda day: DecisionEngine(policy, initial_thresholds(policy, day)),
     )
     console.print("💳 Starting Fraud Detection Demo")
+    console.print(
+        f"It collects {settings.min_samples} transactions, then scores each by what it has learned so far.\n"
+        f"A score above {settings.threshold}: among the riskiest {settings.contamination:.0%} of that, so flagged."
+    )
     console.print("-" * 50)
-    frauds = flagged = caught = 0
+    frauds = flagged = caught = unseen = 0
     took: list[float] = []
     for number, made in enumerate(_paced(demo_transactions(transactions, seed), rate), start=1):
         begun = time.perf_counter()
@@ -66,6 +70,7 @@ def run_stream_demo(*, transactions: int, rate: float, seed: int | None) -> None
         frauds += made.is_fraud
         what = f"${made.columns['amount']:.2f} @ {made.columns['merchant_category']}"
         if said.status == "collecting":
+            unseen += made.is_fraud
             if number % 10 == 0:
                 console.print(f"⏳ Collecting: {said.samples_until_ready} to go")
         elif said.is_anomaly:
@@ -77,10 +82,11 @@ def run_stream_demo(*, transactions: int, rate: float, seed: int | None) -> None
                 f"🚨 Flagged tx #{number}: {what} | score={said.score:.3f} | {verdict} | {said.decision}{why}"
             )
         elif made.is_fraud:
-            console.print(f"❌ MISSED FRAUD: {what}")
+            console.print(f"❌ MISSED FRAUD: {what} | score={said.score:.3f}")
     console.print("-" * 50)
     console.print(
-        f"Summary: {transactions} transactions, {frauds} actual fraud, {flagged} flagged, {caught} of them fraud"
+        f"Summary: {transactions} transactions, {frauds} actual fraud, {flagged} flagged, {caught} of them fraud; "
+        f"{frauds - caught - unseen} missed, {unseen} came while collecting"
     )
     console.print(f"Median time to screen one: {sorted(took)[len(took) // 2] * 1e3:.1f} ms")
 

@@ -40,7 +40,10 @@ def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
         """,
         {"policy": name, "limit": limit},
     )
-    _print(f"Thresholds of {name}", in_force)
+    if in_force.is_empty():
+        console.print(f"{name} has no tuned thresholds yet: its first run begins with those of the policy.")
+    else:
+        _print(f"Thresholds of {name}", in_force)
     if proposals.height:
         _print("Proposals", proposals)
     console.print(

@@ -197,6 +197,7 @@ def test_the_commands_show_accept_and_set(warehouse: Warehouse, tmp_path: Path) 
     status = CliRunner(env=environment).invoke(main, ["status"]).output
     assert "Threshold proposals that wait" in status
     assert f"balanced │ {TODAY}" in status
+    assert "high_security has no tuned thresholds yet" in invoke("list", "--policy", "high_security")
     shown = invoke("show")
     assert "alerts_per_day" in shown
     assert "Accept it with" in shown
