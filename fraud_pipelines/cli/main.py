@@ -45,7 +45,9 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (FraudPipelinesError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+            message = str(error)
+        # Not from the error: its traceback would hold open connections until Python ends, which DuckDB complains about.
+        raise click.ClickException(message)
 
 
 @click.group(cls=Commands)

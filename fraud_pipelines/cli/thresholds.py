@@ -81,12 +81,14 @@ def show_proposal(settings: Settings, policy: str | None, *, as_of: date | None)
         table.add_row(figure, _cell(evidence["before"][figure]), _cell(evidence["after"][figure]))
     table.caption = "alerts a day by the latest scores; the rest by the matured window, cost a day"
     console.print(table)
-    start = evidence["window_start"]
-    window = f"window {start} to {evidence['window_end']}" if start else "no matured window yet"
+    looked_at = (
+        f"window {evidence['window_start']} to {evidence['window_end']}, {evidence['labelled']:,} labels, "
+        f"{evidence['labelled_frauds']:,} frauds"
+        if evidence["window_start"]
+        else "no day that this policy decided has matured yet"
+    )
     console.print(
-        f"Objective {evidence['objective']}, {window}, "
-        f"{evidence['labelled']:,} labels, {evidence['labelled_frauds']:,} frauds. "
-        f"Guards that bit: {', '.join(evidence['guards']) or 'none'}."
+        f"Objective {evidence['objective']}, {looked_at}. Guards that bit: {', '.join(evidence['guards']) or 'none'}."
     )
     if row["status"] == "open":
         console.print("Accept it with: fraud-pipelines thresholds accept")

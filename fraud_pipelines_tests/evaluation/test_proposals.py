@@ -1,5 +1,8 @@
 """Proposals: a person's word comes first, decided days never change, and to repeat anything changes nothing."""
 
+import os
+import subprocess
+import sys
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -214,3 +217,17 @@ def test_the_commands_show_accept_and_set(warehouse: Warehouse, tmp_path: Path) 
         "FRAUD_TUNING_MODE"
         in CliRunner(env=environment | {"FRAUD_TUNING_MODE": "guess"}).invoke(main, ["thresholds", "list"]).output
     )
+
+
+def test_a_command_that_is_refused_says_so_in_one_line(warehouse: Warehouse, tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "fraud_pipelines.cli", "thresholds", "set", "3", "--reason", "x"],
+        env=os.environ | {"FRAUD_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    said = (refused.stdout + refused.stderr).splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("Error: review_threshold 3")
