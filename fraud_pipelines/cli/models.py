@@ -16,7 +16,7 @@ console = terminal()
 
 
 def show_versions(settings: Settings, model_name: str | None, *, most: int) -> None:
-    """The newest versions of each model, their aliases, and what was decided about them.
+    """The newest versions of each model and those with an alias, and what was decided about them.
 
     Raises:
         InvalidInput: there is no such model.
@@ -41,7 +41,9 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
             numbers=("version",),
         )
         table.add_column("evidence")
-        for version in versions[-most:]:
+        for version in versions:
+            if version not in versions[-most:] and version.version not in aliases.values():
+                continue
             rule, decision, evidence = verdicts.get((name, version.version), ("", "", "{}"))
             table.add_row(
                 str(version.version),

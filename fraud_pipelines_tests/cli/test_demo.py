@@ -182,6 +182,7 @@ def test_versions_are_listed_with_what_was_decided_and_can_be_pinned(
     pinned = registry.version_with_alias("fraud-realtime", "pinned")
     assert pinned is not None
     assert (pinned.version, pinned.tags["pinned_by"], pinned.tags["pinned_reason"]) == (2, "ann", "drill")
+    assert "pinned" in demo.invoke("models", "list", "fraud-realtime", "--most", "1")
     demo.invoke("models", "unpin", "fraud-realtime")
     assert "pinned" not in registry.aliases("fraud-realtime")
 
