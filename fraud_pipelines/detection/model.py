@@ -166,7 +166,7 @@ class FraudModel:
         if self.feature_version != current:
             raise ArtifactRejected(
                 f"The model learned from features of the version {self.feature_version}, and those at hand are of "
-                f"{current}: a feature it uses was declared anew or taken out since. Train it again on the features at hand."
+                f"{current}: a feature it uses was declared anew or taken out since. Train it again on those at hand."
             )
 
     def _complete(self, frame: pl.DataFrame) -> pl.DataFrame:
