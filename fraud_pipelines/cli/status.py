@@ -24,6 +24,15 @@ _ALERTS = 10
 """So many alerts are listed."""
 
 _LISTS = {
+    "raw.transactions": (
+        "Days over that are not decided yet",
+        """
+        SELECT event_date, count(*) AS transactions FROM raw.transactions
+        WHERE event_date < (now() AT TIME ZONE 'UTC')::DATE
+          AND event_date NOT IN (SELECT event_date FROM scoring.decisions WHERE channel = 'batch')
+        GROUP BY ALL ORDER BY ALL LIMIT 20
+        """,
+    ),
     "raw.stale_days": (
         "Days that wait for a rerun",
         "SELECT event_date, reason FROM raw.stale_days ORDER BY ALL",

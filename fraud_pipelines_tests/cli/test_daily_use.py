@@ -35,7 +35,9 @@ def test_late_transactions_mark_their_day_until_it_is_run_again(
     in_time.write_csv(tmp_path / "in_time.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.f")
     late.write_ndjson(tmp_path / "late.jsonl")
     installation.invoke("import", str(tmp_path / "in_time.csv"))
+    assert "not decided yet: none" not in installation.invoke("status")
     run_days(installation, FIRST, SECOND)
+    assert "not decided yet: none" in installation.invoke("status")
     assert stale_days(installation.warehouse) == []
 
     taken_in = installation.invoke("import", str(tmp_path / "late.jsonl"))

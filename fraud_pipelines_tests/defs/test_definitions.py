@@ -44,6 +44,12 @@ def test_the_daily_job_holds_every_daily_asset_and_its_checks(definitions: dg.De
     assert len(job.asset_layer.asset_graph.asset_check_keys) >= 9
 
 
+def test_the_stream_goes_before_the_days_of_a_backfill(definitions: dg.Definitions) -> None:
+    daily, stream = (definitions.resolve_job_def(name) for name in ("fraud_daily_job", "stream_screening_job"))
+
+    assert int(stream.tags["dagster/priority"]) > int(daily.tags.get("dagster/priority", "0"))
+
+
 def test_the_schedule_runs_the_day_that_has_ended_at_half_past_midnight_utc(definitions: dg.Definitions) -> None:
     schedule = definitions.resolve_schedule_def("fraud_daily_schedule")
 
