@@ -1,6 +1,7 @@
 """Feature encoding: from a frame with numbers, ids, categories and flags to the matrix a detector sees."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
@@ -86,8 +87,7 @@ class FeatureEncoder:
                 _require_columns(pl.DataFrame(schema=list(row)), self.names)
             value = row[encoding.name]
             if encoding.feature.role == "numeric" and (value is None or isinstance(value, int | float)):
-                number = np.array([np.nan if value is None else value], dtype=np.float64)
-                matrix[0, column] = _scale(number, encoding)[0]
+                matrix[0, column] = _scaled_number(math.nan if value is None else float(value), encoding)
             else:
                 matrix[0, column] = _transform_feature(pl.Series(encoding.name, [value]), encoding)[0]
         return matrix
@@ -159,6 +159,16 @@ def _scale(numbers: FloatArray, encoding: FeatureEncoding) -> FloatArray:
     # Adding zero turns −0.0 into 0.0, so that equal values have equal bytes.
     clipped: FloatArray = np.clip(scaled, lower, LIMIT) + 0.0
     return clipped
+
+
+def _scaled_number(number: float, encoding: FeatureEncoding) -> float:
+    """`_scale` of one number, to the bit."""
+    filled = encoding.missing if math.isnan(number) else number
+    scaled = (filled - encoding.center) / encoding.scale
+    if encoding.feature.direction == "low":
+        scaled = -scaled
+    lower = -LIMIT if encoding.feature.direction == "both" else 0.0
+    return min(max(scaled, lower), LIMIT) + 0.0
 
 
 def _location_and_spread(numbers: FloatArray) -> tuple[float, float]:

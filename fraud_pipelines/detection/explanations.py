@@ -96,14 +96,14 @@ def explain(
             "share": np.divide(contribution, total, out=np.zeros_like(contribution), where=total > 0),
         }
     ).filter(pl.col("contribution") > 0)
-    known = pl.concat(
-        [_known(frame, encoding, place, distribution) for place, encoding in enumerate(encoder.encodings)]
-    )
-    return (
-        lines.join(known, on=["row", "feature"], how="left", maintain_order="left")
-        .with_columns(sentence=_sentence())
-        .select([pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()])
-    )
+    named = set(lines["feature"]) or set(encoder.names[:1])
+    known = [
+        _known(frame, encoding, place, distribution)
+        for place, encoding in enumerate(encoder.encodings)
+        if encoding.name in named
+    ]
+    told = _with_sentence(lines.join(pl.concat(known), on=["row", "feature"], how="left", maintain_order="left"))
+    return told.select([pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()])
 
 
 def _known(
@@ -151,30 +151,35 @@ def _usual_in_training(
     return low, high
 
 
-def _sentence() -> pl.Expr:
-    """Such as ``amount is 279, for this customer usually 12.5 to 48``."""
-    shown = pl.coalesce(_number("value"), "text", pl.lit("missing"))
-    low, high = _number("usual_low"), _number("usual_high")
+def _with_sentence(lines: pl.DataFrame) -> pl.DataFrame:
+    """The lines with ``sentence``, such as ``amount is 279, for this customer usually 12.5 to 48``."""
+    # Step by step: an expression that uses another several times has Polars plan and compute it as often.
+    shown = _as_text(lines.select("value", "usual_low", "usual_high")).rename(
+        {"value": "_value", "usual_low": "_low", "usual_high": "_high"}
+    )
+    low, high, both = pl.col("_low"), pl.col("_high"), pl.format("{} to {}", "_low", "_high")
     usual = (
-        pl.when((pl.col("usual_low") != 0) & high.is_not_null())
-        .then(pl.format("{} to {}", low, high))
+        pl.when(low.is_not_null() & high.is_not_null())
+        .then(both)
         .when(high.is_not_null())
         .then(pl.format("up to {}", high))
         .when(low.is_not_null())
         .then(pl.format("from {}", low))
     )
-    return (
-        pl.when(usual.is_not_null())
-        .then(pl.format("{} is {}, {} usually {}", "feature", shown, "whose", usual))
-        .otherwise(pl.format("{} is {}", "feature", shown))
+    told = lines.hstack(shown).with_columns(_shown=pl.coalesce("_value", "text", pl.lit("missing")), _usual=usual)
+    return told.with_columns(
+        sentence=pl.when(pl.col("_usual").is_not_null())
+        .then(pl.format("{} is {}, {} usually {}", "feature", "_shown", "whose", "_usual"))
+        .otherwise(pl.format("{} is {}", "feature", "_shown"))
     )
 
 
-def _number(name: str) -> pl.Expr:
-    """As text: two decimals where that says something, no decimals where there are none."""
-    value = pl.col(name)
-    rounded = pl.when(value.abs() < 1).then(value.round_sig_figs(2)).otherwise(value.round(2))
-    is_whole = (rounded == rounded.round(0)) & (rounded.abs() < 1e15)
-    return (
-        pl.when(is_whole).then(rounded.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(rounded.cast(pl.String))
+def _as_text(numbers: pl.DataFrame) -> pl.DataFrame:
+    """Numbers as text: two decimals where that says something, no decimals where there are none."""
+    value = pl.all()
+    rounded = numbers.select(
+        pl.when(value.abs() < 1).then(value.round_sig_figs(2)).otherwise(value.round(2)).name.keep()
     )
+    is_whole = (value == value.round(0)) & (value.abs() < 1e15)
+    whole = value.cast(pl.Int64, strict=False).cast(pl.String)
+    return rounded.select(pl.when(is_whole).then(whole).otherwise(value.cast(pl.String)).name.keep())
