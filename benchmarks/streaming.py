@@ -76,7 +76,7 @@ def main() -> None:
         if arguments.live:
             live(settings, seconds=arguments.live, rate=arguments.rate)
         elif arguments.soak:
-            soak(settings, arguments.soak)
+            soak(settings, arguments.soak, users=min(arguments.users, 50_000))
         else:
             compare(settings, arguments)
 
@@ -119,14 +119,13 @@ def compare(settings: Settings, arguments: argparse.Namespace) -> None:
     print(f"{by_clock:.0f}× by the clock, {simple.cpu.mean() / ours.cpu.mean():.0f}× by CPU")
 
 
-def soak(settings: Settings, count: int, *, rate: int = 500, share: int = 100) -> None:
+def soak(settings: Settings, count: int, *, users: int = 50_000, rate: int = 500, share: int = 100) -> None:
     """Play ``count`` transactions, a file a second's worth; memory and the size of the warehouse after each run."""
     warehouse = open_warehouse(settings.warehouse_path, wait_seconds=60)
-    registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-    registry.initialise()
+    registry = _registered(settings, _ensemble(transactions(60_000, 5_000)))
     folder = settings.landing_stream
     folder.mkdir(parents=True)
-    rows = transactions(count, 50_000)
+    rows = transactions(count, users)
     begun = time.perf_counter()
     failed = 0
     print(f"{'transactions':>14}{'tx/s':>9}{'MB':>8}{'warehouse MB':>14}")
@@ -146,7 +145,11 @@ def soak(settings: Settings, count: int, *, rate: int = 500, share: int = 100) -
         )
     left = [path.name for path in folder.iterdir() if path.is_file()]
     decided = warehouse.read("SELECT count(*), count(DISTINCT transaction_id) FROM scoring.decisions").row(0)
-    print(f"{time.perf_counter() - begun:.0f} s; decisions {decided}, files left {len(left)}, runs failed {failed}")
+    judged = warehouse.read("SELECT count(*) FROM scoring.transaction_scores WHERE model_name = ?", [ENSEMBLE]).item()
+    print(
+        f"{time.perf_counter() - begun:.0f} s; decisions {decided}, {judged:,} of them with the second stage, "
+        f"files left {len(left)}, runs failed {failed}"
+    )
 
 
 def live(settings: Settings, *, seconds: int, rate: int) -> None:
@@ -154,6 +157,7 @@ def live(settings: Settings, *, seconds: int, rate: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
     environment = os.environ | {"FRAUD_DATA_DIR": str(settings.data_dir), "POLARS_MAX_THREADS": "2"}
+    _registered(settings, _ensemble(transactions(60_000, 5_000)))
     command = [sys.executable, "-m", "fraud_pipelines.cli"]
     ports = ["--dagster-port", "3917", "--mlflow-port", "5917"]
     server = subprocess.Popen([*command, "up", *ports], env=environment, start_new_session=True)
@@ -177,7 +181,13 @@ def live(settings: Settings, *, seconds: int, rate: int) -> None:
         for source, processed in batches.iter_rows()
     ]
     median, worst = np.median(waits), max(waits)
-    print(f"{len(waits)} batches of {rate}: landed to committed, median {median:.1f} s, worst {worst:.1f} s")
+    judged = Warehouse(settings.warehouse_path).read(
+        "SELECT count(*) FROM scoring.transaction_scores WHERE channel = 'stream' AND model_name = ?", [ENSEMBLE]
+    )
+    print(
+        f"{len(waits)} batches of {rate}: landed to committed, median {median:.1f} s, worst {worst:.1f} s; "
+        f"the second stage judged {judged.item()}"
+    )
 
 
 class Took(NamedTuple):
@@ -226,6 +236,11 @@ def _screener(settings: Settings, warehouse: Warehouse, histories: Histories, en
     engine = engine_in_force(warehouse, settings, LAST_DAY)
     loaded = LoadedModel(ENSEMBLE, 1, ensemble)
     return Screener(LiveHistories(histories), StreamDetector(), lambda _: engine, lambda: loaded)
+
+
+def _ensemble(earlier: pl.DataFrame) -> FraudModel:
+    features, _ = fold_rows(prepare(earlier), empty_histories(), Past.nothing())
+    return FraudModel.fit(features.sample(20_000, seed=1), backend="suod")
 
 
 def _registered(settings: Settings, model: FraudModel) -> ModelRegistry:

@@ -87,23 +87,27 @@ def explain(
     contribution = np.take_along_axis(raising, order, axis=1).ravel()
     total = np.repeat(raising.sum(axis=1), kept)
     names = np.array(encoder.names, dtype=object)
+    raises = contribution > 0
     lines = pl.DataFrame(
         {
-            "row": np.repeat(np.arange(frame.height, dtype=np.uint32), kept),
-            "rank": np.tile(np.arange(1, kept + 1, dtype=np.uint8), frame.height),
-            "feature": pl.Series(names[order.ravel()].tolist(), dtype=pl.String),
-            "contribution": contribution,
-            "share": np.divide(contribution, total, out=np.zeros_like(contribution), where=total > 0),
+            "row": np.repeat(np.arange(frame.height, dtype=np.uint32), kept)[raises],
+            "rank": np.tile(np.arange(1, kept + 1, dtype=np.uint8), frame.height)[raises],
+            "feature": pl.Series(names[order.ravel()[raises]].tolist(), dtype=pl.String),
+            "contribution": contribution[raises],
+            "share": contribution[raises] / total[raises],
         }
-    ).filter(pl.col("contribution") > 0)
+    )
     named = set(lines["feature"]) or set(encoder.names[:1])
     known = [
-        _known(frame, encoding, place, distribution)
+        _known(frame, encoding, place, distribution).lazy()
         for place, encoding in enumerate(encoder.encodings)
         if encoding.name in named
     ]
-    told = _with_sentence(lines.join(pl.concat(known), on=["row", "feature"], how="left", maintain_order="left"))
-    return told.select([pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()])
+    told = _with_sentence(lines.lazy().join(pl.concat(known), on=["row", "feature"], how="left", maintain_order="left"))
+    # One plan without optimisations: to make many of a few rows each, or to improve it, takes longer than to follow it.
+    return told.select([pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()]).collect(
+        optimizations=pl.QueryOptFlags.none()
+    )
 
 
 def _known(
@@ -113,19 +117,25 @@ def _known(
     values = frame[encoding.name]
     is_number = values.dtype.is_numeric() or values.dtype == pl.Boolean
     low, high = _usual_in_training(encoding, column, distribution)
-    of_training = frame.select(usual_low=pl.lit(low, dtype=pl.Float64), usual_high=pl.lit(high, dtype=pl.Float64))
-    usual = pl.concat([of_training] * frame.height) if frame.height else of_training.clear()
-    whose = pl.lit("among all payments")
+    usual = pl.DataFrame(
+        [pl.Series(name, [end], dtype=pl.Float64) for name, end in (("usual_low", low), ("usual_high", high))]
+    )
+    usual = usual[[0] * frame.height]
+    whose = pl.Series("whose", ["among all payments"] * frame.height, dtype=pl.String)
     if encoding.name == "amount":
         own = usual_amount(frame)
-        whose = pl.when(own["usual_low"].is_not_null()).then(pl.lit("for this customer")).otherwise(whose)
-        usual = own.select(pl.coalesce(pl.col(name), pl.lit(usual[name])) for name in usual.columns)
-    return usual.with_columns(
-        row=pl.int_range(pl.len(), dtype=pl.UInt32),
-        feature=pl.lit(encoding.name),
-        value=values.cast(pl.Float64) if is_number else pl.lit(None, dtype=pl.Float64),
-        text=values.cast(pl.String),
-        whose=whose,
+        is_own = own["usual_low"].is_not_null()
+        whose = pl.Series("whose", ["for this customer"] * frame.height, dtype=pl.String).zip_with(is_own, whose)
+        usual = pl.DataFrame([own[name].zip_with(own[name].is_not_null(), usual[name]) for name in usual.columns])
+    nothing = pl.Series("value", [None] * frame.height, dtype=pl.Float64)
+    return usual.hstack(
+        [
+            pl.Series("row", np.arange(frame.height, dtype=np.uint32)),
+            pl.Series("feature", [encoding.name] * frame.height, dtype=pl.String),
+            values.cast(pl.Float64).alias("value") if is_number else nothing,
+            values.cast(pl.String).alias("text"),
+            whose,
+        ]
     )
 
 
@@ -151,35 +161,39 @@ def _usual_in_training(
     return low, high
 
 
-def _with_sentence(lines: pl.DataFrame) -> pl.DataFrame:
+def _with_sentence(lines: pl.LazyFrame) -> pl.LazyFrame:
     """The lines with ``sentence``, such as ``amount is 279, for this customer usually 12.5 to 48``."""
-    # Step by step: an expression that uses another several times has Polars plan and compute it as often.
-    shown = _as_text(lines.select("value", "usual_low", "usual_high")).rename(
-        {"value": "_value", "usual_low": "_low", "usual_high": "_high"}
-    )
-    low, high, both = pl.col("_low"), pl.col("_high"), pl.format("{} to {}", "_low", "_high")
+    # Step by step: an expression that uses another several times is planned and computed as often.
+    numbers = ("value", "usual_low", "usual_high")
+    low, high = pl.col("_usual_low"), pl.col("_usual_high")
     usual = (
         pl.when(low.is_not_null() & high.is_not_null())
-        .then(both)
+        .then(pl.format("{} to {}", low, high))
         .when(high.is_not_null())
         .then(pl.format("up to {}", high))
         .when(low.is_not_null())
         .then(pl.format("from {}", low))
     )
-    told = lines.hstack(shown).with_columns(_shown=pl.coalesce("_value", "text", pl.lit("missing")), _usual=usual)
-    return told.with_columns(
-        sentence=pl.when(pl.col("_usual").is_not_null())
-        .then(pl.format("{} is {}, {} usually {}", "feature", "_shown", "whose", "_usual"))
-        .otherwise(pl.format("{} is {}", "feature", "_shown"))
+    return (
+        lines.with_columns(_rounded(name).alias(f"_{name}") for name in numbers)
+        .with_columns(_as_text(f"_{name}") for name in numbers)
+        .with_columns(_shown=pl.coalesce("_value", "text", pl.lit("missing")), _usual=usual)
+        .with_columns(
+            sentence=pl.when(pl.col("_usual").is_not_null())
+            .then(pl.format("{} is {}, {} usually {}", "feature", "_shown", "whose", "_usual"))
+            .otherwise(pl.format("{} is {}", "feature", "_shown"))
+        )
     )
 
 
-def _as_text(numbers: pl.DataFrame) -> pl.DataFrame:
-    """Numbers as text: two decimals where that says something, no decimals where there are none."""
-    value = pl.all()
-    rounded = numbers.select(
-        pl.when(value.abs() < 1).then(value.round_sig_figs(2)).otherwise(value.round(2)).name.keep()
-    )
+def _rounded(name: str) -> pl.Expr:
+    """To two decimals where that says something, else to two digits."""
+    value = pl.col(name)
+    return pl.when(value.abs() < 1).then(value.round_sig_figs(2)).otherwise(value.round(2))
+
+
+def _as_text(name: str) -> pl.Expr:
+    """A rounded number as text, without decimals where there are none."""
+    value = pl.col(name)
     is_whole = (value == value.round(0)) & (value.abs() < 1e15)
-    whole = value.cast(pl.Int64, strict=False).cast(pl.String)
-    return rounded.select(pl.when(is_whole).then(whole).otherwise(value.cast(pl.String)).name.keep())
+    return pl.when(is_whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))

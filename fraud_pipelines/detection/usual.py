@@ -17,13 +17,15 @@ def usual_amount(frame: pl.DataFrame) -> pl.DataFrame:
     and nothing is said.
     """
     needed = ("amount", "user_rz", "user_log_ratio")
-    unknown = frame.select(pl.lit(None, dtype=pl.Float64).alias(name) for name in ("usual_low", "usual_high"))
     if any(name not in frame.columns for name in needed):
-        return pl.concat([unknown] * frame.height) if frame.height else unknown.clear()
+        return pl.DataFrame(
+            [pl.Series(name, [None] * frame.height, dtype=pl.Float64) for name in ("usual_low", "usual_high")]
+        )
     chosen = [*needed, *(["user_max_ratio"] if "user_max_ratio" in frame.columns else [])]
     told = (
         # Step by step: an expression that uses another several times has Polars plan and compute it as often.
-        frame.select(pl.col(chosen).cast(pl.Float64))
+        frame.lazy()
+        .select(pl.col(chosen).cast(pl.Float64))
         .with_columns(median=(pl.col("amount") + 1) * (-pl.col("user_log_ratio")).exp() - 1)
         .with_columns(spread=(pl.col("amount") - pl.col("median")) / pl.col("user_rz"))
         .with_columns(high=pl.col("median") + _SPREADS * pl.col("spread"))
@@ -35,7 +37,11 @@ def usual_amount(frame: pl.DataFrame) -> pl.DataFrame:
         told = told.with_columns(high=pl.when(to_largest != 0).then(pl.min_horizontal(high, largest)).otherwise(high))
     known = (spread > 0) & spread.is_finite() & median.is_finite() & (median >= 0)
     low = pl.max_horizontal(median - _SPREADS * spread, pl.lit(0.0))
-    return told.with_columns(known=known).select(
-        pl.when("known").then(low).alias("usual_low"),
-        pl.when("known").then(pl.max_horizontal(high, median)).alias("usual_high"),
+    return (
+        told.with_columns(known=known)
+        .select(
+            pl.when("known").then(low).alias("usual_low"),
+            pl.when("known").then(pl.max_horizontal(high, median)).alias("usual_high"),
+        )
+        .collect(optimizations=pl.QueryOptFlags.none())
     )
