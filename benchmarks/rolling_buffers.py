@@ -13,7 +13,7 @@ import polars as pl
 
 WINDOW: Final = 1_000
 TRAINED_ON: Final = 10_000
-COLUMNS: Final = ("amount", "merchant_id", "device_type", "country", "timestamp")
+COLUMNS: Final = ("amount", "merchant_id", "device_fingerprint", "country", "timestamp")
 FEATURES: Final = (
     "amount",
     *(f"amount_rolling_{statistic}_{window}" for window in (5, 10, 50) for statistic in ("mean", "std", "min", "max")),

@@ -198,7 +198,8 @@ class Took(NamedTuple):
 
     def line(self, what: str, size: int = 1) -> str:
         median, late = np.percentile(self.wall, (50, 99)) * 1e3
-        latency = f"median {median:8.2f} ms, p99 {late:8.2f} ms, CPU {self.cpu.mean() * 1e3:7.2f} ms"
+        cpu, busy = self.cpu.mean() * 1e3, np.percentile(self.cpu, 99) * 1e3
+        latency = f"median {median:8.2f} ms, p99 {late:8.2f} ms, CPU {cpu:7.2f} ms, p99 {busy:7.2f} ms"
         rate = f"{size / self.wall.mean():9,.0f} tx/s ({size / self.cpu.mean():,.0f} by CPU)" if size > 1 else ""
         return f"{what:52}{latency} {rate}"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder, FeatureEncoding
-from fraud_pipelines.detection.schema import FeatureRole
+from fraud_pipelines.detection.schema import Direction, FeatureRole
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows
 
@@ -153,3 +153,12 @@ def test_any_number_encodes_finitely_within_the_limit_and_in_order(
     order = np.argsort(np.array([row if row is not None else 0.0 for row in rows])[known], kind="stable")
     steps = np.diff(encoded[known][order])
     assert (steps <= 0).all() if direction == "low" else (steps >= 0).all()
+
+
+@pytest.mark.parametrize("direction", ["high", "low", "both"])
+@given(value=st.none() | st.floats() | st.integers(-(2**60), 2**60))
+def test_one_row_is_encoded_to_the_bit_as_among_others(direction: Direction, value: float | None) -> None:
+    training = pl.DataFrame({"x": [1.0, 2.5, 4.0, 1e9, None]})
+    encoder = FeatureEncoder.fit(training, {"x": FeatureRole(role="numeric", direction=direction)})
+    among = encoder.transform(pl.DataFrame({"x": [1.0, value]}, schema={"x": pl.Float64}, strict=False))[1:]
+    assert encoder.transform_row({"x": value}).tobytes() == among.tobytes()
