@@ -167,7 +167,7 @@ def _with_sentence(lines: pl.LazyFrame) -> pl.LazyFrame:
     numbers = ("value", "usual_low", "usual_high")
     low, high = pl.col("_usual_low"), pl.col("_usual_high")
     usual = (
-        pl.when(low.is_not_null() & high.is_not_null())
+        pl.when((pl.col("usual_low") != 0) & high.is_not_null())
         .then(pl.format("{} to {}", low, high))
         .when(high.is_not_null())
         .then(pl.format("up to {}", high))
