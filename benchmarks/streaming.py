@@ -241,7 +241,8 @@ def _screener(settings: Settings, warehouse: Warehouse, histories: Histories, en
 
 def _ensemble(earlier: pl.DataFrame) -> FraudModel:
     features, _ = fold_rows(prepare(earlier), empty_histories(), Past.nothing())
-    return FraudModel.fit(features.sample(20_000, seed=1), backend="suod")
+    version = current_feature_version(DEFAULT_SCHEMA)
+    return FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
 
 
 def _registered(settings: Settings, model: FraudModel) -> ModelRegistry:
