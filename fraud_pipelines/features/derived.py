@@ -5,10 +5,8 @@ history (see docs/features.md) and any feature above it in `DERIVED`. Put a line
 model schema and the stream have it.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -22,16 +20,12 @@ _DTYPES: Final[dict[Role, pl.DataType]] = {
 }
 
 
-OfOne = Callable[[Mapping[str, Any]], float | str | None]
-
-
 @dataclass(frozen=True)
 class Derived:
-    """A feature, the expression that gives it, and, if there is one, a function that says the same of a single row."""
+    """A feature and the expression that gives it."""
 
     feature: Feature
     expression: pl.Expr
-    of_one: OfOne | None = None
 
 
 def derived(
@@ -47,12 +41,10 @@ def derived(
     requires: tuple[str, ...] = (),
     dtype: pl.DataType | None = None,
     daily: bool = False,
-    of_one: OfOne | None = None,
 ) -> Derived:
     """Declare a derived feature; by its ``role`` it is stored as a number, as 0 or 1 (binary), or as text.
 
-    With ``daily=True`` the daily models use it from their next training on. The stream can do without ``of_one``; if
-    every feature has one, a single transaction is spared Polars' planning, which takes longer than all the rest.
+    With ``daily=True`` the daily models use it from their next training on.
     """
     feature = Feature(
         name=name,
@@ -67,30 +59,14 @@ def derived(
         requires=requires,
         daily=daily,
     )
-    return Derived(feature, expression.cast(feature.dtype).alias(name), of_one)
-
-
-def _instant(row: Mapping[str, Any]) -> datetime:
-    instant: datetime = row["timestamp"]
-    return instant
-
-
-def _impossible_travel(country_changed: int | None, minutes: float | None) -> int | None:
-    return None if country_changed is None or minutes is None else country_changed * (minutes < 120)
+    return Derived(feature, expression.cast(feature.dtype).alias(name))
 
 
 _time = pl.col("timestamp").dt
 _hour = pl.col("hour_of_day")
 
 DERIVED: Final[tuple[Derived, ...]] = (
-    derived(
-        "amount",
-        pl.col("amount"),
-        "The amount of the transaction.",
-        formula="x",
-        daily=True,
-        of_one=lambda row: float(row["amount"]),
-    ),
+    derived("amount", pl.col("amount"), "The amount of the transaction.", formula="x", daily=True),
     derived(
         "hour_of_day",
         _time.hour(),
@@ -99,7 +75,6 @@ DERIVED: Final[tuple[Derived, ...]] = (
         group="time",
         direction="both",
         dtype=pl.Int8(),
-        of_one=lambda row: _instant(row).hour,
     ),
     derived(
         "day_of_week",
@@ -109,7 +84,6 @@ DERIVED: Final[tuple[Derived, ...]] = (
         group="time",
         direction="both",
         dtype=pl.Int8(),
-        of_one=lambda row: _instant(row).weekday(),
     ),
     derived(
         "is_weekend",
@@ -118,7 +92,6 @@ DERIVED: Final[tuple[Derived, ...]] = (
         formula="day_of_week ≥ 5",
         group="time",
         role="binary",
-        of_one=lambda row: int(row["day_of_week"] >= 5),
     ),
     derived(
         "is_night",
@@ -127,7 +100,6 @@ DERIVED: Final[tuple[Derived, ...]] = (
         formula="hour_of_day < 6 or hour_of_day > 22",
         group="time",
         role="binary",
-        of_one=lambda row: int(row["hour_of_day"] < 6 or row["hour_of_day"] > 22),
     ),
     derived(
         "impossible_travel",
@@ -138,6 +110,5 @@ DERIVED: Final[tuple[Derived, ...]] = (
         role="binary",
         null_rule="null where country_changed is null",
         requires=("country",),
-        of_one=lambda row: _impossible_travel(row["country_changed"], row["minutes_since_last"]),
     ),
 )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.catalog import KEY_COLUMNS, table_schema
 from fraud_pipelines.features.declarations import ENTITIES
-from fraud_pipelines.features.derived import DERIVED
 from fraud_pipelines.features.engine import FOLDED, READ, add_derived, checked
 from fraud_pipelines.features.feedback import Happened, Past, with_feedback
 from fraud_pipelines.features.fold import to_series
@@ -146,7 +145,8 @@ class LiveHistories:
         row: dict[str, object] = {**texts, "timestamp": timestamp, "amount": amount, "event_date": timestamp.date()}
         for (name, is_integer), value in zip(_KINDS, values, strict=True):
             row[name] = None if value != value else int(value) if is_integer else value  # noqa: PLR0124
-        _derive(row)
+        read = tuple(row[name] for name in READ)
+        row |= add_derived(pl.DataFrame([read, read], schema=READ, orient="row")).row(0, named=True)
         for kept, (_, change) in zip(self._kept, folded, strict=True):
             if change is not None:
                 kept.change(change)
@@ -160,17 +160,6 @@ class LiveHistories:
             code = np.array([-1 if key is None else codes.get(key, -1) for key in keys], dtype=np.int64)
             values += happened.features(code, np.array([key is not None for key in keys]), timestamp)
         return values
-
-
-def _derive(row: dict[str, object]) -> None:
-    """Add the derived features, by their functions if each has one, else by their expressions."""
-    if all(derived.of_one for derived in DERIVED):
-        for derived in DERIVED:
-            assert derived.of_one
-            row[derived.feature.name] = derived.of_one(row)
-    else:
-        read = tuple(row[name] for name in READ)
-        row |= add_derived(pl.DataFrame([read, read], schema=READ, orient="row")).row(0, named=True)
 
 
 def _checked(transaction: Mapping[str, object]) -> tuple[dict[str, str | None], datetime, float]:

@@ -3,17 +3,14 @@
 import json
 import subprocess
 import sys
-from datetime import datetime
 
 import polars as pl
-from hypothesis import given
-from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.features.catalog import FEATURES
-from fraud_pipelines.features.derived import DERIVED, derived
-from fraud_pipelines.features.engine import READ, add_derived, together
+from fraud_pipelines.features.derived import derived
+from fraud_pipelines.features.engine import add_derived, together
 
 _ANALYST = """
 import json, sys
@@ -70,26 +67,3 @@ def test_a_single_row_gets_the_bits_it_would_get_among_others() -> None:
 
 def test_the_daily_models_use_what_is_declared_daily() -> None:
     assert {name for name, feature in FEATURES.items() if feature.daily} == set(DEFAULT_SCHEMA)
-
-
-@given(
-    st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)),
-    st.floats(0, 1e12),
-    st.none() | st.floats(0, 1e7),
-    st.sampled_from([None, 0, 1]),
-)
-def test_of_a_single_row_the_functions_say_what_the_expressions_say(
-    timestamp: datetime, amount: float, minutes: float | None, country_changed: int | None
-) -> None:
-    # The history has no pause without a change of country, or the reverse, but nobody declares that.
-    row: dict[str, object] = {
-        "timestamp": timestamp,
-        "amount": amount,
-        "minutes_since_last": minutes,
-        "country_changed": country_changed,
-    }
-    by_expression = add_derived(pl.DataFrame([row], schema=READ)).row(0, named=True)
-    for each in DERIVED:
-        assert each.of_one, f"{each.feature.name} has none: single transactions of the stream take longer"
-        row[each.feature.name] = each.of_one(row)
-    assert row == by_expression
