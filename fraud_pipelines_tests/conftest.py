@@ -1,10 +1,12 @@
 """Fixtures shared by the tests: a small demo, run once by the real commands."""
 
 import errno
+import importlib
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -79,6 +81,15 @@ class Installation:
         output = done.stdout + done.stderr
         assert (done.returncode == 0) == succeeds, output
         return output
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _thirty_partitions() -> None:
+    """Partitions are declared when they are imported, once a process: for `Installation.invoke` they are the last
+    thirty days, whichever test comes first."""
+    first = datetime.now(UTC).date() - timedelta(days=30)
+    with mock.patch.dict(os.environ, SMALL_WORLD | {"FRAUD_FIRST_DAY": first.isoformat()}):
+        importlib.import_module("fraud_pipelines.defs.partitions")
 
 
 @pytest.fixture
