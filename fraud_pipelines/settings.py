@@ -40,6 +40,9 @@ class Settings(BaseModel):
     min_training_days: int = Field(
         default=3, ge=1, description="With fewer days of history, a model is trained in-sample (bootstrap)."
     )
+    training_sample_rows: int = Field(
+        default=250_000, ge=1_000, description="A model learns from about so many rows where its days have more."
+    )
     label_delay_days: int = Field(
         default=7, ge=0, description="Days after which a transaction without a label counts as legitimate."
     )

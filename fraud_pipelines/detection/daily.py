@@ -141,6 +141,8 @@ class TrainingPlan:
     features: pl.DataFrame
     parameters: Parameters
     contamination: float
+    rows_in_window: int
+    """Transactions of the window's days, of which ``features`` may be a sample."""
     calibration: pl.DataFrame | None = None
     """Of a supervised model, whose ``features`` have the column ``is_fraud``: the rows its scores are anchored on."""
 
@@ -155,9 +157,9 @@ class TrainingPlan:
 
     def fingerprint(self, schema: Schema, feature_version: str) -> str:
         """Of all that decides what the model becomes."""
-        rows = self.features
+        rows, count = self.features, self.rows_in_window
         if self.calibration is not None:
-            rows = pl.concat([rows, self.calibration], how="diagonal")
+            rows, count = pl.concat([rows, self.calibration], how="diagonal"), count + self.calibration.height
             schema = {**schema, LABEL: FeatureRole(role="binary")}
         return training_fingerprint(
             rows,
@@ -166,6 +168,7 @@ class TrainingPlan:
             contamination=self.contamination,
             parameters=self.parameters,
             feature_version=feature_version,
+            rows=count,
         )
 
     def fit(self, schema: Schema, feature_version: str) -> FraudModel:
@@ -174,6 +177,7 @@ class TrainingPlan:
             return fit_supervised(
                 self.features,
                 self.calibration,
+                rows_in_window=self.rows_in_window,
                 schema=schema,
                 contamination=self.contamination,
                 parameters=self.parameters,
@@ -240,6 +244,7 @@ def ensure_daily_model(
             tags={
                 BACKEND_TAG: plan.backend,
                 "training_rows": str(model.training_rows),
+                "rows_in_window": str(plan.rows_in_window),
                 "feature_schema": ",".join(schema),
                 DIGEST_TAG: digest,
                 "bootstrap": str(plan.window.bootstrap).lower(),
@@ -259,6 +264,7 @@ def _params(plan: TrainingPlan, model: FraudModel) -> dict[str, object]:
         "normalization": model.calibration.normalization,
         "seed": model.seed,
         "training_rows": model.training_rows,
+        "rows_in_window": plan.rows_in_window,
         "training_days": len(plan.window.days),
         "trained_from": plan.window.days[0].isoformat(),
         "trained_to": plan.window.days[-1].isoformat(),

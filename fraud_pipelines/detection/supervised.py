@@ -43,6 +43,7 @@ def fit_supervised(
     training: pl.DataFrame,
     calibration: pl.DataFrame,
     *,
+    rows_in_window: int | None = None,
     schema: SchemaLike,
     contamination: float = 0.01,
     parameters: Parameters | Mapping[str, object] | None = None,
@@ -57,6 +58,8 @@ def fit_supervised(
     Args:
         training: rows with the schema's columns and ``is_fraud``, without nulls.
         calibration: recent rows that were not trained on; they need no labels.
+        rows_in_window: how many rows there are, where ``training`` holds every fraud and only a sample of the
+            legitimate ones.
         schema: as for `FraudModel.fit`; see `supervised_schema`.
         contamination: share of the calibration rows to call anomalies, in (0, 0.5].
         parameters: `BoostedTreesParameters`; the defaults if None.
@@ -78,7 +81,7 @@ def fit_supervised(
     is_fraud = training[LABEL].to_numpy()
     legitimate = rng.permutation(np.flatnonzero(~is_fraud))[: typed.max_legitimate]
     taken = np.sort(np.concatenate((np.flatnonzero(is_fraud), legitimate)))
-    share_taken = len(legitimate) / int((~is_fraud).sum())
+    share_taken = len(legitimate) / ((rows_in_window or training.height) - int(is_fraud.sum()))
     encoder = FeatureEncoder.fit(training[taken], parse_schema(schema))
     X = encoder.transform(training[taken])
     detector = BoostedTreesDetector.fit(X, is_fraud[taken], typed, share_of_legitimate=share_taken, seed=seed)

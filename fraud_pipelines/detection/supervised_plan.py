@@ -10,8 +10,8 @@ from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.supervised import LABEL, SCORE_FEATURES, TRAINING_DAYS, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.frames import read_features
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.features.frames import sample_features
+from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 
 def supervised_plan(
@@ -23,11 +23,13 @@ def supervised_plan(
     label_delay_days: int,
     training_days: int = TRAINING_DAYS,
     min_frauds: int,
+    sample_rows: int,
 ) -> TrainingPlan:
     """The plan for ``day`` by what was known when it began.
 
     Trained on are the ``training_days`` latest days whose labels have had ``label_delay_days`` to arrive: a
-    transaction without a label is legitimate by then. The scores are anchored on the days since. Of both, the scores
+    transaction without a label is legitimate by then. Where they have more than ``sample_rows`` transactions, the known
+    frauds and a sample of the others stand for all. The scores are anchored on the days since. Of both, the scores
     that the other daily models gave are features: each day was scored by models that hadn't seen it.
 
     Raises:
@@ -36,17 +38,16 @@ def supervised_plan(
     last = day - timedelta(days=1 + label_delay_days)
     first = last - timedelta(days=training_days - 1)
     with warehouse.connect(read_only=True):
-        rows = read_features(warehouse, first, day - timedelta(days=1))
         labels = warehouse.read(
             "SELECT transaction_id, actual_fraud FROM feedback.labels_before($instant::TIMESTAMP)", {"instant": day}
         )
-        scores = warehouse.read(
-            "SELECT transaction_id, model_name, score FROM scoring.transaction_scores "
-            "WHERE channel = 'batch' AND event_date BETWEEN $first AND $last AND list_contains($models, model_name)",
-            {"first": first, "last": day - timedelta(days=1), "models": list(SCORE_FEATURES)},
+        known_frauds = labels.filter(pl.col("actual_fraud"))["transaction_id"]
+        matured = sample_features(warehouse, first, last, most=sample_rows, always=known_frauds)
+        young = sample_features(warehouse, last + timedelta(days=1), day - timedelta(days=1), most=sample_rows)
+        training, calibration = (
+            with_model_scores(sample.rows, _scores(warehouse, sample.rows)) for sample in (matured, young)
         )
-    rows = with_model_scores(rows, scores)
-    training = rows.filter(pl.col("event_date") <= last).join(
+    training = training.join(
         labels.select("transaction_id", pl.col("actual_fraud").alias(LABEL)),
         on="transaction_id",
         how="left",
@@ -56,12 +57,9 @@ def supervised_plan(
     frauds = int(training[LABEL].sum())
     if frauds < min_frauds:
         raise MissingData(
-            f"{frauds} frauds are known among the {training.height:,} transactions of {first} to {last}, whose labels "
+            f"{frauds} frauds are known among the {matured.total:,} transactions of {first} to {last}, whose labels "
             f"have had time to arrive; a supervised model needs at least {min_frauds}."
         )
-    calibration = rows.filter(pl.col("event_date") > last)
-    if calibration.is_empty():
-        raise MissingData(f"No features are stored between {last} and {day}, to anchor the scores on.")
     return TrainingPlan(
         backend=SUPERVISED.name,
         day=day,
@@ -69,5 +67,22 @@ def supervised_plan(
         features=training,
         parameters=parameters,
         contamination=contamination,
+        rows_in_window=matured.total,
         calibration=calibration,
     )
+
+
+def _scores(warehouse: Warehouse, rows: pl.DataFrame) -> pl.DataFrame:
+    """The scores that the other daily models gave these rows."""
+    with warehouse.connect(read_only=True) as connection, registered(connection, _rows=rows.select("transaction_id")):
+        return select(
+            connection,
+            "SELECT transaction_id, model_name, score FROM scoring.transaction_scores SEMI JOIN _rows "
+            "USING (transaction_id) WHERE channel = 'batch' AND event_date BETWEEN $first AND $last "
+            "AND list_contains($models, model_name)",
+            {
+                "first": rows["event_date"].min(),
+                "last": rows["event_date"].max(),
+                "models": list(SCORE_FEATURES),
+            },
+        )

@@ -62,12 +62,14 @@ def training_fingerprint(
     seed: int = 0,
     normalization: Normalization = "tail",
     feature_version: str = "",
+    rows: int | None = None,
 ) -> str:
     """SHA-256 of all that decides what a model becomes: the same in any process and for any order of the rows.
 
     Args:
         frame: the training rows, with ``transaction_id`` and the schema's columns; other columns don't count.
         backend, schema, contamination, parameters, seed, normalization, feature_version: as for `FraudModel.fit`.
+        rows: of how many rows ``frame`` is a sample; those of ``frame`` if None.
 
     Raises:
         InvalidInput: a column is missing, or a parameter is invalid.
@@ -86,7 +88,7 @@ def training_fingerprint(
         "contamination": contamination,
         "seed": seed,
         "normalization": normalization,
-        "rows": frame.height,
+        "rows": frame.height if rows is None else rows,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     ordered = frame.select(columns).sort("transaction_id")

@@ -1,11 +1,30 @@
 """Frames for models: the stored features of some days, with the transaction's own columns beside them."""
 
+from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+
+_FEATURES_SQL: Final = """
+    SELECT f.*, t.merchant_id, t.merchant_category, t.device_type, t.device_fingerprint,
+           t.country, t.city, t.ip_prefix
+    FROM features.transaction_features f
+    JOIN raw.transactions t ON t.transaction_id = f.transaction_id AND t.event_date = f.event_date
+    WHERE f.event_date BETWEEN $first AND $last AND t.event_date BETWEEN $first AND $last {condition}
+    ORDER BY f.event_date, f.transaction_id
+"""
+
+
+@dataclass(frozen=True)
+class FeatureSample:
+    """Features of some days, or of a sample of their transactions; ``total`` counts all of them."""
+
+    rows: pl.DataFrame
+    total: int
 
 
 def days_with_features(warehouse: Warehouse) -> list[date]:
@@ -24,20 +43,44 @@ def read_features(warehouse: Warehouse, first: date, last: date) -> pl.DataFrame
     Raises:
         MissingData: no features are stored for any of these days.
     """
-    frame = warehouse.read(
-        """
-        SELECT f.*, t.merchant_id, t.merchant_category, t.device_type, t.device_fingerprint,
-               t.country, t.city, t.ip_prefix
-        FROM features.transaction_features f
-        JOIN raw.transactions t ON t.transaction_id = f.transaction_id AND t.event_date = f.event_date
-        WHERE f.event_date BETWEEN $first AND $last AND t.event_date BETWEEN $first AND $last
-        ORDER BY f.event_date, f.transaction_id
-        """,
-        {"first": first, "last": last},
-    )
-    if frame.is_empty():
-        raise MissingData(
-            f"no features are stored for {first} to {last}: materialize features/transaction_features for these "
-            "days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
+    return sample_features(warehouse, first, last).rows
+
+
+def sample_features(
+    warehouse: Warehouse, first: date, last: date, *, most: int | None = None, always: pl.Series | None = None
+) -> FeatureSample:
+    """`read_features`, of about ``most`` transactions where the days have more.
+
+    A transaction is drawn by a hash of its id: it is in every sample of the same share or a greater one, whatever
+    else is stored and in whatever order. Every transaction of a day is as likely as any of another day.
+
+    Args:
+        most: the expected number of rows; all of them without it.
+        always: ids that are in the sample besides, whatever their hash.
+
+    Raises:
+        MissingData: no features are stored for any of these days.
+    """
+    days = {"first": first, "last": last}
+    with warehouse.connect(read_only=True) as connection:
+        total = int(
+            select(
+                connection,
+                "SELECT count(*) FROM features.transaction_features WHERE event_date BETWEEN $first AND $last",
+                days,
+            ).item()
         )
-    return frame
+        if not total:
+            raise MissingData(
+                f"no features are stored for {first} to {last}: materialize features/transaction_features for these "
+                "days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
+            )
+        if most is None or total <= most:
+            return FeatureSample(select(connection, _FEATURES_SQL.format(condition=""), days), total)
+        with registered(connection, _always=pl.DataFrame({"id": always}, schema={"id": pl.String})):
+            condition = (
+                "AND (md5_number_lower(f.transaction_id) < $bound OR f.transaction_id IN (SELECT id FROM _always))"
+            )
+            bound = 2**64 * most // total
+            drawn = select(connection, _FEATURES_SQL.format(condition=condition), {**days, "bound": bound})
+    return FeatureSample(drawn, total)

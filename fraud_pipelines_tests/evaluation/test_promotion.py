@@ -50,7 +50,9 @@ class World:
         if blind:
             upside_down = ((1000 - 100 * pl.col(name)).alias(name) for name in ("user_z", "user_rz"))
             features = features.with_columns(*upside_down, amount=pl.col("amount") * 1000)
-        plan = TrainingPlan("ecod", on, window, features, EcodParameters(), contamination=0.02)
+        plan = TrainingPlan(
+            "ecod", on, window, features, EcodParameters(), contamination=0.02, rows_in_window=features.height
+        )
         return ensure_daily_model(self.registry, plan, report=lambda _: TrainingReport({}, {})).version
 
     def decide(self, on: date) -> dict[str, object]:
@@ -196,6 +198,7 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
         contamination=0.02,
         label_delay_days=3,
         min_frauds=20,
+        sample_rows=100_000,
     )
     assert plan.window.days[-1] == day(9)
     assert plan.calibration is not None
@@ -268,4 +271,26 @@ def test_too_few_known_frauds_make_no_supervised_model(world: World) -> None:
             contamination=0.02,
             label_delay_days=3,
             min_frauds=5000,
+            sample_rows=100_000,
         )
+
+
+def test_of_very_many_transactions_the_supervised_model_learns_from_the_frauds_and_a_sample(world: World) -> None:
+    def plan(sample_rows: int) -> TrainingPlan:
+        return supervised_plan(
+            world.warehouse,
+            LABELLED,
+            parameters=BoostedTreesParameters(max_iter=5),
+            contamination=0.02,
+            label_delay_days=3,
+            min_frauds=20,
+            sample_rows=sample_rows,
+        )
+
+    whole, sampled = plan(100_000), plan(200)
+    assert sampled.features["is_fraud"].sum() == whole.features["is_fraud"].sum()
+    assert sampled.features.height < whole.features.height / 2
+    assert sampled.rows_in_window == whole.rows_in_window == whole.features.height
+    schema = whole.schema()[0]
+    of_whole, of_sample = (each.fit(schema, "").detector.arrays()["baseline"] for each in (whole, sampled))
+    assert of_sample == pytest.approx(of_whole, abs=1e-9)

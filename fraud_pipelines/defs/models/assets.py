@@ -55,7 +55,7 @@ def _materialize(
     from fraud_pipelines.detection.daily import TrainingPlan, ensure_daily_model
     from fraud_pipelines.detection.training import training_window
     from fraud_pipelines.evaluation.training_report import training_report
-    from fraud_pipelines.features.frames import days_with_features, read_features
+    from fraud_pipelines.features.frames import days_with_features, sample_features
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
@@ -65,12 +65,13 @@ def _materialize(
             training_days=settings.training_days,
             min_training_days=settings.min_training_days,
         )
-        features = read_features(warehouse, window.days[0], window.days[-1])
+        sample = sample_features(warehouse, window.days[0], window.days[-1], most=settings.training_sample_rows)
     plan = TrainingPlan(
         backend=backend,
         day=day,
         window=window,
-        features=features,
+        features=sample.rows,
+        rows_in_window=sample.total,
         parameters=parameters,
         contamination=policy_in_force(settings).contamination,
     )

@@ -63,6 +63,7 @@ def supervised(
             label_delay_days=settings.label_delay_days,
             training_days=config.training_days,
             min_frauds=config.min_frauds,
+            sample_rows=settings.training_sample_rows,
         )
     except MissingData as missing:
         context.log.info(f"no model is trained: {missing}")

@@ -14,7 +14,13 @@ def training_metadata(plan: "TrainingPlan", trained: "TrainedModel") -> dict[str
     """Rows, days, version, metrics and figures."""
     version = trained.version
     return {
-        **numbers({"training_rows": plan.features.height, "training_days": len(plan.window.days)}),
+        **numbers(
+            {
+                "training_rows": plan.features.height,
+                "rows_in_window": plan.rows_in_window,
+                "training_days": len(plan.window.days),
+            }
+        ),
         **numbers(trained.metrics),
         "model": f"{version.name}/{version.version}",
         "mlflow_run": version.run_id,
