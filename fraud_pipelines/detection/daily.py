@@ -1,6 +1,5 @@
 """The daily models: one version a day and backend, trained once for the same input, and how they score a day."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervis
 from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.features.versions import feature_version, version_by_words
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
 from fraud_pipelines.storage.training_runs import BACKEND_TAG, FINGERPRINT_TAG
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -78,7 +78,7 @@ def load_models_in_use(warehouse: Warehouse, registry: ModelRegistry, day: date)
 
     Raises:
         MissingData: the isolation forest or the ensemble, which the decisions need, has no version for the day.
-        ArtifactRejected: as for `load_version`, or a version learned from features that are defined otherwise now.
+        ArtifactRejected: as for `load_version`, or a version learned from features that are computed otherwise now.
         RegistryUnavailable: MLflow can't be reached.
     """
     in_use = versions_in_use(warehouse, day)
@@ -88,7 +88,7 @@ def load_models_in_use(warehouse: Warehouse, registry: ModelRegistry, day: date)
         if name in in_use or name in (DAILY_MODEL, ENSEMBLE_MODEL)
     ]
     for loaded in models:
-        loaded.model.require_feature_version(current_feature_version(loaded.model.schema))
+        require_current_features(loaded.model)
     return models
 
 
@@ -223,13 +223,13 @@ def ensure_daily_model(
     """
     name = MODEL_NAMES[plan.backend]
     schema, left_out = plan.schema()
-    feature_version = current_feature_version(schema)
-    fingerprint = plan.fingerprint(schema, feature_version)
+    computed = current_feature_version(schema)
+    fingerprint = plan.fingerprint(schema, computed)
     latest = registry.latest_for_partition(name, plan.day)
-    if latest and latest.tags.get(FINGERPRINT_TAG) == fingerprint:
+    if latest and _is_of_input(latest, plan, schema, fingerprint):
         return TrainedModel(latest, True, left_out, {}, {})
     registry.mark_abandoned_runs(partition=plan.day, backend=plan.backend)
-    model = plan.fit(schema, feature_version)
+    model = plan.fit(schema, computed)
     reported = report(model)
     with tempfile.TemporaryDirectory() as folder:
         digest = model.save(Path(folder))
@@ -256,6 +256,13 @@ def ensure_daily_model(
     return TrainedModel(version, False, left_out, reported.metrics, reported.figures)
 
 
+def _is_of_input(version: ModelVersionInfo, plan: TrainingPlan, schema: Schema, fingerprint: str) -> bool:
+    """Whether the version was trained on this input, by this release or by one that named features by their words."""
+    known = version.tags.get(FINGERPRINT_TAG)
+    by_words = version_by_words(schema)
+    return known == fingerprint or (by_words is not None and known == plan.fingerprint(schema, by_words))
+
+
 def _params(plan: TrainingPlan, model: FraudModel) -> dict[str, object]:
     """Parameters under the same names for every backend, so that MLflow's comparison lines them up."""
     return {
@@ -274,10 +281,14 @@ def _params(plan: TrainingPlan, model: FraudModel) -> dict[str, object]:
 
 
 def current_feature_version(schema: Schema) -> str:
-    """A hash of how the features of the schema are defined: a model fits only features of the same definition."""
-    definitions = [
-        (name, feature.formula, feature.window, feature.null_rule)
-        for name, feature in FEATURES.items()
-        if name in schema
-    ]
-    return hashlib.sha256(repr(definitions).encode()).hexdigest()[:12]
+    """A hash of how the features of the schema are computed: a model fits only features that are computed alike."""
+    return feature_version(schema)
+
+
+def require_current_features(model: FraudModel) -> None:
+    """Refuse a model that learned from features that are computed otherwise now.
+
+    Raises:
+        ArtifactRejected: as `FraudModel.require_feature_version`.
+    """
+    model.require_feature_version(current_feature_version(model.schema), version_by_words(model.schema))

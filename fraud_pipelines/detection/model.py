@@ -157,13 +157,17 @@ class FraudModel:
             ordinary_row(self.encoder, self.distribution),
         )
 
-    def require_feature_version(self, current: str) -> None:
-        """Refuse to score features that are defined otherwise than those it learned from, under the same names.
+    def require_feature_version(self, current: str, earlier: str | None = None) -> None:
+        """Refuse to score features that are computed otherwise than those it learned from, under the same names.
+
+        Args:
+            current: the version of the features at hand.
+            earlier: the same, as an earlier release would have named it.
 
         Raises:
-            ArtifactRejected: ``current`` isn't the version it was fitted with.
+            ArtifactRejected: it was fitted with neither.
         """
-        if self.feature_version != current:
+        if self.feature_version not in (current, earlier):
             raise ArtifactRejected(
                 f"The model learned from features of the version {self.feature_version}, and those at hand are of "
                 f"{current}: a feature it uses was declared anew or taken out since. Train it again on those at hand."

@@ -31,8 +31,8 @@ import polars as pl
 from fraud_pipelines.detection.daily import (
     DAILY_MODELS,
     SUPERVISED_MODEL,
-    current_feature_version,
     load_version,
+    require_current_features,
 )
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput, MissingData
 from fraud_pipelines.evaluation.promotion_evidence import Evidence
@@ -155,7 +155,7 @@ def _against(
     newer, older = (load_version(registry, each.name, each.version).model for each in (candidate, champion))
     days = evidence.judged_days((candidate, champion))
     try:
-        older.require_feature_version(current_feature_version(older.schema))
+        require_current_features(older)
         alike, found = evidence.of_labels(newer, older, days) if days else evidence.of_stability(newer, older)
     except (InvalidInput, ArtifactRejected) as error:
         return _Verdict(candidate.version, "no_rival", "promoted", {"champion": f"can't score any more: {error}"})

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from fraud_pipelines.features.declarations import LABEL_DELAY, Entity, Feature, Profile, Statistic
+from fraud_pipelines.features.declarations import LABEL_DELAY, Entity, Feature, Profile, Statistic, span_length
 from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS
 
 _STATISTIC = {
@@ -48,11 +48,12 @@ def _whose(entity: Entity) -> str:
 
 
 def _identified(feature: Feature, column: str) -> Feature:
-    """The same feature, of an entity that a transaction may lack."""
+    """The same feature, by the entity's key; of an entity that a transaction may lack."""
+    keyed = replace(feature, computed=(column, *feature.computed))
     if column in REQUIRED_COLUMNS:
-        return feature
+        return keyed
     rule = f"null without {column}" + ("" if feature.null_rule == "never null" else f"; {feature.null_rule}")
-    return replace(feature, null_rule=rule, requires=(column, *feature.requires))
+    return replace(keyed, null_rule=rule, requires=(column, *feature.requires))
 
 
 def _rolling(entity: Entity, whose: str, window: int, statistic: Statistic) -> Feature:
@@ -64,6 +65,7 @@ def _rolling(entity: Entity, whose: str, window: int, statistic: Statistic) -> F
         window=f"the last {window} transactions, fewer if there are fewer",
         null_rule=null_rule,
         group="velocity",
+        computed=("rolling", "amount", statistic, window),
     )
 
 
@@ -77,6 +79,7 @@ def _count(entity: Entity, whose: str, span: str) -> Feature:
         null_rule="never null",
         group="velocity",
         dtype=pl.Int32(),
+        computed=("count", _seconds(span)),
     )
 
 
@@ -88,6 +91,7 @@ def _count_mean(entity: Entity, whose: str, span: str, window: int) -> Feature:
         window=f"the last {window} transactions, this one included",
         null_rule="never null",
         group="velocity",
+        computed=("count_mean", _seconds(span), window),
     )
 
 
@@ -101,6 +105,7 @@ def _lag(entity: Entity, whose: str, lag: int) -> Feature:
         null_rule=f"null for the first {'transaction' if lag == 1 else f'{lag} transactions'}",
         group="lags",
         direction="both",
+        computed=("lag", "amount", lag),
     )
 
 
@@ -113,6 +118,7 @@ def _gap(entity: Entity, whose: str, name: str, unit: str) -> Feature:
         null_rule="null for the first transaction",
         group="lags",
         direction="low",
+        computed=("since_last", unit),
     )
 
 
@@ -127,6 +133,7 @@ def _changed(entity: Entity, whose: str, column: str) -> Feature:
         dtype=pl.Int8(),
         role="binary",
         requires=(column,),
+        computed=("changed", column),
     )
 
 
@@ -138,6 +145,7 @@ def _average(entity: Entity, whose: str) -> Feature:
         window="all previous transactions",
         null_rule="null for the first transaction, and where all previous amounts were 0",
         group="derived",
+        computed=("ratio_to_average", "amount"),
     )
 
 
@@ -147,6 +155,8 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
     before = f"{whose.lower()} previous {profile.window} amounts"
     days = f"{profile.outsized_for.days} d"
     window, null_rule = f"the previous {profile.window} transactions", "never null; 0 without history"
+    shrunk = ("amount", profile.window, profile.weight, profile.share)
+    outsized = (profile.outsized_z, profile.outsized_for.total_seconds())
     return [
         Feature(
             name=f"{entity.name}_z",
@@ -156,6 +166,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             daily=True,
             window=window,
             null_rule=null_rule,
+            computed=("z", *shrunk),
         ),
         Feature(
             name=f"{entity.name}_rz",
@@ -165,6 +176,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             daily=True,
             window=window,
             null_rule=null_rule,
+            computed=("rz", *shrunk),
         ),
         Feature(
             name=f"{entity.name}_log_ratio",
@@ -174,6 +186,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             daily=True,
             window=window,
             null_rule=null_rule,
+            computed=("log_ratio", "amount", profile.window),
         ),
         Feature(
             name=f"{entity.name}_max_ratio",
@@ -183,6 +196,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             daily=True,
             window=window,
             null_rule=null_rule,
+            computed=("max_ratio", "amount", profile.window),
         ),
         Feature(
             name=f"{entity.name}_big_{days.replace(' ', '')}",
@@ -193,6 +207,7 @@ def _profile(entity: Entity, whose: str, profile: Profile) -> list[Feature]:
             dtype=pl.Int32(),
             window=days,
             null_rule="never null; 0 without history",
+            computed=("outsized", *shrunk, *outsized),
         ),
     ]
 
@@ -206,6 +221,7 @@ def _risk(entity: Entity, span: str) -> Feature:
         null_rule="null if there were no transactions in the window",
         group="feedback",
         daily=True,
+        computed=("fraud_rate", _seconds(span), _seconds(LABEL_DELAY)),
     )
 
 
@@ -219,12 +235,17 @@ def _fraud_count(entity: Entity, span: str) -> Feature:
         group="feedback",
         daily=True,
         dtype=pl.Int32(),
+        computed=("fraud_count", _seconds(span), _seconds(LABEL_DELAY)),
     )
 
 
 def _feedback_window(span: str) -> str:
     delay = _length(LABEL_DELAY)
     return f"that happened in (t − {delay} − {_length(span)}, t − {delay}], labels with known_at < t"
+
+
+def _seconds(span: str) -> float:
+    return span_length(span).total_seconds()
 
 
 def _length(span: str) -> str:

@@ -22,7 +22,9 @@ class Feature:
 
     ``requires`` names the transaction columns without which the feature is null. ``role`` and ``direction`` are
     what a model schema needs to know: how to encode it, and which side of it is suspicious; ``daily`` puts it
-    into the schema of the daily models.
+    into the schema of the daily models. ``computed`` is what the fold makes it from: the kind of aggregate, its key
+    and its parameters, as plain values; nothing for a derived feature, which has an expression. The other fields are
+    words for people.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Feature:
     window: str
     null_rule: str
     group: Group
+    computed: tuple[object, ...] = ()
     dtype: pl.DataType = field(default_factory=pl.Float64)
     role: Role = "numeric"
     direction: Direction = "high"

@@ -8,8 +8,8 @@ from dataclasses import replace
 from fraud_pipelines.detection.daily import (
     ENSEMBLE_MODEL,
     LoadedModel,
-    current_feature_version,
     load_version,
+    require_current_features,
 )
 from fraud_pipelines.detection.supervised import SCORE_FEATURES
 from fraud_pipelines.errors import ArtifactRejected, FraudPipelinesError, MissingData, RegistryUnavailable
@@ -94,6 +94,6 @@ class Champion:
         known = self._versions.get(name)
         if known is None or known.version != champion.version:
             known = load_version(self._registry, name, champion.version)
-            known.model.require_feature_version(current_feature_version(known.model.schema))
+            require_current_features(known.model)
             self._versions[name] = known
         return known

@@ -11,7 +11,14 @@ import pytest
 from fraud_pipelines.decisions.daily import decide_day
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
-from fraud_pipelines.detection.daily import TrainingPlan, TrainingReport, ensure_daily_model, versions_in_use
+from fraud_pipelines.detection import daily
+from fraud_pipelines.detection.daily import (
+    TrainingPlan,
+    TrainingReport,
+    ensure_daily_model,
+    load_version,
+    versions_in_use,
+)
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParameters
 from fraud_pipelines.detection.detectors.ecod import EcodParameters
 from fraud_pipelines.detection.supervised_plan import supervised_plan
@@ -20,6 +27,7 @@ from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.promotion import decide_promotions, pin_tags, record_promotions
 from fraud_pipelines.evaluation.training_report import training_report
 from fraud_pipelines.features.frames import days_with_features, read_features
+from fraud_pipelines.features.versions import version_by_words
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -188,6 +196,20 @@ def test_a_champion_that_mlflow_no_longer_has_is_no_rival(world: World) -> None:
         connection.execute("UPDATE monitoring.model_promotions SET champion_version = 99")
     row = world.decide(LABELLED)
     assert (row["rule"], row["decision"], row["previous_champion"]) == ("no_rival", "promoted", 99)
+
+
+def test_a_version_of_the_release_that_hashed_words_is_taken_up_until_a_feature_is_computed_otherwise(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(daily, "feature_version", version_by_words)
+        of_then = world.train(day(6))
+    model = load_version(world.registry, MODEL, of_then.version).model
+    assert model.feature_version == version_by_words(model.schema) != daily.current_feature_version(model.schema)
+    daily.require_current_features(model)
+    assert world.train(day(6)) == of_then
+    monkeypatch.setattr(daily, "version_by_words", lambda schema: None)
+    assert world.train(day(6)).version > of_then.version
 
 
 def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: World) -> None:
