@@ -4,6 +4,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -56,18 +58,48 @@ def prepare(settings: Settings) -> None:
 
 
 def open_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
-    """The warehouse at ``path``, with all its tables; what is missing is made, what an earlier release left adopted."""
+    """The warehouse at ``path`` with all its tables; made where it is missing.
+
+    What an earlier release made is brought up to date, after a copy of the file beside it. One that is up to date is
+    not written to.
+
+    Raises:
+        InvalidInput: the file can't be opened, a newer release wrote it, or bringing it up failed.
+        WarehouseBusy: another process held it for longer than ``wait_seconds``.
+    """
+    from fraud_pipelines.features.tables import declared_tables
+    from fraud_pipelines.streaming.tables import PLACE_COLUMNS
+
+    warehouse = Warehouse(path, wait_seconds=wait_seconds)
+    warehouse.initialise(declared=f"{declared_tables()}{PLACE_COLUMNS}", make_declared=_make_declared_tables)
+    return warehouse
+
+
+def open_existing_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
+    """The warehouse at ``path``, brought up to date as by `open_warehouse`; one that is missing is not made.
+
+    Raises:
+        MissingData: there is none yet.
+        InvalidInput, WarehouseBusy: as `open_warehouse`.
+    """
+    if not path.exists():
+        Warehouse(path).read("SELECT 1")  # Says how to begin.
+    return open_warehouse(path, wait_seconds=wait_seconds)
+
+
+def warehouse_of(settings: Settings) -> Warehouse:
+    """The warehouse of an installation, as by `open_existing_warehouse`."""
+    return open_existing_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+
+
+def _make_declared_tables(connection: duckdb.DuckDBPyConnection) -> None:
     from fraud_pipelines.decisions.earlier_log import adopt_earlier_decisions
     from fraud_pipelines.features.tables import create_tables
     from fraud_pipelines.streaming.tables import create_tables as create_stream_tables
 
-    warehouse = Warehouse(path, wait_seconds=wait_seconds)
-    warehouse.initialise()
-    with warehouse.transaction() as connection:
-        create_tables(connection)
-        adopt_earlier_decisions(connection, now=datetime.now(UTC).replace(tzinfo=None))
-        create_stream_tables(connection)
-    return warehouse
+    create_tables(connection)
+    create_stream_tables(connection)
+    adopt_earlier_decisions(connection, now=datetime.now(UTC).replace(tzinfo=None))
 
 
 def prepare_dagster_home(home: Path) -> None:

@@ -109,6 +109,7 @@ def reference_data() -> Path:
 
 PROCESSING_TIMES = {"ingested_at", "scored_at", "decided_at", "rejected_at", "landed_at", "marked_at", "created_at"}
 PROCESSING_TIMES |= {"appended_at", "first_used_at", "previous_hash", "entry_hash", "head_hash"}  # hash times, too
+PROCESSING_TIMES |= {"applied_at"}
 
 
 def warehouse_content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:

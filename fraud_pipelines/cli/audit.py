@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from fraud_pipelines.decisions.replay import Channel
@@ -19,7 +19,7 @@ def show_audit(settings: Settings, *, expected_head: str | None) -> int:
     """Verify the decision log and tell what was found; returns 1 if anything was, else 0."""
     from fraud_pipelines.decisions.audit import audit_decisions
 
-    audit = audit_decisions(_warehouse(settings), expected_head=expected_head)
+    audit = audit_decisions(warehouse_of(settings), expected_head=expected_head)
     for finding in audit.findings:
         console.print(f"✗ {finding}", markup=False, highlight=False, soft_wrap=True)
     verdict = (
@@ -42,7 +42,7 @@ def show_replay(settings: Settings, transaction_id: str, *, channel: "Channel", 
     from fraud_pipelines.storage.model_registry import ModelRegistry
 
     registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-    (replay,) = replay_decisions(_warehouse(settings), registry, [transaction_id], channel=channel, revision=revision)
+    (replay,) = replay_decisions(warehouse_of(settings), registry, [transaction_id], channel=channel, revision=revision)
     made = replay.recorded
     console.print(
         f"Transaction {transaction_id} of {replay.event_date} ({channel}, revision {replay.revision}): "
@@ -65,7 +65,3 @@ def show_replay(settings: Settings, transaction_id: str, *, channel: "Channel", 
 
 def _shown(value: object) -> str:
     return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _warehouse(settings: Settings) -> Warehouse:
-    return Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)

@@ -5,10 +5,10 @@ from datetime import date
 import polars as pl
 from rich.table import Table
 
+from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import model_heading, narrow_table, terminal
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -24,7 +24,7 @@ def show_comparison(settings: Settings, first: date | None, last: date | None, *
     from fraud_pipelines.evaluation.comparison import compare_models
     from fraud_pipelines.evaluation.outcomes import matured_window
 
-    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    warehouse = warehouse_of(settings)
     if (first is None) != (last is None):
         raise InvalidInput("Give both --from and --to, or neither.")
     if first is None or last is None:

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from rich.markup import escape
 
+from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import PINNED, ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -24,7 +24,7 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
     from fraud_pipelines.detection.backends import MODEL_NAMES
 
     registry = _registry(settings)
-    decided = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds).read(
+    decided = warehouse_of(settings).read(
         "SELECT model_name, candidate_version, rule, decision, evidence FROM monitoring.model_promotions ORDER BY as_of"
     )
     verdicts = {(name, version): said for name, version, *said in decided.iter_rows()}

@@ -5,10 +5,10 @@ from datetime import date
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import model_heading, narrow_table, terminal
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -17,7 +17,7 @@ def show_days(settings: Settings, first: date, last: date) -> None:
     """Day by day: alerts, precision and recall as known now, and the threshold that was in force."""
     from fraud_pipelines.evaluation.report import daily_report
 
-    days = daily_report(_warehouse(settings), first, last, label_delay_days=settings.label_delay_days)
+    days = daily_report(warehouse_of(settings), first, last, label_delay_days=settings.label_delay_days)
     table = Table(
         title=f"Decisions by the policy {settings.policy}, by the labels known now",
         box=SIMPLE_HEAD,
@@ -53,7 +53,7 @@ def show_models(settings: Settings, first: date, last: date, *, cards: int, know
     from fraud_pipelines.evaluation.report import model_report
 
     models = model_report(
-        _warehouse(settings),
+        warehouse_of(settings),
         first,
         last,
         k=cards,
@@ -70,10 +70,6 @@ def show_models(settings: Settings, first: date, last: date, *, cards: int, know
     for column in models.columns[1:]:
         table.add_row(column.replace("_at_k", f"@{cards}"), *(_figure(value) for value in models[column]))
     console.print(table)
-
-
-def _warehouse(settings: Settings) -> Warehouse:
-    return Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
 
 
 def _count(value: int | None) -> str:

@@ -77,8 +77,8 @@ def chargebacks(
     any_reason: bool,
 ) -> None:
     """Take in chargebacks as a payment processor exports them: an id and a date for each are enough."""
+    from fraud_pipelines.bootstrap import warehouse_of
     from fraud_pipelines.cli.intake import show_reports
-    from fraud_pipelines.cli.review_tables import open_for_review
     from fraud_pipelines.decisions.chargebacks import ChargebackColumns, land_chargebacks
 
     columns = ChargebackColumns(
@@ -89,7 +89,7 @@ def chargebacks(
         known_at=known_at,
         any_reason=any_reason,
     )
-    warehouse = open_for_review(Settings.from_environment())
+    warehouse = warehouse_of(Settings.from_environment())
     show_reports([land_chargebacks(warehouse, path, now=_now(), columns=columns)])
 
 

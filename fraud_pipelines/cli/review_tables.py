@@ -6,13 +6,12 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.decisions.review_case import Case, Payment, read_case
-from fraud_pipelines.decisions.review_queue import has_queue, place_in_queue, read_queue
+from fraud_pipelines.decisions.review_queue import place_in_queue, read_queue
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -21,21 +20,9 @@ _BESIDE = 120
 """From so many columns on reasons stand beside their case; `review show` tells them in any case."""
 
 
-def open_for_review(settings: Settings) -> Warehouse:
-    """The warehouse, with all its tables.
-
-    Raises:
-        MissingData: there is none yet.
-    """
-    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
-    if has_queue(warehouse):
-        return warehouse
-    return open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
-
-
 def show_queue(settings: Settings, *, limit: int) -> None:
     """Print the first ``limit`` cases of the queue."""
-    queue = read_queue(open_for_review(settings), limit=limit)
+    queue = read_queue(warehouse_of(settings), limit=limit)
     if not queue.waiting:
         console.print("Nothing waits for a verdict.")
         return
@@ -68,7 +55,7 @@ def show_queue(settings: Settings, *, limit: int) -> None:
 
 def show_case(settings: Settings, transaction_id: str) -> None:
     """Print all that is known of one transaction."""
-    warehouse = open_for_review(settings)
+    warehouse = warehouse_of(settings)
     with warehouse.connect(read_only=True):
         case, place = read_case(warehouse, transaction_id), place_in_queue(warehouse, transaction_id)
     facts = Table(title=f"Transaction {escape(transaction_id)}", box=SIMPLE_HEAD, show_header=False)
@@ -160,7 +147,7 @@ def label_case(
 ) -> None:
     """Record a verdict, and say what became of it."""
     verdict = record_verdict(
-        open_for_review(settings),
+        warehouse_of(settings),
         transaction_id,
         actual_fraud=actual_fraud,
         reviewer=reviewer,

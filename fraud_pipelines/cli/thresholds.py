@@ -9,12 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.configuration import policies
 from fraud_pipelines.decisions.policies import Policy, policy_named
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -23,7 +23,7 @@ _FIGURES = ("review_threshold", "alerts_per_day", "precision", "recall", "f1", "
 
 def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
     """The latest thresholds and proposals of a policy."""
-    name, warehouse = _policy(settings, policy).name, _warehouse(settings)
+    name, warehouse = _policy(settings, policy).name, warehouse_of(settings)
     in_force = warehouse.read(
         """
         SELECT effective_date AS "from", review_threshold AS review, block_threshold AS block, objective,
@@ -59,7 +59,7 @@ def show_proposal(settings: Settings, policy: str | None, *, as_of: date | None)
         MissingData: there is none.
     """
     name = _policy(settings, policy).name
-    rows = _warehouse(settings).read(
+    rows = warehouse_of(settings).read(
         """
         SELECT * FROM monitoring.threshold_proposals
         WHERE policy = $policy AND ($as_of IS NULL OR as_of = $as_of) ORDER BY as_of DESC LIMIT 1
@@ -106,7 +106,7 @@ def accept(settings: Settings, policy: str | None, *, by: str | None, as_of: dat
     from fraud_pipelines.evaluation.proposals import accept_proposal
 
     name = _policy(settings, policy).name
-    done = accept_proposal(_warehouse(settings), name, by=by or getpass.getuser(), now=now, as_of=as_of)
+    done = accept_proposal(warehouse_of(settings), name, by=by or getpass.getuser(), now=now, as_of=as_of)
     text = f"{done.review_threshold:.4g}, proposed as of {done.as_of}, is in force from {done.effective_date} on"
     console.print(f"Accepted before, by {done.accepted_by}: {text}." if done.again else f"Accepted: {text}.")
 
@@ -121,7 +121,7 @@ def set_own(settings: Settings, policy: str | None, *, review: float, reason: st
     from fraud_pipelines.evaluation.proposals import set_thresholds
 
     thresholds = set_thresholds(
-        _warehouse(settings),
+        warehouse_of(settings),
         _policy(settings, policy),
         review_threshold=review,
         by=by or getpass.getuser(),
@@ -135,14 +135,6 @@ def set_own(settings: Settings, policy: str | None, *, review: float, reason: st
 
 def _policy(settings: Settings, name: str | None) -> Policy:
     return policy_named(name or settings.policy, policies(settings))
-
-
-def _warehouse(settings: Settings) -> Warehouse:
-    """The warehouse, with the tables of this version."""
-    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
-    warehouse.read("SELECT 1")  # One that isn't there is not made.
-    warehouse.initialise()
-    return warehouse
 
 
 def _print(title: str, rows: pl.DataFrame) -> None:

@@ -53,12 +53,6 @@ class GivenVerdict:
     comment: str | None
 
 
-def has_queue(warehouse: Warehouse) -> bool:
-    """Whether the warehouse has the queue as this version reads it; `open_warehouse` makes it."""
-    query = "SELECT 1 FROM duckdb_views() WHERE schema_name = 'scoring' AND view_name = 'alert_precision'"
-    return not warehouse.read(query).is_empty()
-
-
 def read_queue(warehouse: Warehouse, *, limit: int) -> Queue:
     """The first ``limit`` cases by expected loss, the probability of fraud times the amount.
 

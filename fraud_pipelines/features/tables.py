@@ -11,7 +11,7 @@ from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
 from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
 from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
-from fraud_pipelines.storage.warehouse import insert, overwrite, registered, select
+from fraud_pipelines.storage.warehouse import add_columns, overwrite, registered, select
 
 LATELY: Final = timedelta(days=8)
 
@@ -31,14 +31,22 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     if not table_exists(connection, FEATURE_TABLE):
         create_table(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
     else:
-        insert(connection, FEATURE_TABLE, pl.DataFrame(schema=table_schema()))
+        add_columns(connection, FEATURE_TABLE, table_schema())
     _describe(connection, FEATURE_TABLE, {name: feature.description for name, feature in FEATURES.items()})
     for entity in ENTITIES:
         schema = history_schema(entity) | {"event_date": pl.Date()}
         if not table_exists(connection, history_table(entity)):
             create_table(connection, history_table(entity), schema, required=(entity.column, "event_date"))
         else:
-            insert(connection, history_table(entity), pl.DataFrame(schema=schema))
+            add_columns(connection, history_table(entity), schema)
+
+
+def declared_tables() -> str:
+    """All that the tables of features and histories follow from, as text: equal texts make equal tables."""
+    features = {name: feature.description for name, feature in FEATURES.items()}
+    return repr(
+        (table_schema(), features, [(entity.name, entity.column, history_schema(entity)) for entity in ENTITIES])
+    )
 
 
 def read_history(connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl.Series, day: date) -> History:

@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.bootstrap import open_existing_warehouse
 from fraud_pipelines.decisions.review import Verdict, record_verdict
 from fraud_pipelines.decisions.review_case import Case, read_case
 from fraud_pipelines.decisions.review_queue import (
     GivenVerdict,
     Place,
     Queue,
-    has_queue,
     place_in_queue,
     read_queue,
     recent_verdicts,
@@ -99,7 +98,7 @@ class Desk:
             self._turn.release()
 
     def _bring_up_to_date(self) -> None:
-        """Once: make what a warehouse of an earlier version lacks. One that isn't there is not made."""
-        if not self._is_current and not has_queue(self._reading):
-            open_warehouse(self._writing.path, wait_seconds=self._writing.wait_seconds)
-        self._is_current = True
+        """Once: bring up a warehouse of an earlier release. One that isn't there is not made."""
+        if not self._is_current:
+            open_existing_warehouse(self._reading.path, wait_seconds=self._reading.wait_seconds)
+            self._is_current = True

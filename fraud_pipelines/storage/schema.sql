@@ -6,6 +6,16 @@ CREATE SCHEMA IF NOT EXISTS scoring;
 CREATE SCHEMA IF NOT EXISTS feedback;
 CREATE SCHEMA IF NOT EXISTS monitoring;
 
+-- One row. How a table that exists is changed: see migrations/README.md.
+CREATE TABLE IF NOT EXISTS main.schema_version (
+    version INTEGER NOT NULL,
+    declared VARCHAR NOT NULL,
+    applied_at TIMESTAMP NOT NULL
+);
+COMMENT ON COLUMN main.schema_version.version IS 'The last numbered migration that was applied.';
+COMMENT ON COLUMN main.schema_version.declared IS 'Hash of schema.sql and of the declared features: while it is equal, nothing is missing.';
+COMMENT ON COLUMN main.schema_version.applied_at IS 'When the file was brought to it, UTC.';
+
 CREATE TABLE IF NOT EXISTS raw.transactions (
     transaction_id VARCHAR NOT NULL,
     user_id VARCHAR NOT NULL,
@@ -125,12 +135,11 @@ CREATE TABLE IF NOT EXISTS feedback.labels (
     source VARCHAR NOT NULL,
     actual_fraud BOOLEAN NOT NULL,
     known_at TIMESTAMP NOT NULL,
-    ingested_at TIMESTAMP NOT NULL
+    ingested_at TIMESTAMP NOT NULL,
+    reviewer VARCHAR,
+    comment VARCHAR,
+    scenario VARCHAR
 );
-
-ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS reviewer VARCHAR;
-ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS comment VARCHAR;
-ALTER TABLE feedback.labels ADD COLUMN IF NOT EXISTS scenario VARCHAR;
 
 -- What a source said before it corrected itself: what was known on a past day stays readable.
 CREATE TABLE IF NOT EXISTS feedback.superseded_labels (
@@ -140,9 +149,9 @@ CREATE TABLE IF NOT EXISTS feedback.superseded_labels (
     known_at TIMESTAMP NOT NULL,
     ingested_at TIMESTAMP NOT NULL,
     reviewer VARCHAR,
-    comment VARCHAR
+    comment VARCHAR,
+    scenario VARCHAR
 );
-ALTER TABLE feedback.superseded_labels ADD COLUMN IF NOT EXISTS scenario VARCHAR;
 
 CREATE TABLE IF NOT EXISTS feedback.rejected_labels (
     source VARCHAR NOT NULL,
@@ -189,7 +198,17 @@ CREATE TABLE IF NOT EXISTS monitoring.model_performance (
     card_precision_at_k DOUBLE,
     card_precision_ceiling DOUBLE,
     value_detection_rate DOUBLE,
-    cost DOUBLE NOT NULL
+    cost DOUBLE NOT NULL,
+    alerts_per_day DOUBLE,
+    alerts_labelled BIGINT,
+    label_coverage DOUBLE,
+    f1_low DOUBLE,
+    f1_high DOUBLE,
+    value_detection_rate_low DOUBLE,
+    value_detection_rate_high DOUBLE,
+    cost_low DOUBLE,
+    cost_high DOUBLE,
+    chargebacks_reported DOUBLE
 );
 
 CREATE TABLE IF NOT EXISTS monitoring.decision_thresholds (
@@ -199,7 +218,10 @@ CREATE TABLE IF NOT EXISTS monitoring.decision_thresholds (
     block_threshold DOUBLE NOT NULL,
     contamination DOUBLE NOT NULL,
     objective VARCHAR NOT NULL,
-    evidence VARCHAR NOT NULL
+    evidence VARCHAR NOT NULL,
+    origin VARCHAR,
+    decided_by VARCHAR,
+    reason VARCHAR
 );
 
 CREATE TABLE IF NOT EXISTS monitoring.feature_drift (
@@ -397,17 +419,6 @@ COMMENT ON COLUMN monitoring.alerts.error IS 'Why the last attempt failed.';
 
 COMMENT ON COLUMN monitoring.feature_drift.psi IS 'Population stability index against the training window; above 0.25 is a shift.';
 
--- Figures and readings added to performance since the table was first made.
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS alerts_per_day DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS alerts_labelled BIGINT;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS label_coverage DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS f1_low DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS f1_high DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS value_detection_rate_low DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS value_detection_rate_high DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS cost_low DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS cost_high DOUBLE;
-ALTER TABLE monitoring.model_performance ADD COLUMN IF NOT EXISTS chargebacks_reported DOUBLE;
 COMMENT ON COLUMN monitoring.model_performance.chargebacks_reported IS 'Share of the window''s chargebacks that has come by now, as far as their delays tell: the lower, the more recall flatters.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_per_day IS 'Mean over the days of the window.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_labelled IS 'Alerts with a label.';
@@ -472,9 +483,6 @@ COMMENT ON COLUMN monitoring.scenario_performance.amount IS 'Of the known frauds
 COMMENT ON COLUMN monitoring.scenario_performance.amount_caught IS 'Of the alerted ones.';
 
 -- Tuned thresholds are put in force (FRAUD_TUNING_MODE=auto), or wait here for a person (propose).
-ALTER TABLE monitoring.decision_thresholds ADD COLUMN IF NOT EXISTS origin VARCHAR;
-ALTER TABLE monitoring.decision_thresholds ADD COLUMN IF NOT EXISTS decided_by VARCHAR;
-ALTER TABLE monitoring.decision_thresholds ADD COLUMN IF NOT EXISTS reason VARCHAR;
 COMMENT ON COLUMN monitoring.decision_thresholds.origin IS 'tuned; kept: carried over while a proposal waits; accepted or set by a person.';
 COMMENT ON COLUMN monitoring.decision_thresholds.decided_by IS 'Who accepted or set it.';
 COMMENT ON COLUMN monitoring.decision_thresholds.reason IS 'Why a person set it, or the proposal that was accepted.';

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
+from fraud_pipelines.storage.schema_version import bring_up, current_version, require_readable, stored_version
 
-_SCHEMA_SQL = Path(__file__).with_name("schema.sql")
 _LOCKED = "Could not set lock on file"
 """How DuckDB says that another process has the file open."""
 
@@ -37,11 +37,20 @@ class Warehouse:
         self.wait_seconds = wait_seconds
         self._held = _Held()
 
-    def initialise(self) -> None:
-        """Create the schemas, tables, views and macros that are missing; what is there stays."""
+    def initialise(
+        self, *, declared: str = "", make_declared: Callable[[duckdb.DuckDBPyConnection], None] | None = None
+    ) -> None:
+        """Make the file, or bring one of an earlier release up to date; the arguments are those of `bring_up`.
+
+        A file that is up to date is only read, which stands in no other reader's way.
+        """
+        if self.path.exists():
+            with self.connect(read_only=True) as connection:
+                if stored_version(connection) == current_version(declared):
+                    return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.transaction() as connection:
-            connection.execute(_SCHEMA_SQL.read_text())
+        with self.connect() as connection:
+            bring_up(connection, self.path, declared=declared, make_declared=make_declared)
 
     @contextmanager
     def connect(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -50,7 +59,7 @@ class Warehouse:
         Raises:
             WarehouseBusy: another process held the file for longer than ``wait_seconds``.
             MissingData: there is no file to read from.
-            InvalidInput: the file is no DuckDB database, or this version can't read it.
+            InvalidInput: the file is no DuckDB database, or a newer release wrote it.
         """
         held = self._held.connection
         if held is not None:
@@ -61,6 +70,7 @@ class Warehouse:
         connection = self._open(read_only=read_only)
         self._held.connection, self._held.read_only = connection, read_only
         try:
+            require_readable(connection, self.path)
             yield connection
         finally:
             self._held.connection = None
@@ -150,15 +160,20 @@ def _unregister(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> 
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
-    """Append ``rows`` by column name; columns that the table lacks are added to it first."""
+    """Append ``rows`` by column name; a column that the table lacks is an error."""
     if not rows.width:
         return
     with registered(connection, _rows=rows):
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")
+
+
+def add_columns(connection: duckdb.DuckDBPyConnection, table: str, schema: Mapping[str, pl.DataType]) -> None:
+    """Add those columns of ``schema`` that the table lacks; they are null in its rows."""
+    with registered(connection, _columns=pl.DataFrame(schema=dict(schema))):
         known = {name for (name, *_) in connection.execute(f"DESCRIBE {table}").fetchall()}
-        for name, kind, *_ in connection.execute("DESCRIBE SELECT * FROM _rows").fetchall():
+        for name, kind, *_ in connection.execute("DESCRIBE SELECT * FROM _columns").fetchall():
             if name not in known:
                 connection.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {kind}')
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")
 
 
 def overwrite(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame, **where: object) -> None:

@@ -17,7 +17,7 @@ from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, USER, E
 from fraud_pipelines.features.feedback import risk_columns
 from fraud_pipelines.features.history import History, history_schema
 from fraud_pipelines.features.tables import LATELY, create_table, history_table, read_history, table_exists
-from fraud_pipelines.storage.warehouse import insert, registered, select
+from fraud_pipelines.storage.warehouse import add_columns, insert, registered, select
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 FEEDBACK_REACH: Final = span_length(LABEL_DELAY) + max(
@@ -41,7 +41,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     tables |= {stream_history_table(entity): (history_schema(entity), (entity.column,)) for entity in ENTITIES}
     for table, (schema, required) in tables.items():
         if table_exists(connection, table):
-            insert(connection, table, pl.DataFrame(schema=schema))
+            add_columns(connection, table, schema)
         else:
             create_table(connection, table, schema, required=required)
 

@@ -17,6 +17,7 @@ def test_a_warehouse_has_what_this_release_needs(tmp_path: Path, made: str) -> N
         with open_warehouse(path, wait_seconds=5).transaction() as connection:
             connection.execute("DROP MACRO TABLE scoring.stage_scores")
             connection.execute("DROP TABLE monitoring.model_promotions")
+            connection.execute("DROP TABLE main.schema_version")
 
     resource = WarehouseResource(path=str(path), wait_seconds=5)
     for _ in range(2):

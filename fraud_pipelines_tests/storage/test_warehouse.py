@@ -11,7 +11,7 @@ import pytest
 
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
 from fraud_pipelines.storage.integrity import KeyDefects, count_rows, key_defects
-from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse, add_columns, insert, overwrite, registered, select
 
 DAY, NEXT = date(2026, 10, 1), date(2026, 10, 2)
 
@@ -68,10 +68,21 @@ def test_a_transaction_that_fails_stores_nothing(warehouse: Warehouse) -> None:
 def test_a_new_column_is_added_and_null_in_older_rows(warehouse: Warehouse) -> None:
     warehouse.overwrite("monitoring.feature_drift", drift(DAY, amount=0.1), event_date=DAY)
 
+    with warehouse.transaction() as connection:
+        add_columns(connection, "monitoring.feature_drift", {"psi": pl.Float64(), "bins": pl.Int32()})
     rows = drift(NEXT, amount=0.2).with_columns(bins=pl.lit(10))
     warehouse.overwrite("monitoring.feature_drift", rows, event_date=NEXT)
 
     assert stored(warehouse) == [(DAY, "amount", 0.1, None), (NEXT, "amount", 0.2, 10)]
+
+
+def test_rows_with_a_column_that_the_table_lacks_are_refused(warehouse: Warehouse) -> None:
+    rows = drift(DAY, amount=0.1).with_columns(bins=pl.lit(10))
+
+    with pytest.raises(duckdb.BinderException, match="bins"):
+        warehouse.overwrite("monitoring.feature_drift", rows, event_date=DAY)
+
+    assert "bins" not in warehouse.read("FROM monitoring.feature_drift").columns
 
 
 def test_an_error_within_a_transaction_is_told_as_it_is(warehouse: Warehouse) -> None:
