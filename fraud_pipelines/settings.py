@@ -1,64 +1,84 @@
-"""Settings: where the data lives and what the daily run assumes, read from the environment once."""
+"""Settings: where the data lives and what the daily run assumes."""
 
-import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from fraud_pipelines.environment import read
 from fraud_pipelines.errors import InvalidInput
 
-ENVIRONMENT_PREFIX = "FRAUD_"
-_SQLITE = "sqlite:///"
+ENVIRONMENT_PREFIX: Final = "FRAUD_"
+_SQLITE: Final = "sqlite:///"
+
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
 
 class Settings(BaseModel):
     """What differs between installations. Every field can be set as ``FRAUD_<FIELD>`` in the environment.
 
-    Days are counted in whole UTC days, amounts in the currency of the transactions.
+    Days are counted in whole UTC days, amounts in the currency of the transactions. The table of the README is written
+    from the fields (`fraud_pipelines.settings_tables`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_dir: Path = Field(default=Path("data"), description="Everything the project stores lies below it.")
+    data_dir: Folder = Field(default=Path("data"), validate_default=True, description="where everything is stored")
     mlflow_tracking_uri: str = Field(
         default="",
-        description="MLflow server, or sqlite:///path of a database; empty means SQLite under the data directory.",
+        repr=False,
+        validation_alias=AliasChoices("fraud_mlflow_tracking_uri", "mlflow_tracking_uri"),
+        description="the MLflow server, or [a database](docs/postgres.md) that MLflow keeps",
+        json_schema_extra={"default": "SQLite in `data/mlflow/`"},
+    )
+    dagster_home: Folder = Field(
+        default_factory=lambda fields: fields["data_dir"] / "dagster",
+        validation_alias=AliasChoices("dagster_home"),
+        description="Dagster's instance: its runs, events and `dagster.yaml`",
+        json_schema_extra={"default": "`data/dagster`"},
     )
     first_day: date | None = Field(
-        default=None, description="First daily partition; empty means the day noted at the first import."
+        default=None, description="the first partition", json_schema_extra={"default": "the first imported day"}
     )
-    policy: str = Field(default="balanced", description="The decision policy in force.")
+    policy: str = Field(
+        default="balanced",
+        description="`high_security`, `balanced`, `customer_friendly`, or one of `FRAUD_POLICIES_FILE`",
+    )
     policies_file: Path | None = Field(
-        default=None, description="Policies in YAML; empty means policies.yaml in the data directory, if it is there."
+        default=None,
+        description="[policies of your own](docs/decisions.md#policies)",
+        json_schema_extra={"default": "`policies.yaml` in the data directory"},
     )
     rules_file: Path | None = Field(
-        default=None, description="Hard rules in YAML; empty means rules.yaml in the data directory, if it is there."
+        default=None,
+        description="[allow and block lists, hard rules](docs/decisions.md#hard-rules)",
+        json_schema_extra={"default": "`rules.yaml` in the data directory"},
     )
-    training_days: int = Field(default=7, ge=1, description="Trailing days a daily model is trained on.")
+    training_days: int = Field(default=7, ge=1, description="trailing days a model is trained on")
     min_training_days: int = Field(
-        default=3, ge=1, description="With fewer days of history, a model is trained in-sample (bootstrap)."
+        default=3, ge=1, description="with fewer, a model is trained in-sample and tagged `bootstrap`"
     )
     training_sample_rows: int = Field(
-        default=250_000, ge=1_000, description="A model learns from about so many rows where its days have more."
+        default=250_000,
+        ge=1_000,
+        description="a model learns from about so many rows, drawn by a hash of the id, where its days have more",
     )
     label_delay_days: int = Field(
-        default=7, ge=0, description="Days after which a transaction without a label counts as legitimate."
+        default=7, ge=0, description="after which an unlabelled transaction counts as legitimate"
     )
-    evaluation_days: int = Field(
-        default=14, ge=1, description="Length of the matured window that performance and tuning look at."
-    )
+    evaluation_days: int = Field(default=14, ge=1, description="the matured window that performance and tuning look at")
     tuning_mode: Literal["auto", "propose"] = Field(
-        default="auto", description="Put tuned thresholds in force, or propose them to a person who accepts them."
-    )
-    warehouse_wait_seconds: float = Field(
-        default=120.0, gt=0, description="How long to wait for another process to let go of the DuckDB file."
+        default="auto",
+        description="tuned thresholds take effect; `propose`: a [person accepts them](docs/tuning.md#by-a-person)",
     )
     alert_webhook: SecretStr = Field(
-        default=SecretStr(""), description="Where alerts are posted, as Slack takes them; empty means nowhere."
+        default=SecretStr(""), description='where alerts are posted, as Slack takes them: `{"text": …}`'
     )
-    owner: str = Field(default="team:fraud", description="Owner shown on every asset in the Dagster UI.")
+    warehouse_wait_seconds: float = Field(
+        default=120.0, gt=0, description="how long to wait for another process to let go of DuckDB"
+    )
+    owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
 
     @model_validator(mode="after")
     def _history_can_suffice(self) -> Self:
@@ -71,26 +91,12 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read the settings from ``FRAUD_*`` variables and ``MLFLOW_TRACKING_URI``.
+        """Read the settings from ``FRAUD_*``, ``MLFLOW_TRACKING_URI`` and ``DAGSTER_HOME``; ``.env`` included.
 
         Raises:
             InvalidInput: a variable has a value of the wrong type or out of range.
         """
-        values = {
-            name: os.environ[ENVIRONMENT_PREFIX + name.upper()]
-            for name in cls.model_fields
-            if os.environ.get(ENVIRONMENT_PREFIX + name.upper())
-        }
-        values.setdefault("mlflow_tracking_uri", os.environ.get("MLFLOW_TRACKING_URI", ""))
-        try:
-            settings = cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            if not first["loc"]:
-                raise InvalidInput(first["msg"].removeprefix("Value error, ")) from error
-            variable = ENVIRONMENT_PREFIX + str(first["loc"][0]).upper()
-            raise InvalidInput(f"{variable}={first['input']!r}: {first['msg']}") from error
-        return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().resolve()})
+        return read(cls, ENVIRONMENT_PREFIX)
 
     @property
     def warehouse_path(self) -> Path:
@@ -127,10 +133,6 @@ class Settings(BaseModel):
     @property
     def simulation_dir(self) -> Path:
         return self.data_dir / "simulation"
-
-    @property
-    def dagster_home(self) -> Path:
-        return Path(os.environ.get("DAGSTER_HOME") or self.data_dir / "dagster")
 
     @property
     def mlflow_dir(self) -> Path:

@@ -5,6 +5,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,6 +82,19 @@ class Installation:
         output = done.stdout + done.stderr
         assert (done.returncode == 0) == succeeds, output
         return output
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_env_file_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A ``.env`` in the working directory would count for the tests, too, and for the commands that they start."""
+    before = Path.cwd()
+    moved = {"PYTHONPATH": str(Path(__file__).parents[1])}  # for tests that start a module of the tests
+    if os.environ.get("FRAUD_REFERENCE_DATA"):
+        moved["FRAUD_REFERENCE_DATA"] = str(Path(os.environ["FRAUD_REFERENCE_DATA"]).resolve())
+    with mock.patch.dict(os.environ, moved):
+        os.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
+        os.chdir(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,13 +1,12 @@
 """What the stream is told: when its detector learns, what it flags, and how much it holds in memory."""
 
-import os
-from typing import Self
+from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.environment import read
 
-PREFIX = "FRAUD_STREAM_"
+PREFIX: Final = "FRAUD_STREAM_"
 
 
 class DetectorSettings(BaseModel):
@@ -15,12 +14,12 @@ class DetectorSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    backend: str = Field(default="ecod", description="The detector, by name.")
-    min_samples: int = Field(default=100, ge=2, description="Transactions collected before the first model.")
-    retrain_interval: int = Field(default=1_000, ge=1, description="Transactions between one training and the next.")
-    window_size: int = Field(default=10_000, ge=2, description="Latest transactions that a model learns from.")
-    threshold: float = Field(default=0.4, ge=0, le=1, description="Above it a transaction is flagged.")
-    contamination: float = Field(default=0.01, gt=0, le=0.5, description="Share of traffic that scores above 0.5.")
+    min_samples: int = Field(default=100, ge=2, description="transactions collected before the first model")
+    retrain_interval: int = Field(default=1_000, ge=1, description="transactions between one training and the next")
+    window_size: int = Field(default=10_000, ge=2, description="latest transactions a model learns from")
+    threshold: float = Field(default=0.4, ge=0, le=1, description="above it the ensemble is asked")
+    contamination: float = Field(default=0.01, gt=0, le=0.5, description="share of traffic that scores above 0.5")
+    backend: str = Field(default="ecod", description="the detector")
 
     @model_validator(mode="after")
     def _a_window_holds_the_first_samples(self) -> Self:
@@ -53,22 +52,14 @@ class StreamSettings(BaseModel):
 
     detector: DetectorSettings = Field(default_factory=DetectorSettings)
     users_in_memory: int = Field(
-        default=200_000,
-        ge=2,
-        description="Histories of each kind held in memory; of more, the idle ones are read again when needed.",
+        default=200_000, ge=2, description="histories of each kind held; idle ones are read again when needed"
     )
-    commit_rows: int = Field(default=5_000, ge=1, le=10_000, description="Transactions after which to commit.")
-    commit_files: int = Field(default=500, ge=1, description="Files after which to commit.")
-    run_rows: int = Field(default=100_000, ge=1, description="Transactions after which a run ends.")
-    hold_seconds: float = Field(
-        default=2.0, ge=0, description="How long to keep the warehouse open between commits; others wait meanwhile."
-    )
-    settle_seconds: float = Field(
-        default=1.0, ge=0, description="A file that changed more recently may still be growing, and waits."
-    )
-    champion_seconds: float = Field(
-        default=30.0, ge=0, description="How often to ask the model registry for a new champion."
-    )
+    commit_rows: int = Field(default=5_000, ge=1, le=10_000, description="transactions after which to commit")
+    commit_files: int = Field(default=500, ge=1, description="files after which to commit")
+    run_rows: int = Field(default=100_000, ge=1, description="transactions after which a run ends")
+    settle_seconds: float = Field(default=1.0, ge=0, description="how long a file must have been left alone")
+    hold_seconds: float = Field(default=2.0, ge=0, description="how long the warehouse stays open between commits")
+    champion_seconds: float = Field(default=30.0, ge=0, description="how often to look for a new champion")
 
     @model_validator(mode="after")
     def _what_is_not_committed_yet_stays_in_memory(self) -> Self:
@@ -86,16 +77,4 @@ class StreamSettings(BaseModel):
         Raises:
             InvalidInput: a variable has a value of the wrong type or out of range.
         """
-        values: dict[str, object] = _set(cls)
-        detector = _set(DetectorSettings)
-        try:
-            return cls.model_validate(values | {"detector": detector})
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = str(first["loc"][-1]).upper() if first["loc"] and first["loc"] != ("detector",) else "*"
-            raise InvalidInput(f"{PREFIX}{where}={first['input']!r}: {first['msg']}") from error
-
-
-def _set(model: type[BaseModel]) -> dict[str, object]:
-    names = {name: PREFIX + name.upper() for name in model.model_fields if name != "detector"}
-    return {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+        return read(cls, PREFIX)

@@ -1,0 +1,59 @@
+"""The tables of settings in the docs, written from their declarations.
+
+``python -m fraud_pipelines.settings_tables`` writes them into README.md and docs/streaming.md.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from fraud_pipelines.environment import variable
+from fraud_pipelines.settings import ENVIRONMENT_PREFIX, Settings
+from fraud_pipelines.streaming.settings import PREFIX, StreamSettings
+
+_ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = (_ROOT / "README.md", _ROOT / "docs" / "streaming.md")
+
+_TABLES: Final[dict[str, tuple[type[BaseModel], str]]] = {
+    "settings": (Settings, ENVIRONMENT_PREFIX),
+    "settings of the stream": (StreamSettings, PREFIX),
+}
+"""Name → declaration and prefix. A page holds a table between ``<!-- NAME -->`` and ``<!-- end -->``."""
+
+
+def with_tables(page: Path) -> str:
+    """The page, its tables of settings made anew."""
+    text = page.read_text(encoding="utf-8")
+    for name, (model, prefix) in _TABLES.items():
+        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        before, marked, rest = text.partition(begin)
+        if marked:
+            table = "\n".join(["| variable | default | what it means |", "|---|---|---|", *_rows(model, prefix)])
+            text = before + begin + table + end + rest.partition(end)[2]
+    return text
+
+
+def _rows(model: type[BaseModel], prefix: str) -> list[str]:
+    rows = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows += _rows(field.annotation, prefix)
+        else:
+            rows.append(f"| `{variable(model, prefix, name)}` | {_default(field)} | {field.description} |")
+    return rows
+
+
+def _default(field: FieldInfo) -> str:
+    if isinstance(field.json_schema_extra, dict) and "default" in field.json_schema_extra:
+        return str(field.json_schema_extra["default"])
+    value: Any = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    if isinstance(value, (int, float)):
+        return f"{value:g}" if value < 1e5 else f"{value:.0f}"
+    return f"`{value}`" if value else "none"
+
+
+if __name__ == "__main__":
+    for written in PAGES:
+        written.write_text(with_tables(written), encoding="utf-8")
