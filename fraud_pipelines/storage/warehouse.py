@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
+from fraud_pipelines.storage.attached_file import AttachedFile, HeldForReading, open_file
 from fraud_pipelines.storage.schema_version import bring_up, current_version, require_readable, stored_version
 
 _LOCKED = "Could not set lock on file"
@@ -67,14 +68,14 @@ class Warehouse:
                 raise RuntimeError("a connection that only reads is open; close it before writing")
             yield held
             return
-        connection = self._open(read_only=read_only)
+        file, connection = self._open(read_only=read_only)
         self._held.connection, self._held.read_only = connection, read_only
         try:
             require_readable(connection, self.path)
             yield connection
         finally:
             self._held.connection = None
-            connection.close()
+            file.close(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -98,19 +99,19 @@ class Warehouse:
         with self.transaction() as connection:
             overwrite(connection, table, rows, **where)
 
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _open(self, *, read_only: bool) -> tuple[AttachedFile, duckdb.DuckDBPyConnection]:
         deadline = time.monotonic() + self.wait_seconds
         pause = 0.01
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only)
-            except duckdb.IOException as error:
+                return open_file(self.path, read_only=read_only)
+            except (duckdb.IOException, HeldForReading) as error:
                 if read_only and not self.path.exists():
                     raise MissingData(
                         f"There is no warehouse at {self.path} yet. Start with fraud-pipelines demo, or "
                         "fraud-pipelines import; if there should be one, check FRAUD_DATA_DIR."
                     ) from error
-                if _LOCKED not in str(error):
+                if not isinstance(error, HeldForReading) and _LOCKED not in str(error):
                     raise InvalidInput(
                         f"{self.path} can't be opened as a DuckDB database: {error}. "
                         "Check the path and its permissions, or restore the file from a backup."
