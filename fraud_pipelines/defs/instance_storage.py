@@ -95,7 +95,7 @@ class KeptSqliteStorage(DagsterSqliteStorage):
         self._inst_data = inst_data
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData, config_value: SqliteStorageConfig
+    def from_config_value(  # type: ignore[override] # Dagster's own differs from its base class, too
+        cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig
     ) -> "KeptSqliteStorage":
         return cls.from_local(inst_data=inst_data, **config_value)

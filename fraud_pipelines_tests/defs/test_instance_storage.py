@@ -17,7 +17,7 @@ from fraud_pipelines.defs.instance_storage import KEPT_RUNS, Engines, KeptEventL
 
 
 @dg.asset
-def numbers(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def numbers(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     context.log.info("counted")
     return dg.MaterializeResult(metadata={"rows": 3})
 
