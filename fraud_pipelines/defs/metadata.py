@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import duckdb
 import polars as pl
 
 from fraud_pipelines.storage.warehouse import select
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PREVIEW_ROWS = 8
 CELL_LENGTH = 80
@@ -93,9 +89,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def image(figure: "Figure | bytes", title: str = "figure") -> dg.MetadataValue:
-    """A figure or a PNG, embedded in Markdown; it opens behind "Show Markdown"."""
-    from fraud_pipelines.evaluation.figures import markdown_image, png_bytes
+def image(svg: str, title: str = "figure") -> dg.MetadataValue:
+    """A figure, embedded in Markdown; it opens behind "Show Markdown"."""
+    from fraud_pipelines.evaluation.figures import markdown_image
 
-    png = figure if isinstance(figure, bytes) else png_bytes(figure)
-    return dg.MetadataValue.md(markdown_image(png, title))
+    return dg.MetadataValue.md(markdown_image(svg, title))

@@ -195,10 +195,10 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What is logged beside a model: metrics by name, and figures by name, as PNG."""
+    """What is logged beside a model: metrics by name, and figures by name, the text of an SVG each."""
 
     metrics: Mapping[str, float]
-    figures: Mapping[str, bytes]
+    figures: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class TrainedModel:
     reused: bool
     left_out: Mapping[str, str]
     metrics: Mapping[str, float]
-    figures: Mapping[str, bytes]
+    figures: Mapping[str, str]
 
 
 def ensure_daily_model(

@@ -204,9 +204,10 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
 
 @dataclass(frozen=True)
 class Tuned:
-    """The proposal for the next day, the thresholds of this one, and the alerts of the days it was judged by."""
+    """The proposal for the next day, the policy and thresholds it changes, and the alerts of the days before."""
 
     proposal: Proposal
+    policy: Policy
     current: Thresholds
     daily_alerts: pl.DataFrame
 
@@ -238,6 +239,7 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
     )
     return Tuned(
         proposal=proposal,
+        policy=policy,
         current=current,
         daily_alerts=daily_alerts,
     )

@@ -1,235 +1,250 @@
-"""Figures: what a person looks at to judge scores, thresholds and alert volume."""
+"""Figures: what a person looks at to judge scores, thresholds and alert volume. Each is the text of an SVG."""
 
 import base64
-import io
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Final
 
 import numpy as np
 import polars as pl
 
+from fraud_pipelines.decisions.policies import Policy
+from fraud_pipelines.evaluation.chart import Entry, Floats, Panel, Scale, chart
+from fraud_pipelines.evaluation.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, model_colour
+from fraud_pipelines.evaluation.guards import OBJECTIVES, held_by
 from fraud_pipelines.evaluation.metrics import ranking
+from fraud_pipelines.evaluation.tuning import Proposal
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_BLUE, _ORANGE, _GREEN, _RED, _GREY = "#2f6db3", "#e0862f", "#3d9a63", "#c0392b", "#7a7f87"
-_COLOURS: Final = (_BLUE, _ORANGE, _GREEN, "#8257a8", "#a0623c")
-_MAX_POINTS: Final = 1000
+_SHARE: Final = Scale(0, 1)
+_DASHED, _DOTTED = "6 4", "2 3"
+_FORBIDDEN, _REACHABLE = "#f2f2f2", "#fff6d6"
+_TOP: Final = 42
 
 
-def pr_curve(outcomes: Mapping[str, pl.DataFrame]) -> "Figure":
+def pr_curve(outcomes: Mapping[str, pl.DataFrame]) -> str:
     """Precision against recall of each named ranking, with its average precision and the base rate.
 
     Args:
-        outcomes: by name, ``score``, ``is_fraud`` and, if there is one to break ties, ``raw_score``.
+        outcomes: by model, ``score``, ``is_fraud`` and, if there is one to break ties, ``raw_score``.
     """
-    from sklearn.metrics import average_precision_score, precision_recall_curve
-
-    figure, axes = _canvas("Precision and recall by score", "recall", "precision")
-    for colour, (name, frame) in zip(_cycle(len(outcomes)), sorted(outcomes.items()), strict=True):
-        truth = frame["is_fraud"].to_numpy()
+    panel = Panel(_TOP, 280, _SHARE, _SHARE, x_label="recall", y_label="precision")
+    legend = []
+    for name, frame in sorted(outcomes.items()):
+        colour, truth = model_colour(name), frame["is_fraud"].to_numpy()
         if not truth.any():
-            axes.plot([], [], color=colour, label=f"{name}: no known fraud")
+            legend.append(Entry(f"{name}: no known fraud", colour))
             continue
-        codes = ranking(frame)
-        precision, recall, _ = precision_recall_curve(truth, codes)
-        # Of each recall the best precision; scikit-learn's last point, recall 0, is one that no threshold reaches.
-        corners = np.flatnonzero(np.diff(recall))
-        shown = corners[np.unique(np.linspace(0, len(corners) - 1, _MAX_POINTS).astype(int))]
-        label = f"{name}: AP {average_precision_score(truth, codes):.3f}, {truth.sum():,} frauds"
-        axes.step(recall[shown], precision[shown], where="post", color=colour, label=label)
-        axes.axhline(truth.mean(), color=colour, linestyle=":", linewidth=1)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
-    _legend(axes)
-    return figure
+        precision, recall = _precision_recall(frame)
+        average = float(np.sum(np.diff(recall, prepend=0.0) * precision))
+        panel.steps(*_visible(recall, precision), colour)
+        panel.level(truth.mean(), colour, dashes=_DOTTED)
+        legend.append(Entry(f"{name}: AP {average:.3f}, {truth.sum():,} frauds", colour))
+    if legend:
+        legend.append(Entry("dotted: share of frauds, what chance alone would give", GREY, _DOTTED))
+    return chart("Precision and recall by score", [panel], legend)
 
 
-def score_histogram(scores: Mapping[str, pl.Series], thresholds: Mapping[str, float] | None = None) -> "Figure":
+def score_histogram(
+    scores: Mapping[str, pl.Series],
+    thresholds: Mapping[str, float] | None = None,
+    *,
+    title: str = "Scores of the day",
+) -> str:
     """Transactions by score in fortieths, on a logarithmic axis, one outline a model.
 
     Args:
-        scores: by model name, each in [0, 1].
-        thresholds: drawn as labelled lines.
+        scores: by model, each in [0, 1].
+        thresholds: drawn as named lines.
     """
-    figure, axes = _canvas("Scores of the day", "score", "transactions")
-    for colour, (name, values) in zip(_cycle(len(scores)), sorted(scores.items()), strict=True):
-        counts, edges = np.histogram(values.to_numpy(), bins=40, range=(0, 1))
-        axes.stairs(
-            counts, edges, color=colour, label=f"{name}: {int((values > 0.5).sum()):,} above 0.5", baseline=None
-        )
-    _logarithmic(axes, linear_up_to=1)
-    axes.set_xlim(0, 1)
+    edges = np.linspace(0, 1, 41)
+    counts = {name: np.histogram(values.to_numpy(), bins=edges)[0] for name, values in sorted(scores.items())}
+    most = max((int(each.max()) for each in counts.values()), default=1)
+    panel = Panel(_TOP, 280, _SHARE, _counts_scale(most, 1), x_label="score", y_label="transactions")
+    legend = []
+    for name, heights in counts.items():
+        panel.steps(edges, [*heights, heights[-1]], model_colour(name))
+        above = int((scores[name] > 0.5).sum())
+        legend.append(Entry(f"{name}: {above:,} above 0.5", model_colour(name)))
     for name, value in (thresholds or {}).items():
-        axes.axvline(value, color=_GREY, linestyle="--", linewidth=1)
-        axes.annotate(
-            name,
-            (value, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -10),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    _legend(axes)
-    return figure
+        panel.upright(value, GREY, dashes=_DASHED)
+        legend.append(Entry(f"{name} {value:.3g}", GREY, _DASHED))
+    return chart(title, [panel], legend)
 
 
-def threshold_sweep(sweep: pl.DataFrame, *, current: float, proposed: float) -> "Figure":
-    """Precision and recall above, alerts and cost a day below, against the review threshold.
+def threshold_sweep(proposal: Proposal, policy: Policy, *, current: float) -> str:
+    """Precision and recall, alerts a day, and cost a day, against the review threshold; and what holds it off its best.
 
     Args:
-        sweep: as `tune` returns it.
-        current, proposed: the thresholds of today and tomorrow.
+        proposal: as `tune` returns it.
+        policy: whose guards held.
+        current: the threshold of today.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 5.4))
-    above, below = figure.subplots(2, 1, sharex=True)
-    figure.subplots_adjust(left=0.1, right=0.88, bottom=0.09, top=0.94, hspace=0.16)
-    x = sweep["threshold"].to_numpy()
-    for name, colour in (("precision", _BLUE), ("recall", _ORANGE), ("f1", _GREEN)):
-        above.plot(x, _floats(sweep[name]), color=colour, label="F1" if name == "f1" else name)
-    _dress(above, "Threshold sweep", "", "share")
-    above.set_ylim(0, 1.02)
-    below.plot(x, _floats(sweep["alerts_per_day"]), color=_BLUE)
-    _dress(below, "", "review threshold", "alerts a day")
+    sweep, evidence = proposal.sweep, proposal.thresholds.evidence
+    x, proposed, best = sweep["threshold"].to_numpy(), proposal.thresholds.review_threshold, evidence["best_threshold"]
+    fewest, most = proposal.alerts_per_day_bounds
+    alerts, cost = _floats(sweep["alerts_per_day"]), _floats(sweep["cost"])
+    quality = Panel(_TOP, 150, _SHARE, _SHARE, y_label="share")
+    for name, colour in (("precision", BLUE), ("recall", VERMILION), ("f1", GREEN)):
+        quality.line(x, _floats(sweep[name]), colour)
     # All of the traffic alerts near 0: a linear axis would show nothing else.
-    _logarithmic(below, linear_up_to=10)
-    cost = below.twinx()
-    cost.plot(x, _floats(sweep["cost"]), color=_RED)
-    cost.set_ylabel("cost a day")
-    cost.spines["top"].set_visible(False)
-    for axes in (above, below):
-        today = axes.axvline(current, color=_GREY, linestyle="--", linewidth=1, label="_today")
-        tomorrow = axes.axvline(proposed, color="black", linewidth=1, label="_proposed")
-    above.set_xlim(0, 1)
-    _legend_above(above)
+    volume = Panel(_TOP + 175, 130, _SHARE, _counts_scale(_most(alerts), 10), y_label="alerts a day")
+    for bound in (fewest, most):
+        volume.level(bound, GREY, dashes=_DOTTED)
+    volume.line(x, alerts, SKY)
     # Near 0 all of the traffic is reviewed; that cost would flatten the rest of the curve.
-    typical = sweep["cost"].median()
-    if isinstance(typical, float) and typical > 0:
-        cost.set_ylim(0, 3 * typical)
-    lines = [below.get_lines()[0], cost.get_lines()[0], today, tomorrow]
-    names = ["alerts a day", "cost a day", f"today {current:.3f}", f"proposed {proposed:.3f}"]
-    below.legend(lines, names, fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=4)
-    return figure
+    typical = float(np.nanmedian(cost)) if np.isfinite(cost).any() else 0.0
+    money = Panel(
+        _TOP + 330,
+        130,
+        _SHARE,
+        Scale(0, min(_most(cost), 3 * typical) or 1),
+        x_label="review threshold",
+        y_label="cost a day",
+    )
+    money.line(x, cost, PURPLE)
+    lowest, highest = max(0.0, current - policy.max_daily_change), min(1.0, current + policy.max_daily_change)
+    for panel in (quality, volume, money):
+        panel.shade(lowest, highest, _REACHABLE)
+        for low, high in _forbidden(x, alerts, fewest, most):
+            panel.shade(low, high, _FORBIDDEN)
+        panel.upright(proposal.thresholds.block_threshold, ORANGE, dashes=_DOTTED)
+        panel.upright(current, GREY, dashes=_DASHED)
+        if isinstance(best, float):
+            panel.upright(best, GREEN, dashes=_DASHED)
+        panel.upright(proposed, BLACK)
+    legend = [
+        Entry("precision", BLUE),
+        Entry("recall", VERMILION),
+        Entry("F1", GREEN),
+        Entry("alerts a day", SKY),
+        Entry("cost a day", PURPLE),
+        Entry(f"today {current:.3f}", GREY, _DASHED),
+        Entry(f"proposed {proposed:.3f}", BLACK),
+        *([Entry(f"best without guards {best:.3f}", GREEN, _DASHED)] if isinstance(best, float) else []),
+        Entry(f"block threshold {proposal.thresholds.block_threshold:.3g}", ORANGE, _DOTTED),
+        Entry(f"within a day's step of {policy.max_daily_change:.3g}", _REACHABLE, filled=True),
+        Entry(f"under {fewest:,.3g} or over {most:,.3g} alerts a day", _FORBIDDEN, filled=True),
+        Entry(f"Tuned for {OBJECTIVES[proposal.thresholds.objective]}."),
+        *(Entry(f"Held: {reason}.") for reason in held_by(evidence)),
+    ]
+    return chart("Threshold sweep", [quality, volume, money], legend, height=550)
 
 
-def alert_volume(daily_alerts: pl.DataFrame, *, budget: float | None = None) -> "Figure":
+def alert_volume(daily_alerts: pl.DataFrame, *, budget: float | None = None) -> str:
     """Alerts a day, blocks below reviews.
 
     Args:
         daily_alerts: ``event_date``, ``review``, ``block``.
         budget: alerts a day aimed at, drawn as a line.
     """
-    figure, axes = _canvas("Alerts a day", "", "transactions")
-    days = np.arange(daily_alerts.height)
-    block, review = daily_alerts["block"].to_numpy(), daily_alerts["review"].to_numpy()
-    axes.bar(days, block, color=_RED, label="block")
-    axes.bar(days, review, bottom=block, color=_ORANGE, label="review")
+    block, review = _floats(daily_alerts["block"]), _floats(daily_alerts["review"])
+    days = np.arange(daily_alerts.height, dtype=np.float64)
+    panel = Panel(
+        _TOP,
+        280,
+        Scale(-0.5, max(len(days), 1) - 0.5),
+        Scale(0, 1.08 * max(_most(block + review), budget or 0)),
+        y_label="transactions",
+        x_ticks=_day_ticks(daily_alerts["event_date"].to_list()),
+    )
+    panel.bars(days - 0.4, days + 0.4, np.zeros_like(days), block, VERMILION)
+    panel.bars(days - 0.4, days + 0.4, block, block + review, ORANGE)
+    legend = [Entry("block", VERMILION, filled=True), Entry("review", ORANGE, filled=True)]
     if budget is not None:
-        axes.axhline(budget, color=_GREY, linestyle="--", linewidth=1, label=f"budget {budget:,.0f}")
-    shown = np.unique(np.linspace(0, max(len(days) - 1, 0), 8).astype(int))[: len(days)]
-    axes.set_xticks(shown, [daily_alerts["event_date"][int(at)].strftime("%d %b") for at in shown])
-    _legend_above(axes)
-    return figure
+        panel.level(budget, BLACK, dashes=_DASHED)
+        legend.append(Entry(f"budget {budget:,.0f}", BLACK, _DASHED))
+    return chart("Alerts a day", [panel], legend)
 
 
-def calibration_by_band(bands: Mapping[str, pl.DataFrame]) -> "Figure":
+def calibration_by_band(bands: Mapping[str, pl.DataFrame]) -> str:
     """Share of frauds in each band of the score, a bar a model.
 
     Args:
-        bands: by model name, ``band`` and ``precision``, null where a band is empty; the same bands for all.
+        bands: by model, ``band`` and ``precision``, null where a band is empty; the same bands for all.
     """
-    figure, axes = _canvas("Frauds by score band", "score", "share of frauds")
+    names = next(iter(bands.values()))["band"].to_list() if bands else []
+    panel = Panel(
+        _TOP,
+        280,
+        Scale(-0.5, max(len(names), 1) - 0.5),
+        _SHARE,
+        x_label="score",
+        y_label="share of frauds",
+        x_ticks=list(enumerate(names)),
+    )
     width = 0.8 / max(len(bands), 1)
-    names: list[str] = []
-    for number, (colour, (name, of_model)) in enumerate(zip(_cycle(len(bands)), sorted(bands.items()), strict=True)):
-        names = of_model["band"].to_list()
-        places = np.arange(of_model.height) + (number + 0.5) * width - 0.4
-        axes.bar(places, _floats(of_model["precision"].fill_null(0.0)), width=width, color=colour, label=name)
-    axes.set_xticks(np.arange(len(names)), names)
-    axes.set_ylim(0, 1.02)
-    _legend(axes)
-    return figure
+    for number, (name, of_model) in enumerate(sorted(bands.items())):
+        left = np.arange(of_model.height) - 0.4 + number * width
+        heights = _floats(of_model["precision"].fill_null(0.0))
+        panel.bars(left, left + width, np.zeros_like(heights), heights, model_colour(name))
+    legend = [Entry(name, model_colour(name), filled=True) for name in sorted(bands)]
+    return chart("Frauds by score band", [panel], legend)
 
 
-def daily_lines(values: pl.DataFrame, title: str, axis: str) -> "Figure":
+def daily_lines(values: pl.DataFrame, title: str, axis: str) -> str:
     """A line a model over the days.
 
     Args:
         values: ``event_date``, ``model_name``, ``value``; null leaves a gap.
     """
-    figure, axes = _canvas(title, "", axis)
-    names = values["model_name"].unique().sort().to_list()
-    for colour, name in zip(_cycle(len(names)), names, strict=True):
+    days = values["event_date"].unique().sort().to_list()
+    panel = Panel(_TOP, 280, Scale(-0.5, max(len(days), 1) - 0.5), _SHARE, y_label=axis, x_ticks=_day_ticks(days))
+    place = {day: number for number, day in enumerate(days)}
+    legend = []
+    for name in values["model_name"].unique().sort():
         of_model = values.filter(pl.col("model_name") == name).sort("event_date")
-        axes.plot(of_model["event_date"].to_numpy(), _floats(of_model["value"]), color=colour, marker=".", label=name)
-    days = values["event_date"].unique().sort().drop_nulls()
+        at = [place[day] for day in of_model["event_date"]]
+        panel.line(at, _floats(of_model["value"]), model_colour(name), dots=True)
+        legend.append(Entry(name, model_colour(name)))
+    return chart(title, [panel], legend)
+
+
+def markdown_image(svg: str, title: str) -> str:
+    """A figure as a Markdown image with its data inside, for Dagster's metadata."""
+    return f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
+
+
+def _precision_recall(frame: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Precision and recall at each rank from the highest down, tied rows together."""
+    codes = ranking(frame)
+    order = np.argsort(-codes, kind="stable")
+    found = np.cumsum(frame["is_fraud"].to_numpy()[order], dtype=np.float64)
+    last_of_rank = np.flatnonzero(np.diff(codes[order], append=-1))
+    return found[last_of_rank] / (last_of_rank + 1), found[last_of_rank] / found[-1]
+
+
+def _visible(recall: Floats, precision: Floats) -> tuple[Floats, Floats]:
+    """The curve as steps: of each recall the best precision, and of each pixel's width the best recall."""
+    corners = np.flatnonzero(np.diff(recall, prepend=0.0) > 0)
+    pixels = np.floor(recall[corners] * 500)
+    shown = corners[np.flatnonzero(np.diff(pixels, append=-1))]
+    # The precision at a recall holds for all recalls since the one before.
+    return np.concatenate(([0.0], recall[shown])), np.concatenate((precision[shown], precision[shown][-1:]))
+
+
+def _forbidden(x: Floats, alerts: Floats, fewest: float, most: float) -> list[tuple[float, float]]:
+    """Ranges of the threshold in which alerts a day lie beyond their bounds; alerts fall as the threshold rises."""
+    too_many, too_few = x[alerts > most], x[alerts < fewest]
+    return [
+        *([(0.0, float(too_many.max()))] if too_many.size else []),
+        *([(float(too_few.min()), 1.0)] if too_few.size else []),
+    ]
+
+
+def _day_ticks(days: Sequence[date]) -> list[tuple[float, str]]:
+    """Place and text of at most eight days."""
     shown = np.unique(np.linspace(0, max(len(days) - 1, 0), 8).astype(int))[: len(days)]
-    axes.set_xticks([days[int(at)] for at in shown], [days[int(at)].strftime("%d %b") for at in shown])
-    axes.set_ylim(0, 1.02)
-    _legend(axes)
-    return figure
+    return [(float(at), days[int(at)].strftime("%d %b")) for at in shown]
 
 
-def png_bytes(figure: "Figure") -> bytes:
-    """The figure as a PNG; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+def _counts_scale(most: float, linear_up_to: float) -> Scale:
+    return Scale(0, max(1.2 * most, 1.2 * linear_up_to), linear_up_to)
 
 
-def markdown_image(png: bytes, title: str) -> str:
-    """A PNG as a Markdown image with its data inside, for Dagster's metadata."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+def _most(values: Floats) -> float:
+    """The largest value that is defined, or else 1."""
+    return float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
 
 
-def _canvas(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4))
-    axes = figure.subplots()
-    # Set by hand: the automatic layouts draw everything twice.
-    figure.subplots_adjust(left=0.1, right=0.97, bottom=0.13, top=0.92)
-    _dress(axes, title, x, y)
-    return figure, axes
-
-
-def _dress(axes: "Axes", title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _logarithmic(axes: "Axes", *, linear_up_to: float) -> None:
-    """A logarithmic y axis from 0; plain numbers, since powers set as formulas take longer than all the rest."""
-    from matplotlib.ticker import NullLocator, StrMethodFormatter
-
-    axes.set_yscale("symlog", linthresh=linear_up_to)
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _legend(axes: "Axes") -> None:
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=8, frameon=False)
-
-
-def _legend_above(axes: "Axes") -> None:
-    """Beside the title, where it covers no line."""
-    names = len(axes.get_legend_handles_labels()[1])
-    axes.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=names, columnspacing=1.2)
-
-
-def _cycle(count: int) -> list[str]:
-    return [_COLOURS[position % len(_COLOURS)] for position in range(count)]
-
-
-def _floats(values: pl.Series) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _floats(values: pl.Series) -> Floats:
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()

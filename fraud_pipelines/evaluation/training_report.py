@@ -14,7 +14,7 @@ from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.detection.daily import SUPERVISED_MODEL, TrainingPlan, TrainingReport
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.evaluation.figures import png_bytes, pr_curve, score_histogram
+from fraud_pipelines.evaluation.figures import pr_curve, score_histogram
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.outcomes import matured_scores, matured_window
 from fraud_pipelines.features.frames import read_features
@@ -42,7 +42,7 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
         "training_alert_share": float((scores > model.threshold).sum() / scores.len()),
         **{f"contribution/{feature}": share for feature, share in contributions.iter_rows()},
     }
-    figures = {"score_histogram": png_bytes(score_histogram({"anchoring rows": scores}))}
+    figures = {"score_histogram": score_histogram({model.backend: scores}, title="Scores of the training rows")}
     as_of = plan.day - timedelta(days=1)
     if plan.calibration is None:
         outcomes = _backtest(model, warehouse, settings, as_of)
@@ -62,7 +62,7 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
         metrics |= {
             f"calibration/{band}": share for band, share in bands.select("band", "precision").drop_nulls().iter_rows()
         }
-        figures["pr_curve"] = png_bytes(pr_curve({model.backend: outcomes}))
+        figures["pr_curve"] = pr_curve({model.backend: outcomes})
     return TrainingReport(metrics, figures)
 
 

@@ -28,11 +28,13 @@ class Proposal:
 
     ``sweep`` has a row for each candidate threshold, ascending: ``threshold``, ``alerts_per_day``, ``precision``,
     ``recall``, ``f1``, ``cost`` (currency units a day); null where a figure is not defined.
-    ``alerts_per_day_bounds`` are those that the day after should keep to.
+    ``alert_budget`` is the alerts a day aimed at, and ``alerts_per_day_bounds`` are those that the day after should
+    keep to.
     """
 
     thresholds: Thresholds
     sweep: pl.DataFrame
+    alert_budget: float
     alerts_per_day_bounds: tuple[float, float]
 
 
@@ -138,7 +140,7 @@ def tune(
         objective=aim.objective,
         evidence=evidence,
     )
-    return Proposal(thresholds, sweep.frame(), aim.alert_bounds)
+    return Proposal(thresholds, sweep.frame(), aim.budget, aim.alert_bounds)
 
 
 @dataclass(frozen=True)

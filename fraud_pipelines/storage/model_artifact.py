@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow.entities import LoggedModel
 
 MODEL_FOLDER: Final = "data/fraud_model"
@@ -67,12 +66,8 @@ def write_artifact(target: Path, folder: Path, *, model: "LoggedModel", serving:
         )
 
 
-def write_figures(target: Path, figures: "Mapping[str, Figure | bytes]") -> None:
-    """Write each figure as ``<name>.png``."""
+def write_figures(target: Path, figures: Mapping[str, str]) -> None:
+    """Write each figure, the text of an SVG, as ``<name>.svg``."""
     target.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        path = target / f"{name}.png"
-        if isinstance(figure, bytes):
-            path.write_bytes(figure)
-        else:
-            figure.savefig(path, dpi=100, metadata={"Software": None})
+        (target / f"{name}.svg").write_text(figure, encoding="utf-8")

@@ -19,7 +19,6 @@ from fraud_pipelines.storage.model_artifact import MODEL_FOLDER, ServingCode
 from fraud_pipelines.storage.training_runs import FINGERPRINT_TAG, PARTITION_TAG, TrainingRuns, milliseconds_now
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
@@ -88,7 +87,7 @@ class ModelRegistry:
         artifact_folder: Path,
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
-        figures: Mapping[str, "Figure | bytes"] | None = None,
+        figures: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
         serving: ServingCode | None = None,
     ) -> ModelVersionInfo:
@@ -103,7 +102,7 @@ class ModelRegistry:
             fingerprint: of all that it learned from.
             artifact_folder: the model's files; copied.
             params, metrics: of the run; a metric that isn't finite is left out.
-            figures: name → figure or PNG, shown among the run's artifacts under ``plots``.
+            figures: name → text of an SVG, shown among the run's artifacts under ``plots``.
             tags: of the run and the version; ``backend`` names the run together with the day.
             serving: what ``mlflow.pyfunc`` needs to load it; without it only this project can.
         """

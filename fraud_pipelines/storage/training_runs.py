@@ -12,7 +12,6 @@ from fraud_pipelines.storage.metric_points import metric_points
 from fraud_pipelines.storage.model_artifact import ServingCode, write_artifact, write_figures
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
 
@@ -35,7 +34,7 @@ class TrainingRuns:
         folder: Path,
         params: Mapping[str, object],
         metrics: Mapping[str, float],
-        figures: "Mapping[str, Figure | bytes]",
+        figures: Mapping[str, str],
         tags: Mapping[str, str],
         serving: ServingCode | None,
     ) -> "LoggedModel":

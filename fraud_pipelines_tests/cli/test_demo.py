@@ -142,7 +142,7 @@ def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
     assert {"training_alert_share", "backtest_average_precision", "average_precision", "recall", "alerts"} <= seen
     last = registry.latest_for_partition(MODELS[0], days[-1])
     assert last is not None
-    assert "plots/score_histogram.png" in {file.path for file in client.list_artifacts(last.run_id, "plots")}
+    assert "plots/score_histogram.svg" in {file.path for file in client.list_artifacts(last.run_id, "plots")}
     over_days = [client.get_run(version.run_id).data.params.keys() for version in registry.list_versions(MODELS[0])]
     assert len(set(map(frozenset, over_days))) == 1
 

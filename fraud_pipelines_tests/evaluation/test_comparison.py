@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from fraud_pipelines.evaluation.colours import model_colour
 from fraud_pipelines.evaluation.comparison import Comparison, compare_as_of, compare_models, comparison_rows
-from fraud_pipelines.evaluation.figures import calibration_by_band, daily_lines, png_bytes
+from fraud_pipelines.evaluation.figures import calibration_by_band, daily_lines
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.outcomes import matured_scores
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.evaluation.drawings import Drawing
 from fraud_pipelines_tests.evaluation.stored_days import FRAUDS, ROWS, day, make_warehouse
 
 DAYS = 8
@@ -92,4 +94,6 @@ def test_the_rows_fit_the_table_and_the_figures_are_drawn(
     assert bands["frauds"].sum() == 4 * FRAUDS
     lines = compared.days.rename({"average_precision": "value"})
     for figure in (calibration_by_band(compared.bands), daily_lines(lines, "by day", "average precision")):
-        assert png_bytes(figure).startswith(b"\x89PNG")
+        drawn = Drawing(figure)
+        assert drawn.legend["good"] == model_colour("good")
+        assert drawn.legend.keys() <= set(compared.models["model_name"])

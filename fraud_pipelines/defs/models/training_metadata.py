@@ -29,5 +29,5 @@ def training_metadata(plan: "TrainingPlan", trained: "TrainedModel") -> dict[str
         "bootstrap": plan.window.bootstrap,
         "reused": trained.reused,
         "left_out": dg.MetadataValue.json(dict(trained.left_out)),
-        **{name: image(png, name) for name, png in trained.figures.items()},
+        **{name: image(svg, name) for name, svg in trained.figures.items()},
     }

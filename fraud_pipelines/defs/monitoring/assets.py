@@ -107,13 +107,9 @@ def decision_thresholds(
             **numbers({"proposed_review_threshold": proposed.review_threshold}),
             "evidence": dg.MetadataValue.json(proposed.evidence),
             "threshold_sweep": image(
-                threshold_sweep(
-                    tuned.proposal.sweep,
-                    current=tuned.current.review_threshold,
-                    proposed=proposed.review_threshold,
-                )
+                threshold_sweep(tuned.proposal, tuned.policy, current=tuned.current.review_threshold)
             ),
-            "alert_volume": image(alert_volume(tuned.daily_alerts)),
+            "alert_volume": image(alert_volume(tuned.daily_alerts, budget=tuned.proposal.alert_budget)),
         }
     )
 
