@@ -22,7 +22,7 @@ _OF_MODEL: Final[Mapping[str, str]] = {
     "fraud-realtime": GREEN,
     "fraud-supervised": PURPLE,
     "fraud-autoencoder": SKY,
-    "amount": "#aaaaaa",
+    "amount": "#555555",
 }
 _OF_OTHERS: Final = ("#e69f00", "#332288", "#882255", "#999933", "#6699cc")
 """For detectors of PyOD by name; orange, and further ones of Paul Tol's muted palette."""

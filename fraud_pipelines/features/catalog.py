@@ -17,6 +17,13 @@ KEY_COLUMNS: Final[dict[str, pl.DataType]] = {
     "event_date": pl.Date(),
 }
 
+KEY_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "transaction_id": "The transaction.",
+    "user_id": "Who paid: customer, account or card.",
+    "timestamp": "When it happened, UTC.",
+    "event_date": "The UTC day of the transaction.",
+}
+
 
 def _by_name(features: list[Feature]) -> dict[str, Feature]:
     named: dict[str, Feature] = {}
@@ -35,6 +42,11 @@ FEATURES: Final[Mapping[str, Feature]] = _by_name(
     ]
 )
 """The columns of ``features.transaction_features`` after the keys, in order."""
+
+
+def column_descriptions() -> dict[str, str]:
+    """What each column of ``features.transaction_features`` holds."""
+    return {**KEY_DESCRIPTIONS, **{name: feature.description for name, feature in FEATURES.items()}}
 
 
 def table_schema() -> dict[str, pl.DataType]:

@@ -7,7 +7,7 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.catalog import FEATURES, KEY_COLUMNS, table_schema
+from fraud_pipelines.features.catalog import KEY_COLUMNS, column_descriptions, table_schema
 from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
 from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
@@ -32,7 +32,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         create_table(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
     else:
         add_columns(connection, FEATURE_TABLE, table_schema())
-    _describe(connection, FEATURE_TABLE, {name: feature.description for name, feature in FEATURES.items()})
+    describe(connection, FEATURE_TABLE, column_descriptions())
     for entity in ENTITIES:
         schema = history_schema(entity) | {"event_date": pl.Date()}
         if not table_exists(connection, history_table(entity)):
@@ -43,10 +43,8 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 def declared_tables() -> str:
     """All that the tables of features and histories follow from, as text: equal texts make equal tables."""
-    features = {name: feature.description for name, feature in FEATURES.items()}
-    return repr(
-        (table_schema(), features, [(entity.name, entity.column, history_schema(entity)) for entity in ENTITIES])
-    )
+    histories = [(entity.name, entity.column, history_schema(entity)) for entity in ENTITIES]
+    return repr((table_schema(), column_descriptions(), histories))
 
 
 def read_history(connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl.Series, day: date) -> History:
@@ -211,7 +209,7 @@ def create_table(
         connection.execute(f'ALTER TABLE {table} ALTER COLUMN "{name}" SET NOT NULL')
 
 
-def _describe(connection: duckdb.DuckDBPyConnection, table: str, descriptions: Mapping[str, str]) -> None:
+def describe(connection: duckdb.DuckDBPyConnection, table: str, descriptions: Mapping[str, str]) -> None:
     """Comment the columns whose comment is another one, or missing."""
     query = "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name || '.' || table_name = ?"
     comments = dict(select(connection, query, [table]).iter_rows())

@@ -658,3 +658,161 @@ CREATE TABLE IF NOT EXISTS streaming.kafka_offsets (
     next_offset BIGINT NOT NULL
 );
 COMMENT ON TABLE streaming.kafka_offsets IS 'Where each partition of a topic is read from next: what lies before is committed.';
+
+-- Every column is described: these sentences are the columns' in the Dagster UI.
+COMMENT ON COLUMN raw.rejected_transactions.source IS 'The file it came with.';
+COMMENT ON COLUMN raw.rejected_transactions.row_number IS 'Which row of the file, from 1.';
+COMMENT ON COLUMN raw.rejected_transactions.reason IS 'Why it was rejected.';
+COMMENT ON COLUMN raw.rejected_transactions.payload IS 'The row as it came, as JSON.';
+COMMENT ON COLUMN raw.rejected_transactions.rejected_at IS 'When it was rejected, UTC.';
+
+COMMENT ON COLUMN raw.landed_files.content_hash IS 'SHA-256 of the content: a file counts once, under whatever name it comes.';
+COMMENT ON COLUMN raw.landed_files.mapping_hash IS 'Hash of the mapping it was read through; empty without one.';
+COMMENT ON COLUMN raw.landed_files.kind IS 'transactions or labels.';
+COMMENT ON COLUMN raw.landed_files.source IS 'The name of the file.';
+COMMENT ON COLUMN raw.landed_files.rows_read IS 'Rows in the file.';
+COMMENT ON COLUMN raw.landed_files.rows_accepted IS 'Rows stored.';
+COMMENT ON COLUMN raw.landed_files.rows_rejected IS 'Rows kept apart with their reason.';
+COMMENT ON COLUMN raw.landed_files.landed_at IS 'When it was taken in, UTC.';
+
+COMMENT ON COLUMN raw.stale_days.event_date IS 'The UTC day that needs a rerun.';
+COMMENT ON COLUMN raw.stale_days.reason IS 'What came after the day was run.';
+COMMENT ON COLUMN raw.stale_days.marked_at IS 'When it was found, UTC.';
+
+COMMENT ON COLUMN scoring.decision_revisions.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN scoring.decision_revisions.channel IS 'batch: decided at the end of the day; stream: as it came.';
+COMMENT ON COLUMN scoring.decision_revisions.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN scoring.decision_revisions.decision IS 'approve, review or block.';
+COMMENT ON COLUMN scoring.decision_revisions.score IS 'Of the model that decided.';
+COMMENT ON COLUMN scoring.decision_revisions.reason IS 'Which stage decided, and how.';
+COMMENT ON COLUMN scoring.decision_revisions.reason_codes IS 'What is unusual, in words for the reviewer.';
+COMMENT ON COLUMN scoring.decision_revisions.policy IS 'The policy in force.';
+COMMENT ON COLUMN scoring.decision_revisions.review_threshold IS 'Above it a transaction was reviewed.';
+COMMENT ON COLUMN scoring.decision_revisions.block_threshold IS 'Above it a transaction was blocked.';
+COMMENT ON COLUMN scoring.decision_revisions.model_versions IS 'The versions that scored it, as model/version.';
+COMMENT ON COLUMN scoring.decision_chain.channel IS 'batch or stream: who appended.';
+COMMENT ON COLUMN scoring.decision_chain.appended_at IS 'When the entries were appended, UTC.';
+COMMENT ON COLUMN scoring.policy_versions.first_used_at IS 'When it first decided a transaction, UTC.';
+
+COMMENT ON COLUMN scoring.alert_precision.score_band IS 'Which twentieth of the score, from 0.';
+COMMENT ON COLUMN scoring.alert_precision.judged IS 'Alerts of this band that a reviewer has judged.';
+COMMENT ON COLUMN scoring.alert_precision.frauds IS 'Of them, those that were fraud.';
+COMMENT ON COLUMN scoring.alert_precision.scale IS 'What the score is multiplied by, to be right on average over all that was judged.';
+COMMENT ON COLUMN scoring.review_queue.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN scoring.review_queue.channel IS 'batch or stream: the channel that was stricter with it.';
+COMMENT ON COLUMN scoring.review_queue.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN scoring.review_queue.decision IS 'review or block.';
+COMMENT ON COLUMN scoring.review_queue.score IS 'Of the model that decided.';
+COMMENT ON COLUMN scoring.review_queue.amount IS 'In the currency of the source.';
+COMMENT ON COLUMN scoring.review_queue.user_id IS 'Who paid.';
+COMMENT ON COLUMN scoring.review_queue."timestamp" IS 'When it happened, UTC.';
+COMMENT ON COLUMN scoring.review_queue.reason IS 'Which stage decided, and how.';
+COMMENT ON COLUMN scoring.review_queue.reason_codes IS 'What is unusual, in words for the reviewer.';
+COMMENT ON COLUMN scoring.review_queue.fraud_probability IS 'How often such alerts turned out to be fraud, see scoring.alert_precision.';
+COMMENT ON COLUMN scoring.review_queue.expected_loss IS 'fraud_probability × amount: the queue is ordered by it.';
+
+COMMENT ON COLUMN feedback.superseded_labels.ingested_at IS 'When it was taken in, UTC.';
+COMMENT ON COLUMN feedback.superseded_labels.reviewer IS 'Who gave it, where a person did.';
+COMMENT ON COLUMN feedback.superseded_labels.comment IS 'What the reviewer noted, or the reason code of a chargeback.';
+COMMENT ON COLUMN feedback.superseded_labels.scenario IS 'The kind of fraud, where a reviewer or bank named it.';
+COMMENT ON COLUMN feedback.rejected_labels.source IS 'The file it came with.';
+COMMENT ON COLUMN feedback.rejected_labels.row_number IS 'Which row of the file, from 1.';
+COMMENT ON COLUMN feedback.rejected_labels.reason IS 'Why it was rejected.';
+COMMENT ON COLUMN feedback.rejected_labels.payload IS 'The row as it came, as JSON.';
+COMMENT ON COLUMN feedback.rejected_labels.rejected_at IS 'When it was rejected, UTC.';
+COMMENT ON COLUMN feedback.label_history.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN feedback.label_history.source IS 'review or chargeback.';
+COMMENT ON COLUMN feedback.label_history.actual_fraud IS 'The verdict.';
+COMMENT ON COLUMN feedback.label_history.known_at IS 'When it became known, UTC.';
+COMMENT ON COLUMN feedback.label_history.ingested_at IS 'When it was taken in, UTC.';
+COMMENT ON COLUMN feedback.label_history.reviewer IS 'Who gave it, where a person did.';
+COMMENT ON COLUMN feedback.label_history.comment IS 'What the reviewer noted, or the reason code of a chargeback.';
+COMMENT ON COLUMN feedback.label_history.scenario IS 'The kind of fraud, where a reviewer or bank names it.';
+COMMENT ON COLUMN feedback.decision_log.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN feedback.decision_log.channel IS 'batch: decided at the end of the day; stream: as it came.';
+COMMENT ON COLUMN feedback.decision_log.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN feedback.decision_log.decision IS 'approve, review or block.';
+COMMENT ON COLUMN feedback.decision_log.score IS 'Of the model that decided.';
+COMMENT ON COLUMN feedback.decision_log.decided_at IS 'When it was decided, UTC.';
+COMMENT ON COLUMN feedback.decision_log.actual_fraud IS 'The verdict known now; null while there is none.';
+COMMENT ON COLUMN feedback.decision_log.correct IS 'A block or review of fraud, or an approval of a legitimate payment.';
+COMMENT ON COLUMN feedback.decision_outcomes.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN feedback.decision_outcomes.channel IS 'batch: decided at the end of the day; stream: as it came.';
+COMMENT ON COLUMN feedback.decision_outcomes.decision IS 'approve, review or block.';
+COMMENT ON COLUMN feedback.decision_outcomes.score IS 'Of the model that decided.';
+COMMENT ON COLUMN feedback.decision_outcomes.source IS 'Where the label came from: review or chargeback.';
+COMMENT ON COLUMN feedback.decision_outcomes.actual_fraud IS 'The verdict.';
+COMMENT ON COLUMN feedback.decision_outcomes.known_at IS 'When the label became known, UTC.';
+
+COMMENT ON COLUMN monitoring.model_performance.channel IS 'batch: at the end of the day; stream: as payments came.';
+COMMENT ON COLUMN monitoring.model_performance.transactions IS 'Transactions of the window that were scored or decided.';
+COMMENT ON COLUMN monitoring.model_performance.frauds IS 'Known frauds among them.';
+COMMENT ON COLUMN monitoring.model_performance.alerts IS 'Transactions that were reviewed or blocked, or that a model called unusual.';
+COMMENT ON COLUMN monitoring.model_performance."precision" IS 'Share of the alerts that were fraud.';
+COMMENT ON COLUMN monitoring.model_performance.precision_low IS '95 % interval, together with precision_high.';
+COMMENT ON COLUMN monitoring.model_performance.precision_high IS '95 % interval, together with precision_low.';
+COMMENT ON COLUMN monitoring.model_performance.recall IS 'Share of the frauds that was alerted.';
+COMMENT ON COLUMN monitoring.model_performance.recall_low IS '95 % interval, together with recall_high.';
+COMMENT ON COLUMN monitoring.model_performance.recall_high IS '95 % interval, together with recall_low.';
+COMMENT ON COLUMN monitoring.model_performance.f1 IS 'Harmonic mean of precision and recall.';
+COMMENT ON COLUMN monitoring.model_performance.f1_low IS '95 % interval, together with f1_high.';
+COMMENT ON COLUMN monitoring.model_performance.f1_high IS '95 % interval, together with f1_low.';
+COMMENT ON COLUMN monitoring.model_performance.average_precision IS 'Area under the curve of precision and recall, over all thresholds.';
+COMMENT ON COLUMN monitoring.model_performance.average_precision_low IS '95 % interval, together with average_precision_high.';
+COMMENT ON COLUMN monitoring.model_performance.average_precision_high IS '95 % interval, together with average_precision_low.';
+COMMENT ON COLUMN monitoring.model_performance.roc_auc IS 'Chance that a fraud scores above a legitimate payment.';
+COMMENT ON COLUMN monitoring.model_performance.value_detection_rate_low IS '95 % interval, together with value_detection_rate_high.';
+COMMENT ON COLUMN monitoring.model_performance.value_detection_rate_high IS '95 % interval, together with value_detection_rate_low.';
+COMMENT ON COLUMN monitoring.model_performance.cost_low IS '95 % interval, together with cost_high.';
+COMMENT ON COLUMN monitoring.model_performance.cost_high IS '95 % interval, together with cost_low.';
+
+COMMENT ON COLUMN monitoring.early_performance.channel IS 'batch: at the end of the day; stream: as payments came.';
+COMMENT ON COLUMN monitoring.early_performance.transactions IS 'Transactions of the window that were scored or decided.';
+COMMENT ON COLUMN monitoring.early_performance.labelled IS 'Transactions with a label so far.';
+COMMENT ON COLUMN monitoring.early_performance.label_coverage IS 'Share of the transactions that has a label so far.';
+COMMENT ON COLUMN monitoring.early_performance.alerts IS 'Transactions that were reviewed or blocked, or that a model called unusual.';
+COMMENT ON COLUMN monitoring.early_performance.alerts_per_day IS 'Mean over the days of the window.';
+COMMENT ON COLUMN monitoring.early_performance.alerts_labelled IS 'Alerts with a label so far.';
+COMMENT ON COLUMN monitoring.early_performance.precision_high IS '95 % interval, together with precision_low.';
+
+COMMENT ON COLUMN monitoring.scenario_performance.channel IS 'batch: at the end of the day; stream: as payments came.';
+COMMENT ON COLUMN monitoring.scenario_performance.window_start IS 'First event day judged.';
+COMMENT ON COLUMN monitoring.scenario_performance.window_end IS 'Last event day judged.';
+COMMENT ON COLUMN monitoring.scenario_performance.recall IS 'Share of the known frauds of this kind that was alerted.';
+
+COMMENT ON COLUMN monitoring.decision_thresholds.policy IS 'The policy it belongs to.';
+COMMENT ON COLUMN monitoring.decision_thresholds.review_threshold IS 'Above it a transaction is reviewed.';
+COMMENT ON COLUMN monitoring.decision_thresholds.block_threshold IS 'Above it a transaction is blocked; it is not tuned.';
+COMMENT ON COLUMN monitoring.decision_thresholds.contamination IS 'Share of the traffic that scores above 0.5.';
+COMMENT ON COLUMN monitoring.threshold_proposals.policy IS 'The policy it belongs to.';
+COMMENT ON COLUMN monitoring.threshold_proposals.block_threshold IS 'Above it a transaction is blocked; it is not tuned.';
+COMMENT ON COLUMN monitoring.threshold_proposals.contamination IS 'Share of the traffic that scores above 0.5.';
+COMMENT ON COLUMN monitoring.threshold_proposals.objective IS 'What it was tuned for.';
+COMMENT ON COLUMN monitoring.threshold_proposals.accepted_by IS 'Who accepted it.';
+COMMENT ON COLUMN monitoring.threshold_proposals.accepted_at IS 'When it was accepted, UTC.';
+
+COMMENT ON COLUMN monitoring.feature_drift.event_date IS 'The UTC day compared.';
+COMMENT ON COLUMN monitoring.feature_drift.feature IS 'A column of features.transaction_features.';
+
+COMMENT ON COLUMN monitoring.alerts.message IS 'What people are told.';
+COMMENT ON COLUMN monitoring.alerts.created_at IS 'When it was raised, UTC.';
+
+COMMENT ON COLUMN monitoring.model_comparison.window_start IS 'First event day judged.';
+COMMENT ON COLUMN monitoring.model_comparison.window_end IS 'Last event day judged: the labels of later ones are still to come.';
+COMMENT ON COLUMN monitoring.model_comparison.transactions IS 'Transactions of the window that the model scored.';
+COMMENT ON COLUMN monitoring.model_comparison.frauds IS 'Known frauds among them.';
+COMMENT ON COLUMN monitoring.model_comparison.alerts IS 'Transactions that the model called unusual; of the amount, the largest of each day.';
+COMMENT ON COLUMN monitoring.model_comparison."precision" IS 'Share of the alerts that were fraud.';
+COMMENT ON COLUMN monitoring.model_comparison.recall IS 'Share of the frauds that was alerted.';
+COMMENT ON COLUMN monitoring.model_comparison.average_precision IS 'Area under the curve of precision and recall, over all thresholds.';
+COMMENT ON COLUMN monitoring.model_comparison.average_precision_low IS '95 % interval, together with average_precision_high.';
+COMMENT ON COLUMN monitoring.model_comparison.average_precision_high IS '95 % interval, together with average_precision_low.';
+COMMENT ON COLUMN monitoring.model_comparison.gain_over_amount_low IS '95 % interval, together with gain_over_amount_high.';
+COMMENT ON COLUMN monitoring.model_comparison.gain_over_amount_high IS '95 % interval, together with gain_over_amount_low.';
+COMMENT ON COLUMN monitoring.model_comparison.roc_auc IS 'Chance that a fraud scores above a legitimate payment.';
+COMMENT ON COLUMN monitoring.model_comparison.value_detection_rate IS 'Share of the amount of known frauds that was alerted.';
+
+COMMENT ON COLUMN streaming.history_base.event_date IS 'The day whose histories the stream goes on from.';
+COMMENT ON COLUMN streaming.kafka_offsets.topic IS 'The topic.';
+COMMENT ON COLUMN streaming.kafka_offsets.partition IS 'The partition of the topic.';
+COMMENT ON COLUMN streaming.kafka_offsets.next_offset IS 'The offset to read next.';

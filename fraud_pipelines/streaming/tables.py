@@ -12,11 +12,11 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.catalog import KEY_COLUMNS, table_schema
+from fraud_pipelines.features.catalog import KEY_COLUMNS, column_descriptions, table_schema
 from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, USER, Entity, span_length
 from fraud_pipelines.features.feedback import risk_columns
 from fraud_pipelines.features.history import History, history_schema
-from fraud_pipelines.features.tables import LATELY, create_table, history_table, read_history, table_exists
+from fraud_pipelines.features.tables import LATELY, create_table, describe, history_table, read_history, table_exists
 from fraud_pipelines.storage.warehouse import add_columns, insert, registered, select
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
@@ -27,7 +27,10 @@ FEEDBACK_REACH: Final = span_length(LABEL_DELAY) + max(
 
 FEATURE_TABLE: Final = "streaming.transaction_features"
 PLACE_COLUMNS: Final[dict[str, pl.DataType]] = {"batch_id": pl.String(), "position": pl.Int64()}
-"""The batch a transaction came with, and how many transactions the stream had decided before it."""
+_PLACE_DESCRIPTIONS: Final = {
+    "batch_id": "The batch it came with.",
+    "position": "How many transactions the stream had decided before it.",
+}
 
 
 def stream_history_table(entity: Entity) -> str:
@@ -44,6 +47,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
             add_columns(connection, table, schema)
         else:
             create_table(connection, table, schema, required=required)
+    describe(connection, FEATURE_TABLE, _PLACE_DESCRIPTIONS | column_descriptions())
 
 
 def latest_derived_day(connection: duckdb.DuckDBPyConnection) -> date | None:
