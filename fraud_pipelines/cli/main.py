@@ -174,12 +174,12 @@ def list_thresholds(policy: str | None, limit: int) -> None:
 
 @thresholds.command("show")
 @policy_option
-@click.option("--as-of", type=DAY, help="The proposal of that day; by default the latest.")
+@click.option("--as-of", type=DAY, help="What was tuned at the end of that day; by default the latest.")
 def show_thresholds(policy: str | None, as_of: date | None) -> None:
-    """A proposal with its evidence: what would change in alerts, precision, recall and cost."""
-    from fraud_pipelines.cli.thresholds import show_proposal
+    """What is in force, or waits for a person, and the evidence that led to it."""
+    from fraud_pipelines.cli.thresholds import show_evidence
 
-    show_proposal(Settings.from_environment(), policy, as_of=as_of)
+    show_evidence(Settings.from_environment(), policy, as_of=as_of)
 
 
 @thresholds.command("accept")

@@ -22,6 +22,7 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
         InvalidInput: there is no such model.
     """
     from fraud_pipelines.detection.backends import MODEL_NAMES
+    from fraud_pipelines.evaluation.promotion_words import in_words
 
     registry = _registry(settings)
     decided = warehouse_of(settings).read(
@@ -37,10 +38,10 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
         aliases = registry.aliases(name)
         table = narrow_table(
             f"{name}, the newest {min(most, len(versions))} of {len(versions)} versions",
-            *("version", "day", "alias", "decision", "rule"),
+            *("version", "day", "alias", "decision"),
             numbers=("version",),
         )
-        table.add_column("evidence")
+        table.add_column("why")
         for version in versions:
             if version not in versions[-most:] and version.version not in aliases.values():
                 continue
@@ -50,8 +51,7 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
                 str(version.partition),
                 "\n".join(sorted(alias for alias, number in aliases.items() if number == version.version)),
                 decision,
-                rule,
-                escape(_brief(json.loads(evidence))),
+                escape(in_words(rule, decision, json.loads(evidence)) if decision else ""),
             )
         console.print(table)
         console.print()
@@ -97,15 +97,3 @@ def _unknown(model_name: str) -> str:
     from fraud_pipelines.detection.backends import MODEL_NAMES
 
     return f"MLflow has no versions of {model_name!r}; the models are {', '.join(MODEL_NAMES.values())}."
-
-
-def _brief(evidence: dict[str, object]) -> str:
-    match evidence:
-        case {"average_precision_difference": {"mean": mean, "low": low, "high": high}}:
-            return f"AP {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
-        case {"days": days, "needed_days": needed}:
-            return f"judged on {days} of {needed} days"
-        case {"score_psi": psi, "alerts": {"candidate": candidate, "champion": champion}}:
-            return f"PSI {psi:.3f}, alerts {candidate}/{champion}"
-        case _:
-            return ", ".join(f"{name} {value}" for name, value in evidence.items())

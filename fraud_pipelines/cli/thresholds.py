@@ -2,7 +2,8 @@
 
 import getpass
 import json
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Any, Final
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -15,10 +16,12 @@ from fraud_pipelines.decisions.configuration import policies
 from fraud_pipelines.decisions.policies import Policy, policy_named
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
-_FIGURES = ("review_threshold", "alerts_per_day", "precision", "recall", "f1", "cost")
+_IN_FORCE: Final = "monitoring.decision_thresholds"
+_FIGURES: Final = ("review_threshold", "alerts_per_day", "precision", "recall", "f1", "cost")
 
 
 def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
@@ -52,48 +55,83 @@ def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
     )
 
 
-def show_proposal(settings: Settings, policy: str | None, *, as_of: date | None) -> None:
-    """One proposal with its evidence.
+def show_evidence(settings: Settings, policy: str | None, *, as_of: date | None) -> None:
+    """The proposal that waits, or else the thresholds in force, with the evidence that led to them.
+
+    Args:
+        as_of: what was tuned at the end of that day, put in force or proposed; by default the latest.
 
     Raises:
-        MissingData: there is none.
+        MissingData: nothing was tuned at the end of that day.
     """
-    name = _policy(settings, policy).name
-    rows = warehouse_of(settings).read(
-        """
-        SELECT * FROM monitoring.threshold_proposals
-        WHERE policy = $policy AND ($as_of IS NULL OR as_of = $as_of) ORDER BY as_of DESC LIMIT 1
-        """,
-        {"policy": name, "as_of": as_of},
-    )
-    if rows.is_empty():
-        raise MissingData(
-            f"there is no proposal for {name}{f' as of {as_of}' if as_of else ''}. "
-            "The daily run makes them where FRAUD_TUNING_MODE=propose."
+    policy_wanted, warehouse = _policy(settings, policy), warehouse_of(settings)
+    name = policy_wanted.name
+    proposal = _latest(warehouse, "monitoring.threshold_proposals", "as_of", name, as_of)
+    tuned = _latest(warehouse, _IN_FORCE, "effective_date", name, as_of and as_of + timedelta(days=1))
+    if as_of and not (proposal or tuned):
+        raise MissingData(f"nothing was tuned for {name} as of {as_of}; fraud-pipelines thresholds list shows the days")
+    if proposal and (as_of or proposal["status"] == "open" or not tuned):
+        _show_proposal(name, proposal)
+    elif tuned:
+        _show_in_force(name, tuned)
+    else:
+        console.print(
+            f"{name} has no tuned thresholds yet: its first run begins with those of the policy, review above "
+            f"{policy_wanted.review_threshold:.4g} and block above {policy_wanted.block_threshold:.4g}."
         )
-    row = rows.row(0, named=True)
+
+
+def _latest(warehouse: Warehouse, table: str, column: str, policy: str, day: date | None) -> dict[str, Any] | None:
+    rows = warehouse.read(
+        f"""
+        SELECT * FROM {table} WHERE policy = $policy AND ($day IS NULL OR {column} = $day)
+        ORDER BY {column} DESC LIMIT 1
+        """,
+        {"policy": policy, "day": day},
+    )
+    return rows.row(0, named=True) if rows.height else None
+
+
+def _show_in_force(policy: str, row: dict[str, Any]) -> None:
     evidence = json.loads(row["evidence"])
-    title = f"Proposal as of {row['as_of']} for {name}: {row['status']}"
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", min_width=72)
-    for column in ("", "today", "proposed"):
-        table.add_column(column, justify="left" if not column else "right")
-    for figure in _FIGURES:
-        table.add_row(figure, _cell(evidence["before"][figure]), _cell(evidence["after"][figure]))
-    table.caption = "alerts a day by the latest scores; the rest by the matured window, cost a day"
-    console.print(table)
-    looked_at = (
-        f"window {evidence['window_start']} to {evidence['window_end']}, {evidence['labelled']:,} labels, "
-        f"{evidence['labelled_frauds']:,} frauds"
-        if evidence["window_start"]
-        else "no day that this policy decided has matured yet"
-    )
     console.print(
-        f"Objective {evidence['objective']}, {looked_at}. Guards that bit: {', '.join(evidence['guards']) or 'none'}."
+        f"{policy} from {row['effective_date']}: review above {row['review_threshold']:.4g}, "
+        f"block above {row['block_threshold']:.4g}.",
+        highlight=False,
     )
+    if "before" in evidence:
+        _print_before_and_after("What was tuned", evidence, "before", "in force")
+    if row["origin"] == "accepted":
+        console.print(f"Accepted by {escape(row['decided_by'])}: {escape(row['reason'])}.")
+    _print_why(evidence)
+
+
+def _show_proposal(policy: str, row: dict[str, Any]) -> None:
+    evidence = json.loads(row["evidence"])
+    title = f"Proposal as of {row['as_of']} for {policy}: {row['status'].replace('_', ' ')}"
+    _print_before_and_after(title, evidence, "today", "proposed")
+    _print_why(evidence)
     if row["status"] == "open":
         console.print("Accept it with: fraud-pipelines thresholds accept")
     elif row["status"] == "accepted":
-        console.print(f"Accepted by {row['accepted_by']}, in force from {row['effective_date']}.")
+        console.print(f"Accepted by {escape(row['accepted_by'])}, in force from {row['effective_date']}.")
+
+
+def _print_before_and_after(title: str, evidence: dict[str, Any], *columns: str) -> None:
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", min_width=72)
+    for column in ("", *columns):
+        table.add_column(column, justify="right" if column else "left")
+    for figure in _FIGURES:
+        table.add_row(figure, _figure(evidence["before"][figure]), _figure(evidence["after"][figure]))
+    table.caption = "alerts a day by the latest scores; the rest by the matured window, cost a day; …: not known yet"
+    console.print(table)
+
+
+def _print_why(evidence: dict[str, Any]) -> None:
+    from fraud_pipelines.evaluation.guards import why
+
+    for sentence in why(evidence):
+        console.print(escape(sentence), highlight=False)
 
 
 def accept(settings: Settings, policy: str | None, *, by: str | None, as_of: date | None, now: datetime) -> None:
@@ -150,3 +188,7 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(" ", "minutes")
     return f"{value:,.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def _figure(value: float | None) -> str:
+    return "…" if value is None else f"{value:,.4g}"

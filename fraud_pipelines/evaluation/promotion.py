@@ -36,6 +36,7 @@ from fraud_pipelines.detection.daily import (
 )
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput, MissingData
 from fraud_pipelines.evaluation.promotion_evidence import Evidence
+from fraud_pipelines.evaluation.promotion_words import in_words
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import (
     CHALLENGER,
@@ -72,6 +73,12 @@ class Promotion:
     rule: Rule
     decision: Decision
     evidence: Mapping[str, object]
+
+    @property
+    def words(self) -> str:
+        """What was decided and why, as a sentence."""
+        why = in_words(self.rule, self.decision, self.evidence)
+        return f"{self.model_name}/{self.candidate_version} {self.decision}: {why}."
 
     def row(self) -> dict[str, object]:
         """The table's row; the evidence as JSON with sorted keys."""

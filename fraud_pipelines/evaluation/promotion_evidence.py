@@ -69,7 +69,7 @@ class Evidence:
         assert difference is not None
         of_candidate, of_champion = (round((each["is_anomaly"] * each["weight"]).sum()) for each in scored)
         expected = candidate.contamination * float(rows["weight"].sum())
-        return difference.low > -MARGIN and _alike(of_candidate, of_champion, expected), {
+        return difference.low > -MARGIN and alike(of_candidate, of_champion, expected), {
             "first_day": days[0].isoformat(),
             "last_day": days[-1].isoformat(),
             "frauds": int(rows["is_fraud"].sum()),
@@ -84,7 +84,7 @@ class Evidence:
         psi = population_stability_index(_bands(scored[1]["score"]), _bands(scored[0]["score"]))
         of_candidate, of_champion = (int(each["is_anomaly"].sum()) for each in scored)
         expected = candidate.contamination * self._of_the_day.height
-        return psi <= MAX_SCORE_PSI and _alike(of_candidate, of_champion, expected), {
+        return psi <= MAX_SCORE_PSI and alike(of_candidate, of_champion, expected), {
             "day": self.day.isoformat(),
             "score_psi": round(psi, 6),
             "max_psi": MAX_SCORE_PSI,
@@ -146,7 +146,7 @@ class Evidence:
         return read_features(self._warehouse, self.day, self.day)
 
 
-def _alike(candidate: int, champion: int, expected: float) -> bool:
+def alike(candidate: int, champion: int, expected: float) -> bool:
     """Whether the alerts of the candidate lie within `ALERT_FACTOR` of the champion's and what is expected.
 
     Three standard deviations of a Poisson count are allowed for besides.

@@ -18,8 +18,8 @@ def test_every_column_is_described_also_one_that_a_feature_adds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse = open_warehouse(tmp_path / "fraud.duckdb", wait_seconds=5)
-    added = Feature("amount_twice", "Twice the amount.", "2 × amount", "–", "–", "derived", computed="2a")
-    monkeypatch.setitem(catalog.FEATURES, added.name, added)  # type: ignore[misc]
+    added = Feature("amount_twice", "Twice the amount.", "2 × amount", "–", "–", "derived", computed=("2a",))
+    monkeypatch.setitem(catalog.FEATURES, added.name, added)
     with warehouse.transaction() as connection:
         create_tables(connection)
 

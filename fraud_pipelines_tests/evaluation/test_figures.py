@@ -88,7 +88,8 @@ def as_a_deuteranope_sees(colour: str) -> "np.ndarray[tuple[int], np.dtype[np.fl
     """Viénot, Brettel, Mollon (1999): one dimension of colour is lost."""
     linear = np.array([(int(colour[at : at + 2], 16) / 255) ** 2.2 for at in (1, 3, 5)])
     seen = np.array([[0.33066, 0.66934, 0.0], [0.33066, 0.66934, 0.0], [-0.02785, 0.02785, 1.0]]) @ linear
-    return np.clip(seen, 0, 1) ** (1 / 2.2)
+    visible: np.ndarray[tuple[int], np.dtype[np.float64]] = np.clip(seen, 0, 1) ** (1 / 2.2)
+    return visible
 
 
 def test_no_two_models_look_alike_and_all_stand_out_from_the_page() -> None:

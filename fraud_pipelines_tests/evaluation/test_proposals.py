@@ -9,10 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.policies import Thresholds, initial_thresholds, policy_named, thresholds_in_force
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.evaluation.daily import tune_thresholds
+from fraud_pipelines.evaluation.guards import held_by, why
 from fraud_pipelines.evaluation.proposals import (
     Effect,
     TuningMode,
@@ -20,9 +23,10 @@ from fraud_pipelines.evaluation.proposals import (
     put_in_effect,
     set_thresholds,
 )
+from fraud_pipelines.evaluation.tuning import tune
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse
+from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, random_outcomes
 
 POLICY = policy_named("balanced")
 LAST = FIRST + timedelta(days=24)
@@ -217,6 +221,47 @@ def test_the_commands_show_accept_and_set(warehouse: Warehouse, tmp_path: Path) 
         "FRAUD_TUNING_MODE"
         in CliRunner(env=environment | {"FRAUD_TUNING_MODE": "guess"}).invoke(main, ["thresholds", "list"]).output
     )
+
+
+def test_in_the_default_mode_show_tells_what_is_in_force_and_why(warehouse: Warehouse, tmp_path: Path) -> None:
+    from fraud_pipelines.cli import main
+
+    environment = {"FRAUD_DATA_DIR": str(tmp_path), "COLUMNS": "160"}
+
+    def invoke(*arguments: str, code: int = 0) -> str:
+        done = CliRunner(env=environment).invoke(main, ["thresholds", *arguments])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    untuned = invoke("show")
+    assert f"review above {POLICY.review_threshold} and block above {POLICY.block_threshold}" in untuned
+    assert "nothing was tuned for balanced as of 2020-01-01" in invoke("show", "--as-of", "2020-01-01", code=1)
+
+    with warehouse.connect(read_only=True):
+        found = tune_thresholds(warehouse, SETTINGS, TODAY)
+    tuned = found.proposal.thresholds
+    put_in_effect(warehouse, tuned, found.current, mode="auto", day=TODAY)
+    for shown in (invoke("show"), invoke("show", "--as-of", str(TODAY))):
+        assert f"balanced from {TOMORROW}: review above {tuned.review_threshold:.4g}" in shown
+        assert "alerts_per_day" in shown
+        for sentence in why(tuned.evidence):
+            assert sentence in shown
+
+    invoke("set", "0.61", "--reason", "holiday week", "--by", "bob")
+    assert "bob set it: holiday week." in invoke("show")
+
+
+@given(current=st.floats(0.05, 0.75), frauds=st.integers(0, 60), budget=st.floats(1, 400))
+@settings(max_examples=25)
+def test_whatever_is_tuned_can_be_told_with_each_guard_that_held(current: float, frauds: int, budget: float) -> None:
+    policy = POLICY.model_copy(update={"alert_budget": budget})
+    window = random_outcomes(1, rows=700, days=7, first=TODAY - timedelta(days=10), fraud_rate=frauds / 700)
+    thresholds = initial_thresholds(policy, TODAY).model_copy(update={"review_threshold": current})
+    evidence = tune(window, window, thresholds, policy, day=TODAY).thresholds.evidence
+    sentences = why(evidence)
+    assert len(held_by(evidence)) == len(evidence["guards"])  # type: ignore[arg-type]
+    assert all(sentence[0] == sentence[0].upper() and sentence.endswith(".") for sentence in sentences)
+    assert ("best there is" in sentences[-1]) == (evidence["best_threshold"] == evidence["after"]["review_threshold"])  # type: ignore[call-overload, index]
 
 
 def test_a_command_that_is_refused_says_so_in_one_line(warehouse: Warehouse, tmp_path: Path) -> None:

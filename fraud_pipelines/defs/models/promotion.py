@@ -55,7 +55,7 @@ def model_promotion(
     promotions = decide_promotions(warehouse, model_registry, settings, day)
     record_promotions(warehouse, model_registry, promotions, day)
     for each in promotions:
-        context.log.info(f"{each.model_name}: {each.candidate_version} {each.decision} by {each.rule}: {each.evidence}")
+        context.log.info(each.words)
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, "monitoring.model_promotions", day=day, date_column="as_of")
     decisions = pl.Series([each.decision for each in promotions], dtype=pl.String)
