@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fraud_pipelines.storage.metric_points import metric_points, new_points
-from fraud_pipelines.storage.mlflow_connection import connect, errors_named, experiment_id
+from fraud_pipelines.storage.mlflow_connection import SERIES_EXPERIMENT, connect, errors_named, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-SERIES_EXPERIMENT: Final = "fraud-pipelines-performance"
-"""Beside the experiment of the training runs, whose table it would clutter."""
 
 _EPOCH: Final = date(1970, 1, 1)
 _SERIES: Final = "series"
@@ -75,7 +72,7 @@ class MetricSeries:
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        return connect(self.tracking_uri)
+        return connect(self.tracking_uri, self.artifact_root)
 
     @cached_property
     def _experiment_id(self) -> str:

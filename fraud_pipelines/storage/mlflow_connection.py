@@ -4,12 +4,14 @@ import contextlib
 import fcntl
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from fraud_pipelines.errors import RegistryUnavailable
+from fraud_pipelines.storage.artifact_location import SQLITE, database_path, follow_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +31,10 @@ _ENVIRONMENT: Final = {
 _PROBE: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 """For the first request to a server, so that a wrong address shows within ten seconds."""
 
-_SQLITE: Final = "sqlite:///"
+EXPERIMENT: Final = "fraud-pipelines"
+"""Of the training runs."""
+SERIES_EXPERIMENT: Final = "fraud-pipelines-performance"
+"""Of what is measured day by day: beside the training runs, whose table it would clutter."""
 
 
 def prepare_environment() -> None:
@@ -38,8 +43,8 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def connect(tracking_uri: str) -> "MlflowClient":
-    """A client whose server has answered once.
+def connect(tracking_uri: str, artifact_root: Path | None) -> "MlflowClient":
+    """A client whose server has answered once, and whose files are found below ``artifact_root``.
 
     Raises:
         RegistryUnavailable: it didn't, or the address is no tracking server.
@@ -49,9 +54,17 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # in case it was imported before
     with errors_named(tracking_uri), _environment(_PROBE):
+        find_artifacts(tracking_uri, artifact_root)
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def find_artifacts(tracking_uri: str, artifact_root: Path | None) -> None:
+    """Where MLflow's SQLite database was copied or moved, let it find its files below ``artifact_root``."""
+    database = database_path(tracking_uri)
+    if database and artifact_root:
+        follow_database(database, artifact_root, (EXPERIMENT, SERIES_EXPERIMENT))
 
 
 @contextlib.contextmanager
@@ -63,7 +76,7 @@ def errors_named(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     # An ImportError is a missing database driver.
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         text = _without_credentials(str(error), tracking_uri)
         cause = (text.strip() or type(error).__name__).splitlines()[0].rstrip(". ")
         raise RegistryUnavailable(
@@ -101,10 +114,8 @@ def create_database(tracking_uri: str) -> None:
     MLflow creates its tables step by step and can't go on after a crash. So they are made in a file aside,
     which then gets the name; of several processes one does it and the others wait.
     """
-    if not tracking_uri.startswith(_SQLITE):
-        return
-    path = Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0])
-    if path.exists():
+    path = database_path(tracking_uri)
+    if path is None or path.exists():
         return
     prepare_environment()
     with errors_named(tracking_uri), _locked(path.with_name(path.name + ".lock")):
@@ -114,7 +125,7 @@ def create_database(tracking_uri: str) -> None:
 
         aside = path.with_name(path.name + ".new")
         aside.unlink(missing_ok=True)
-        upgrade.main([f"{_SQLITE}{aside}"], standalone_mode=False)
+        upgrade.main([f"{SQLITE}{aside}"], standalone_mode=False)
         aside.replace(path)
 
 

@@ -10,11 +10,18 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.storage.artifact_location import local_path
 from fraud_pipelines.storage.metric_points import metric_points, new_points
-from fraud_pipelines.storage.mlflow_connection import connect, create_database, errors_named, experiment_id
+from fraud_pipelines.storage.mlflow_connection import (
+    EXPERIMENT,
+    connect,
+    create_database,
+    errors_named,
+    experiment_id,
+    find_artifacts,
+)
 from fraud_pipelines.storage.model_artifact import MODEL_FOLDER, ServingCode
 from fraud_pipelines.storage.training_runs import FINGERPRINT_TAG, PARTITION_TAG, TrainingRuns, milliseconds_now
 
@@ -23,7 +30,6 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
-EXPERIMENT: Final = "fraud-pipelines"
 CHAMPION: Final = "champion"
 """Alias of the version in use."""
 CHALLENGER: Final = "challenger"
@@ -68,6 +74,9 @@ class ModelRegistry:
         """Create MLflow's database (for SQLite) and the experiment where they are missing. Safe to repeat."""
         create_database(self.tracking_uri)
         _ = self._experiment_id
+        # Once more: the experiment that MLflow itself makes lies where this process was started.
+        with errors_named(self.tracking_uri):
+            find_artifacts(self.tracking_uri, self.artifact_root)
 
     def latest_for_partition(self, model_name: str, partition: date) -> ModelVersionInfo | None:
         """The newest version of that day, if there is one."""
@@ -126,15 +135,20 @@ class ModelRegistry:
         What comes from a server is fetched once, and removed with this object or at the end of the process.
 
         Raises:
-            MissingData: there is no such version.
+            MissingData: there is no such version, or its files are gone.
         """
+        found = self.get_version(model_name, version)
+        source = f"{found.artifact_uri}/{MODEL_FOLDER}"
+        if kept := local_path(source):
+            if not kept.is_dir():
+                raise MissingData(
+                    f"The files of version {version} of {model_name} are gone: {kept} is no folder. Restore it from a "
+                    f"backup, or train another: fraud-pipelines models pin {model_name} VERSION puts one in use."
+                )
+            return kept
         from mlflow.artifacts import download_artifacts
 
-        found = self.get_version(model_name, version)
         with errors_named(self.tracking_uri):
-            source = f"{found.artifact_uri}/{MODEL_FOLDER}"
-            if urlsplit(source).scheme in {"", "file"}:
-                return Path(download_artifacts(artifact_uri=source, tracking_uri=self.tracking_uri))
             fetched = self._downloads / model_name / str(version)
             if not fetched.exists():
                 # A download that fails half-way must not pass for a whole one.
@@ -223,7 +237,7 @@ class ModelRegistry:
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        return connect(self.tracking_uri)
+        return connect(self.tracking_uri, self.artifact_root)
 
     @cached_property
     def _downloads(self) -> Path:

@@ -1,5 +1,6 @@
 """The demo, run by its command: what a newcomer finds in Dagster, MLflow and DuckDB afterwards."""
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -282,6 +283,23 @@ def test_the_demo_again_finds_its_days_done(demo: Installation) -> None:
     assert f"{DAYS} days are done already" in output
     assert "review queue" in output.lower()
     assert_same_content(before, warehouse_content(demo.warehouse))
+
+
+def test_a_copy_of_the_data_runs_by_itself_and_so_does_one_that_was_moved(
+    demo: Installation, days: list[date], tmp_path: Path
+) -> None:
+    copy = Installation(tmp_path / "copy")
+    shutil.copytree(demo.data_dir, copy.data_dir)
+    before = {path: path.stat().st_mtime_ns for path in demo.data_dir.rglob("*")}
+    last = days[-1].isoformat()
+    # Another policy has another contamination: every model is trained anew.
+    copy.run("run", "--from", last, "--to", last, FRAUD_POLICY="high_security")
+    assert {path: path.stat().st_mtime_ns for path in demo.data_dir.rglob("*")} == before
+
+    moved = Installation(copy.data_dir.rename(tmp_path / "moved"))
+    decided = moved.warehouse.read("SELECT transaction_id FROM scoring.decisions WHERE event_date = ?", [days[-1]])
+    moved.invoke("replay", decided["transaction_id"][0])
+    assert not copy.data_dir.exists()
 
 
 def test_a_day_without_input_or_before_the_first_fails_with_one_message_and_changes_nothing(

@@ -298,7 +298,7 @@ def test_only_the_days_own_abandoned_runs_are_closed(registry: ModelRegistry) ->
 
 def test_initialising_again_changes_nothing(registry: ModelRegistry, tmp_path: Path) -> None:
     before = (tmp_path / "mlflow.db").read_bytes()
-    ModelRegistry(registry.tracking_uri, experiment="test", artifact_root=tmp_path / "elsewhere").initialise()
+    ModelRegistry(registry.tracking_uri, experiment="test", artifact_root=tmp_path / "artifacts").initialise()
     assert (tmp_path / "mlflow.db").read_bytes() == before
 
 
