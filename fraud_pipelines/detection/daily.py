@@ -171,8 +171,8 @@ class TrainingPlan:
             rows=count,
         )
 
-    def fit(self, schema: Schema, feature_version: str) -> FraudModel:
-        """The model."""
+    def fit(self, schema: Schema, feature_version: str, *, seed: int = 0) -> FraudModel:
+        """The model; the daily ones are all fitted with the same ``seed``."""
         if self.calibration is not None:
             return fit_supervised(
                 self.features,
@@ -181,6 +181,7 @@ class TrainingPlan:
                 schema=schema,
                 contamination=self.contamination,
                 parameters=self.parameters,
+                seed=seed,
                 feature_version=feature_version,
             )
         return FraudModel.fit(
@@ -189,6 +190,7 @@ class TrainingPlan:
             schema=schema,
             contamination=self.contamination,
             parameters=self.parameters,
+            seed=seed,
             feature_version=feature_version,
         )
 

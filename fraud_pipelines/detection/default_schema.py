@@ -18,8 +18,10 @@ DEFAULT_SCHEMA: Final[Schema] = {**LABEL_FREE_SCHEMA, **FEEDBACK_SCHEMA, **_ADDE
 """What the daily models use, where the data has it (see `default_schema`): every feature declared as ``daily``."""
 
 
-def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict[str, str]]:
-    """What of `DEFAULT_SCHEMA` these training rows can carry, and why the rest was left out.
+def default_schema(
+    features: pl.DataFrame, declared: Schema = DEFAULT_SCHEMA
+) -> tuple[dict[str, FeatureRole], dict[str, str]]:
+    """What of ``declared`` these training rows can carry, and why the rest was left out.
 
     A column that is missing or has no value teaches nothing. One without a value on more than half of the days
     (where ``event_date`` tells them apart) was declared or delivered only lately, and what is filled in on the other
@@ -34,7 +36,7 @@ def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict
         InvalidInput: none of the features is there.
     """
     left_out: dict[str, str] = {}
-    for name in DEFAULT_SCHEMA:
+    for name in declared:
         if name not in features.columns:
             left_out[name] = "the column is missing"
         elif features[name].null_count() == features.height:
@@ -47,10 +49,10 @@ def default_schema(features: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict
             left_out[name] = (
                 "every value is missing on more than half of the days: it was declared or delivered only lately"
             )
-    schema = {name: role for name, role in DEFAULT_SCHEMA.items() if name not in left_out}
+    schema = {name: role for name, role in declared.items() if name not in left_out}
     if not schema:
         raise InvalidInput(
-            f"None of the default features has a value in these {features.height} rows: {', '.join(DEFAULT_SCHEMA)}."
+            f"None of the default features has a value in these {features.height} rows: {', '.join(declared)}."
         )
     return schema, left_out
 

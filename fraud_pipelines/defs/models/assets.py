@@ -52,34 +52,25 @@ def _materialize(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult:
     from fraud_pipelines.decisions.configuration import policy_in_force
-    from fraud_pipelines.detection.daily import TrainingPlan, ensure_daily_model
-    from fraud_pipelines.detection.training import training_window
+    from fraud_pipelines.detection.daily import ensure_daily_model
+    from fraud_pipelines.detection.detector_plan import detector_plan
     from fraud_pipelines.evaluation.training_report import training_report
-    from fraud_pipelines.features.frames import days_with_features, sample_features
 
-    day = partition_day(context)
-    with warehouse.connect(read_only=True):
-        window = training_window(
-            day,
-            days_with_features(warehouse),
-            training_days=settings.training_days,
-            min_training_days=settings.min_training_days,
-        )
-        sample = sample_features(warehouse, window.days[0], window.days[-1], most=settings.training_sample_rows)
-    plan = TrainingPlan(
+    plan = detector_plan(
+        warehouse,
+        partition_day(context),
         backend=backend,
-        day=day,
-        window=window,
-        features=sample.rows,
-        rows_in_window=sample.total,
         parameters=parameters,
         contamination=policy_in_force(settings).contamination,
+        training_days=settings.training_days,
+        min_training_days=settings.min_training_days,
+        sample_rows=settings.training_sample_rows,
     )
     trained = ensure_daily_model(registry, plan, report=lambda model: training_report(model, plan, warehouse, settings))
     for feature, reason in trained.left_out.items():
         context.log.info(f"{feature} is left out of the schema: {reason}")
     return dg.MaterializeResult(
-        metadata=training_metadata(plan, trained), check_results=[verdict(check, not window.bootstrap)]
+        metadata=training_metadata(plan, trained), check_results=[verdict(check, not plan.window.bootstrap)]
     )
 
 
