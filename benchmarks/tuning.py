@@ -40,7 +40,7 @@ from scored_days import ScoredDays, handbook, score_days
 from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, policy_named
 from fraud_pipelines.decisions.rules import alert_level
 from fraud_pipelines.evaluation.backtest import DayOfBacktest, backtest, chargebacks_of, outcomes_of
-from fraud_pipelines.evaluation.lateness import reported_share
+from fraud_pipelines.evaluation.lateness import ReportingDelay
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 from fraud_pipelines.transactions.simulator import SimulationConfig, labels_known_on, simulate
 
@@ -264,7 +264,7 @@ def bias_table(days: Sequence[DayOfBacktest], scored: ScoredDays) -> Table:
     )
     for name in ("", "precision", "recall", "frauds", "share of fraud"):
         shown.add_column(name, justify="right" if name else "left")
-    reported = reported_share(chargebacks_of(labels, scored.scores), last, window["event_date"])
+    reported = ReportingDelay(chargebacks_of(labels, scored.scores), last).reported_of(known).expected or 1.0
     for name, frame, share in (
         ("truth", true, 1.0),
         ("unlabelled past the delay = legitimate", known, 1.0),

@@ -67,6 +67,12 @@ class Settings(BaseModel):
     label_delay_days: int = Field(
         default=7, ge=0, description="after which an unlabelled transaction counts as legitimate"
     )
+    unreported_share: float = Field(
+        default=0.3,
+        ge=0,
+        lt=1,
+        description="share of missed frauds never reported: [recall's lower bound](docs/tuning.md)",
+    )
     evaluation_days: int = Field(default=14, ge=1, description="the matured window that performance and tuning look at")
     tuning_mode: Literal["auto", "propose"] = Field(
         default="auto",

@@ -34,7 +34,14 @@ def show_comparison(settings: Settings, first: date | None, last: date | None, *
         first, last = matured_window(
             scored, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
         )
-    found = compare_models(warehouse, first, last, alert_share=policy_in_force(settings).contamination, k=cards)
+    found = compare_models(
+        warehouse,
+        first,
+        last,
+        alert_share=policy_in_force(settings).contamination,
+        unreported_share=settings.unreported_share,
+        k=cards,
+    )
     if found.models.is_empty():
         raise MissingData(
             f"No scores are stored for {first} to {last}. Run the days first, or name others with --from and --to."
@@ -61,7 +68,8 @@ def _by_average_precision(models: pl.DataFrame, title: str) -> Table:
         )
     table.caption = (
         "AP: average precision. gain: by how much that of a day is above what ranking by the amount alone gives, on "
-        "average. A model that began later is judged by fewer days."
+        "average. A model that began later is judged by fewer days. Both, and recall, are estimates for all frauds "
+        "that are ever reported; – until half of their chargebacks are in."
     )
     return table
 

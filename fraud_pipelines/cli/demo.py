@@ -84,7 +84,7 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
             write_landing(simulated[day], settings.landing_transactions)
             answers.drop_labels(day)
             run_day(runs, day)
-    show_days(settings, config.first_day, config.last_day)
+    show_days(settings, config.first_day, config.last_day, truth=truth)
     _show_places(settings)
 
 

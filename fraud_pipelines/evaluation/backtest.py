@@ -8,7 +8,7 @@ import polars as pl
 
 from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds, initial_thresholds
 from fraud_pipelines.decisions.rules import decide
-from fraud_pipelines.evaluation.lateness import reported_share
+from fraud_pipelines.evaluation.lateness import ReportingDelay
 from fraud_pipelines.evaluation.outcomes import matured_window
 from fraud_pipelines.evaluation.tuning import Proposal, tune
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
@@ -73,7 +73,7 @@ def backtest(
                 policy,
                 day=day,
                 objective=objective,
-                reported=reported_share(chargebacks_of(verdicts, scores), day, outcomes["event_date"]),
+                reported=ReportingDelay(chargebacks_of(verdicts, scores), day).reported_of(outcomes),
             )
         found.append(DayOfBacktest(day, thresholds, decided[day], proposal))
         thresholds = proposal.thresholds if proposal else thresholds
@@ -81,26 +81,34 @@ def backtest(
 
 
 def outcomes_of(decided: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """``decided`` with ``is_fraud``, ``labelled`` and ``label_source``: without a label a row counts as legitimate.
+    """``decided`` with ``is_fraud``, ``labelled`` and ``late``: without a label a row counts as legitimate.
 
     A chargeback outranks a review, as in the warehouse's ``feedback.labels_before``.
     """
+    by_review = labels.filter(pl.col("source") == "review", "actual_fraud")["transaction_id"]
     verdicts = (
         labels.sort(pl.col("source") == "chargeback", descending=True)
         .unique("transaction_id", keep="first", maintain_order=True)
-        .select("transaction_id", "actual_fraud", label_source="source")
+        .select(
+            "transaction_id",
+            "actual_fraud",
+            late=pl.col("actual_fraud") & ~pl.col("transaction_id").is_in(by_review.implode()),
+        )
     )
     return decided.join(verdicts, on="transaction_id", how="left", maintain_order="left").with_columns(
-        is_fraud=pl.col("actual_fraud").fill_null(False), labelled=pl.col("actual_fraud").is_not_null()
+        is_fraud=pl.col("actual_fraud").fill_null(False),
+        labelled=pl.col("actual_fraud").is_not_null(),
+        late=pl.col("late").fill_null(False),
     )
 
 
 def chargebacks_of(labels: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """``event_date`` and ``known_on`` of the frauds that were charged back."""
+    """``event_date``, ``known_on`` and ``chargebacks``, how many, of the frauds that were charged back."""
     found = labels.filter(pl.col("source") == "chargeback", "actual_fraud")
-    return found.join(scores.select("transaction_id", "event_date"), on="transaction_id").select(
+    days = found.join(scores.select("transaction_id", "event_date"), on="transaction_id").select(
         "event_date", known_on=pl.col("known_at").dt.date()
     )
+    return days.group_by("event_date", "known_on").agg(chargebacks=pl.len())
 
 
 def _between(decided: dict[date, pl.DataFrame], first: date, last: date, *, like: pl.DataFrame) -> pl.DataFrame:

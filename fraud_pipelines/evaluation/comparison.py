@@ -1,14 +1,15 @@
 """Comparison: every model that scored the same days, side by side and day by day, and no model at all beside them."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.evaluation.metrics import CARDS_A_DAY, performance
-from fraud_pipelines.evaluation.outcomes import matured_window
+from fraud_pipelines.evaluation.cards import CARDS_A_DAY
+from fraud_pipelines.evaluation.metrics import performance
+from fraud_pipelines.evaluation.outcomes import last_known_day, matured_window, reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference
 from fraud_pipelines.evaluation.training_report import score_bands
 from fraud_pipelines.settings import Settings
@@ -23,6 +24,9 @@ _FIGURES: Final = (
     "alerts",
     "precision",
     "recall",
+    "recall_low",
+    "recall_high",
+    "recall_lower_bound",
     "average_precision",
     "average_precision_low",
     "average_precision_high",
@@ -41,7 +45,8 @@ class Comparison:
     ``models``: a row for each model, the best first: ``model_name``, ``rank``, ``days``, the figures of
     `Performance`, and ``gain_over_amount`` with its 95 % interval. ``days``: a row for each day and model:
     ``event_date``, ``model_name``, ``transactions``, ``frauds``, ``alerts``, ``caught``, ``average_precision``
-    (null on a day without a known fraud). ``bands``: by model, what `score_bands` gives.
+    (null on a day without a known fraud, and where too few chargebacks are in). ``bands``: by model, what
+    `score_bands` gives.
     """
 
     models: pl.DataFrame
@@ -58,7 +63,9 @@ def compare_as_of(warehouse: Warehouse, settings: Settings, day: date, *, alert_
     first, last = matured_window(
         day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
     )
-    return compare_models(warehouse, first, last, alert_share=alert_share, known_before=day + timedelta(days=1))
+    return compare_models(
+        warehouse, first, last, alert_share=alert_share, as_of=day, unreported_share=settings.unreported_share
+    )
 
 
 def comparison_rows(warehouse: Warehouse, settings: Settings, day: date, comparison: Comparison) -> pl.DataFrame:
@@ -78,27 +85,30 @@ def compare_models(
     last: date,
     *,
     alert_share: float,
-    known_before: date | None = None,
+    as_of: date | None = None,
+    unreported_share: float = 0.0,
     k: int = CARDS_A_DAY,
     channel: str = "batch",
 ) -> Comparison:
     """All models that scored in ``first`` to ``last``, and the amount alone.
 
-    A transaction without a label counts as legitimate: days whose labels are still to come flatter nobody more than
-    another, but make every figure an early reading.
+    What the deciding model caught is known at once, what others would have caught only by its chargeback: so the
+    latter stand for those that are still to come, as in `metrics.performance`, for all models alike.
 
     Args:
         alert_share: share of a day's transactions that the amount alone would alert: what the models are meant to.
-        known_before: use labels known before that day began; all by default.
+        as_of: use labels known by the end of that day; by default the last of which anything is stored.
+        unreported_share: share of the missed frauds that nobody ever reports.
         k: cards a day for the card precision.
     """
+    known_until = as_of or last_known_day(warehouse) or last
     scores = warehouse.read(
         _SCORES_SQL.read_text(),
         {
             "first": first,
             "last": last,
             "channel": channel,
-            "known_before": datetime.combine(known_before, datetime.min.time()) if known_before else datetime.max,
+            "known_before": known_until + timedelta(days=1),
             "known_cards": False,
             "training_days": 0,
             "delay": 0,
@@ -107,11 +117,18 @@ def compare_models(
     by_name = {str(name): rows for (name,), rows in scores.group_by("model_name", maintain_order=True)}
     if by_name:
         by_name[BASELINE] = _by_amount(scores, alert_share)
-    daily = {name: daily_average_precision(rows) for name, rows in by_name.items()}
+    chargebacks = reporting_delay(warehouse, known_until)
+    reported = {name: chargebacks.reported_of(rows) for name, rows in by_name.items()}
+    daily = {
+        name: daily_average_precision(rows, reported[name]) if reported[name].half_in else {}
+        for name, rows in by_name.items()
+    }
     rows = []
     for name, outcomes in by_name.items():
         gain = paired_difference(daily[name], daily[BASELINE]) if name != BASELINE else None
-        measured = vars(performance(outcomes, review_cost=0.0, k=k))
+        measured = vars(
+            performance(outcomes, review_cost=0.0, reported=reported[name], unreported_share=unreported_share, k=k)
+        )
         rows.append(
             {
                 "model_name": name,
@@ -128,7 +145,7 @@ def compare_models(
     return Comparison(
         models=models.sort("rank", "model_name", nulls_last=True),
         days=_days(by_name, daily),
-        bands={name: score_bands(outcomes) for name, outcomes in by_name.items() if name != BASELINE},
+        bands={name: score_bands(outcomes, reported[name]) for name, outcomes in by_name.items() if name != BASELINE},
     )
 
 

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
+from pydantic import JsonValue
 
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force
@@ -12,15 +13,15 @@ from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.drift import feature_drift
 from fraud_pipelines.evaluation.early import early_reading
-from fraud_pipelines.evaluation.lateness import reported_share
-from fraud_pipelines.evaluation.metrics import performance
+from fraud_pipelines.evaluation.lateness import Reported
+from fraud_pipelines.evaluation.metrics import Curve, Performance, performance, precision_recall
 from fraud_pipelines.evaluation.outcomes import (
     deciding_channels,
-    known_chargebacks,
     matured_decisions,
     matured_scores,
     matured_window,
     recent_scores,
+    reporting_delay,
     scenarios_known,
     scored_models,
     screening_model,
@@ -41,6 +42,7 @@ BATCH: Final = "batch"
 SERIES: Final = (
     "precision",
     "recall",
+    "recall_lower_bound",
     "f1",
     "average_precision",
     "roc_auc",
@@ -49,13 +51,30 @@ SERIES: Final = (
     "cost",
     "alerts_per_day",
     "label_coverage",
+    "chargebacks_reported",
 )
 """What MLflow shows over the days."""
 
 
+_DECIDED: Final = (
+    "alerts",
+    "precision",
+    "recall",
+    "recall_low",
+    "recall_high",
+    "recall_lower_bound",
+    "f1",
+    "value_detection_rate",
+    "cost",
+    "chargebacks_reported",
+)
+"""What the evidence of a threshold tells of the decisions taken in its window; their cost is that of the window."""
+_SECOND_READING: Final = 7
+
+
 @dataclass(frozen=True)
 class Measured:
-    """Performance as of a day: the rows of the tables, and the labelled scores of each batch model for its curve.
+    """Performance as of a day: the rows of the tables, and the curve of each batch model.
 
     ``rows`` are of ``monitoring.model_performance``, ``early`` of ``monitoring.early_performance``, ``by_scenario``
     of ``monitoring.scenario_performance``.
@@ -64,7 +83,7 @@ class Measured:
     rows: pl.DataFrame
     early: pl.DataFrame
     by_scenario: pl.DataFrame
-    labelled_scores: dict[str, pl.DataFrame]
+    curves: dict[str, Curve]
 
     @property
     def headline(self) -> dict[str, float | int | None]:
@@ -73,7 +92,17 @@ class Measured:
         for row in self.rows.filter(channel=BATCH).iter_rows(named=True):
             figures[f"average_precision {row['model_name']}"] = row["average_precision"]
             if row["model_name"].startswith(POLICY_PREFIX):
-                for name in ("precision", "recall", "f1", "alerts", "alerts_per_day", "cost", "value_detection_rate"):
+                for name in (
+                    "precision",
+                    "recall",
+                    "recall_low",
+                    "recall_high",
+                    "f1",
+                    "alerts",
+                    "alerts_per_day",
+                    "cost",
+                    "value_detection_rate",
+                ):
                     figures[name] = row[name]
         for row in self.early.filter(channel=BATCH).iter_rows(named=True):
             if row["model_name"].startswith(POLICY_PREFIX):
@@ -94,29 +123,44 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
     young = _outcomes(warehouse, day, policy, label_delay_days=0, evaluation_days=delay) if delay else {}
     scenarios = scenarios_known(warehouse, day)
     first, last = matured_window(day, label_delay_days=delay, evaluation_days=days)
-
-    reported = reported_share(known_chargebacks(warehouse, day), day, pl.date_range(first, last, eager=True))
+    chargebacks = reporting_delay(warehouse, day)
+    reported = {of: chargebacks.reported_of(frame) for of, frame in matured.items()}
 
     def key(name: str, channel: str, first: date, last: date) -> dict[str, object]:
         return {"as_of": day, "model_name": name, "channel": channel, "window_start": first, "window_end": last}
 
     rows = [
-        key(*of, first, last)
-        | asdict(performance(frame, review_cost=policy.review_cost, loss_share=policy.loss_share))
-        | {"chargebacks_reported": reported}
+        key(*of, first, last) | asdict(performance_of_policy(frame, policy, reported[of], settings))
         for of, frame in matured.items()
     ]
     early = [key(*of, last + timedelta(days=1), day) | asdict(early_reading(frame)) for of, frame in young.items()]
     by_scenario = [
         key(*of, first, last) | row
         for of, frame in matured.items()
-        for row in scenario_recall(frame, scenarios).iter_rows(named=True)
+        for row in scenario_recall(frame, scenarios, reported[of]).iter_rows(named=True)
     ]
     return Measured(
         rows=_table(warehouse, "monitoring.model_performance", rows),
         early=_table(warehouse, "monitoring.early_performance", early),
         by_scenario=_table(warehouse, "monitoring.scenario_performance", by_scenario),
-        labelled_scores={name: frame for (name, channel), frame in matured.items() if channel == BATCH},
+        curves={
+            name: precision_recall(frame, reported[name, channel])
+            for (name, channel), frame in matured.items()
+            if channel == BATCH
+        },
+    )
+
+
+def performance_of_policy(
+    outcomes: pl.DataFrame, policy: Policy, reported: Reported, settings: Settings
+) -> Performance:
+    """`performance` at the costs of a policy."""
+    return performance(
+        outcomes,
+        review_cost=policy.review_cost,
+        loss_share=policy.loss_share,
+        reported=reported,
+        unreported_share=settings.unreported_share,
     )
 
 
@@ -177,17 +221,20 @@ def log_series(series: MetricSeries, measured: Measured, day: date) -> None:
 def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[str]:
     """Log to MLflow how each day's versions did, as known at the end of ``day``, in the runs that trained them.
 
-    Each day is read twice: when it matures, and when it leaves the evaluation window. Labels trickle in: at first
-    most known frauds are those that were alerted, so that the first reading flatters recall; the second corrects
-    it. The step is the age of the day. Figures are on rows the model had not seen, under the same names for every
-    backend; to log a day again adds only what changed since.
+    Each day is read three times: when it matures, a week later, and when it leaves the evaluation window. Labels
+    trickle in: at first most known frauds are those that were alerted, and there is a precision but no recall. The
+    step is the age of the day. Figures are on rows the model had not seen, under the same names for every backend;
+    to log a day again adds only what changed since.
 
     Returns:
         The versions judged, as ``fraud-daily/12``.
     """
     policy = policy_in_force(settings)
     judged = []
-    for age in sorted({settings.label_delay_days, settings.label_delay_days + settings.evaluation_days - 1}):
+    chargebacks = reporting_delay(warehouse, day)
+    matured = settings.label_delay_days
+    window = range(matured, matured + settings.evaluation_days)
+    for age in sorted({window[0], window[-1], *({matured + _SECOND_READING} & set(window))}):
         of = day - timedelta(days=age)
         for name in [name for name, channel in scored_models(warehouse, of, of) if channel == BATCH]:
             outcomes = matured_scores(warehouse, day, label_delay_days=age, evaluation_days=1, model_name=name)
@@ -195,7 +242,14 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
             # Where an older version scored, the figures are not those of the day's own.
             if version is None or version.version not in outcomes["model_version"]:
                 continue
-            measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
+            measured = performance(
+                outcomes,
+                review_cost=policy.review_cost,
+                loss_share=policy.loss_share,
+                reported=chargebacks.reported_of(outcomes),
+                unreported_share=settings.unreported_share,
+                resamples=0,
+            )
             metrics = {key: value for key, value in vars(measured).items() if value is not None}
             registry.log_metrics(version.run_id, metrics, step=age)
             judged.append(f"{version.name}/{version.version}")
@@ -225,8 +279,10 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
         second_stage=policy.second_stage,
     )
     latest = recent_scores(warehouse, day, policy=policy.name, second_stage=policy.second_stage)
-    reported = reported_share(known_chargebacks(warehouse, day), day, outcomes["event_date"])
-    proposal = tune(outcomes, latest, current, policy, day=day, reported=reported)
+    reported = reporting_delay(warehouse, day).reported_of(outcomes)
+    proposal = tune(
+        outcomes, latest, current, policy, day=day, reported=reported, decided=_decided(warehouse, policy, day)
+    )
     daily_alerts = warehouse.read(
         """
         SELECT event_date, count(*) FILTER (decision = 'review') AS review,
@@ -243,6 +299,18 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
         current=current,
         daily_alerts=daily_alerts,
     )
+
+
+def _decided(warehouse: Warehouse, policy: Policy, day: date) -> dict[str, JsonValue]:
+    """How the decisions did that the policy took, as stored by `store_performance`; empty where nothing is."""
+    rows = warehouse.read(
+        f"""
+        SELECT {", ".join(f'"{name}"' for name in _DECIDED)} FROM monitoring.model_performance
+        WHERE as_of = $day AND model_name = $name AND channel = $channel
+        """,
+        {"day": day, "name": POLICY_PREFIX + policy.name, "channel": BATCH},
+    )
+    return rows.row(0, named=True) if rows.height else {}
 
 
 def measure_drift(warehouse: Warehouse, settings: Settings, day: date) -> pl.DataFrame:

@@ -28,8 +28,7 @@ SELECT event_date,
        reviewed,
        frauds,
        caught,
-       CASE WHEN alerts > 0 AND labelled > 0 THEN caught / alerts END AS "precision",
-       CASE WHEN frauds > 0 THEN caught / frauds END AS recall,
+       labelled,
        event_date <= $matured_until AS matured,
        review_threshold
 FROM counted

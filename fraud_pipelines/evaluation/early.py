@@ -14,7 +14,7 @@ class EarlyReading:
     While labels are still to come, one that is missing means nothing. So ``precision`` is that of the alerts that
     have a label, with its 95 % interval (``_low``, ``_high``); ``precision_at_least`` and ``precision_at_most`` are
     what that of all alerts will be if none, and if each, of the others turns out to be fraud.
-    ``recall_so_far`` is of the frauds known so far, and flatters: those that were alerted are known first.
+    Of recall nothing can be said yet: those that were alerted are known first.
     """
 
     transactions: int
@@ -29,7 +29,6 @@ class EarlyReading:
     precision_high: float | None
     precision_at_least: float | None
     precision_at_most: float | None
-    recall_so_far: float | None
 
 
 def early_reading(outcomes: pl.DataFrame) -> EarlyReading:
@@ -51,5 +50,4 @@ def early_reading(outcomes: pl.DataFrame) -> EarlyReading:
         precision_high=judged.precision_high,
         precision_at_least=caught / alerts if alerts else None,
         precision_at_most=(caught + waiting) / alerts if alerts else None,
-        recall_so_far=measured.recall,
     )

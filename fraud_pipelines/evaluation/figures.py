@@ -12,7 +12,7 @@ from fraud_pipelines.decisions.policies import Policy
 from fraud_pipelines.evaluation.chart import Entry, Floats, Panel, Scale, chart
 from fraud_pipelines.evaluation.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, model_colour
 from fraud_pipelines.evaluation.guards import OBJECTIVES, held_by
-from fraud_pipelines.evaluation.metrics import ranking
+from fraud_pipelines.evaluation.metrics import Curve
 from fraud_pipelines.evaluation.tuning import Proposal
 
 _SHARE: Final = Scale(0, 1)
@@ -21,24 +21,19 @@ _FORBIDDEN, _REACHABLE = "#f2f2f2", "#fff6d6"
 _TOP: Final = 42
 
 
-def pr_curve(outcomes: Mapping[str, pl.DataFrame]) -> str:
-    """Precision against recall of each named ranking, with its average precision and the base rate.
-
-    Args:
-        outcomes: by model, ``score``, ``is_fraud`` and, if there is one to break ties, ``raw_score``.
-    """
+def pr_curve(curves: Mapping[str, Curve]) -> str:
+    """Precision against recall of each model's ranking, with its average precision and the base rate."""
     panel = Panel(_TOP, 280, _SHARE, _SHARE, x_label="recall", y_label="precision")
     legend = []
-    for name, frame in sorted(outcomes.items()):
-        colour, truth = model_colour(name), frame["is_fraud"].to_numpy()
-        if not truth.any():
-            legend.append(Entry(f"{name}: no known fraud", colour))
+    for name, found in sorted(curves.items()):
+        colour = model_colour(name)
+        if found.average_precision is None:
+            missing = "too few chargebacks are in" if found.frauds else "no known fraud"
+            legend.append(Entry(f"{name}: {missing}", colour))
             continue
-        precision, recall = _precision_recall(frame)
-        average = float(np.sum(np.diff(recall, prepend=0.0) * precision))
-        panel.steps(*_visible(recall, precision), colour)
-        panel.level(truth.mean(), colour, dashes=_DOTTED)
-        legend.append(Entry(f"{name}: AP {average:.3f}, {truth.sum():,} frauds", colour))
+        panel.steps(*_visible(found.recall, found.precision), colour)
+        panel.level(found.base_rate, colour, dashes=_DOTTED)
+        legend.append(Entry(f"{name}: AP {found.average_precision:.3f}, {found.frauds:,} known frauds", colour))
     if legend:
         legend.append(Entry("dotted: share of frauds, what chance alone would give", GREY, _DOTTED))
     return chart("Precision and recall by score", [panel], legend)
@@ -202,15 +197,6 @@ def daily_lines(values: pl.DataFrame, title: str, axis: str) -> str:
 def markdown_image(svg: str, title: str) -> str:
     """A figure as a Markdown image with its data inside, for Dagster's metadata."""
     return f"![{title}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
-
-
-def _precision_recall(frame: pl.DataFrame) -> tuple[Floats, Floats]:
-    """Precision and recall at each rank from the highest down, tied rows together."""
-    codes = ranking(frame)
-    order = np.argsort(-codes, kind="stable")
-    found = np.cumsum(frame["is_fraud"].to_numpy()[order], dtype=np.float64)
-    last_of_rank = np.flatnonzero(np.diff(codes[order], append=-1))
-    return found[last_of_rank] / (last_of_rank + 1), found[last_of_rank] / found[-1]
 
 
 def _visible(recall: Floats, precision: Floats) -> tuple[Floats, Floats]:

@@ -20,6 +20,10 @@ _GUARDS: Final[Mapping[str, Callable[[Evidence], str]]] = {
         f"{of['labelled_frauds']} known frauds are too few for {OBJECTIVES[of['objective_wanted']]}: "
         "until there are more, it keeps to the alert budget"
     ),
+    "chargebacks_to_come": lambda of: (
+        f"half of the chargebacks on these days must be in for {OBJECTIVES[of['objective_wanted']]}: "
+        "until then, it keeps to the alert budget"
+    ),
     "alerts_tied": lambda of: (
         f"scores are tied, so that no threshold gives between {_bound(of, 0)} and {_bound(of, 1)} alerts a day: "
         "the lowest one that stays below is taken"
@@ -54,11 +58,18 @@ def why(evidence: Evidence) -> list[str]:
         if evidence["window_start"]
         else "no day that this policy decided has matured yet"
     )
-    sentences = [f"Tuned for {OBJECTIVES[evidence['objective']]}: {window}."]
+    sentences = [f"Tuned for {OBJECTIVES[evidence['objective']]}: {window}.", *_caught(evidence.get("decided", {}))]
     best, chosen = evidence["best_threshold"], _after(evidence)
     if best == chosen:
         return [*sentences, *_upper(held_by(evidence)), f"{chosen:.3g} is the best there is."]
     return [*sentences, f"Unguarded, the best would be {best:.3g}; it is {chosen:.3g}.", *_upper(held_by(evidence))]
+
+
+def _caught(decided: Evidence) -> list[str]:
+    if decided.get("recall") is None:
+        return []
+    recall, low, high = (f"{100 * decided[name]:.0f}" for name in ("recall", "recall_low", "recall_high"))
+    return [f"The decisions of these days caught {recall} % ({low}–{high} %) of the frauds that are ever reported."]
 
 
 def _upper(clauses: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ SELECT d.transaction_id,
        d.decision <> 'approve' AS alert,
        coalesce(l.actual_fraud, false) AS is_fraud,
        l.actual_fraud IS NOT NULL AS labelled,
+       coalesce(l.late, false) AS late,
        l.source AS label_source
 FROM scoring.decisions d
 JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date BETWEEN $first AND $last

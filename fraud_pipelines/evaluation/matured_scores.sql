@@ -8,7 +8,8 @@ SELECT s.transaction_id,
        s.model_version,
        s.is_anomaly AS alert,
        coalesce(l.actual_fraud, false) AS is_fraud,
-       l.actual_fraud IS NOT NULL AS labelled
+       l.actual_fraud IS NOT NULL AS labelled,
+       coalesce(l.late, false) AS late
 FROM scoring.transaction_scores s
 JOIN raw.transactions t ON t.transaction_id = s.transaction_id AND t.event_date BETWEEN $first AND $last
 LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id = s.transaction_id

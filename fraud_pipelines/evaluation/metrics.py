@@ -1,28 +1,29 @@
 """Metrics: how well scores and alerts did, in the terms of the field and in money."""
 
-import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fraud_pipelines.evaluation.intervals import Interval, bootstrap_intervals
+from fraud_pipelines.evaluation.cards import CARDS_A_DAY, card_precision, card_precision_ceiling, cards_by_day
+from fraud_pipelines.evaluation.estimates import estimate
+from fraud_pipelines.evaluation.intervals import RESAMPLES, KnownFrauds
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for, known_late
+from fraud_pipelines.evaluation.ranked import average_precision, curve, find_places, roc_auc
 
 Codes = npt.NDArray[np.int64]
-
-CARDS_A_DAY: Final = 100
 
 
 @dataclass(frozen=True)
 class Performance:
     """One row of ``monitoring.model_performance`` but for its key; null where a figure is not defined.
 
-    ``transactions``, ``labelled``, ``frauds``, ``alerts`` and ``alerts_labelled`` (alerts with a label) are counts of
-    transactions, ``label_coverage`` is the share of them all that has a label. ``precision``, ``recall``,
-    ``f1``, ``average_precision``, ``roc_auc``, ``card_precision_at_k`` and ``value_detection_rate`` lie in [0, 1],
-    ``_low`` and ``_high`` bound a 95 % interval; ``cost`` is in currency units over the whole window.
+    ``transactions``, ``labelled``, ``frauds`` (known ones), ``alerts`` and ``alerts_labelled`` (alerts with a label)
+    are counts of transactions, ``label_coverage`` is the share of them all that has a label. ``precision``,
+    ``recall``, ``f1``, ``average_precision``, ``roc_auc``, ``card_precision_at_k`` and ``value_detection_rate`` lie
+    in [0, 1], ``_low`` and ``_high`` bound a 95 % interval; ``cost`` is in currency units over the whole window.
+    ``chargebacks_reported`` is the share of the window's chargebacks that is expected to be in.
     """
 
     transactions: int
@@ -32,12 +33,14 @@ class Performance:
     alerts_per_day: float | None
     alerts_labelled: int
     label_coverage: float | None
+    chargebacks_reported: float | None
     precision: float | None
     precision_low: float | None
     precision_high: float | None
     recall: float | None
     recall_low: float | None
     recall_high: float | None
+    recall_lower_bound: float | None
     f1: float | None
     f1_low: float | None
     f1_high: float | None
@@ -50,7 +53,7 @@ class Performance:
     value_detection_rate: float | None
     value_detection_rate_low: float | None
     value_detection_rate_high: float | None
-    cost: float
+    cost: float | None
     cost_low: float | None
     cost_high: float | None
 
@@ -60,81 +63,110 @@ def performance(
     *,
     review_cost: float,
     loss_share: float = 1.0,
+    reported: Reported = ALL_REPORTED,
+    unreported_share: float = 0.0,
     k: int = CARDS_A_DAY,
-    resamples: int = 200,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Performance:
     """All metrics over the outcomes of a window, as `evaluation.outcomes` reads them.
 
+    All that frauds decide is an estimate for those that are ever reported, see `estimate`; card precision and ROC AUC
+    are corrected in the same way, and null until half of the chargebacks are in.
+
     Precision, recall and F1 speak of ``alert``; average precision, ROC AUC and card precision of the ranking by
     score (see `ranking`). Without a single label in the window nothing can be said about precision, and it is
-    null; recall and all that ranks frauds is null without a known fraud. Intervals are a bootstrap over days,
-    since the frauds of a day are not independent; null with fewer than three days.
+    null; recall and all that ranks frauds is null without a known fraud. For intervals see `intervals`.
 
     Args:
         outcomes: ``user_id``, ``event_date``, ``amount``, ``score``, ``raw_score``, ``alert``, ``is_fraud``,
-            ``labelled``.
+            ``labelled`` and, where chargebacks come late, ``late`` (a fraud known by its chargeback alone).
         review_cost: currency units for each alert.
         loss_share: share of a missed fraud's amount that is lost.
+        reported: how many of the window's chargebacks are in; without it all.
+        unreported_share: share of the missed frauds that nobody ever reports, for ``recall_lower_bound``.
         k: cards a day that can be looked at, for the card precision.
-        resamples: bootstrap resamples; 0 for no intervals.
-        seed: of the bootstrap; the same seed gives the same intervals.
+        resamples: draws for the intervals; 0 for none.
+        seed: of the draws; the same seed gives the same intervals.
     """
-    is_fraud = outcomes["is_fraud"].to_numpy()
-    alert = outcomes["alert"].to_numpy()
-    amount = outcomes["amount"].to_numpy()
-    frauds, alerts, labelled = int(is_fraud.sum()), int(alert.sum()), int(outcomes["labelled"].sum())
-    caught = int((is_fraud & alert).sum())
-    # Exact sums: the order of the rows doesn't show in the last digit.
-    fraud_amount = math.fsum(amount[is_fraud])
-    missed_amount = math.fsum(amount[is_fraud & ~alert])
-    codes = ranking(outcomes)
-    average_precision, roc_auc = _ranking_quality(codes, is_fraud)
-    cards = _cards_by_day(outcomes, codes)
-    bounds = bootstrap_intervals(
-        outcomes["event_date"].to_numpy(),
-        codes,
-        alert,
-        is_fraud,
-        amount,
+    codes, per_row = ranking(outcomes), frauds_stood_for(outcomes, reported)
+    at, places = find_places(codes, per_row > 0)
+    late, alert, amount = known_late(outcomes), outcomes["alert"].to_numpy(), outcomes["amount"].to_numpy()
+    users = np.unique(outcomes["user_id"].gather(at).to_numpy(), return_inverse=True)[1]
+    # Of equal rank in one order, so that the order of the rows doesn't show in the last digit.
+    order = np.lexsort((amount[at], users, places.level))
+    at, users = at[order], users[order]
+    alerts, labelled, days = int(alert.sum()), int(outcomes["labelled"].sum()), outcomes["event_date"].n_unique()
+    found = estimate(
+        KnownFrauds(users, amount[at], alert[at], late[at], places),
+        alerts=alerts,
+        labelled=labelled,
+        reported=reported,
         review_cost=review_cost,
         loss_share=loss_share,
-        resamples=resamples,
+        unreported_share=unreported_share,
+        resamples=resamples if outcomes.height else 0,
         seed=seed,
     )
-    days = outcomes["event_date"].n_unique()
-    precision = caught / alerts if alerts and labelled else None
-    precision_bounds = bounds.precision if precision is not None else Interval(None, None)
+    told = reported.half_in
+    cards = cards_by_day(outcomes, codes, per_row) if told and labelled else None
     return Performance(
         transactions=outcomes.height,
         labelled=labelled,
-        frauds=frauds,
+        frauds=len(at),
         alerts=alerts,
         alerts_per_day=alerts / days if days else None,
         alerts_labelled=int((alert & outcomes["labelled"].to_numpy()).sum()),
         label_coverage=labelled / outcomes.height if outcomes.height else None,
-        precision=precision,
-        precision_low=precision_bounds.low,
-        precision_high=precision_bounds.high,
-        recall=caught / frauds if frauds else None,
-        recall_low=bounds.recall.low,
-        recall_high=bounds.recall.high,
-        f1=2 * caught / (alerts + frauds) if frauds else None,
-        f1_low=bounds.f1.low,
-        f1_high=bounds.f1.high,
-        average_precision=average_precision,
-        average_precision_low=bounds.average_precision.low,
-        average_precision_high=bounds.average_precision.high,
-        roc_auc=roc_auc,
-        card_precision_at_k=_card_precision(cards, k) if labelled else None,
-        card_precision_ceiling=_card_ceiling(cards, k) if labelled else None,
-        value_detection_rate=1 - missed_amount / fraud_amount if fraud_amount > 0 else None,
-        value_detection_rate_low=bounds.value_detection_rate.low,
-        value_detection_rate_high=bounds.value_detection_rate.high,
-        cost=review_cost * alerts + loss_share * missed_amount,
-        cost_low=bounds.cost.low,
-        cost_high=bounds.cost.high,
+        chargebacks_reported=reported.expected,
+        precision=found.precision.value,
+        precision_low=found.precision.low,
+        precision_high=found.precision.high,
+        recall=found.recall.value,
+        recall_low=found.recall.low,
+        recall_high=found.recall.high,
+        recall_lower_bound=found.recall_lower_bound,
+        f1=found.f1.value,
+        f1_low=found.f1.low,
+        f1_high=found.f1.high,
+        average_precision=found.average_precision.value,
+        average_precision_low=found.average_precision.low,
+        average_precision_high=found.average_precision.high,
+        roc_auc=roc_auc(places, per_row[at]) if told else None,
+        card_precision_at_k=card_precision(cards, k) if cards is not None else None,
+        card_precision_ceiling=card_precision_ceiling(cards, k) if cards is not None else None,
+        value_detection_rate=found.value_detection_rate.value,
+        value_detection_rate_low=found.value_detection_rate.low,
+        value_detection_rate_high=found.value_detection_rate.high,
+        cost=found.cost.value,
+        cost_low=found.cost.low,
+        cost_high=found.cost.high,
     )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Precision against recall of a ranking, at each distinct rank that a fraud holds, the highest first.
+
+    ``average_precision`` is null, and the curve empty, without a known fraud or until half of the chargebacks are in.
+    """
+
+    recall: npt.NDArray[np.float64]
+    precision: npt.NDArray[np.float64]
+    average_precision: float | None
+    frauds: int
+    base_rate: float
+
+
+def precision_recall(outcomes: pl.DataFrame, reported: Reported = ALL_REPORTED) -> Curve:
+    """The curve whose average precision `performance` gives."""
+    per_row = frauds_stood_for(outcomes, reported)
+    at, places = find_places(ranking(outcomes), per_row > 0)
+    if not len(at) or not reported.half_in:
+        return Curve(np.empty(0), np.empty(0), None, len(at), 0.0)
+    recall, precision = curve(places, per_row[at])
+    share = float(per_row.sum()) / outcomes.height
+    return Curve(recall, precision, average_precision(places, per_row[at]), len(at), share)
 
 
 def ranking(outcomes: pl.DataFrame) -> Codes:
@@ -152,81 +184,3 @@ def ranking(outcomes: pl.DataFrame) -> Codes:
     codes = np.empty(outcomes.height, dtype=np.int64)
     codes[order] = np.concatenate(([0], np.cumsum(steps)))
     return codes
-
-
-def card_precision_at_k(outcomes: pl.DataFrame, k: int = CARDS_A_DAY) -> float | None:
-    """Card precision@k: per day the share of compromised cards among the k that rank highest; mean over days.
-
-    A card (``user_id``) ranks by the highest score it had that day and is compromised if any of its transactions
-    that day was a fraud. A compromised card among the k is detected: it is blocked, and leaves the days after.
-    With fewer than k cards in a day the share is still of k. Null without a day.
-
-    Reference:
-        Le Borgne, Siblini, Lebichot, Bontempi: Reproducible Machine Learning for Credit Card Fraud Detection,
-        chapter 4, "Precision top-k metrics".
-    """
-    return _card_precision(_cards_by_day(outcomes, ranking(outcomes)), k)
-
-
-def card_precision_ceiling(outcomes: pl.DataFrame, k: int = CARDS_A_DAY) -> float | None:
-    """The card precision@k that no ranking can exceed; a perfect one reaches it if no day has over k compromised.
-
-    A card is detected once, and k of them a day, hence min(distinct compromised cards, Σ over days of min(k,
-    compromised cards)) / (k × days). Null without a day.
-    """
-    return _card_ceiling(_cards_by_day(outcomes, ranking(outcomes)), k)
-
-
-def _card_precision(cards: pl.DataFrame, k: int) -> float | None:
-    if not cards.height:
-        return None
-    card = cards["card"].to_numpy()
-    compromised = cards["compromised"].to_numpy()
-    gone = np.zeros(int(card.max()) + 1, dtype=bool)
-    found = 0
-    days = np.flatnonzero(np.diff(cards["day"].to_numpy())) + 1
-    for of_day in np.split(np.arange(len(card)), days):
-        looked_at = of_day[~gone[card[of_day]]][:k]
-        detected = card[looked_at[compromised[looked_at]]]
-        gone[detected] = True
-        found += len(detected)
-    return found / (k * (len(days) + 1))
-
-
-def _card_ceiling(cards: pl.DataFrame, k: int) -> float | None:
-    if not cards.height:
-        return None
-    compromised = cards.filter("compromised")
-    a_day = compromised.group_by("day").len()["len"].clip(upper_bound=k).sum()
-    return min(compromised["card"].n_unique(), int(a_day)) / (k * cards["day"].n_unique())
-
-
-def _cards_by_day(outcomes: pl.DataFrame, codes: Codes) -> pl.DataFrame:
-    """``day``, ``card``, ``compromised``: a row for each card and day, within a day the highest-ranked card first."""
-    return (
-        outcomes.lazy()
-        .select("event_date", "user_id", "is_fraud", pl.lit(pl.Series("code", codes, dtype=pl.Int64)))
-        .group_by("event_date", "user_id")
-        .agg(pl.col("code").max(), pl.col("is_fraud").any().alias("compromised"))
-        .select(
-            pl.col("event_date").rank("dense").cast(pl.Int64).alias("day"),
-            pl.col("user_id").rank("dense").cast(pl.Int64).alias("card"),
-            "code",
-            "compromised",
-        )
-        .sort("day", "code", "card", descending=[False, True, False])
-        .select("day", "card", "compromised")
-        .collect()
-    )
-
-
-def _ranking_quality(codes: Codes, is_fraud: npt.NDArray[np.bool_]) -> tuple[float | None, float | None]:
-    """Average precision and ROC AUC as scikit-learn has them; null where one class is missing."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    if not is_fraud.any():
-        return None, None
-    return (
-        float(average_precision_score(is_fraud, codes)),
-        None if is_fraud.all() else float(roc_auc_score(is_fraud, codes)),
-    )

@@ -8,6 +8,7 @@ import polars as pl
 
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL
+from fraud_pipelines.evaluation.lateness import HORIZON, ReportingDelay
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _DAY: Final = timedelta(days=1)
@@ -36,7 +37,8 @@ def matured_scores(
     Returns:
         ``transaction_id``, ``user_id``, ``event_date``, ``amount``, ``score``, ``raw_score``, ``model_version``,
         ``alert`` (the model called it an anomaly), ``is_fraud`` (false without a label: whoever was not complained
-        about within the delay counts as legitimate), ``labelled``; sorted by event date and transaction.
+        about within the delay counts as legitimate), ``labelled``, ``late`` (a fraud known by its chargeback alone);
+        sorted by event date and transaction.
     """
     first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
     return warehouse.read(
@@ -88,6 +90,17 @@ def matured_decisions(
     )
 
 
+def last_known_day(warehouse: Warehouse) -> date | None:
+    """The last day of which the warehouse knows anything."""
+    found = warehouse.read(
+        """
+        SELECT greatest((SELECT max(known_at)::DATE FROM feedback.labels),
+                        (SELECT max(event_date) FROM raw.transactions)) AS day
+        """
+    ).item()
+    return found if isinstance(found, date) else None
+
+
 def scored_models(warehouse: Warehouse, first: date, last: date) -> list[tuple[str, str]]:
     """(model name, channel) of every model that scored on a day from ``first`` to ``last``, in order."""
     return warehouse.read(
@@ -134,18 +147,13 @@ def scenarios_known(warehouse: Warehouse, as_of: date) -> pl.DataFrame:
     )
 
 
-def known_chargebacks(warehouse: Warehouse, as_of: date, *, days: int = 90) -> pl.DataFrame:
-    """``event_date`` and ``known_on`` of the frauds of the last ``days`` days that a chargeback told before the end of
-    ``as_of``."""
-    return warehouse.read(
-        """
-        SELECT t.event_date, l.known_at::DATE AS known_on
-        FROM feedback.labels_before($known_before::TIMESTAMP) l JOIN raw.transactions t USING (transaction_id)
-        WHERE l.source = 'chargeback' AND l.actual_fraud AND t.event_date BETWEEN $first AND $as_of
-        ORDER BY ALL
-        """,
-        {"known_before": as_of + _DAY, "first": as_of - timedelta(days=days - 1), "as_of": as_of},
+def reporting_delay(warehouse: Warehouse, as_of: date) -> ReportingDelay:
+    """How long chargebacks take, by those known at the end of ``as_of`` on payments of the last `HORIZON` days."""
+    chargebacks = warehouse.read(
+        _query("chargeback_delays"),
+        {"known_before": as_of + _DAY, "first": as_of - timedelta(days=HORIZON - 1), "last": as_of},
     )
+    return ReportingDelay(chargebacks, as_of)
 
 
 def recent_scores(

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for
+from fraud_pipelines.evaluation.ranked import average_precision, find_places
+
 Floats = npt.NDArray[np.float64]
 
 _RESAMPLES: Final = 2000
@@ -32,42 +35,38 @@ class PairedDifference:
 def average_precision_by_day(
     days: npt.NDArray[np.datetime64],
     scores: Floats,
-    is_fraud: npt.NDArray[np.bool_],
-    weights: Floats | None = None,
+    frauds: Floats,
+    rows: Floats | None = None,
 ) -> dict[date, float]:
-    """Average precision of each day that has a fraud, ties as in scikit-learn; all arrays of shape (n,).
-
-    AP = Σ (recall_i − recall_{i−1}) · precision_i over the distinct scores of the day, the highest first.
+    """Average precision of each day that has a fraud, as `ranked.average_precision` has it; all arrays of shape (n,).
 
     Args:
-        weights: how many rows each row stands for; one each if None.
+        frauds: how many frauds each row stands for; 0 for one that isn't known as fraud.
+        rows: how many rows each row stands for; one each if None.
     """
     found: dict[date, float] = {}
-    order = np.lexsort((-scores, days))
-    days, scores, is_fraud = days[order], scores[order], is_fraud[order]
-    weight = np.ones(len(days)) if weights is None else weights[order]
-    distinct, first = np.unique(days, return_index=True)
-    for day, start, stop in zip(distinct, first, np.append(first, len(days))[1:], strict=True):
-        of_day = slice(start, stop)
-        caught = np.cumsum(weight[of_day] * is_fraud[of_day])
-        if not caught[-1]:
-            continue
-        last_of_tie = np.append(np.flatnonzero(np.diff(scores[of_day])), stop - start - 1)
-        caught, seen = caught[last_of_tie], np.cumsum(weight[of_day])[last_of_tie]
-        gained = np.diff(caught, prepend=0.0)
-        found[day.astype("datetime64[D]").item()] = float((gained * caught / seen).sum() / caught[-1])
+    order = np.argsort(days, kind="stable")
+    distinct, first = np.unique(days[order], return_index=True)
+    for day, start, stop in zip(distinct, first, np.append(first, len(order))[1:], strict=True):
+        at = order[start:stop]
+        codes = np.unique(scores[at], return_inverse=True)[1]
+        which, places = find_places(codes, frauds[at] > 0, None if rows is None else rows[at])
+        value = average_precision(places, frauds[at][which])
+        if value is not None:
+            found[day.astype("datetime64[D]").item()] = value
     return found
 
 
-def daily_average_precision(outcomes: pl.DataFrame) -> dict[date, float]:
-    """`average_precision_by_day` of rows with ``event_date``, ``raw_score``, ``is_fraud`` and, if any, ``weight``.
+def daily_average_precision(outcomes: pl.DataFrame, reported: Reported = ALL_REPORTED) -> dict[date, float]:
+    """`average_precision_by_day` of rows with ``event_date``, ``raw_score``, ``is_fraud`` and, if any, ``weight`` (how
+    many rows each stands for) and ``late``.
 
     Within a day a model's raw score orders as its score does, and breaks the ties of an anchored one.
     """
     return average_precision_by_day(
         outcomes["event_date"].to_numpy().astype("datetime64[D]"),
         outcomes["raw_score"].to_numpy(),
-        outcomes["is_fraud"].to_numpy(),
+        frauds_stood_for(outcomes, reported),
         outcomes["weight"].to_numpy() if "weight" in outcomes.columns else None,
     )
 

@@ -13,7 +13,8 @@ import polars as pl
 from fraud_pipelines.detection.daily import ENSEMBLE_MODEL, SUPERVISED_MODEL, TRAINED_FROM_TAG, TRAINED_TO_TAG
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.evaluation.drift import population_stability_index
-from fraud_pipelines.evaluation.outcomes import matured_scores
+from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
+from fraud_pipelines.evaluation.outcomes import matured_scores, reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, thinned
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
@@ -50,11 +51,12 @@ class Evidence:
         self._rows = pl.DataFrame()
 
     def judged_days(self, versions: Iterable[ModelVersionInfo]) -> list[date]:
-        """The latest matured days with a known fraud that none of them was trained on; none if they are too few."""
+        """The latest matured days with a known fraud that none of them was trained on; none if they are too few, or
+        half of their chargebacks is still to come."""
         trained_on = set[date]().union(*(_trained_days(each, self._settings.training_days) for each in versions))
         days = [day for day in self._frauds if day not in trained_on][-self._settings.evaluation_days :]
         enough = len(days) == self._settings.evaluation_days and sum(map(self._frauds.__getitem__, days)) >= MIN_FRAUDS
-        return days if enough else []
+        return days if enough and self._reported(days).half_in else []
 
     def of_labels(
         self, candidate: FraudModel, champion: FraudModel, days: list[date]
@@ -62,10 +64,13 @@ class Evidence:
         """Whether the candidate is no worse, on labelled days, and the figures."""
         rows = self._labelled(days)
         scored = [
-            rows.select("event_date", "is_fraud", "weight").hstack(model.score(rows).select("raw_score", "is_anomaly"))
+            rows.select("event_date", "is_fraud", "late", "weight").hstack(
+                model.score(rows).select("raw_score", "is_anomaly")
+            )
             for model in (candidate, champion)
         ]
-        difference = paired_difference(*(daily_average_precision(each) for each in scored))
+        reported = self._reported(days)
+        difference = paired_difference(*(daily_average_precision(each, reported) for each in scored))
         assert difference is not None
         of_candidate, of_champion = (round((each["is_anomaly"] * each["weight"]).sum()) for each in scored)
         expected = candidate.contamination * float(rows["weight"].sum())
@@ -73,6 +78,7 @@ class Evidence:
             "first_day": days[0].isoformat(),
             "last_day": days[-1].isoformat(),
             "frauds": int(rows["is_fraud"].sum()),
+            "chargebacks_reported": _rounded(reported),
             "average_precision_difference": difference.json(),
             "margin": MARGIN,
             "alerts": {"candidate": of_candidate, "champion": of_champion, "expected": round(expected, 1)},
@@ -93,27 +99,31 @@ class Evidence:
 
     def of_supervised(self) -> tuple[bool, dict[str, object]]:
         """Whether the supervised model has beaten the ensemble on the matured days, and the figures."""
-        by_day = [
-            daily_average_precision(
-                matured_scores(
-                    self._warehouse,
-                    self.day - _DAY,
-                    label_delay_days=self._settings.label_delay_days,
-                    evaluation_days=2 * self._settings.evaluation_days,
-                    model_name=name,
-                )
+        scored = [
+            matured_scores(
+                self._warehouse,
+                self.day - _DAY,
+                label_delay_days=self._settings.label_delay_days,
+                evaluation_days=2 * self._settings.evaluation_days,
+                model_name=name,
             )
             for name in (SUPERVISED_MODEL, ENSEMBLE_MODEL)
         ]
-        days = sorted(by_day[0].keys() & by_day[1].keys())[-self._settings.evaluation_days :]
+        with_frauds = (set(each.filter("is_fraud")["event_date"]) for each in scored)
+        days = sorted(set.intersection(*with_frauds))[-self._settings.evaluation_days :]
         if len(days) < self._settings.evaluation_days:
             return False, {"days": len(days), "needed_days": self._settings.evaluation_days}
+        reported = self._reported(days)
+        if not reported.half_in:
+            return False, {"days": len(days), "chargebacks_reported": _rounded(reported)}
+        by_day = [daily_average_precision(each, reported) for each in scored]
         difference = paired_difference({day: by_day[0][day] for day in days}, by_day[1])
         assert difference is not None
         return difference.low > 0, {
             "first_day": days[0].isoformat(),
             "last_day": days[-1].isoformat(),
             "rival": ENSEMBLE_MODEL,
+            "chargebacks_reported": _rounded(reported),
             "average_precision_difference": difference.json(),
         }
 
@@ -128,22 +138,44 @@ class Evidence:
         )
         return dict(found.iter_rows())
 
+    def _reported(self, days: list[date]) -> Reported:
+        """How many chargebacks on the payments of these days were in when the day began."""
+        payments = self._warehouse.read(
+            """
+            SELECT event_date, count(*) FROM raw.transactions
+            WHERE event_date BETWEEN $first AND $last GROUP BY event_date ORDER BY event_date
+            """,
+            {"first": days[0], "last": days[-1]},
+        )
+        return self._delay.reported({day: count for day, count in payments.iter_rows() if day in days})
+
+    @cached_property
+    def _delay(self) -> ReportingDelay:
+        return reporting_delay(self._warehouse, self.day - _DAY)
+
     def _labelled(self, days: list[date]) -> pl.DataFrame:
         """Features of these days with ``is_fraud`` and ``weight``; most models are judged by the same days."""
         if days != self._read_for:
             features = read_features(self._warehouse, days[0], days[-1]).filter(pl.col("event_date").is_in(days))
             labels = self._warehouse.read(
-                "SELECT transaction_id, actual_fraud AS is_fraud FROM feedback.labels_before($instant::TIMESTAMP)",
+                """
+                SELECT transaction_id, actual_fraud AS is_fraud, late
+                FROM feedback.labels_before($instant::TIMESTAMP)
+                """,
                 {"instant": self.day},
             )
             self._read_for = days
             rows = features.join(labels, on="transaction_id", how="left", maintain_order="left")
-            self._rows = thinned(rows.with_columns(pl.col("is_fraud").fill_null(value=False)), JUDGED_A_DAY)
+            self._rows = thinned(rows.with_columns(pl.col("is_fraud", "late").fill_null(value=False)), JUDGED_A_DAY)
         return self._rows
 
     @cached_property
     def _of_the_day(self) -> pl.DataFrame:
         return read_features(self._warehouse, self.day, self.day)
+
+
+def _rounded(reported: Reported) -> float | None:
+    return None if reported.expected is None else round(reported.expected, 3)
 
 
 def alike(candidate: int, champion: int, expected: float) -> bool:

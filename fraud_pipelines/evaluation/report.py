@@ -2,11 +2,16 @@
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from fraud_pipelines.evaluation.metrics import CARDS_A_DAY, performance
+from fraud_pipelines.evaluation.cards import CARDS_A_DAY
+from fraud_pipelines.evaluation.estimates import estimate
+from fraud_pipelines.evaluation.intervals import known_frauds
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, ReportingDelay
+from fraud_pipelines.evaluation.metrics import performance
+from fraud_pipelines.evaluation.outcomes import last_known_day, reporting_delay
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _HERE: Final = Path(__file__).parent
@@ -19,6 +24,9 @@ _MODEL_REPORT: Final[dict[str, pl.DataType]] = {
     "alerts": pl.Int64(),
     "precision": pl.Float64(),
     "recall": pl.Float64(),
+    "recall_low": pl.Float64(),
+    "recall_high": pl.Float64(),
+    "recall_lower_bound": pl.Float64(),
     "average_precision": pl.Float64(),
     "average_precision_low": pl.Float64(),
     "average_precision_high": pl.Float64(),
@@ -26,6 +34,14 @@ _MODEL_REPORT: Final[dict[str, pl.DataType]] = {
     "card_precision_at_k": pl.Float64(),
     "card_precision_ceiling": pl.Float64(),
 }
+_ESTIMATES: Final = (
+    "precision",
+    "recall",
+    "recall_low",
+    "recall_high",
+    "recall_lower_bound",
+    "chargebacks_reported",
+)
 
 
 def daily_report(
@@ -34,6 +50,7 @@ def daily_report(
     last: date,
     *,
     label_delay_days: int,
+    unreported_share: float = 0.0,
     as_of: date | None = None,
     channel: str = "batch",
 ) -> pl.DataFrame:
@@ -41,25 +58,62 @@ def daily_report(
 
     Args:
         label_delay_days: days after which a transaction without a label counts as legitimate.
+        unreported_share: share of the missed frauds that nobody ever reports.
         as_of: the day at whose end to look; by default the last day of which a label or transaction is stored.
 
     Returns:
         ``event_date``, ``transactions``, ``alerts``, ``blocked``, ``reviewed`` (alerts with a label), ``frauds``
-        (known), ``caught`` (of them, alerts), ``precision``, ``recall``, ``matured`` (the labels have had their
-        time; before, both figures are early readings) and the ``review_threshold`` that was in force. Null where
-        undefined, or where the day has no decisions.
+        (known), ``caught`` (of them, alerts), ``matured`` (the labels have had their time), the ``review_threshold``
+        that was in force, and, each by `estimate` of the one day, ``precision`` (of a day that hasn't matured an
+        early reading), ``recall``, ``recall_low``, ``recall_high``, ``recall_lower_bound`` and
+        ``chargebacks_reported``. Null where undefined, or where the day has no decisions.
     """
-    known_until = as_of or _last_known_day(warehouse) or last
-    return warehouse.read(
-        _query("daily_report"),
-        {
-            "first": first,
-            "last": last,
-            "channel": channel,
-            "known_before": _end(known_until),
-            "matured_until": known_until - timedelta(days=label_delay_days),
-        },
+    known_until = as_of or last_known_day(warehouse) or last
+    of_days = {"first": first, "last": last, "channel": channel, "known_before": _end(known_until)}
+    with warehouse.connect(read_only=True):
+        days = warehouse.read(
+            _query("daily_report"), of_days | {"matured_until": known_until - timedelta(days=label_delay_days)}
+        )
+        frauds = warehouse.read(_query("known_frauds"), of_days)
+        chargebacks = reporting_delay(warehouse, known_until)
+    return days.drop("labelled").hstack(
+        pl.DataFrame(
+            [
+                _day_estimates(row, frauds.filter(event_date=row["event_date"]), chargebacks, unreported_share)
+                for row in days.iter_rows(named=True)
+            ],
+            schema=dict.fromkeys(_ESTIMATES, pl.Float64()),
+        )
     )
+
+
+def _day_estimates(
+    day: dict[str, Any], frauds: pl.DataFrame, chargebacks: ReportingDelay, unreported_share: float
+) -> dict[str, float | None]:
+    if day["alerts"] is None:
+        return dict.fromkeys(_ESTIMATES)
+    reported = (
+        ALL_REPORTED
+        if day["labelled"] == day["transactions"]
+        else chargebacks.reported({day["event_date"]: day["transactions"]})
+    )
+    found = estimate(
+        known_frauds(frauds),
+        alerts=day["alerts"],
+        labelled=day["labelled"],
+        reported=reported,
+        review_cost=0.0,
+        loss_share=1.0,
+        unreported_share=unreported_share,
+    )
+    return {
+        "precision": found.precision.value,
+        "recall": found.recall.value,
+        "recall_low": found.recall.low,
+        "recall_high": found.recall.high,
+        "recall_lower_bound": found.recall_lower_bound,
+        "chargebacks_reported": reported.expected,
+    }
 
 
 def model_report(
@@ -70,6 +124,7 @@ def model_report(
     k: int = CARDS_A_DAY,
     known_cards_training_days: int | None = None,
     label_delay_days: int = 7,
+    unreported_share: float = 0.0,
     as_of: date | None = None,
     channel: str = "batch",
 ) -> pl.DataFrame:
@@ -80,20 +135,23 @@ def model_report(
         known_cards_training_days: set it to follow the protocol of the Fraud Detection Handbook, where a card known
             to be compromised is no longer tested: those of so many training days that end ``label_delay_days``
             before the range, and for each later day d also those up to d − delay − 1.
-        as_of: use labels known by the end of that day; by default all.
+        unreported_share: share of the missed frauds that nobody ever reports.
+        as_of: use labels known by the end of that day; by default the last day of which anything is stored.
 
     Returns:
-        ``model_name``, ``days``, ``transactions``, ``frauds``, ``alerts``, ``precision``, ``recall``,
-        ``average_precision`` with its 95 % interval (``_low``, ``_high``), ``roc_auc``, ``card_precision_at_k`` and
-        ``card_precision_ceiling``.
+        ``model_name``, ``days``, ``transactions``, ``frauds`` (known), ``alerts``, ``precision``, ``recall`` and
+        ``average_precision`` with their 95 % intervals (``_low``, ``_high``), ``recall_lower_bound``, ``roc_auc``,
+        ``card_precision_at_k`` and ``card_precision_ceiling``.
     """
+    known_until = as_of or last_known_day(warehouse) or last
+    chargebacks = reporting_delay(warehouse, known_until)
     scores = warehouse.read(
         _query("report_scores"),
         {
             "first": first,
             "last": last,
             "channel": channel,
-            "known_before": _end(as_of) if as_of else datetime.max,
+            "known_before": _end(known_until),
             "known_cards": known_cards_training_days is not None,
             "training_days": known_cards_training_days or 0,
             "delay": label_delay_days,
@@ -101,23 +159,20 @@ def model_report(
     )
     rows = [
         {"model_name": name, "days": of_model["event_date"].n_unique()}
-        | vars(performance(of_model, review_cost=0.0, k=k))
+        | vars(
+            performance(
+                of_model,
+                review_cost=0.0,
+                reported=chargebacks.reported_of(of_model),
+                unreported_share=unreported_share,
+                k=k,
+            )
+        )
         for (name,), of_model in scores.group_by("model_name", maintain_order=True)
     ]
     return pl.DataFrame(
         [{column: row[column] for column in _MODEL_REPORT} for row in rows], schema=_MODEL_REPORT, orient="row"
     )
-
-
-def _last_known_day(warehouse: Warehouse) -> date | None:
-    """The last day of which the warehouse knows anything."""
-    found = warehouse.read(
-        """
-        SELECT greatest((SELECT max(known_at)::DATE FROM feedback.labels),
-                        (SELECT max(event_date) FROM raw.transactions)) AS day
-        """
-    ).item()
-    return found if isinstance(found, date) else None
 
 
 def _end(day: date) -> datetime:

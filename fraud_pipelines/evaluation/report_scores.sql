@@ -2,7 +2,7 @@
 -- is left out from the day its fraud would have been known: frauds of the training days, $delay days before the
 -- first, for all days; and for day d those up to d - $delay - 1.
 WITH labels AS (
-    SELECT transaction_id, actual_fraud FROM feedback.labels_before($known_before::TIMESTAMP)
+    SELECT transaction_id, actual_fraud, late FROM feedback.labels_before($known_before::TIMESTAMP)
 ),
 compromised AS (
     SELECT t.user_id, min(t.event_date) AS first_fraud
@@ -22,7 +22,8 @@ SELECT s.model_name,
        s.raw_score,
        s.is_anomaly AS alert,
        coalesce(l.actual_fraud, false) AS is_fraud,
-       l.actual_fraud IS NOT NULL AS labelled
+       l.actual_fraud IS NOT NULL AS labelled,
+       coalesce(l.late, false) AS late
 FROM scoring.transaction_scores s
 JOIN raw.transactions t ON t.transaction_id = s.transaction_id AND t.event_date BETWEEN $first AND $last
 LEFT JOIN labels l ON l.transaction_id = s.transaction_id

@@ -2,21 +2,26 @@
 
 import polars as pl
 
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for
+
 UNNAMED = "unnamed"
 
 
-def scenario_recall(outcomes: pl.DataFrame, scenarios: pl.DataFrame) -> pl.DataFrame:
-    """How much of each kind of known fraud was alerted; no rows where no kind is known.
+def scenario_recall(outcomes: pl.DataFrame, scenarios: pl.DataFrame, reported: Reported = ALL_REPORTED) -> pl.DataFrame:
+    """How much of each kind of fraud was alerted; no rows where no kind is known.
 
     Args:
         outcomes: as `evaluation.outcomes` reads them.
         scenarios: ``transaction_id``, ``scenario``; a fraud that isn't among them is `UNNAMED`.
+        reported: how many of the window's chargebacks are in. ``recall`` is the estimate of `metrics.performance`,
+            null until half of them are; the counts and amounts are of the known frauds.
 
     Returns:
         ``scenario``, ``frauds``, ``caught``, ``recall``, ``amount`` and ``amount_caught`` (currency units), a row a
         kind, by name.
     """
-    named = outcomes.filter("is_fraud").join(scenarios, on="transaction_id", how="left")
+    frauds = outcomes.with_columns(stand_for=pl.Series(frauds_stood_for(outcomes, reported)))
+    named = frauds.filter("is_fraud").join(scenarios, on="transaction_id", how="left")
     if named["scenario"].null_count() == named.height:
         named = named.clear()
     return (
@@ -25,9 +30,10 @@ def scenario_recall(outcomes: pl.DataFrame, scenarios: pl.DataFrame) -> pl.DataF
         .agg(
             frauds=pl.len().cast(pl.Int64),
             caught=pl.col("alert").sum().cast(pl.Int64),
-            recall=pl.col("alert").mean(),
+            recall=pl.col("stand_for").filter("alert").sum() / pl.col("stand_for").sum(),
             amount=pl.col("amount").sort().sum(),
             amount_caught=pl.col("amount").filter("alert").sort().sum(),
         )
+        .with_columns(pl.col("recall") if reported.half_in else pl.lit(None, dtype=pl.Float64).alias("recall"))
         .sort("scenario")
     )

@@ -77,6 +77,7 @@ def sweep_thresholds(
     *,
     outcome_levels: Floats,
     fraud_weights: Floats,
+    told: bool = True,
     recent: pl.DataFrame,
     recent_levels: Floats,
     policy: Policy,
@@ -88,6 +89,7 @@ def sweep_thresholds(
         outcomes: ``event_date``, ``amount``, ``is_fraud``, ``labelled`` of the matured window.
         outcome_levels: the `alert_level` of each outcome.
         fraud_weights: how many frauds each outcome stands for; 0 for a legitimate one.
+        told: whether enough chargebacks are in to speak of what is missed; else recall, F1 and cost aren't defined.
         recent: ``event_date`` of each transaction of the latest days.
         recent_levels: the `alert_level` of each.
     """
@@ -102,14 +104,16 @@ def sweep_thresholds(
     judged = bool(outcomes["labelled"].any())
     recent_alerts = _alerts_by_day(recent, recent_levels, thresholds)
     matured_alerts = _alerts_by_day(outcomes, outcome_levels, thresholds)
+    of_missed = 1.0 if told else np.nan
     return Sweep(
         threshold=thresholds,
         alerts_per_day=_divide(recent_alerts.sum(axis=0), float(len(recent_alerts))),
         alerts_scatter=day_scatter(recent_alerts, matured_alerts),
         precision=_divide(caught, alerts if judged else np.zeros_like(alerts)),
-        recall=_divide(caught, frauds),
-        f1=_divide(2 * caught, alerts + frauds if frauds else np.zeros_like(alerts)),
-        cost=_divide(
+        recall=of_missed * _divide(caught, frauds),
+        f1=of_missed * _divide(2 * caught, alerts + frauds if frauds else np.zeros_like(alerts)),
+        cost=of_missed
+        * _divide(
             policy.review_cost * alerts + policy.loss_share * missed_amount, float(outcomes["event_date"].n_unique())
         ),
     )

@@ -15,8 +15,9 @@ from fraud_pipelines.detection.daily import SUPERVISED_MODEL, TrainingPlan, Trai
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.figures import pr_curve, score_histogram
-from fraud_pipelines.evaluation.metrics import performance
-from fraud_pipelines.evaluation.outcomes import matured_scores, matured_window
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for
+from fraud_pipelines.evaluation.metrics import performance, precision_recall
+from fraud_pipelines.evaluation.outcomes import matured_scores, matured_window, reporting_delay
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -56,29 +57,40 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
         )
     if outcomes.height and outcomes["is_fraud"].any():
         policy = policy_in_force(settings)
-        measured = performance(outcomes, review_cost=policy.review_cost, loss_share=policy.loss_share, resamples=0)
-        bands = score_bands(outcomes)
+        reported = reporting_delay(warehouse, as_of).reported_of(outcomes)
+        measured = performance(
+            outcomes,
+            review_cost=policy.review_cost,
+            loss_share=policy.loss_share,
+            reported=reported,
+            unreported_share=settings.unreported_share,
+            resamples=0,
+        )
+        bands = score_bands(outcomes, reported)
         metrics |= {BACKTEST_PREFIX + name: value for name, value in vars(measured).items() if value is not None}
         metrics |= {
             f"calibration/{band}": share for band, share in bands.select("band", "precision").drop_nulls().iter_rows()
         }
-        figures["pr_curve"] = pr_curve({model.backend: outcomes})
+        figures["pr_curve"] = pr_curve({model.backend: precision_recall(outcomes, reported)})
     return TrainingReport(metrics, figures)
 
 
-def score_bands(outcomes: pl.DataFrame) -> pl.DataFrame:
+def score_bands(outcomes: pl.DataFrame, reported: Reported = ALL_REPORTED) -> pl.DataFrame:
     """How many transactions each band of the score holds, and the share of frauds among them.
 
     Returns:
-        ``band`` (as ``0.5-0.7``, the upper edge included), ``transactions``, ``frauds``, ``precision`` (null where
-        the band is empty); all bands, ascending.
+        ``band`` (as ``0.5-0.7``, the upper edge included), ``transactions``, ``frauds`` (known ones), ``precision``
+        (null where the band is empty; corrected for chargebacks that are still to come, as in
+        `metrics.performance`); all bands, ascending.
     """
     names = [f"{low}-{high}" for low, high in pairwise(BAND_EDGES)]
     place = np.clip(np.searchsorted(BAND_EDGES, outcomes["score"].to_numpy(), side="left") - 1, 0, len(names) - 1)
     counts = np.bincount(place, minlength=len(names))
     frauds = np.bincount(place, weights=outcomes["is_fraud"].to_numpy(), minlength=len(names)).astype(np.int64)
-    return pl.DataFrame({"band": names, "transactions": counts, "frauds": frauds}).with_columns(
-        precision=pl.when(pl.col("transactions") > 0).then(pl.col("frauds") / pl.col("transactions"))
+    estimated = np.bincount(place, weights=frauds_stood_for(outcomes, reported), minlength=len(names))
+    share = np.minimum(estimated / np.maximum(counts, 1), 1.0)
+    return pl.DataFrame({"band": names, "transactions": counts, "frauds": frauds, "precision": share}).with_columns(
+        precision=pl.when(pl.col("transactions") > 0).then("precision")
     )
 
 
@@ -104,7 +116,7 @@ def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of
         except MissingData:
             return pl.DataFrame()
         labels = warehouse.read(
-            "SELECT transaction_id, actual_fraud FROM feedback.labels_before($instant::TIMESTAMP)",
+            "SELECT transaction_id, actual_fraud, late FROM feedback.labels_before($instant::TIMESTAMP)",
             {"instant": as_of + timedelta(days=1)},
         )
     scores = model.score(features)
@@ -113,6 +125,8 @@ def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of
         .with_columns(scores["score"], scores["raw_score"], scores["is_anomaly"].alias("alert"))
         .join(labels, on="transaction_id", how="left", maintain_order="left")
         .with_columns(
-            is_fraud=pl.col("actual_fraud").fill_null(value=False), labelled=pl.col("actual_fraud").is_not_null()
+            is_fraud=pl.col("actual_fraud").fill_null(value=False),
+            labelled=pl.col("actual_fraud").is_not_null(),
+            late=pl.col("late").fill_null(value=False),
         )
     )

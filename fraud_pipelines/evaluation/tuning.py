@@ -1,5 +1,6 @@
 """Threshold tuning: tomorrow's review threshold from what is known today, moved only as far as the guards allow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -13,6 +14,7 @@ from fraud_pipelines.decisions.hard_rules import RULE_REASON
 from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds
 from fraud_pipelines.decisions.rules import alert_level
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for
 from fraud_pipelines.evaluation.sweep import Sweep, candidate_thresholds, sweep_thresholds
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +48,8 @@ def tune(
     *,
     day: date,
     objective: Objective | None = None,
-    reported: float = 1.0,
+    reported: Reported = ALL_REPORTED,
+    decided: Mapping[str, JsonValue] | None = None,
 ) -> Proposal:
     """Propose the thresholds for the day after ``day``.
 
@@ -55,28 +58,30 @@ def tune(
     judged with the screen that would go down with it; for a row that the ensemble hasn't seen this overestimates
     the alerts and never underestimates them. What a hard rule or a segment's own threshold decided stays as it is.
 
-    What was let through is reported late, so that a plain count would make it look harmless: a fraud known by a
-    chargeback counts as 1 / ``reported`` frauds.
+    What was let through is reported late, so that a plain count would make it look harmless: a fraud known by its
+    chargeback alone stands for those still to come, as in `metrics.performance`.
 
     The objective picks the best candidate among those whose alerts a day lie between the policy's multiples of
     the budget, not only on average but, as far as their scatter tells, on the day to come. Then guards limit the
     step, each outranking the one before: the largest change a day; the alerts a day again, if the current
     threshold was itself out of bounds; and the block threshold, because tuning never approves what the policy
     blocks. If ties leave no threshold within the bounds on alerts, the lowest that stays under the upper bound is
-    taken: the reviewers can't do more. With fewer labelled frauds than the policy asks for, the objective is
-    ``alert_budget``. The block threshold and the contamination are not tuned.
+    taken: the reviewers can't do more. With fewer labelled frauds than the policy asks for, and until half of the
+    window's chargebacks are in, the objective is ``alert_budget``. The block threshold and the contamination are not
+    tuned.
 
     Args:
         outcomes: as `matured_decisions` reads them, as of ``day``; without ``reason``, no rule or segment decided.
         daily_scores: as `recent_scores` reads them, up to ``day``.
         current: in force on ``day``.
         objective: overrides the policy's.
-        reported: share, in (0, 1], of the window's chargebacks that has come by now (see `evaluation.lateness`).
-            Needs ``label_source``.
+        reported: how many of the window's chargebacks are in (see `evaluation.lateness`), for outcomes with ``late``.
+        decided: how the decisions of the window did, for the evidence.
 
     Returns:
         The proposal. Its evidence tells the objective wanted and used, the window, the labels, the figures before
-        and after, and which guards bit. Without any recent scores the thresholds stay.
+        and after, those of the decisions as they were, and which guards bit. Without any recent scores the thresholds
+        stay.
 
     Raises:
         InvalidInput: a frame lacks a column.
@@ -85,11 +90,13 @@ def tune(
     _require(daily_scores, _SCORE_COLUMNS, "daily_scores")
     wanted = objective or policy.objective
     labelled_frauds = int((outcomes["is_fraud"] & outcomes["labelled"]).sum())
-    too_few = wanted != "alert_budget" and labelled_frauds < policy.min_labelled_frauds
+    judges_frauds = wanted != "alert_budget"
+    too_few = judges_frauds and labelled_frauds < policy.min_labelled_frauds
+    too_early = judges_frauds and not reported.half_in
     recent = _levels(daily_scores, policy)
     days = daily_scores["event_date"].n_unique()
     aim = _Aim(
-        objective="alert_budget" if too_few else wanted,
+        objective="alert_budget" if too_few or too_early else wanted,
         policy=policy,
         budget=policy.alerts_per_day(daily_scores.height / days) if days else 0.0,
         before=current.review_threshold,
@@ -103,12 +110,14 @@ def tune(
         ),
         outcomes,
         outcome_levels=_levels(outcomes, policy),
-        fraud_weights=_fraud_weights(outcomes, reported),
+        fraud_weights=frauds_stood_for(outcomes, reported),
+        told=reported.half_in,
         recent=daily_scores,
         recent_levels=recent,
         policy=policy,
     )
     guards: list[JsonValue] = ["min_labelled_frauds"] if too_few else []
+    guards += ["chargebacks_to_come"] if too_early else []
     if days:
         best, chosen, limits = _choose(sweep, aim)
         guards += limits
@@ -123,11 +132,12 @@ def tune(
         "transactions": outcomes.height,
         "labelled": int(outcomes["labelled"].sum()),
         "labelled_frauds": labelled_frauds,
-        "chargebacks_reported": round(reported, 3),
+        "chargebacks_reported": None if reported.expected is None else round(reported.expected, 3),
         "alert_budget": round(aim.budget, 3),
         "alerts_per_day_bounds": [round(bound, 3) for bound in aim.alert_bounds],
         "best_threshold": best,
         "guards": guards,
+        "decided": dict(decided or {}),
         "before": sweep.figures(aim.before),
         "after": sweep.figures(chosen),
     }
@@ -240,16 +250,6 @@ def _settled(policy: Policy) -> pl.Expr:
         fits = pl.all_horizontal(pl.col(column).is_in(values).fill_null(False) for column, values in segment.selectors)
         by_segment = pl.when(fits).then(segment.review_threshold is not None).otherwise(by_segment)
     return pl.col("reason").str.starts_with(RULE_REASON) | by_segment
-
-
-def _fraud_weights(outcomes: pl.DataFrame, reported: float) -> Floats:
-    """How many frauds each row stands for."""
-    if reported == 1.0:
-        return outcomes["is_fraud"].to_numpy().astype(np.float64)
-    charged_back = (pl.col("label_source") == "chargeback").fill_null(False)
-    weight = pl.when(charged_back).then(1 / reported).otherwise(1.0)
-    weights: Floats = outcomes.select(pl.col("is_fraud").cast(pl.Float64) * weight).to_series().to_numpy()
-    return weights
 
 
 def _edge(day: object) -> str | None:

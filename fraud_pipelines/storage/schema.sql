@@ -198,7 +198,7 @@ CREATE TABLE IF NOT EXISTS monitoring.model_performance (
     card_precision_at_k DOUBLE,
     card_precision_ceiling DOUBLE,
     value_detection_rate DOUBLE,
-    cost DOUBLE NOT NULL,
+    cost DOUBLE,
     alerts_per_day DOUBLE,
     alerts_labelled BIGINT,
     label_coverage DOUBLE,
@@ -208,7 +208,8 @@ CREATE TABLE IF NOT EXISTS monitoring.model_performance (
     value_detection_rate_high DOUBLE,
     cost_low DOUBLE,
     cost_high DOUBLE,
-    chargebacks_reported DOUBLE
+    chargebacks_reported DOUBLE,
+    recall_lower_bound DOUBLE
 );
 
 CREATE TABLE IF NOT EXISTS monitoring.decision_thresholds (
@@ -250,13 +251,16 @@ CREATE OR REPLACE VIEW feedback.label_history AS
     FROM feedback.labels UNION ALL BY NAME FROM feedback.superseded_labels;
 
 -- One verdict a transaction from the labels known before an instant: a chargeback outranks a review, since the
--- cardholder's bank has the last word; of one source, what it said last.
+-- cardholder's bank has the last word; of one source, what it said last. late: a fraud known by its chargeback alone,
+-- so that others like it are still to come; what a review found was known at once.
 CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
-    SELECT transaction_id, verdict.actual_fraud, verdict.source, verdict.known_at
+    SELECT transaction_id, verdict.actual_fraud, verdict.source, verdict.known_at,
+           verdict.actual_fraud AND NOT found_by_review AS late
     FROM (
         SELECT transaction_id,
                arg_max({actual_fraud: actual_fraud, source: source, known_at: known_at},
-                       {outranks: source = 'chargeback', known_at: known_at}) AS verdict
+                       {outranks: source = 'chargeback', known_at: known_at}) AS verdict,
+               bool_or(source = 'review' AND actual_fraud) AS found_by_review
         FROM feedback.label_history
         WHERE known_at < instant
         GROUP BY transaction_id
@@ -401,7 +405,7 @@ COMMENT ON COLUMN monitoring.model_performance.window_end IS 'Last event day jud
 COMMENT ON COLUMN monitoring.model_performance.labelled IS 'Transactions with a label; the others count as legitimate.';
 COMMENT ON COLUMN monitoring.model_performance.card_precision_at_k IS 'Share of compromised cards among the 100 a day that rank highest; mean over days.';
 COMMENT ON COLUMN monitoring.model_performance.card_precision_ceiling IS 'What no ranking could exceed.';
-COMMENT ON COLUMN monitoring.model_performance.value_detection_rate IS 'Share of the amount of known frauds that was alerted.';
+COMMENT ON COLUMN monitoring.model_performance.value_detection_rate IS 'Share of the amount of all frauds that was alerted.';
 COMMENT ON COLUMN monitoring.model_performance.cost IS 'Of alerts and missed frauds over the window, in currency units.';
 
 COMMENT ON COLUMN monitoring.decision_thresholds.effective_date IS 'The first UTC day decided by it.';
@@ -419,7 +423,8 @@ COMMENT ON COLUMN monitoring.alerts.error IS 'Why the last attempt failed.';
 
 COMMENT ON COLUMN monitoring.feature_drift.psi IS 'Population stability index against the training window; above 0.25 is a shift.';
 
-COMMENT ON COLUMN monitoring.model_performance.chargebacks_reported IS 'Share of the window''s chargebacks that has come by now, as far as their delays tell: the lower, the more recall flatters.';
+COMMENT ON COLUMN monitoring.model_performance.recall_lower_bound IS 'The recall, if as many missed frauds are never reported as FRAUD_UNREPORTED_SHARE says.';
+COMMENT ON COLUMN monitoring.model_performance.chargebacks_reported IS 'Share of the window''s chargebacks that is expected to be in; null while too few are known to tell.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_per_day IS 'Mean over the days of the window.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_labelled IS 'Alerts with a label.';
 COMMENT ON COLUMN monitoring.model_performance.label_coverage IS 'Share of the transactions that has a label.';
@@ -442,8 +447,7 @@ CREATE TABLE IF NOT EXISTS monitoring.early_performance (
     precision_low DOUBLE,
     precision_high DOUBLE,
     precision_at_least DOUBLE,
-    precision_at_most DOUBLE,
-    recall_so_far DOUBLE
+    precision_at_most DOUBLE
 );
 COMMENT ON TABLE monitoring.early_performance IS 'An early reading of the days that have not matured, by the labels known so far.';
 COMMENT ON COLUMN monitoring.early_performance.as_of IS 'Uses what was known at the end of this day.';
@@ -455,7 +459,6 @@ COMMENT ON COLUMN monitoring.early_performance."precision" IS 'Of the alerts tha
 COMMENT ON COLUMN monitoring.early_performance.precision_low IS '95 % interval, together with precision_high.';
 COMMENT ON COLUMN monitoring.early_performance.precision_at_least IS 'Of all alerts, if none of those without a label is fraud.';
 COMMENT ON COLUMN monitoring.early_performance.precision_at_most IS 'Of all alerts, if each of those without a label is fraud.';
-COMMENT ON COLUMN monitoring.early_performance.recall_so_far IS 'Of the frauds known so far. It flatters: those that were alerted are known first.';
 
 COMMENT ON COLUMN feedback.labels.scenario IS 'The kind of fraud, where a reviewer or bank names it.';
 
@@ -469,7 +472,7 @@ CREATE TABLE IF NOT EXISTS monitoring.scenario_performance (
     window_end DATE NOT NULL,
     frauds BIGINT NOT NULL,
     caught BIGINT NOT NULL,
-    recall DOUBLE NOT NULL,
+    recall DOUBLE,
     amount DOUBLE NOT NULL,
     amount_caught DOUBLE NOT NULL
 );
@@ -643,7 +646,10 @@ CREATE TABLE IF NOT EXISTS monitoring.model_comparison (
     roc_auc DOUBLE,
     card_precision_at_k DOUBLE,
     card_precision_ceiling DOUBLE,
-    value_detection_rate DOUBLE
+    value_detection_rate DOUBLE,
+    recall_low DOUBLE,
+    recall_high DOUBLE,
+    recall_lower_bound DOUBLE
 );
 COMMENT ON COLUMN monitoring.model_comparison.as_of IS 'Uses what was known at the end of this day.';
 COMMENT ON COLUMN monitoring.model_comparison.model_name IS 'A registered model, or amount: the ranking by amount alone, which every model should beat.';
@@ -751,8 +757,8 @@ COMMENT ON COLUMN monitoring.model_performance.alerts IS 'Transactions that were
 COMMENT ON COLUMN monitoring.model_performance."precision" IS 'Share of the alerts that were fraud.';
 COMMENT ON COLUMN monitoring.model_performance.precision_low IS '95 % interval, together with precision_high.';
 COMMENT ON COLUMN monitoring.model_performance.precision_high IS '95 % interval, together with precision_low.';
-COMMENT ON COLUMN monitoring.model_performance.recall IS 'Share of the frauds that was alerted.';
-COMMENT ON COLUMN monitoring.model_performance.recall_low IS '95 % interval, together with recall_high.';
+COMMENT ON COLUMN monitoring.model_performance.recall IS 'Estimate for the frauds that are ever reported; null until half of the window''s chargebacks are expected to be in, as are f1, average_precision, roc_auc, card_precision_at_k, value_detection_rate and cost.';
+COMMENT ON COLUMN monitoring.model_performance.recall_low IS '95 % interval, together with recall_high: chance, and how long chargebacks take.';
 COMMENT ON COLUMN monitoring.model_performance.recall_high IS '95 % interval, together with recall_low.';
 COMMENT ON COLUMN monitoring.model_performance.f1 IS 'Harmonic mean of precision and recall.';
 COMMENT ON COLUMN monitoring.model_performance.f1_low IS '95 % interval, together with f1_high.';
@@ -778,7 +784,7 @@ COMMENT ON COLUMN monitoring.early_performance.precision_high IS '95 % interval,
 COMMENT ON COLUMN monitoring.scenario_performance.channel IS 'batch: at the end of the day; stream: as payments came.';
 COMMENT ON COLUMN monitoring.scenario_performance.window_start IS 'First event day judged.';
 COMMENT ON COLUMN monitoring.scenario_performance.window_end IS 'Last event day judged.';
-COMMENT ON COLUMN monitoring.scenario_performance.recall IS 'Share of the known frauds of this kind that was alerted.';
+COMMENT ON COLUMN monitoring.scenario_performance.recall IS 'Estimate for the frauds that are ever reported; null until half of the window''s chargebacks are expected to be in.';
 
 COMMENT ON COLUMN monitoring.decision_thresholds.policy IS 'The policy it belongs to.';
 COMMENT ON COLUMN monitoring.decision_thresholds.review_threshold IS 'Above it a transaction is reviewed.';
@@ -803,14 +809,17 @@ COMMENT ON COLUMN monitoring.model_comparison.transactions IS 'Transactions of t
 COMMENT ON COLUMN monitoring.model_comparison.frauds IS 'Known frauds among them.';
 COMMENT ON COLUMN monitoring.model_comparison.alerts IS 'Transactions that the model called unusual; of the amount, the largest of each day.';
 COMMENT ON COLUMN monitoring.model_comparison."precision" IS 'Share of the alerts that were fraud.';
-COMMENT ON COLUMN monitoring.model_comparison.recall IS 'Share of the frauds that was alerted.';
+COMMENT ON COLUMN monitoring.model_comparison.recall IS 'Estimate for the frauds that are ever reported; null until half of the window''s chargebacks are expected to be in, as are average_precision and all that follows.';
+COMMENT ON COLUMN monitoring.model_comparison.recall_low IS '95 % interval, together with recall_high: chance, and how long chargebacks take.';
+COMMENT ON COLUMN monitoring.model_comparison.recall_high IS '95 % interval, together with recall_low.';
+COMMENT ON COLUMN monitoring.model_comparison.recall_lower_bound IS 'The recall, if as many missed frauds are never reported as FRAUD_UNREPORTED_SHARE says.';
 COMMENT ON COLUMN monitoring.model_comparison.average_precision IS 'Area under the curve of precision and recall, over all thresholds.';
 COMMENT ON COLUMN monitoring.model_comparison.average_precision_low IS '95 % interval, together with average_precision_high.';
 COMMENT ON COLUMN monitoring.model_comparison.average_precision_high IS '95 % interval, together with average_precision_low.';
 COMMENT ON COLUMN monitoring.model_comparison.gain_over_amount_low IS '95 % interval, together with gain_over_amount_high.';
 COMMENT ON COLUMN monitoring.model_comparison.gain_over_amount_high IS '95 % interval, together with gain_over_amount_low.';
 COMMENT ON COLUMN monitoring.model_comparison.roc_auc IS 'Chance that a fraud scores above a legitimate payment.';
-COMMENT ON COLUMN monitoring.model_comparison.value_detection_rate IS 'Share of the amount of known frauds that was alerted.';
+COMMENT ON COLUMN monitoring.model_comparison.value_detection_rate IS 'Share of the amount of all frauds that was alerted.';
 
 COMMENT ON COLUMN streaming.history_base.event_date IS 'The day whose histories the stream goes on from.';
 COMMENT ON COLUMN streaming.kafka_offsets.topic IS 'The topic.';

@@ -1,5 +1,6 @@
 """The demo, run by its command: what a newcomer finds in Dagster, MLflow and DuckDB afterwards."""
 
+import re
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.metric_series import MetricSeries, day_step
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines.transactions.simulator import SCENARIOS
+from fraud_pipelines.transactions.simulator import SCENARIOS, read_truth
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 
 DAYS = 9
@@ -140,7 +141,8 @@ def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
         assert named[0] == named[1] == named[2]
         assert all(any(key.startswith("contribution/") for key in run.metrics) for run in runs)
         seen |= named[0]
-    assert {"training_alert_share", "backtest_average_precision", "average_precision", "recall", "alerts"} <= seen
+    assert {"training_alert_share", "backtest_precision", "precision", "alerts", "label_coverage"} <= seen
+    assert not {"recall", "average_precision", "cost"} & seen, "few chargebacks are in by then"
     last = registry.latest_for_partition(MODELS[0], days[-1])
     assert last is not None
     assert "plots/score_histogram.svg" in {file.path for file in client.list_artifacts(last.run_id, "plots")}
@@ -159,7 +161,7 @@ def test_compare_shows_every_model_and_the_amount_alone(demo: Installation, days
 
     by_name = {line.split()[0]: line for line in reversed(shown.splitlines()) if line.strip()}
     for name, precision in stored.iter_rows():
-        assert f"{precision:.3f}" in by_name[name]
+        assert ("–" if precision is None else f"{precision:.3f}") in by_name[name]
     assert str(days[-1] - timedelta(days=demo.settings.label_delay_days)) in shown
     assert "Give both --from and --to" in demo.invoke("compare", "--from", str(days[0]), succeeds=False)
     before = ("--from", "2020-01-01", "--to", "2020-01-02")
@@ -203,7 +205,7 @@ def test_labels_come_back_and_performance_is_measured_once_days_have_matured(
     assert demo.warehouse.read("SELECT count(*) FROM feedback.decision_outcomes").item() > 0
 
 
-def test_a_matured_day_is_judged_twice_in_the_run_that_trained_its_model(
+def test_a_matured_day_is_judged_when_it_matures_a_week_later_and_at_last_in_the_run_that_trained_its_model(
     demo: Installation, registry: ModelRegistry, days: list[date]
 ) -> None:
     from mlflow import MlflowClient
@@ -218,7 +220,7 @@ def test_a_matured_day_is_judged_twice_in_the_run_that_trained_its_model(
             ages = [metric.step for metric in client.get_metric_history(version.run_id, "transactions")]
             delay, window = demo.settings.label_delay_days, demo.settings.evaluation_days
             age_now = (days[-1] - version.partition).days
-            assert ages == [age for age in (delay, delay + window - 1) if age <= age_now]
+            assert ages == [age for age in (delay, delay + 7, delay + window - 1) if age <= age_now]
 
 
 def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_their_log_verifies(
@@ -239,10 +241,12 @@ def test_mlflow_shows_performance_over_the_days_with_the_day_as_step(demo: Insta
     series = MetricSeries(demo.settings.tracking_uri)
     for name in (*MODELS, "policy:balanced"):
         measured = demo.warehouse.read(
-            "SELECT as_of, cost FROM monitoring.model_performance WHERE model_name = ? ORDER BY as_of", [name]
+            "SELECT as_of, alerts_per_day FROM monitoring.model_performance WHERE model_name = ? ORDER BY as_of",
+            [name],
         )
         assert measured.height == DAYS - demo.settings.label_delay_days
-        assert series.points(f"{name} batch", "cost") == measured.rows()
+        assert series.points(f"{name} batch", "alerts_per_day") == measured.rows()
+        assert series.points(f"{name} batch", "recall") == [], "few chargebacks are in by then"
 
 
 def test_a_day_logged_again_corrects_its_point_and_no_other(demo: Installation, days: list[date]) -> None:
@@ -282,6 +286,13 @@ def test_the_demo_again_finds_its_days_done(demo: Installation) -> None:
 
     assert f"{DAYS} days are done already" in output
     assert "review queue" in output.lower()
+    truth = read_truth(demo.settings.simulation_dir).filter("is_fraud")
+    largest = truth["scenario"].value_counts(sort=True)["scenario"][0]
+    assert f"{largest} " in output.split("Caught, by kind of fraud")[1]
+    days_shown = [line for line in output.splitlines() if re.match(r"\d\d-\d\d ", line)]
+    assert len(days_shown) == DAYS
+    assert all("…" in line for line in days_shown), "no recall while chargebacks are to come"
+    assert any(re.search(r"\d%", line.split("…")[1]) for line in days_shown), "the truth beside it"
     assert_same_content(before, warehouse_content(demo.warehouse))
 
 

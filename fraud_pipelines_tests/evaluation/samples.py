@@ -5,9 +5,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from hypothesis import strategies as st
 
+from fraud_pipelines.evaluation.lateness import Reported
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 
 FIRST = date(2024, 3, 1)
@@ -72,6 +74,25 @@ def random_outcomes(seed: int, *, rows: int, days: int, first: date = FIRST, fra
             "is_fraud": fraud,
             "labelled": fraud | alert,
         }
+    )
+
+
+def reported_share(share: float) -> Reported:
+    """So much is known to be in."""
+    return Reported(share, np.full(10, share))
+
+
+def known_by_chargeback(days: npt.ArrayLike, waits: npt.ArrayLike, as_of: date) -> pl.DataFrame:
+    """Chargebacks as `ReportingDelay` takes them: of payments on these days after `FIRST`, those known by then."""
+    found = pl.DataFrame({"day": np.asarray(days, dtype=np.int64), "wait": np.asarray(waits, dtype=np.int64)}).select(
+        event_date=pl.lit(FIRST) + pl.duration(days="day"),
+        known_on=pl.lit(FIRST) + pl.duration(days=pl.col("day") + pl.col("wait")),
+    )
+    return (
+        found.cast(pl.Date)
+        .filter(pl.col("known_on") <= as_of)
+        .group_by("event_date", "known_on", maintain_order=True)
+        .agg(chargebacks=pl.len())
     )
 
 

@@ -8,7 +8,7 @@ from fraud_pipelines.evaluation.colours import model_colour
 from fraud_pipelines.evaluation.comparison import Comparison, compare_as_of, compare_models, comparison_rows
 from fraud_pipelines.evaluation.figures import calibration_by_band, daily_lines
 from fraud_pipelines.evaluation.metrics import performance
-from fraud_pipelines.evaluation.outcomes import matured_scores
+from fraud_pipelines.evaluation.outcomes import matured_scores, reporting_delay
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.drawings import Drawing
@@ -54,7 +54,8 @@ def test_models_are_ranked_by_average_precision_and_measured_like_everything_els
     assert [row["rank"] for row in compared.models.to_dicts()] == [1, 2, 3, 4]
     assert rows["poor"]["rank"] == 4
     outcomes = matured_scores(warehouse, day(DAYS - 1), label_delay_days=3, evaluation_days=4, model_name="good")
-    measured = performance(outcomes, review_cost=0.0)
+    reported = reporting_delay(warehouse, day(DAYS - 1)).reported_of(outcomes)
+    measured = performance(outcomes, review_cost=0.0, reported=reported)
     assert rows["good"]["average_precision"] == measured.average_precision
     assert rows["good"]["card_precision_at_k"] == measured.card_precision_at_k
     assert rows["good"]["alerts"] == measured.alerts
@@ -72,8 +73,9 @@ def test_the_amount_alone_alerts_as_many_as_the_models_are_meant_to(compared: Co
 
 
 def test_what_became_known_later_is_not_looked_at(warehouse: Warehouse, settings: Settings) -> None:
-    early = compare_models(warehouse, day(1), day(4), alert_share=0.02, known_before=day(5))
+    early = compare_models(warehouse, day(1), day(4), alert_share=0.02, as_of=day(4))
     assert early.days.filter(early.days["model_name"] == "good")["frauds"].to_list() == [FRAUDS, FRAUDS, 0, 0]
+    assert early.models["average_precision"].null_count() == early.models.height
     nothing = compare_as_of(warehouse, settings, day(2), alert_share=0.02)
     assert nothing.models.is_empty()
     assert comparison_rows(warehouse, settings, day(2), nothing).is_empty()

@@ -24,11 +24,11 @@ from fraud_pipelines.evaluation.figures import (
     score_histogram,
     threshold_sweep,
 )
-from fraud_pipelines.evaluation.metrics import performance
+from fraud_pipelines.evaluation.metrics import performance, precision_recall
 from fraud_pipelines.evaluation.training_report import score_bands
 from fraud_pipelines.evaluation.tuning import Proposal, tune
 from fraud_pipelines_tests.evaluation.drawings import Drawing
-from fraud_pipelines_tests.evaluation.samples import outcomes, random_outcomes
+from fraud_pipelines_tests.evaluation.samples import outcomes, random_outcomes, reported_share
 
 WINDOW = random_outcomes(0, rows=3000, days=7)
 DAY = date(2024, 3, 8)
@@ -41,11 +41,17 @@ def tuned(current: float = 0.5) -> Proposal:
 
 
 def test_a_precision_recall_curve_names_each_ranking_and_its_average_precision() -> None:
-    unlabelled = outcomes([(0, 0, 0.5, 0.0, 1.0, False, None)])
-    drawing = Drawing(pr_curve({"fraud-daily": WINDOW, "fraud-ensemble": unlabelled}))
+    unlabelled = precision_recall(outcomes([(0, 0, 0.5, 0.0, 1.0, False, None)]))
+    curves = {
+        "fraud-daily": precision_recall(WINDOW),
+        "fraud-ensemble": unlabelled,
+        "fraud-realtime": precision_recall(WINDOW, reported_share(0.3)),
+    }
+    drawing = Drawing(pr_curve(curves))
     average_precision = performance(WINDOW, review_cost=0, resamples=0).average_precision
-    assert f"fraud-daily: AP {average_precision:.3f}, {WINDOW['is_fraud'].sum()} frauds" in drawing.legend
+    assert f"fraud-daily: AP {average_precision:.3f}, {WINDOW['is_fraud'].sum()} known frauds" in drawing.legend
     assert "fraud-ensemble: no known fraud" in drawing.legend
+    assert "fraud-realtime: too few chargebacks are in" in drawing.legend
     curve, *_ = drawing.strokes(model_colour("fraud-daily"))
     assert curve.startswith("M0 ")
     assert "H442V" in curve, "the curve ends at recall 1, the right edge"
@@ -60,11 +66,11 @@ def test_a_score_histogram_counts_what_lies_above_a_half() -> None:
 def test_a_model_has_one_colour_whatever_the_figure_and_whoever_stands_beside_it() -> None:
     bands = score_bands(WINDOW)
     days = pl.DataFrame({"event_date": [DAY], "model_name": ["fraud-realtime"], "value": [0.4]})
-    beside = {"fraud-daily": WINDOW, "fraud-realtime": WINDOW}
+    beside, curve = {"fraud-daily": WINDOW, "fraud-realtime": WINDOW}, precision_recall(WINDOW)
     drawn = [
-        pr_curve({"fraud-realtime": WINDOW}),
-        pr_curve({"ecod": WINDOW}),  # the backend, as training reports name it
-        pr_curve(beside),
+        pr_curve({"fraud-realtime": curve}),
+        pr_curve({"ecod": curve}),  # the backend, as training reports name it
+        pr_curve(dict.fromkeys(beside, curve)),
         score_histogram({name: frame["score"] for name, frame in beside.items()}),
         calibration_by_band(dict.fromkeys(beside, bands)),
         daily_lines(days, "by day", "average precision"),
@@ -176,7 +182,7 @@ def test_the_same_data_gives_the_same_picture_and_markdown_holds_it() -> None:
 
 
 def test_a_picture_is_drawn_without_a_plotting_library_and_stays_small() -> None:
-    large = random_outcomes(1, rows=30_000, days=7)
+    large = precision_recall(random_outcomes(1, rows=30_000, days=7))
     assert len(pr_curve(dict.fromkeys(MODEL_NAMES.values(), large))) < 60_000
     script = (
         "import sys; from fraud_pipelines.evaluation import figures, training_report;"

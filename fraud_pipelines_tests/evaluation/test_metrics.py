@@ -1,7 +1,5 @@
 """Metrics against scikit-learn and counts by hand."""
 
-from datetime import timedelta
-
 import numpy as np
 import polars as pl
 import pytest
@@ -9,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
-from fraud_pipelines.evaluation.metrics import card_precision_at_k, card_precision_ceiling, performance, ranking
-from fraud_pipelines_tests.evaluation.samples import FIRST, ROWS, Row, outcomes, random_outcomes
+from fraud_pipelines.evaluation.cards import card_precision, card_precision_ceiling, cards_by_day
+from fraud_pipelines.evaluation.metrics import performance, precision_recall, ranking
+from fraud_pipelines_tests.evaluation.samples import ROWS, Row, outcomes, random_outcomes, reported_share
 
 
 @given(rows=ROWS)
@@ -46,7 +45,7 @@ def test_money_adds_up(rows: list[Row]) -> None:
 def test_nothing_is_claimed_of_an_empty_window() -> None:
     found = performance(outcomes([]), review_cost=3.0)
     assert {name for name, value in vars(found).items() if value is not None} == {
-        *("transactions", "labelled", "frauds", "alerts", "alerts_labelled", "cost"),
+        *("transactions", "labelled", "frauds", "alerts", "alerts_labelled", "chargebacks_reported", "cost"),
     }
     assert (found.transactions, found.cost) == (0, 0.0)
 
@@ -56,6 +55,13 @@ def test_without_any_label_precision_is_unknown_and_not_zero() -> None:
     assert performance(outcomes([unlabelled]), review_cost=3.0).precision is None
     reviewed: Row = (0, 1, 0.9, 0.0, 10.0, True, False)
     assert performance(outcomes([unlabelled, reviewed]), review_cost=3.0).precision == 0.0
+
+
+def cards(rows: list[Row], *, perfect: bool = False) -> pl.DataFrame:
+    """As they rank each day; by a perfect ranking, what is fraud comes first."""
+    frame = outcomes(rows)
+    frauds = frame["is_fraud"].to_numpy().astype(float)
+    return cards_by_day(frame, frauds.astype(np.int64) if perfect else ranking(frame), frauds)
 
 
 def cards_by_hand(rows: list[Row], k: int) -> float:
@@ -77,15 +83,14 @@ def cards_by_hand(rows: list[Row], k: int) -> float:
 
 @given(rows=ROWS.filter(bool), k=st.integers(1, 8))
 def test_card_precision_is_what_the_handbook_says(rows: list[Row], k: int) -> None:
-    assert card_precision_at_k(outcomes(rows), k) == pytest.approx(cards_by_hand(rows, k))
+    assert card_precision(cards(rows), k) == pytest.approx(cards_by_hand(rows, k))
 
 
 @given(rows=ROWS.filter(bool), k=st.integers(1, 8))
 def test_no_ranking_beats_the_ceiling_and_a_perfect_one_reaches_it_where_k_suffices(rows: list[Row], k: int) -> None:
-    frame = outcomes(rows)
-    ceiling = card_precision_ceiling(frame, k)
-    found = card_precision_at_k(frame, k)
-    perfect = card_precision_at_k(frame.with_columns(score=pl.col("is_fraud").cast(pl.Float64)), k)
+    ceiling = card_precision_ceiling(cards(rows), k)
+    found = card_precision(cards(rows), k)
+    perfect = card_precision(cards(rows, perfect=True), k)
     assert ceiling is not None
     assert found is not None
     assert perfect is not None
@@ -103,7 +108,30 @@ def test_a_detected_card_leaves_and_a_missed_one_stays() -> None:
         (1, 2, 0.5, 0.0, 1.0, False, True),
     ]
     # k = 1: card 1 on the first day; it has left by the second, so card 2 comes first then.
-    assert card_precision_at_k(outcomes(rows), 1) == 1.0
+    assert card_precision(cards(rows), 1) == 1.0
+
+
+def test_a_card_known_by_its_chargeback_counts_for_those_still_to_come() -> None:
+    rows: list[Row] = [
+        (0, 1, 0.9, 0.0, 1.0, True, True),
+        (0, 2, 0.8, 0.0, 1.0, False, True),
+        (0, 3, 0.1, 0.0, 1.0, False, None),
+    ]
+    frame = outcomes(rows).with_columns(late=pl.Series([False, True, False]))
+    found = performance(frame, review_cost=1.0, reported=reported_share(0.5), k=4)
+    assert found.card_precision_at_k == found.card_precision_ceiling == pytest.approx((1 + 2) / 4)
+    assert performance(frame, review_cost=1.0, reported=reported_share(0.4), k=4).card_precision_at_k is None
+
+
+def test_the_curve_is_the_one_that_average_precision_speaks_of() -> None:
+    frame = random_outcomes(3, rows=2000, days=7).with_columns(late=pl.col("is_fraud") & ~pl.col("alert"))
+    for share in (1.0, 0.7):
+        curve = precision_recall(frame, reported_share(share))
+        measured = performance(frame, review_cost=0.0, reported=reported_share(share), resamples=0)
+        assert curve.average_precision == measured.average_precision
+        assert (curve.frauds, curve.recall[-1]) == (measured.frauds, pytest.approx(1.0))
+        assert (np.diff(curve.recall) > 0).all()
+    assert precision_recall(frame, reported_share(0.3)).average_precision is None
 
 
 def test_equal_scores_rank_by_raw_score_and_equal_both_share_a_rank() -> None:
@@ -123,29 +151,3 @@ def test_intervals_are_the_same_for_the_same_seed_and_hold_the_estimate() -> Non
     for name in ("precision", "recall", "average_precision"):
         low, value, high = (getattr(found, name + suffix) for suffix in ("_low", "", "_high"))
         assert 0 <= low < value < high <= 1
-
-
-def test_intervals_are_those_of_resampled_days_recomputed_in_full() -> None:
-    frame = random_outcomes(2, rows=400, days=5, fraud_rate=0.1)
-    found = performance(frame, review_cost=3.0, resamples=60, seed=3)
-    weights = np.random.default_rng(3).multinomial(5, np.full(5, 0.2), size=60)
-    days = [frame.filter(pl.col("event_date") == FIRST + timedelta(days=n)) for n in range(5)]
-    samples = [
-        performance(
-            pl.concat(day for day, times in zip(days, row, strict=True) for _ in range(times)),
-            review_cost=3.0,
-            resamples=0,
-        )
-        for row in weights
-    ]
-    for name in ("precision", "recall", "average_precision"):
-        values = [getattr(sample, name) for sample in samples]
-        expected = np.quantile([value for value in values if value is not None], [0.025, 0.975])
-        assert [getattr(found, name + "_low"), getattr(found, name + "_high")] == pytest.approx(expected.tolist())
-
-
-def test_two_days_are_too_few_for_an_interval() -> None:
-    found = performance(random_outcomes(1, rows=500, days=2), review_cost=3.0)
-    assert found.precision is not None
-    assert found.precision_low is None
-    assert found.average_precision_high is None

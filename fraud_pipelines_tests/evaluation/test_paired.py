@@ -22,7 +22,8 @@ def test_each_days_average_precision_is_scikit_learns_ties_and_weights_included(
 ) -> None:
     day, score, fraud, weight = (np.array(column) for column in zip(*rows, strict=True))
     days = np.datetime64(DAY) + day
-    found = average_precision_by_day(days, score.astype(float), fraud, weight.astype(float))
+    weight = np.where(fraud, 1, weight)
+    found = average_precision_by_day(days, score.astype(float), fraud.astype(float), weight.astype(float))
     for number in range(3):
         of_day = day == number
         if not fraud[of_day].any():
@@ -34,7 +35,7 @@ def test_each_days_average_precision_is_scikit_learns_ties_and_weights_included(
 
 def test_no_rows_have_no_days() -> None:
     nothing = np.empty(0)
-    assert average_precision_by_day(nothing.astype("datetime64[D]"), nothing, nothing.astype(bool)) == {}
+    assert average_precision_by_day(nothing.astype("datetime64[D]"), nothing, nothing) == {}
 
 
 def test_a_difference_is_over_the_days_that_both_have_and_its_interval_holds_its_mean() -> None:

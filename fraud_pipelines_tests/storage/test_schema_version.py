@@ -1,5 +1,6 @@
 """The version of the schema: a file of an earlier release comes up whole and once, one of a newer is refused."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -103,9 +104,10 @@ def test_each_migration_is_applied_once_and_all_or_nothing(
     old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "migrations"
-    folder.mkdir()
-    (folder / "001_count.sql").write_text("ALTER TABLE raw.stale_days ADD COLUMN n INTEGER DEFAULT 1")
-    (folder / "002_more.sql").write_text("UPDATE raw.transactions SET amount = amount + 1")
+    shutil.copytree(schema_version.MIGRATIONS, folder)
+    done = len(migrations())
+    (folder / f"{done + 1:03}_count.sql").write_text("ALTER TABLE raw.stale_days ADD COLUMN n INTEGER DEFAULT 1")
+    (folder / f"{done + 2:03}_more.sql").write_text("UPDATE raw.transactions SET amount = amount + 1")
     monkeypatch.setattr(schema_version, "migrations", lambda: migrations(folder))
     total = "SELECT count(*), sum(amount) FROM raw.transactions"
     ((rows, amount),) = Warehouse(old).read(total).rows()
@@ -114,14 +116,15 @@ def test_each_migration_is_applied_once_and_all_or_nothing(
         Warehouse(old).initialise()
         assert Warehouse(old).read(total).rows() == [(rows, pytest.approx(amount + rows))]
 
-    (folder / "003_more.sql").write_text("UPDATE raw.transactions SET amount = 0")
-    (folder / "004_wrong.sql").write_text("ALTER TABLE raw.transactions DROP COLUMN not_there")
+    (folder / f"{done + 3:03}_more.sql").write_text("UPDATE raw.transactions SET amount = 0")
+    (folder / f"{done + 4:03}_wrong.sql").write_text("ALTER TABLE raw.transactions DROP COLUMN not_there")
     migrations.cache_clear()
-    with pytest.raises(InvalidInput, match=r"version 4 of its schema \(004_wrong\).*The file is as it was"):
+    wrong = rf"version {done + 4} of its schema \({done + 4:03}_wrong\).*The file is as it was"
+    with pytest.raises(InvalidInput, match=wrong):
         Warehouse(old).initialise()
-    assert version(old) == [(2,)]
+    assert version(old) == [(done + 2,)]
     assert Warehouse(old).read(total).rows() == [(rows, pytest.approx(amount + rows))]
-    assert (old.parent / "fraud.schema-2.duckdb").exists()
+    assert (old.parent / f"fraud.schema-{done + 2}.duckdb").exists()
 
 
 def test_without_room_for_the_copy_nothing_is_changed(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def model_performance(
             **metadata,
             **numbers(measured.headline),
             "logged_to_mlflow_for": dg.MetadataValue.json(judged),
-            "pr_curve": image(pr_curve(measured.labelled_scores)),
+            "pr_curve": image(pr_curve(measured.curves)),
         }
     )
 
