@@ -208,7 +208,9 @@ def mark_late_days(
     rows: Counter[date] = Counter()
     for batch in landed:
         rows.update(dict(batch.rows["timestamp"].dt.date().value_counts().iter_rows()))
-    return mark_late(connection, rows, noun="transaction", source="the stream", now=now) if rows else ()
+    if not rows:
+        return ()
+    return mark_late(connection, rows, noun="transaction", source="the stream", now=now, begins_days=True)
 
 
 def _processed(connection: duckdb.DuckDBPyConnection, batch_id: str) -> bool:

@@ -131,7 +131,9 @@ class TransactionIntake:
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a transaction happened, or its label became known."""
-        late = mark_late(connection, rows_by_day, noun="transaction", source=self.source, now=self._now)
+        late = mark_late(
+            connection, rows_by_day, noun="transaction", source=self.source, now=self._now, begins_days=True
+        )
         learned = mark_late(connection, self._labels_by_day, noun="label", source=self.source, now=self._now)
         return tuple(sorted({*late, *learned}))
 

@@ -1,4 +1,4 @@
-"""Late days: those that had been processed before all of their rows arrived, and wait for a rerun."""
+"""Late days: their rows arrived after they, or later days, had been processed. They wait for a rerun."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -12,7 +12,13 @@ from fraud_pipelines.transactions.timestamps import as_utc
 
 
 def mark_late(
-    connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int], *, noun: str, source: str, now: datetime
+    connection: duckdb.DuckDBPyConnection,
+    rows_by_day: Mapping[date, int],
+    *,
+    noun: str,
+    source: str,
+    now: datetime,
+    begins_days: bool = False,
 ) -> tuple[date, ...]:
     """Mark in ``raw.stale_days`` the days that features had been computed for; returns them, sorted.
 
@@ -22,8 +28,15 @@ def mark_late(
         noun: what a row is, such as ``label``.
         source: where they came from.
         now: the time of the mark.
+        begins_days: the rows may be the first of their day, as transactions are. Such a day is late where
+            features have been computed for a day after it.
     """
-    late = [day for day in _days_with_features(connection) if rows_by_day.get(day)]
+    processed = _days_with_features(connection)
+    late = [
+        day
+        for day in sorted(rows_by_day)
+        if rows_by_day[day] and (day in processed or (begins_days and day < max(processed, default=day)))
+    ]
     marks = pl.DataFrame(
         {
             "event_date": late,
@@ -36,12 +49,11 @@ def mark_late(
     return tuple(late)
 
 
-def _days_with_features(connection: duckdb.DuckDBPyConnection) -> list[date]:
+def _days_with_features(connection: duckdb.DuckDBPyConnection) -> set[date]:
     exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
     if select(connection, exists).is_empty():
-        return []
-    query = "SELECT DISTINCT event_date FROM features.transaction_features ORDER BY event_date"
-    return select(connection, query)["event_date"].to_list()
+        return set()
+    return set(select(connection, "SELECT DISTINCT event_date FROM features.transaction_features")["event_date"])
 
 
 def _arrived_late(rows: int, noun: str, source: str) -> str:

@@ -96,12 +96,6 @@ def test_a_late_transaction_outdates_the_next_day_of_its_user(warehouse: Warehou
     assert_frame_equal(stored, expected)
 
 
-def test_days_derived_out_of_order_are_marked(warehouse: Warehouse) -> None:
-    derive_day(warehouse, DAYS[0])
-    derive_day(warehouse, DAYS[4])
-    assert derive_day(warehouse, DAYS[2]).outdated_days == (DAYS[4],)
-
-
 def test_a_deleted_transaction_outdates_what_followed_it(warehouse: Warehouse) -> None:
     for day in DAYS:
         derive_day(warehouse, day)
@@ -146,7 +140,7 @@ def test_the_report_counts_users_and_nulls(warehouse: Warehouse) -> None:
     assert (report.rows, report.users, report.new_users) == (26, 3, 3)
     assert report.nulls["amount_lag_1"] == 3
     assert report.uncomputable == {}
-    assert derive_day(warehouse, DAYS[2]).new_users == 1
+    assert [derive_day(warehouse, day).new_users for day in DAYS[1:3]] == [0, 1]
 
 
 def test_a_column_without_values_is_reported_and_its_features_are_null(warehouse: Warehouse) -> None:
@@ -176,7 +170,8 @@ def _comments(warehouse: Warehouse) -> dict[str, str]:
 
 def test_every_feature_column_is_described_in_the_database(warehouse: Warehouse) -> None:
     derive_day(warehouse, FIRST)
-    assert _comments(warehouse) == {name: feature.description for name, feature in FEATURES.items()}
+    described = {name: feature.description for name, feature in FEATURES.items()}
+    assert _comments(warehouse).items() >= described.items()
 
 
 def test_a_feature_declared_later_gets_its_column(warehouse: Warehouse) -> None:

@@ -221,11 +221,21 @@ def test_labels_that_come_with_transactions_make_the_days_stale_on_which_they_be
     rows = ("a,u,2026-01-02T12:00,5,,1", "b,u,2026-01-03T12:00,5,,0", "c,u,2026-01-10T12:00,5,,1")
     path.write_text("\n".join([f"{HEADER},fraud", *rows]) + "\n")
     report = land(warehouse, path, ColumnMapping.model_validate({"label": {"column": "fraud"}}))
-    assert report.late_days == (date(2026, 1, 9), date(2026, 1, 10))
+    transaction, label = (f"1 {noun} arrived late from x.csv" for noun in ("transaction", "label"))
+    marks = {2: transaction, 3: transaction, 9: label, 10: transaction}
     assert warehouse.read("SELECT event_date, reason FROM raw.stale_days ORDER BY ALL").rows() == [
-        (date(2026, 1, 9), "1 label arrived late from x.csv"),
-        (date(2026, 1, 10), "1 transaction arrived late from x.csv"),
+        (date(2026, 1, day), reason) for day, reason in marks.items()
     ]
+    assert report.late_days == tuple(date(2026, 1, day) for day in marks)
+
+
+def test_a_day_without_features_becomes_stale_by_transactions_that_arrive_after_a_later_one_was_processed(
+    warehouse: Warehouse, folder: Path
+) -> None:
+    with warehouse.connect() as connection:
+        connection.execute("CREATE TABLE features.transaction_features AS SELECT DATE '2026-01-03' AS event_date")
+    report = land(warehouse, write(folder / "1.csv", "a,u,2026-01-02,5,", "b,u,2026-01-04,5,"))
+    assert report.late_days == (date(2026, 1, 2),)
 
 
 def test_a_file_that_breaks_in_the_middle_leaves_the_tables_as_they_were(

@@ -1,6 +1,9 @@
 """The features layer: every transaction's behavioural features, folded from its history."""
 
+from datetime import date
+
 import dagster as dg
+from pydantic import Field
 
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
 from fraud_pipelines.defs.keys import LABELS, TRANSACTION_FEATURES, TRANSACTIONS
@@ -17,6 +20,16 @@ KEYS_ARE_SOUND = blocking_check(
 )
 
 
+class FeatureConfig(dg.Config):
+    """What may be asked of a run besides its day."""
+
+    with_earlier: bool = Field(
+        default=False,
+        description="Derive the features of earlier days first that have transactions and no features. Without it, "
+        "a day after such days is refused.",
+    )
+
+
 @daily_asset(
     "features",
     "transaction_features",
@@ -26,13 +39,16 @@ KEYS_ARE_SOUND = blocking_check(
     checks=[ROWS_ARE_COMPLETE, KEYS_ARE_SOUND],
 )
 def transaction_features(
-    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.AssetExecutionContext, config: FeatureConfig, warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.MaterializeResult:
     """Features of the day's transactions: velocity, lags, time, geography, and the user's own habits, computed
     by one fold over each user's history. They see nothing later than the transaction itself."""
-    from fraud_pipelines.features.daily import derive_day
+    from fraud_pipelines.features.daily import derive_day, derive_earlier_days
 
     day = partition_day(context)
+    if config.with_earlier:
+        for earlier in derive_earlier_days(warehouse, day):
+            context.log_event(derived_day(earlier.day, earlier.rows))
     report = derive_day(warehouse, day)
     if report.uncomputable:
         context.log.warning(f"null, since the transactions lack their columns: {', '.join(report.uncomputable)}")
@@ -52,4 +68,14 @@ def transaction_features(
             verdict(ROWS_ARE_COMPLETE, rows == transactions, numbers({"rows": rows, "transactions": transactions})),
             verdict(KEYS_ARE_SOUND, not defects, numbers({"duplicated": defects.duplicated, "null": defects.null})),
         ],
+    )
+
+
+def derived_day(day: date, rows: int) -> dg.AssetMaterialization:
+    """What tells Dagster that a day's features were derived outside of that day's own run."""
+    return dg.AssetMaterialization(
+        TRANSACTION_FEATURES,
+        description="Derived for the sake of a later day.",
+        partition=day.isoformat(),
+        metadata={"dagster/row_count": rows},
     )
