@@ -1,4 +1,4 @@
-"""The desk: what the page reads and writes in the warehouse, one at a time and without waiting long."""
+"""The desk: what the page reads and writes in the warehouse, without waiting long."""
 
 import threading
 from collections.abc import Iterator
@@ -47,8 +47,9 @@ class CaseView:
 class Desk:
     """The warehouse as the page uses it, from any thread.
 
-    A process can't open a DuckDB file for reading and for writing at once, so one request is served after the
-    other. Where another process writes for longer than a reader of the page would wait, `WarehouseBusy` is raised.
+    Verdicts are stored one after the other. Readers wait for nobody here: who waits to store a verdict, since another
+    process has the file open, has nothing open. Where another process writes for longer than a reader of the page
+    would wait, `WarehouseBusy` is raised.
     """
 
     def __init__(
@@ -56,25 +57,30 @@ class Desk:
     ) -> None:
         self._reading = Warehouse(path, wait_seconds=read_wait)
         self._writing = Warehouse(path, wait_seconds=write_wait)
-        self._turn = threading.Lock()
+        self._storing = threading.Lock()
+        self._bringing_up = threading.Lock()
         self._is_current = False
 
     def queue(self, *, limit: int) -> QueueView:
         """The queue as it stands."""
-        with self._my_turn(self._reading) as warehouse, warehouse.connect(read_only=True):
-            return QueueView(read_queue(warehouse, limit=limit), recent_verdicts(warehouse, limit=RECENT))
+        self._bring_up_to_date()
+        with self._reading.connect(read_only=True):
+            return QueueView(read_queue(self._reading, limit=limit), recent_verdicts(self._reading, limit=RECENT))
 
     def case(self, transaction_id: str) -> CaseView:
         """One case; raises InvalidInput where there is no such transaction."""
-        with self._my_turn(self._reading) as warehouse, warehouse.connect(read_only=True):
-            case = read_case(warehouse, transaction_id)
-            return CaseView(case, place_in_queue(warehouse, transaction_id), recent_verdicts(warehouse, limit=RECENT))
+        self._bring_up_to_date()
+        with self._reading.connect(read_only=True):
+            case, place = read_case(self._reading, transaction_id), place_in_queue(self._reading, transaction_id)
+            return CaseView(case, place, recent_verdicts(self._reading, limit=RECENT))
 
     def record(
         self, transaction_id: str, *, actual_fraud: bool, reviewer: str, comment: str, seen: int
     ) -> tuple[Verdict, str | None]:
         """Record a verdict; returns what became of it, and whose turn it is next."""
-        with self._my_turn(self._writing) as warehouse, warehouse.connect():
+        self._bring_up_to_date()
+        warehouse = self._writing
+        with _held(self._storing, warehouse.wait_seconds), warehouse.connect():
             after = place_in_queue(warehouse, transaction_id).after
             verdict = record_verdict(
                 warehouse,
@@ -87,18 +93,19 @@ class Desk:
             )
             return verdict, after or place_in_queue(warehouse, transaction_id).after
 
-    @contextmanager
-    def _my_turn(self, warehouse: Warehouse) -> Iterator[Warehouse]:
-        if not self._turn.acquire(timeout=warehouse.wait_seconds):
-            raise WarehouseBusy("Other requests are waiting for the warehouse. Try again in a moment.")
-        try:
-            self._bring_up_to_date()
-            yield warehouse
-        finally:
-            self._turn.release()
-
     def _bring_up_to_date(self) -> None:
         """Once: bring up a warehouse of an earlier release. One that isn't there is not made."""
         if not self._is_current:
-            open_existing_warehouse(self._reading.path, wait_seconds=self._reading.wait_seconds)
-            self._is_current = True
+            with _held(self._bringing_up, self._reading.wait_seconds):
+                open_existing_warehouse(self._reading.path, wait_seconds=self._reading.wait_seconds)
+                self._is_current = True
+
+
+@contextmanager
+def _held(lock: threading.Lock, seconds: float) -> Iterator[None]:
+    if not lock.acquire(timeout=seconds):
+        raise WarehouseBusy("Other requests are waiting for the warehouse. Try again in a moment.")
+    try:
+        yield
+    finally:
+        lock.release()

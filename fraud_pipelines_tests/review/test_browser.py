@@ -10,6 +10,7 @@ import pytest
 from fraud_pipelines.evaluation.daily import measure_performance
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.locks import held_elsewhere
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -154,3 +155,17 @@ def test_everything_works_without_scripts(address: str, warehouse: Warehouse) ->
         assert judged(warehouse) == {"small": True}
     finally:
         driver.quit()
+
+
+@pytest.mark.parametrize("patience", [0.5])
+def test_a_verdict_is_sent_again_until_the_file_is_free(
+    browser: "Chrome", address: str, warehouse: Warehouse, patience: float
+) -> None:
+    browser.get(address + "case?id=big")
+    browser.find_element("id", "reviewer").send_keys("anna")
+    with held_elsewhere(warehouse.path):
+        browser.find_element("css selector", "button.fraud").click()
+        wait_for(browser, "Busy")
+        assert "Your verdict is not stored yet" in browser.find_element("tag name", "main").text
+    wait_for(browser, "block")
+    assert judged(warehouse) == {"big": True}

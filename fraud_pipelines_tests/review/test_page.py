@@ -1,16 +1,13 @@
 """The page over HTTP: what it shows, what it stores, whom it refuses, and what it says while the file is locked."""
 
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import quote
 
 import pytest
 
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.locks import held_elsewhere
 from fraud_pipelines_tests.review.conftest import Client
 from fraud_pipelines_tests.review.samples import AWKWARD, NOW
 
@@ -19,20 +16,6 @@ def labels(warehouse: Warehouse) -> list[tuple[object, ...]]:
     return warehouse.read(
         "SELECT transaction_id, actual_fraud, reviewer, comment FROM feedback.label_history ORDER BY ALL"
     ).rows()
-
-
-@contextmanager
-def locked(warehouse: Warehouse) -> Iterator[None]:
-    """Another process holds the file for writing."""
-    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(warehouse.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdin
-        assert holder.stdout
-        assert holder.stdout.readline() == b"held\n"
-        yield
-        holder.stdin.close()
 
 
 def test_the_queue_lists_what_waits_and_escapes_what_others_wrote(client: Client) -> None:
@@ -196,7 +179,7 @@ def test_while_another_process_writes_the_page_says_so_and_nothing_is_lost(
     client: Client, warehouse: Warehouse, patience: float
 ) -> None:
     form = client.case("big").fields | {"verdict": "fraud", "reviewer": "anna", "comment": "<i>kept</i>"}
-    with locked(warehouse):
+    with held_elsewhere(warehouse.path):
         for page in (client.get("/"), client.case("big")):
             assert page.status == 503
             assert "busy" in page.text
@@ -207,6 +190,22 @@ def test_while_another_process_writes_the_page_says_so_and_nothing_is_lost(
     assert labels(warehouse) == []
     assert client.send(answer.fields).status == 303
     assert labels(warehouse) == [("big", True, "anna", "<i>kept</i>")]
+
+
+def test_pages_are_read_while_a_verdict_waits_for_a_shell_that_only_reads(client: Client, warehouse: Warehouse) -> None:
+    """A shell that reads keeps nobody else from reading, and whoever wants to write waits for it."""
+    form = client.case("big").fields | {"verdict": "fraud", "reviewer": "anna"}
+    given: list[int] = []
+    judging = threading.Thread(target=lambda: given.append(client.send(form).status))
+    with held_elsewhere(warehouse.path, read_only=True):
+        judging.start()
+        for _ in range(5):
+            assert Client(client.port).get("/").status == 200
+            assert Client(client.port).case("block").status == 200
+        assert given == []
+    judging.join()
+    assert given == [303]
+    assert labels(warehouse) == [("big", True, "anna", None)]
 
 
 def test_pages_are_read_while_verdicts_are_stored(client: Client, warehouse: Warehouse) -> None:

@@ -47,3 +47,7 @@ for (const form of document.forms) {
 addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
 });
+
+// A verdict that could not be stored yet is sent again, for as long as its page is open.
+const again = document.querySelector("form[data-again]");
+if (again) setTimeout(() => again.requestSubmit(), 1000 * again.dataset.again);
