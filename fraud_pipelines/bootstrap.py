@@ -25,6 +25,11 @@ concurrency:
 # A run whose process has died is marked as failed, and no longer holds its place in the pool.
 run_monitoring:
   enabled: true
+# It is tried again from where it stopped. A step that fails is tried again within its run.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator

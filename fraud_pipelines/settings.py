@@ -84,6 +84,11 @@ class Settings(BaseModel):
     warehouse_wait_seconds: float = Field(
         default=120.0, gt=0, description="how long to wait for another process to let go of DuckDB"
     )
+    retry_pause_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="how long a step of a run waits before it is tried again, three times and longer each time",
+    )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
 
     @model_validator(mode="after")

@@ -1,46 +1,71 @@
 """Launches the daily job through Dagster in this process, one partition after another."""
 
-import os
-import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from types import TracebackType
 from typing import Self
 
 import dagster as dg
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.integrity import count_rows
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.landing import days_with_transactions
 from fraud_pipelines.transactions.landing_zone import pending_files
 
 JOB_NAME = "fraud_daily_job"
-PROCESS_TAG = "fraud_pipelines/process"
+COMMAND_TAG = "fraud_pipelines/command"
 QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class DayRun:
-    """How one day went: the id of its Dagster run, and what a person should know when it failed."""
+    """How one day went.
+
+    Attributes:
+        day: the partition.
+        run_id: its run in Dagster.
+        failure: what a person should know when it failed; None where it succeeded.
+        seconds: how long it took.
+        decisions: how many payments got each decision (``approve``, ``review``, ``block``), as far as it came.
+    """
 
     day: date
     run_id: str
     failure: str | None
+    seconds: float
+    decisions: Mapping[str, int]
+
+    def __str__(self) -> str:
+        payments, blocked = sum(self.decisions.values()), self.decisions.get("block", 0)
+        alerts = blocked + self.decisions.get("review", 0)
+        return f"{self.day}  {payments:,} payments, {alerts:,} alerts, {blocked:,} blocked  ({self.seconds:.0f} s)"
 
 
 class DailyRuns:
     """Runs ``fraud_daily_job`` for single days. Use as a context manager.
 
-    The runs are ordinary partitioned runs of the instance, and show in the Dagster UI like any other.
+    The runs are ordinary partitioned runs of the code location, and show in the Dagster UI like any other.
+
+    Args:
+        settings: where the data lies.
+        command: what was called in the shell; a tag of each run says so.
+        tell: prints a line for whoever waits, such as that a step waits before it is tried again.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, command: str, tell: Callable[[str], None]) -> None:
         self.settings = settings
+        self._command = command
+        self._tell = tell
+        self._days_with_transactions: set[date] = set()
 
     def __enter__(self) -> Self:
         from fraud_pipelines.decisions.configuration import policy_in_force, rules_in_force
         from fraud_pipelines.definitions import defs
+        from fraud_pipelines.defs.abandoned_runs import RunNote, close_abandoned_runs
+        from fraud_pipelines.defs.shell_runs import ShellRuns
         from fraud_pipelines.transactions.landing import first_transaction_day
 
         policy_in_force(self.settings)
@@ -49,15 +74,16 @@ class DailyRuns:
         first = first_transaction_day(self._warehouse)
         if first:
             self.settings.note_first_day(first)
-        self._instance = dg.DagsterInstance.get()
-        self._job = defs().resolve_job_def(JOB_NAME)
-        self._close_abandoned_runs()
+        with ExitStack() as stack:
+            self._instance = stack.enter_context(dg.DagsterInstance.get())
+            close_abandoned_runs(self._instance)
+            self._note = stack.enter_context(RunNote(self._instance))
+            self._runs = stack.enter_context(ShellRuns(self._instance, defs().resolve_job_def(JOB_NAME)))
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._instance.dispose()
+    def __exit__(self, *_error: object) -> None:
+        self._open.close()
 
     def is_done(self, day: date) -> bool:
         """Whether a run of ``day`` has succeeded, and left its thresholds in this warehouse."""
@@ -82,37 +108,59 @@ class DailyRuns:
         if day >= datetime.now(UTC).date():
             raise InvalidInput(f"{day} has not ended yet (days are in UTC): a day can be run once it is over.")
 
+    def require_no_gap(self, day: date) -> None:
+        """Raise :class:`MissingData` where features of earlier days are missing, before anything is run."""
+        from fraud_pipelines.features.gaps import require_no_gap
+
+        with self._warehouse.connect(read_only=True) as connection:
+            require_no_gap(connection, day)
+
+    def derive_earlier_days(self, day: date) -> Iterator[date]:
+        """Take in the files that wait, and derive the features of the earlier days that have none; gives each day."""
+        from fraud_pipelines.defs.features.assets import derived_day
+        from fraud_pipelines.features.daily import derive_earlier_days
+        from fraud_pipelines.transactions.landing import land_pending_transactions
+
+        now = datetime.now(UTC).replace(tzinfo=None)
+        land_pending_transactions(self._warehouse, self.settings.landing_transactions, now=now)
+        for report in derive_earlier_days(self._warehouse, day):
+            self._instance.report_runless_asset_event(derived_day(report.day, report.rows))
+            yield report.day
+
     def has_no_input(self, day: date) -> bool:
         """Whether no transactions are stored for ``day``, and no file waits that could hold some."""
-        if pending_files(self.settings.landing_transactions):
+        if day in self._days_with_transactions or pending_files(self.settings.landing_transactions):
             return False
-        with self._warehouse.connect(read_only=True) as connection:
-            return count_rows(connection, "raw.transactions", event_date=day) == 0
+        self._days_with_transactions = set(days_with_transactions(self._warehouse))
+        return day not in self._days_with_transactions
 
     def run(self, day: date) -> DayRun:
-        """Materialize every daily asset of ``day``."""
-        self.check_day(day)
-        try:
-            result = self._job.execute_in_process(
-                partition_key=day.isoformat(),
-                instance=self._instance,
-                run_config=QUIET_LOGS,
-                tags={PROCESS_TAG: _this_process()},
-                raise_on_error=False,
-            )
-        except dg.DagsterExecutionInterruptedError as interrupted:
-            raise KeyboardInterrupt from interrupted
-        return DayRun(day=day, run_id=result.run_id, failure=None if result.success else _failure_of(result))
+        """Materialize every daily asset of ``day``.
 
-    def _close_abandoned_runs(self) -> None:
-        """Mark runs whose process was killed as failed; Dagster would show them as running for ever."""
-        unfinished = dg.RunsFilter(job_name=JOB_NAME, statuses=[dg.DagsterRunStatus.STARTED])
-        for run in self._instance.get_runs(unfinished):
-            host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
-            if host == socket.gethostname() and not _is_alive(int(pid)):
-                self._instance.report_run_failed(run, "The process that ran it has ended. Run the day again.")
-                # Where the instance counts pools by step, a dead run would hold its slot for ever.
-                self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        Raises:
+            InvalidInput: ``day`` is no partition.
+            KeyboardInterrupt: Ctrl-C; in Dagster the run is cancelled.
+        """
+        from fraud_pipelines.defs.shell_runs import RunCancelled
+
+        self.check_day(day)
+        began = time.monotonic()
+        run = self._runs.create(day.isoformat(), run_config=QUIET_LOGS, tags={COMMAND_TAG: self._command})
+        self._note.note(run.run_id)
+        failures: list[str] = []
+        decisions: dict[str, int] = {}
+        succeeded = False
+        try:
+            for event in self._runs.execute(run):
+                failures += _failures_of(event)
+                decisions |= _decisions_of(event)
+                succeeded |= event.event_type == dg.DagsterEventType.RUN_SUCCESS
+                if event.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY:
+                    self._tell(f"{day} waits: {_retry_of(event)}")
+        except RunCancelled:
+            failures = ["the run was cancelled in Dagster"]
+        failure = None if succeeded else "\n".join(failures) or "the run failed; its log in the Dagster UI says why"
+        return DayRun(day, run.run_id, failure, time.monotonic() - began, decisions)
 
 
 def days_between(first: date, last: date) -> list[date]:
@@ -126,30 +174,35 @@ def days_between(first: date, last: date) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+def _failures_of(event: dg.DagsterEvent) -> list[str]:
+    """What ``event`` says about why a run failed: the message of a step, or of a check that blocks."""
+    if event.is_step_failure:
+        data = event.step_failure_data
+        metadata = data.user_failure_data
+        cause = metadata.description if metadata and metadata.description else data.error_display_string
+        return [f"{event.step_key}: {cause}"]
+    if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        check = event.asset_check_evaluation_data
+        if check.blocking and not check.passed:
+            return [f"check {check.asset_key.to_user_string()}: {check.check_name} failed"]
+    return []
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _decisions_of(event: dg.DagsterEvent) -> dict[str, int]:
+    """How many payments got each decision, where ``event`` says that they have been decided."""
+    from fraud_pipelines.defs.keys import DECISIONS
+
+    if event.event_type != dg.DagsterEventType.ASSET_MATERIALIZATION or event.asset_key != DECISIONS:
+        return {}
+    metadata = event.step_materialization_data.materialization.metadata
+    return {name: int(str(metadata[name].value)) for name in ("approve", "review", "block")}
 
 
-def _failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """The message of the first step that failed, and the checks that blocked."""
-    messages = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            metadata = data.user_failure_data
-            cause = metadata.description if metadata and metadata.description else data.error_display_string
-            messages.append(f"{event.step_key}: {cause}")
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.blocking:
-            messages.append(f"check {evaluation.asset_key.to_user_string()}: {evaluation.check_name} failed")
-    return "\n".join(messages) or "the run failed; its log in the Dagster UI says why"
+def _retry_of(event: dg.DagsterEvent) -> str:
+    """Why a step is tried again, and when."""
+    data = event.step_retry_data
+    cause = data.error
+    while cause.cause:
+        cause = cause.cause
+    message = cause.message.strip().partition(": ")[2] or cause.message.strip()
+    return f"{event.step_key} is tried again in {data.seconds_to_wait or 0:.0f} s. {message}"

@@ -76,7 +76,7 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
         f"{config.last_day}, {truth['is_fraud'].sum():,} of them fraudulent."
     )
     answers = SimulatedAnswers(settings, truth)
-    with DailyRuns(settings) as runs:
+    with DailyRuns(settings, command="demo", tell=console.print) as runs:
         remaining = [day for day in simulated if not runs.is_done(day)]
         if len(remaining) < config.days:
             console.print(f"{config.days - len(remaining)} days are done already (--fresh starts over).")

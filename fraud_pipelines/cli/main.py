@@ -7,8 +7,8 @@ from typing import Literal
 
 import click
 
+from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
 from fraud_pipelines.cli.review import review
-from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.settings import Settings
 
 
@@ -38,19 +38,7 @@ transactions_option = click.option(
 seed_option = click.option("--seed", default=7, show_default=True, type=click.IntRange(0))
 
 
-class Commands(click.Group):
-    """Commands whose own errors are shown as one message, without a traceback."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except (FraudPipelinesError, OSError) as error:
-            message = str(error)
-        # Not from the error: its traceback would hold open connections until Python ends, which DuckDB complains about.
-        raise click.ClickException(message)
-
-
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings=HELP_OPTIONS)
 @click.version_option(package_name="fraud-pipelines")
 def main() -> None:
     """Fraud detection for payments: features, daily models, decisions and feedback, run by Dagster.
@@ -66,7 +54,7 @@ def main() -> None:
 @seed_option
 @click.option("--fresh", is_flag=True, help="Throw away what an earlier demo left, and start over.")
 def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: bool) -> None:
-    """Simulate thirty days, run each of them through Dagster, and show what came out."""
+    """Simulate thirty days, run them, and show what came out."""
     from fraud_pipelines.cli.demo import run_demo
 
     run_demo(
@@ -85,7 +73,7 @@ def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: boo
 @click.option("--mlflow-port", default=5000, show_default=True)
 @click.option("--review-port", default=3001, show_default=True)
 def up(host: str, dagster_port: int, mlflow_port: int, review_port: int) -> None:
-    """Start the Dagster UI with its daemon, the MLflow UI, and the review page."""
+    """Start Dagster's UI, MLflow's UI and the review page."""
     from fraud_pipelines.bootstrap import prepare
     from fraud_pipelines.cli.serve import serve
 
@@ -105,7 +93,10 @@ def up(host: str, dagster_port: int, mlflow_port: int, review_port: int) -> None
 def simulate(
     first: date, last: date, users: int, transactions_per_day: int, fraud_rate: float | None, seed: int
 ) -> None:
-    """Write simulated transactions to the landing zone, and the ground truth beside it."""
+    """Simulate transactions into the landing zone.
+
+    The ground truth is written beside them, for --simulate-labels.
+    """
     from fraud_pipelines.cli.simulation import simulate_to_landing
 
     settings = Settings.from_environment()
@@ -117,7 +108,10 @@ def simulate(
 @click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="Column mapping, a YAML file.")
 @click.option("--labels", is_flag=True, help="The files hold labels, not transactions.")
 def import_files(path: Path, mapping_file: Path | None, labels: bool) -> None:
-    """Take in a file, or every file of a folder: CSV, Parquet or JSON lines, gzipped or not."""
+    """Take in a file, or every file of a folder.
+
+    CSV, Parquet or JSON lines, gzipped or not.
+    """
     from fraud_pipelines.cli.intake import import_path
 
     import_path(Settings.from_environment(), path, mapping_file, labels=labels, now=_now())
@@ -127,14 +121,15 @@ def import_files(path: Path, mapping_file: Path | None, labels: bool) -> None:
 @from_option
 @to_option
 @click.option("--simulate-labels", is_flag=True, help="Let the simulated reviewers and banks answer each day.")
-def run(first: date, last: date, simulate_labels: bool) -> None:
-    """Run the daily job for each day in order, through Dagster."""
+@click.option("--with-earlier", is_flag=True, help="Derive the features of earlier days first that have none.")
+def run(first: date, last: date, simulate_labels: bool, with_earlier: bool) -> None:
+    """Run the daily job for each day in order."""
     from fraud_pipelines.bootstrap import prepare
     from fraud_pipelines.cli.run import run_days
 
     settings = Settings.from_environment()
     prepare(settings)
-    run_days(settings, first, last, simulate_labels=simulate_labels)
+    run_days(settings, first, last, simulate_labels=simulate_labels, with_earlier=with_earlier)
 
 
 @main.command()
@@ -147,7 +142,10 @@ def run(first: date, last: date, simulate_labels: bool) -> None:
     help="The handbook's protocol: cards known to be compromised are no longer tested.",
 )
 def evaluate(first: date, last: date, cards: int, without_known_cards: bool) -> None:
-    """Figures of every model over a range of days, with the labels known today."""
+    """Show the figures of every model over a range of days.
+
+    They are made with the labels known today.
+    """
     from fraud_pipelines.cli.report import show_models
 
     show_models(Settings.from_environment(), first, last, cards=cards, known_cards_removed=without_known_cards)
@@ -155,7 +153,7 @@ def evaluate(first: date, last: date, cards: int, without_known_cards: bool) -> 
 
 @main.group()
 def thresholds() -> None:
-    """The thresholds of a policy: what is in force, what is proposed; accept a proposal, or set your own."""
+    """See the thresholds of a policy; accept or set them."""
 
 
 policy_option = click.option("--policy", help="By default the one in force (FRAUD_POLICY).")
@@ -166,7 +164,7 @@ by_option = click.option("--by", help="Who decides; by default the name you are 
 @policy_option
 @click.option("--limit", default=15, show_default=True, type=click.IntRange(1), help="The latest so many of each.")
 def list_thresholds(policy: str | None, limit: int) -> None:
-    """The thresholds day by day, how each came about, and the proposals."""
+    """List the thresholds by day, and the proposals."""
     from fraud_pipelines.cli.thresholds import show_list
 
     show_list(Settings.from_environment(), policy, limit=limit)
@@ -176,7 +174,7 @@ def list_thresholds(policy: str | None, limit: int) -> None:
 @policy_option
 @click.option("--as-of", type=DAY, help="What was tuned at the end of that day; by default the latest.")
 def show_thresholds(policy: str | None, as_of: date | None) -> None:
-    """What is in force, or waits for a person, and the evidence that led to it."""
+    """Show what is in force or proposed, and why."""
     from fraud_pipelines.cli.thresholds import show_evidence
 
     show_evidence(Settings.from_environment(), policy, as_of=as_of)
@@ -187,7 +185,10 @@ def show_thresholds(policy: str | None, as_of: date | None) -> None:
 @by_option
 @click.option("--as-of", type=DAY, help="The proposal of that day; by default the open one.")
 def accept_thresholds(policy: str | None, by: str | None, as_of: date | None) -> None:
-    """Put a proposal in force from the first day that isn't decided yet."""
+    """Accept a proposal.
+
+    It is in force from the first day that isn't decided yet.
+    """
     from fraud_pipelines.cli.thresholds import accept
 
     accept(Settings.from_environment(), policy, by=by, as_of=as_of, now=_now())
@@ -199,7 +200,9 @@ def accept_thresholds(policy: str | None, by: str | None, as_of: date | None) ->
 @policy_option
 @by_option
 def set_own_thresholds(review: float, reason: str, policy: str | None, by: str | None) -> None:
-    """Your own review threshold, in force from the first day that isn't decided yet.
+    """Set your own review threshold.
+
+    It is in force from the first day that isn't decided yet.
 
     The block threshold is the policy's (policies.yaml).
     """
@@ -210,7 +213,7 @@ def set_own_thresholds(review: float, reason: str, policy: str | None, by: str |
 
 @main.command()
 def status() -> None:
-    """What is stored, what waits for somebody, what is stale, what was rejected and why."""
+    """Say what is stored, what waits and what was rejected."""
     from fraud_pipelines.cli.status import show_status
 
     show_status(Settings.from_environment())
@@ -221,7 +224,10 @@ def status() -> None:
     "--expect-head", metavar="HASH", help="A head of the chain noted earlier; the chain must have come by it."
 )
 def audit(expect_head: str | None) -> None:
-    """Verify the decision log: its hash chain, and that the decisions in force follow from it."""
+    """Verify the decision log.
+
+    Its hash chain must hold, and the decisions in force must follow from it.
+    """
     from fraud_pipelines.cli.audit import show_audit
 
     sys.exit(show_audit(Settings.from_environment(), expected_head=expect_head))
@@ -232,7 +238,7 @@ def audit(expect_head: str | None) -> None:
 @click.option("--channel", type=click.Choice(["batch", "stream"]), default="batch", show_default=True)
 @click.option("--revision", type=click.IntRange(1), help="An earlier revision; by default the one in force.")
 def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: int | None) -> None:
-    """Recompute a past decision from what it was made with, and say whether it comes out the same."""
+    """Make a past decision again, and tell what differs."""
     from fraud_pipelines.cli.audit import show_replay
 
     sys.exit(show_replay(Settings.from_environment(), transaction_id, channel=channel, revision=revision))
@@ -246,7 +252,7 @@ main.add_command(review)
 @click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0), help="A second; 0 for no pause.")
 @click.option("--seed", type=int, help="The same seed gives the same transactions.")
 def stream_demo(transactions: int, rate: float, seed: int | None) -> None:
-    """Screen made-up transactions live, one by one; nothing is stored."""
+    """Screen made-up transactions live; nothing is stored."""
     from fraud_pipelines.cli.stream import run_stream_demo
 
     run_stream_demo(transactions=transactions, rate=rate, seed=seed)
@@ -269,7 +275,7 @@ def stream_load(rate: int, seconds: int | None, users: int, seed: int) -> None:
 @click.option("--to", "last", type=DAY, help="Last day, included.")
 @click.option("--cards", default=100, show_default=True, type=click.IntRange(1), help="k of card precision@k.")
 def compare(first: date | None, last: date | None, cards: int) -> None:
-    """All models side by side and day by day, and the amount alone beside them."""
+    """Compare all models, and the amount alone, day by day."""
     from fraud_pipelines.cli.compare import show_comparison
 
     show_comparison(Settings.from_environment(), first, last, cards=cards)
@@ -277,14 +283,14 @@ def compare(first: date | None, last: date | None, cards: int) -> None:
 
 @main.group()
 def models() -> None:
-    """Which versions of the models there are, which is in use and why; pin one by hand."""
+    """See the versions of the models; pin one by hand."""
 
 
 @models.command("list")
 @click.argument("model", required=False)
 @click.option("--most", default=10, show_default=True, type=click.IntRange(1), help="Newest versions to show.")
 def list_versions(model: str | None, most: int) -> None:
-    """The newest versions of MODEL, or of every model, and what was decided about them."""
+    """List the newest versions, and what was decided on them."""
     from fraud_pipelines.cli.models import show_versions
 
     show_versions(Settings.from_environment(), model, most=most)
@@ -296,7 +302,7 @@ def list_versions(model: str | None, most: int) -> None:
 @by_option
 @click.option("--reason", default="", help="Why; kept as evidence of each day it is in use.")
 def pin(model: str, version: int, by: str | None, reason: str) -> None:
-    """Keep VERSION of MODEL in use, whatever the promotion rule says."""
+    """Keep VERSION of MODEL in use, whatever the rule says."""
     from fraud_pipelines.cli.models import pin
 
     pin(Settings.from_environment(), model, version, by=by, reason=reason, now=_now())
@@ -305,7 +311,7 @@ def pin(model: str, version: int, by: str | None, reason: str) -> None:
 @models.command()
 @click.argument("model")
 def unpin(model: str) -> None:
-    """Leave the choice of MODEL's version to the promotion rule again."""
+    """Leave the choice of MODEL's version to the rule again."""
     from fraud_pipelines.cli.models import unpin
 
     unpin(Settings.from_environment(), model)
@@ -314,7 +320,10 @@ def unpin(model: str) -> None:
 @main.command("stream-consume")
 @click.option("--once", is_flag=True, help="Stop when nothing more waits.")
 def stream_consume(once: bool) -> None:
-    """Screen the transactions of a Kafka topic, until interrupted (see docs/streaming.md)."""
+    """Screen the transactions of a Kafka topic.
+
+    Until it is interrupted; docs/streaming.md has the settings.
+    """
     from fraud_pipelines.cli.stream import run_stream_consume
 
     run_stream_consume(Settings.from_environment(), once=once)

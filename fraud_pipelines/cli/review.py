@@ -13,13 +13,13 @@ _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%
 
 @click.group()
 def review() -> None:
-    """The review queue: what waits for a verdict, and the verdicts."""
+    """See what waits for a verdict, and give verdicts."""
 
 
 @review.command("list")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
 def list_cases(limit: int) -> None:
-    """What waits for a verdict, the greatest expected loss first."""
+    """List what waits, the greatest expected loss first."""
     from fraud_pipelines.cli.review_tables import show_queue
 
     show_queue(Settings.from_environment(), limit=limit)
@@ -28,7 +28,10 @@ def list_cases(limit: int) -> None:
 @review.command()
 @click.argument("transaction_id")
 def show(transaction_id: str) -> None:
-    """One transaction: what was decided and why, the user's recent payments, the scores, the labels."""
+    """Show one transaction, what was decided on it, and why.
+
+    With the user's recent payments, the scores and the labels.
+    """
     from fraud_pipelines.cli.review_tables import show_case
 
     show_case(Settings.from_environment(), transaction_id)
@@ -43,7 +46,7 @@ def show(transaction_id: str) -> None:
 def label(
     transaction_id: str, actual_fraud: bool | None, reviewer: str | None, comment: str | None, known_at: datetime | None
 ) -> None:
-    """Give a verdict on a transaction, or correct the one you gave."""
+    """Give a verdict, or correct the one you gave."""
     from fraud_pipelines.cli.review_tables import label_case
 
     if actual_fraud is None:
@@ -76,7 +79,10 @@ def chargebacks(
     known_at: datetime | None,
     any_reason: bool,
 ) -> None:
-    """Take in chargebacks as a payment processor exports them: an id and a date for each are enough."""
+    """Take in chargebacks as a payment processor exports them.
+
+    An id and a date for each are enough.
+    """
     from fraud_pipelines.bootstrap import warehouse_of
     from fraud_pipelines.cli.intake import show_reports
     from fraud_pipelines.decisions.chargebacks import ChargebackColumns, land_chargebacks
@@ -101,7 +107,10 @@ def chargebacks(
 )
 @click.option("--quiet", is_flag=True, hidden=True, help="Leave it to the caller to say where the page is.")
 def serve(host: str, port: int, allowed_hosts: tuple[str, ...], quiet: bool) -> None:
-    """The review page, alone; fraud-pipelines up starts it too."""
+    """Serve the review page alone.
+
+    fraud-pipelines up starts it too.
+    """
     from fraud_pipelines.review.server import serve_page
 
     serve_page(Settings.from_environment(), host=host, port=port, allowed_hosts=allowed_hosts, quiet=quiet)

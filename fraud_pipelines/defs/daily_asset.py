@@ -1,4 +1,4 @@
-"""The decorator every daily asset shares: owner, partitions, pool, group and failures a person can act on."""
+"""The decorator every daily asset shares: owner, partitions, pool, group, retries, and failures a person can act on."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -8,6 +8,15 @@ import dagster as dg
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
 from fraud_pipelines.defs.partitions import SETTINGS, daily_partitions
 from fraud_pipelines.errors import FraudPipelinesError, RegistryUnavailable, WarehouseBusy
+
+RETRY_POLICY = dg.RetryPolicy(
+    max_retries=3,
+    delay=SETTINGS.retry_pause_seconds,
+    backoff=dg.Backoff.EXPONENTIAL,
+    jitter=dg.Jitter.PLUS_MINUS,
+)
+"""For what passes: a file that another process holds, a server that is out of reach. By default a step goes on for
+about ten minutes, the waits for the file included."""
 
 
 def daily_asset(
@@ -33,6 +42,7 @@ def daily_asset(
             owners=[SETTINGS.owner],
             partitions_def=daily_partitions,
             pool=WAREHOUSE_POOL,
+            retry_policy=RETRY_POLICY,
             check_specs=list(checks),
         )(as_failure(function))
         return asset
@@ -41,7 +51,10 @@ def daily_asset(
 
 
 def as_failure(function: Callable[..., dg.MaterializeResult]) -> Callable[..., dg.MaterializeResult]:
-    """Make a :class:`FraudPipelinesError` of ``function`` a ``dg.Failure`` with the same message."""
+    """Make a :class:`FraudPipelinesError` of ``function`` a ``dg.Failure`` with the same message.
+
+    Only one that passes by itself is tried again.
+    """
 
     @functools.wraps(function)
     def compute(*args: object, **kwargs: object) -> dg.MaterializeResult:

@@ -29,12 +29,14 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
     wait_seconds: float
 
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:  # noqa: ARG002
+        # Not here: where the file is held, it is a step that has to wait, which can be tried again and cancelled.
+        return Warehouse(Path(self.path), wait_seconds=self.wait_seconds, prepare=self._bring_up_to_date)
+
+    def _bring_up_to_date(self) -> None:
         path = Path(self.path)
-        if path in _UP_TO_DATE and path.exists():
-            return Warehouse(path, wait_seconds=self.wait_seconds)
-        warehouse = open_warehouse(path, wait_seconds=self.wait_seconds)
-        _UP_TO_DATE.add(path)
-        return warehouse
+        if path not in _UP_TO_DATE or not path.exists():
+            open_warehouse(path, wait_seconds=self.wait_seconds)
+            _UP_TO_DATE.add(path)
 
 
 class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):

@@ -1,10 +1,11 @@
-"""Sensors: the stream's landing zone is looked at every few seconds, and what waits there starts one small run."""
+"""Sensors: what waits in the stream's landing zone starts one small run, and runs that were killed are closed."""
 
 import time
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from fraud_pipelines.defs.abandoned_runs import close_abandoned_runs
 from fraud_pipelines.defs.jobs import stream_screening_job
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.streaming.requests import Requested, next_request
@@ -40,3 +41,13 @@ def transaction_stream_sensor(context: dg.SensorEvaluationContext) -> dg.SensorR
     if isinstance(found, str):
         return dg.SkipReason(found)
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=found.run_key)], cursor=found.cursor())
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Closes runs from the shell whose process was killed, which would hold up every other run.",
+)
+def abandoned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    closed = close_abandoned_runs(context.instance)
+    return dg.SkipReason(f"Closed {', '.join(run.run_id for run in closed)}." if closed else "No run was abandoned.")

@@ -1,6 +1,8 @@
 """The warehouse: one DuckDB file, opened briefly, written in whole transactions."""
 
+import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +19,11 @@ from fraud_pipelines.storage.schema_version import bring_up, current_version, re
 
 _LOCKED = "Could not set lock on file"
 """How DuckDB says that another process has the file open."""
+_HOLDER = re.compile(r"Conflicting lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
+_TELL_AFTER_SECONDS = 5.0
+"""Who waits for longer is told for whom."""
+
+_log = logging.getLogger(__name__)
 
 
 class _Held(threading.local):
@@ -31,11 +38,17 @@ class Warehouse:
 
     DuckDB lets one process write, and while it does nobody else may even read. So every method opens the
     file, does its work and closes it; who finds it locked waits up to ``wait_seconds``.
+
+    Args:
+        path: the file.
+        wait_seconds: how long to wait for another process.
+        prepare: called before the file is opened for the first time; again, where it raised.
     """
 
-    def __init__(self, path: Path, *, wait_seconds: float = 120.0) -> None:
+    def __init__(self, path: Path, *, wait_seconds: float = 120.0, prepare: Callable[[], object] | None = None) -> None:
         self.path = Path(path)
         self.wait_seconds = wait_seconds
+        self._prepare = prepare
         self._held = _Held()
 
     def initialise(
@@ -68,6 +81,9 @@ class Warehouse:
                 raise RuntimeError("a connection that only reads is open; close it before writing")
             yield held
             return
+        if self._prepare:
+            self._prepare()
+            self._prepare = None
         file, connection = self._open(read_only=read_only)
         self._held.connection, self._held.read_only = connection, read_only
         try:
@@ -100,29 +116,42 @@ class Warehouse:
             overwrite(connection, table, rows, **where)
 
     def _open(self, *, read_only: bool) -> tuple[AttachedFile, duckdb.DuckDBPyConnection]:
-        deadline = time.monotonic() + self.wait_seconds
+        began = time.monotonic()
+        told = False
         pause = 0.01
         while True:
             try:
                 return open_file(self.path, read_only=read_only)
             except (duckdb.IOException, HeldForReading) as error:
-                if read_only and not self.path.exists():
-                    raise MissingData(
-                        f"There is no warehouse at {self.path} yet. Start with fraud-pipelines demo, or "
-                        "fraud-pipelines import; if there should be one, check FRAUD_DATA_DIR."
-                    ) from error
-                if not isinstance(error, HeldForReading) and _LOCKED not in str(error):
-                    raise InvalidInput(
-                        f"{self.path} can't be opened as a DuckDB database: {error}. "
-                        "Check the path and its permissions, or restore the file from a backup."
-                    ) from error
-                if time.monotonic() > deadline:
+                holder = self._holder(error, read_only=read_only)
+                waited = time.monotonic() - began
+                if waited > self.wait_seconds:
                     raise WarehouseBusy(
-                        f"{self.path} was held by another process for {self.wait_seconds:.0f} s. Close what has "
-                        "it open (a DuckDB shell, another run), or raise FRAUD_WAREHOUSE_WAIT_SECONDS."
+                        f"{self.path} was held by {holder} for {self.wait_seconds:.0f} s. Close what has it open "
+                        "(a DuckDB shell, another run), or raise FRAUD_WAREHOUSE_WAIT_SECONDS."
                     ) from error
+            if waited > _TELL_AFTER_SECONDS and not told:
+                told = True
+                _log.warning("Waiting for %s, which %s has open.", self.path, holder)
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 0.25)
+
+    def _holder(self, error: duckdb.IOException | HeldForReading, *, read_only: bool) -> str:
+        """Who has the file open; raises where it could not be opened for another reason."""
+        if isinstance(error, HeldForReading):
+            return "a reader in this process"
+        if read_only and not self.path.exists():
+            raise MissingData(
+                f"There is no warehouse at {self.path} yet. Start with fraud-pipelines demo, or "
+                "fraud-pipelines import; if there should be one, check FRAUD_DATA_DIR."
+            ) from error
+        if _LOCKED not in str(error):
+            raise InvalidInput(
+                f"{self.path} can't be opened as a DuckDB database: {error}. "
+                "Check the path and its permissions, or restore the file from a backup."
+            ) from error
+        found = _HOLDER.search(str(error))
+        return f"another process ({found['program']}, PID {found['pid']})" if found else "another process"
 
 
 def select(

@@ -1,12 +1,19 @@
 """Daily use from the shell: take in files, run days, meet late and broken input."""
 
+import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
+import dagster as dg
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+from fraud_pipelines.cli.daily_runs import DailyRuns
+from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.simulator import Simulation, SimulationConfig, simulate
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 
@@ -36,7 +43,10 @@ def test_late_transactions_mark_their_day_until_it_is_run_again(
     late.write_ndjson(tmp_path / "late.jsonl")
     installation.invoke("import", str(tmp_path / "in_time.csv"))
     assert "not decided yet: none" not in installation.invoke("status")
-    run_days(installation, FIRST, SECOND)
+    told = run_days(installation, FIRST, SECOND)
+    for day, payments in in_time.group_by(pl.col("timestamp").dt.date()).len().iter_rows():
+        assert f"{day}  {payments:,} payments, " in told
+    assert f"Done: {FIRST} to {SECOND}, 2 days run." in told
     assert "not decided yet: none" in installation.invoke("status")
     assert stale_days(installation.warehouse) == []
 
@@ -170,13 +180,15 @@ def test_an_import_that_breaks_off_leaves_its_days_runnable(
 def test_a_range_passes_over_a_day_without_transactions(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
-    simulation.transactions.write_parquet(tmp_path / "all.parquet")
-    installation.invoke("import", str(tmp_path / "all.parquet"))
+    second = simulation.transactions.filter(pl.col("timestamp").dt.date() == SECOND)
+    second.write_parquet(tmp_path / "second.parquet")
+    installation.invoke("import", str(tmp_path / "second.parquet"))
     empty = SECOND + timedelta(days=1)
 
     output = run_days(installation, SECOND, empty)
 
     assert f"{empty} has no transactions; passed over" in output
+    assert "1 days run, 1 without transactions passed over" in output
     assert f"no transactions of {empty}" in run_days(installation, empty, empty, succeeds=False)
 
 
@@ -205,3 +217,41 @@ def test_labels_of_tomorrow_are_in_no_view_of_today(
     known = installation.warehouse.read("SELECT count(actual_fraud) FROM feedback.decision_log").item()
     assert queue == waiting
     assert known == 0
+
+
+def test_a_day_after_one_that_was_never_run_is_refused_or_runs_with_the_features_of_that_one(
+    installation: Installation, simulation: Simulation, tmp_path: Path
+) -> None:
+    simulation.transactions.write_parquet(tmp_path / "all.parquet")
+    installation.invoke("import", str(tmp_path / "all.parquet"))
+    only_second = ("run", "--from", SECOND.isoformat(), "--to", SECOND.isoformat())
+
+    refused = installation.invoke(*only_second, succeeds=False)
+
+    assert f"{FIRST} has transactions" in refused
+    assert "--with-earlier" in refused
+    assert installation.warehouse.read("FROM scoring.decisions").is_empty()
+    with (
+        mock.patch.dict(
+            os.environ, installation.environment | {"DAGSTER_HOME": str(installation.settings.dagster_home)}
+        ),
+        DailyRuns(installation.settings, command="run", tell=print) as runs,
+    ):
+        failure = runs.run(SECOND).failure
+    assert failure
+    assert f"features__transaction_features: The features of {SECOND}" in failure
+    assert f"{FIRST} has transactions" in failure
+
+    output = installation.invoke(*only_second, "--with-earlier")
+
+    assert f"Derived the features of {FIRST}" in output
+    features, _ = compute_features(simulation.transactions.select(TRANSACTION_COLUMNS))
+    stored = installation.warehouse.read(
+        "FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id"
+    )
+    assert_frame_equal(stored, features)
+    decided = installation.warehouse.read("SELECT DISTINCT event_date FROM scoring.decisions")
+    assert decided["event_date"].to_list() == [SECOND]
+    key = dg.AssetKey(["features", "transaction_features"])
+    with dg.DagsterInstance.from_config(str(installation.settings.dagster_home)) as instance:
+        assert instance.get_materialized_partitions(key) == {FIRST.isoformat(), SECOND.isoformat()}

@@ -18,7 +18,7 @@ WAIT_SECONDS = 15.0
     name="failed_run_alert_sensor",
     description="A failed run becomes an alert: a row of monitoring.alerts, and a message to FRAUD_ALERT_WEBHOOK.",
     default_status=dg.DefaultSensorStatus.RUNNING,
-    # Those of this code location alone would leave out what `fraud-pipelines run` started, which has none.
+    # Those of this code location alone would leave out what an earlier release started in the shell, which has none.
     monitor_all_code_locations=True,
 )
 def failed_run_alert_sensor(context: dg.RunFailureSensorContext) -> None:

@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
-from fraud_pipelines.defs.daily_asset import as_failure, daily_asset
+from fraud_pipelines.defs.daily_asset import RETRY_POLICY, as_failure, daily_asset
 from fraud_pipelines.defs.keys import (
     DECISION_THRESHOLDS,
     DECISIONS,
@@ -29,6 +29,7 @@ from fraud_pipelines.storage.warehouse import Warehouse
     kinds={"duckdb", "polars"},
     owners=[SETTINGS.owner],
     pool=WAREHOUSE_POOL,
+    retry_policy=RETRY_POLICY,
 )
 @as_failure
 def processed_batches(

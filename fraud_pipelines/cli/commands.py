@@ -1,0 +1,48 @@
+"""The group of all commands: their help in sections, and their own errors as one message."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import click
+
+from fraud_pipelines.errors import FraudPipelinesError
+
+SECTIONS: Final = {
+    "Begin": ("demo", "up", "status"),
+    "Days": ("import", "simulate", "run"),
+    "Models": ("compare", "evaluate", "try", "models", "thresholds"),
+    "Decisions": ("review", "audit", "replay"),
+    "Stream": ("stream-demo", "stream-load", "stream-consume"),
+}
+"""Section of the help → its commands, in order. One that no section names is listed last."""
+
+HELP_OPTIONS: Final = {"help_option_names": ["-h", "--help"]}
+"""For the settings of a command's context; the commands below it take them over."""
+
+
+class Commands(click.Group):
+    """Commands in sections, whose own errors are shown as one message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (FraudPipelinesError, OSError) as error:
+            message = str(error)
+        # Not from the error: its traceback would hold open connections until Python ends, which DuckDB complains about.
+        raise click.ClickException(message)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        width = max(map(len, self.commands))
+        for title, names in self._sections():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{width}}", self._summary(name, formatter.width)) for name in names])
+
+    def _sections(self) -> Iterator[tuple[str, list[str]]]:
+        listed = {name for names in SECTIONS.values() for name in names}
+        further = [name for name in self.commands if name not in listed]
+        for title, names in ({**SECTIONS, "Further": tuple(further)}).items():
+            if present := [name for name in names if name in self.commands]:
+                yield title, present
+
+    def _summary(self, name: str, width: int) -> str:
+        return self.commands[name].get_short_help_str(limit=width)
