@@ -5,6 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.cli.terminal import terminal
+from fraud_pipelines.decisions.alert_delivery import NOT_CONFIGURED
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -20,8 +21,8 @@ _TABLES = (
     ("monitoring.decision_thresholds", "effective_date"),
 )
 
-_ALERTS = 10
-"""So many alerts are listed."""
+_MOST_LISTED = 10
+"""So many of each list are shown; of the others it is said how many there are."""
 
 _LISTS = {
     "raw.transactions": (
@@ -30,7 +31,7 @@ _LISTS = {
         SELECT event_date, count(*) AS transactions FROM raw.transactions
         WHERE event_date < (now() AT TIME ZONE 'UTC')::DATE
           AND event_date NOT IN (SELECT event_date FROM scoring.decisions WHERE channel = 'batch')
-        GROUP BY ALL ORDER BY ALL LIMIT 20
+        GROUP BY ALL ORDER BY ALL
         """,
     ),
     "raw.stale_days": (
@@ -46,22 +47,28 @@ _LISTS = {
         """,
     ),
     "monitoring.alerts": (
-        f"Alerts that were not delivered, the latest {_ALERTS}",
+        "Alerts that could not be delivered, the latest first",
         f"""
         SELECT strftime(created_at, '%Y-%m-%d %H:%M') AS "raised (UTC)", kind, split_part(message, chr(10), 1) AS alert,
                attempts AS tries, coalesce(error, '') AS error
-        FROM monitoring.alerts WHERE delivered_at IS NULL ORDER BY created_at DESC, kind, subject LIMIT {_ALERTS}
+        FROM monitoring.alerts WHERE delivered_at IS NULL AND error IS DISTINCT FROM '{NOT_CONFIGURED}'
+        ORDER BY created_at DESC, kind, subject
         """,
     ),
     **{
         table: (
             f"Quarantine: {table}",
-            f"SELECT source, reason, count(*) AS rows FROM {table} GROUP BY ALL ORDER BY ALL LIMIT 20",
+            f"SELECT source, reason, count(*) AS rows FROM {table} GROUP BY ALL ORDER BY ALL",
         )
         for table in ("raw.rejected_transactions", "feedback.rejected_labels")
     },
 }
 """Table → title and query of what is listed of it."""
+
+_NOWHERE_TO_SEND = f"""
+    SELECT count(*), strftime(max(created_at), '%Y-%m-%d %H:%M') FROM monitoring.alerts
+    WHERE delivered_at IS NULL AND error = '{NOT_CONFIGURED}'
+"""
 
 
 def show_status(settings: Settings) -> None:
@@ -82,6 +89,7 @@ def show_status(settings: Settings) -> None:
             title: warehouse.read(query) if table in existing else pl.DataFrame()
             for table, (title, query) in _LISTS.items()
         }
+        kept, latest = warehouse.read(_NOWHERE_TO_SEND).row(0) if "monitoring.alerts" in existing else (0, None)
     table = Table(title=f"Warehouse {warehouse.path}")
     for name in ("table", "rows", "first day", "last day"):
         table.add_column(name, justify="right" if name == "rows" else "left")
@@ -90,6 +98,11 @@ def show_status(settings: Settings) -> None:
     console.print(table)
     for title, found in lists.items():
         _show(title, found)
+    if kept:
+        console.print(
+            f"Alerts for which no webhook is configured (FRAUD_ALERT_WEBHOOK): {kept} in monitoring.alerts, "
+            f"the latest of {latest}"
+        )
 
 
 def _show(title: str, rows: pl.DataFrame) -> None:
@@ -97,6 +110,8 @@ def _show(title: str, rows: pl.DataFrame) -> None:
         console.print(f"{title}: none")
         return
     table = Table(*rows.columns, title=title)
-    for row in rows.iter_rows():
+    for row in rows.head(_MOST_LISTED).iter_rows():
         table.add_row(*(escape(str(value)) for value in row))
     console.print(table)
+    if rows.height > _MOST_LISTED:
+        console.print(f"... and {rows.height - _MOST_LISTED} more")
