@@ -43,6 +43,7 @@ from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import write_history
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import CHAMPION, ModelRegistry
+from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.streaming.batches import FrameBatch
 from fraud_pipelines.streaming.detector import StreamDetector
@@ -251,7 +252,11 @@ def _registered(settings: Settings, model: FraudModel) -> ModelRegistry:
     with tempfile.TemporaryDirectory() as folder:
         digest = model.save(Path(folder))
         version = registry.log_version(
-            ENSEMBLE, partition=LAST_DAY, fingerprint="1", artifact_folder=Path(folder), tags={DIGEST_TAG: digest}
+            ENSEMBLE,
+            partition=LAST_DAY,
+            fingerprint="1",
+            artifact_folder=Path(folder),
+            record=TrainingRecord(tags={DIGEST_TAG: digest}),
         )
     registry.set_alias(ENSEMBLE, CHAMPION, version.version)
     return registry

@@ -47,7 +47,7 @@ class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):
 
     def create_resource(self, context: dg.InitResourceContext) -> ModelRegistry:  # noqa: ARG002
         settings = Settings.from_environment()
-        return ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+        return ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root, remembers=True)
 
 
 @dg.definitions

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from fraud_pipelines.detection.schema import FeatureRole, Schema, default_schema
 from fraud_pipelines.detection.serving import serving_code
 from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint
+from fraud_pipelines.detection.training_log import training_record
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.versions import feature_version, version_by_words
@@ -197,10 +198,11 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What is logged beside a model: metrics by name, and figures by name, the text of an SVG each."""
+    """What is logged beside a model, by name: metrics, figures (the text of an SVG each), and tables."""
 
-    metrics: Mapping[str, float]
-    figures: Mapping[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -210,8 +212,8 @@ class TrainedModel:
     version: ModelVersionInfo
     reused: bool
     left_out: Mapping[str, str]
-    metrics: Mapping[str, float]
-    figures: Mapping[str, str]
+    report: TrainingReport = field(default_factory=TrainingReport)
+    """What was logged beside it; empty of a version that is reused."""
 
 
 def ensure_daily_model(
@@ -229,33 +231,30 @@ def ensure_daily_model(
     fingerprint = plan.fingerprint(schema, computed)
     latest = registry.latest_for_partition(name, plan.day)
     if latest and _is_of_input(latest, plan, schema, fingerprint):
-        return TrainedModel(latest, True, left_out, {}, {})
+        return TrainedModel(latest, reused=True, left_out=left_out)
     registry.mark_abandoned_runs(partition=plan.day, backend=plan.backend)
     model = plan.fit(schema, computed)
     reported = report(model)
     with tempfile.TemporaryDirectory() as folder:
-        digest = model.save(Path(folder))
+        tags = {
+            BACKEND_TAG: plan.backend,
+            "training_rows": str(model.training_rows),
+            "rows_in_window": str(plan.rows_in_window),
+            "feature_schema": ",".join(schema),
+            DIGEST_TAG: model.save(Path(folder)),
+            "bootstrap": str(plan.window.bootstrap).lower(),
+            TRAINED_FROM_TAG: plan.window.days[0].isoformat(),
+            TRAINED_TO_TAG: plan.window.days[-1].isoformat(),
+        }
         version = registry.log_version(
             name,
             partition=plan.day,
             fingerprint=fingerprint,
             artifact_folder=Path(folder),
-            params=_params(plan, model),
-            metrics=dict(reported.metrics),
-            figures=dict(reported.figures),
-            tags={
-                BACKEND_TAG: plan.backend,
-                "training_rows": str(model.training_rows),
-                "rows_in_window": str(plan.rows_in_window),
-                "feature_schema": ",".join(schema),
-                DIGEST_TAG: digest,
-                "bootstrap": str(plan.window.bootstrap).lower(),
-                TRAINED_FROM_TAG: plan.window.days[0].isoformat(),
-                TRAINED_TO_TAG: plan.window.days[-1].isoformat(),
-            },
+            record=training_record(plan, model, reported, tags),
             serving=serving_code(model, plan.features.head(5)),
         )
-    return TrainedModel(version, False, left_out, reported.metrics, reported.figures)
+    return TrainedModel(version, reused=False, left_out=left_out, report=reported)
 
 
 def _is_of_input(version: ModelVersionInfo, plan: TrainingPlan, schema: Schema, fingerprint: str) -> bool:
@@ -263,23 +262,6 @@ def _is_of_input(version: ModelVersionInfo, plan: TrainingPlan, schema: Schema, 
     known = version.tags.get(FINGERPRINT_TAG)
     by_words = version_by_words(schema)
     return known == fingerprint or (by_words is not None and known == plan.fingerprint(schema, by_words))
-
-
-def _params(plan: TrainingPlan, model: FraudModel) -> dict[str, object]:
-    """Parameters under the same names for every backend, so that MLflow's comparison lines them up."""
-    return {
-        "backend": plan.backend,
-        "contamination": plan.contamination,
-        "normalization": model.calibration.normalization,
-        "seed": model.seed,
-        "training_rows": model.training_rows,
-        "rows_in_window": plan.rows_in_window,
-        "training_days": len(plan.window.days),
-        "trained_from": plan.window.days[0].isoformat(),
-        "trained_to": plan.window.days[-1].isoformat(),
-        "features": len(model.schema),
-        **plan.parameters.model_dump(mode="json"),
-    }
 
 
 def current_feature_version(schema: Schema) -> str:

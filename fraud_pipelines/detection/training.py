@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -90,11 +90,20 @@ def training_fingerprint(
         "normalization": normalization,
         "rows": frame.height if rows is None else rows,
     }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    return _rows_hash(frame, columns, begin=json.dumps(settings, sort_keys=True)).hexdigest()
+
+
+def rows_digest(frame: pl.DataFrame, features: Iterable[str]) -> str:
+    """The first 16 digits of a SHA-256 of the rows' ids and ``features``, in any order of the rows."""
+    return _rows_hash(frame, ["transaction_id", *features]).hexdigest()[:16]
+
+
+def _rows_hash(frame: pl.DataFrame, columns: Sequence[str], begin: str = "") -> "hashlib._Hash":
+    digest = hashlib.sha256(begin.encode())
     ordered = frame.select(columns).sort("transaction_id")
     for name in columns:
         digest.update(name.encode() + b"\0" + _bytes(ordered[name]))
-    return digest.hexdigest()
+    return digest
 
 
 def _bytes(values: pl.Series) -> bytes:

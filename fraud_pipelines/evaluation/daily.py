@@ -55,6 +55,11 @@ SERIES: Final = (
 )
 """What MLflow shows over the days."""
 
+SERIES_DESCRIPTION: Final = (
+    "A point a day, as known at its end, over the days whose labels had had time to arrive. "
+    "The rows of `monitoring.model_performance`."
+)
+
 
 _DECIDED: Final = (
     "alerts",
@@ -213,9 +218,14 @@ def log_series(series: MetricSeries, measured: Measured, day: date) -> None:
     These are the lines over time. `log_matured_days` adds to the run that trained a model how that one version
     did; there all points are of one day, and what tells them apart is its age.
     """
-    for row in measured.rows.iter_rows(named=True):
-        metrics = {name: row[name] for name in SERIES if row[name] is not None}
-        series.log(f"{row['model_name']} {row['channel']}", metrics, day=day)
+    series.log(
+        {
+            f"{row['model_name']} {row['channel']}": {name: row[name] for name in SERIES if row[name] is not None}
+            for row in measured.rows.iter_rows(named=True)
+        },
+        day=day,
+        description=SERIES_DESCRIPTION,
+    )
 
 
 def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[str]:
@@ -236,6 +246,7 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
     window = range(matured, matured + settings.evaluation_days)
     for age in sorted({window[0], window[-1], *({matured + _SECOND_READING} & set(window))}):
         of = day - timedelta(days=age)
+        figures: dict[str, dict[str, float]] = {}
         for name in [name for name, channel in scored_models(warehouse, of, of) if channel == BATCH]:
             outcomes = matured_scores(warehouse, day, label_delay_days=age, evaluation_days=1, model_name=name)
             version = registry.latest_for_partition(name, of)
@@ -250,9 +261,9 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
                 unreported_share=settings.unreported_share,
                 resamples=0,
             )
-            metrics = {key: value for key, value in vars(measured).items() if value is not None}
-            registry.log_metrics(version.run_id, metrics, step=age)
+            figures[version.run_id] = {key: value for key, value in vars(measured).items() if value is not None}
             judged.append(f"{version.name}/{version.version}")
+        registry.log_outcomes(of, figures, age=age)
     return judged
 
 

@@ -1,6 +1,6 @@
 """The training report: what is logged beside a new model version before it has scored anything.
 
-Metrics and figures have the same names for every backend, so that MLflow's comparison lines them up.
+Metrics, figures and tables have the same names for every backend, so that MLflow's comparison lines them up.
 """
 
 from datetime import date, timedelta
@@ -30,7 +30,7 @@ _EXPLAINED_ROWS: Final = 200
 
 
 def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse, settings: Settings) -> TrainingReport:
-    """Metrics and figures of a model fitted by ``plan``: its training scores, what drives them, and a backtest.
+    """Metrics, figures and tables of a model fitted by ``plan``: its training scores, what drives them, and a backtest.
 
     The backtest looks back on the days that had matured before the plan's day, with the labels known by then. None
     of its rows was trained on: where labels take at least as long to arrive as the training window is long, a model
@@ -38,11 +38,8 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
     the scores that they got from the versions before it. The figures on the day itself follow when it has matured.
     """
     scores = pl.Series(model.calibration.score(model.calibration.training_scores))
-    contributions = mean_contributions(model, plan.features)
-    metrics = {
-        "training_alert_share": float((scores > model.threshold).sum() / scores.len()),
-        **{f"contribution/{feature}": share for feature, share in contributions.iter_rows()},
-    }
+    metrics = {"training_alert_share": float((scores > model.threshold).sum() / scores.len())}
+    tables = {"contributions": mean_contributions(model, plan.features)}
     figures = {"score_histogram": score_histogram({model.backend: scores}, title="Scores of the training rows")}
     as_of = plan.day - timedelta(days=1)
     if plan.calibration is None:
@@ -66,13 +63,10 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
             unreported_share=settings.unreported_share,
             resamples=0,
         )
-        bands = score_bands(outcomes, reported)
+        tables["score_bands"] = score_bands(outcomes, reported)
         metrics |= {BACKTEST_PREFIX + name: value for name, value in vars(measured).items() if value is not None}
-        metrics |= {
-            f"calibration/{band}": share for band, share in bands.select("band", "precision").drop_nulls().iter_rows()
-        }
         figures["pr_curve"] = pr_curve({model.backend: precision_recall(outcomes, reported)})
-    return TrainingReport(metrics, figures)
+    return TrainingReport(metrics, figures, tables)
 
 
 def score_bands(outcomes: pl.DataFrame, reported: Reported = ALL_REPORTED) -> pl.DataFrame:

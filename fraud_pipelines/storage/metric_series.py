@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fraud_pipelines.storage.metric_points import metric_points, new_points
+from fraud_pipelines.storage.metric_points import day_time, log_step
 from fraud_pipelines.storage.mlflow_connection import SERIES_EXPERIMENT, connect, errors_named, experiment_id
+from fraud_pipelines.storage.training_record import DESCRIPTION_TAG, source_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _EPOCH: Final = date(1970, 1, 1)
 _SERIES: Final = "series"
-_LAST_DAY: Final = "last_day"
 
 
 def day_step(day: date) -> int:
@@ -35,38 +35,39 @@ class MetricSeries:
     experiment: str = SERIES_EXPERIMENT
     artifact_root: Path | None = None
 
-    def log(self, name: str, metrics: Mapping[str, float], *, day: date) -> None:
-        """Add finite metrics of ``day`` to the run ``name``, which is made if there is none.
+    def log(self, metrics: Mapping[str, Mapping[str, float]], *, day: date, description: str = "") -> None:
+        """Add finite metrics of ``day``, by the name of their series; a series that is new gets a run, described so.
 
-        A point's time is the end of its day, so that MLflow's chart by time shows dates. To log a day again adds
-        only what changed, a millisecond after what it corrects: of equal steps MLflow shows the latest.
+        A point's time is its day, so that MLflow's chart by time shows dates. To log a day again adds only what
+        changed, a millisecond after what it corrects: of equal steps MLflow shows the latest.
         """
-        from mlflow.entities import RunTag
-
         with errors_named(self.tracking_uri):
-            run = self._run(name)
-            last = run.data.tags.get(_LAST_DAY, "")
-            end = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000 + 86_400_000
-            points = metric_points(metrics, timestamp=int(end), step=day_step(day))
-            if last and day.isoformat() <= last:
-                points = new_points(self._client, run, points)
-            if points:
-                self._client.log_batch(
-                    run.info.run_id, metrics=points, tags=[RunTag(_LAST_DAY, max(last, day.isoformat()))]
-                )
+            runs = self._runs()
+            for name, values in metrics.items():
+                run = runs.get(name) or self._new_run(name, description)
+                log_step(self._client, run, values, timestamp=day_time(day), step=day_step(day))
 
     def points(self, name: str, metric: str) -> list[tuple[date, float]]:
-        """The latest value of each day, in order."""
+        """The latest value of each day, in order; empty where there is no such series."""
         with errors_named(self.tracking_uri):
-            history = self._client.get_metric_history(self._run(name).info.run_id, metric)
+            run = self._runs().get(name)
+            history = self._client.get_metric_history(run.info.run_id, metric) if run else []
         latest = {point.step: point.value for point in sorted(history, key=lambda point: point.timestamp)}
         return [(date.fromordinal(_EPOCH.toordinal() + step), latest[step]) for step in sorted(latest)]
 
-    def _run(self, name: str) -> "Run":
-        found = self._client.search_runs([self._experiment_id], f"tags.{_SERIES} = '{name}'", max_results=1)
-        if found:
-            return found[0]
-        run = self._client.create_run(self._experiment_id, run_name=name, tags={_SERIES: name})
+    def _runs(self) -> "dict[str, Run]":
+        found: dict[str, Run] = {}
+        token: str | None = None
+        while True:
+            page = self._client.search_runs([self._experiment_id], max_results=1000, page_token=token)
+            found |= {run.data.tags[_SERIES]: run for run in page if _SERIES in run.data.tags}
+            token = page.token
+            if not token:
+                return found
+
+    def _new_run(self, name: str, description: str) -> "Run":
+        tags = {_SERIES: name, DESCRIPTION_TAG: description, **source_tags()}
+        run = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
         self._client.set_terminated(run.info.run_id)
         return run
 

@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -44,17 +45,22 @@ def prepare_environment() -> None:
 
 
 def connect(tracking_uri: str, artifact_root: Path | None) -> "MlflowClient":
-    """A client whose server has answered once, and whose files are found below ``artifact_root``.
+    """A client whose server has answered once to this process, and whose files are found below ``artifact_root``.
 
     Raises:
         RegistryUnavailable: it didn't, or the address is no tracking server.
     """
-    prepare_environment()
+    with errors_named(tracking_uri):
+        find_artifacts(tracking_uri, artifact_root)
+        return _client(tracking_uri, os.getpid())
+
+
+@cache
+def _client(tracking_uri: str, process: int) -> "MlflowClient":  # noqa: ARG001 - a forked process connects itself
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # in case it was imported before
-    with errors_named(tracking_uri), _environment(_PROBE):
-        find_artifacts(tracking_uri, artifact_root)
+    with _environment(_PROBE):
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         client.search_experiments(max_results=1)
     return client
@@ -70,6 +76,7 @@ def find_artifacts(tracking_uri: str, artifact_root: Path | None) -> None:
 @contextlib.contextmanager
 def errors_named(tracking_uri: str) -> Iterator[None]:
     """MLflow's errors as one of ours, with the address and what to do."""
+    prepare_environment()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

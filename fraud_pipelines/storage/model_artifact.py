@@ -64,10 +64,3 @@ def write_artifact(target: Path, folder: Path, *, model: "LoggedModel", serving:
             input_example=example,
             pip_requirements=list(serving.pip_requirements),
         )
-
-
-def write_figures(target: Path, figures: Mapping[str, str]) -> None:
-    """Write each figure, the text of an SVG, as ``<name>.svg``."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        (target / f"{name}.svg").write_text(figure, encoding="utf-8")

@@ -134,18 +134,28 @@ def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
         versions = [registry.latest_for_partition(name, day) for name in MODELS]
         runs = [client.get_run(version.run_id).data for version in versions if version]
         assert len(runs) == len(MODELS)
-        shared = set.intersection(*(set(run.params) for run in runs))
-        assert {"backend", "contamination", "training_rows", "training_days", "features", "trained_to"} <= shared
-        # Bands that hold no transaction have no share of frauds, and not every model uses every feature.
-        named = [{key for key in run.metrics if not key.startswith(("calibration/", "contribution/"))} for run in runs]
+        assert runs[0].params.keys() == runs[1].params.keys() == runs[2].params.keys()
+        assert {"backend", "contamination", "training_rows", "training_days", "features", "trained_to"} <= (
+            runs[0].params.keys()
+        )
+        named = [set(run.metrics) for run in runs]
         assert named[0] == named[1] == named[2]
-        assert all(any(key.startswith("contribution/") for key in run.metrics) for run in runs)
+        assert not any("/" in name for name in named[0]), "what differs by feature or band is a table"
         seen |= named[0]
     assert {"training_alert_share", "backtest_precision", "precision", "alerts", "label_coverage"} <= seen
     assert not {"recall", "average_precision", "cost"} & seen, "few chargebacks are in by then"
     last = registry.latest_for_partition(MODELS[0], days[-1])
     assert last is not None
-    assert "plots/score_histogram.svg" in {file.path for file in client.list_artifacts(last.run_id, "plots")}
+    for name in MODELS:
+        version = registry.latest_for_partition(name, days[-1])
+        assert version is not None
+        files = {file.path for folder in ("", "plots") for file in client.list_artifacts(version.run_id, folder)}
+        assert {
+            "plots/score_histogram.svg",
+            "plots/pr_curve.svg",
+            "contributions.json",
+            "score_bands.json",
+        } <= files
     over_days = [client.get_run(version.run_id).data.params.keys() for version in registry.list_versions(MODELS[0])]
     assert len(set(map(frozenset, over_days))) == 1
 
@@ -252,7 +262,7 @@ def test_mlflow_shows_performance_over_the_days_with_the_day_as_step(demo: Insta
 def test_a_day_logged_again_corrects_its_point_and_no_other(demo: Installation, days: list[date]) -> None:
     series = MetricSeries(demo.settings.tracking_uri, experiment="test", artifact_root=demo.data_dir / "artifacts")
     for day, value in zip((days[0], days[1], days[0], days[0]), (0.25, 0.5, 0.125, 0.125), strict=True):
-        series.log("policy", {"precision": value}, day=day)
+        series.log({"policy": {"precision": value}}, day=day)
     assert series.points("policy", "precision") == [(days[0], 0.125), (days[1], 0.5)]
     assert day_step(date(1970, 1, 2)) == 1
 

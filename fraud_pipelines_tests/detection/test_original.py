@@ -15,6 +15,7 @@ from fraud_pipelines.detection.serving import serving_code
 from fraud_pipelines.detection.training import training_fingerprint
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
+from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.transactions.simulator import SimulationConfig, simulate
 
 DAY: Final = date(2026, 10, 9)
@@ -63,7 +64,7 @@ def fit_and_save(registry: ModelRegistry, training_data: pl.DataFrame, backend: 
         partition=DAY,
         fingerprint=training_fingerprint(training_data, **settings),  # type: ignore[arg-type]
         artifact_folder=folder,
-        tags={"backend": backend, "model_digest": digest},
+        record=TrainingRecord(tags={"backend": backend, "model_digest": digest}),
         serving=serving_code(model, training_data.head(5)),
     )
 

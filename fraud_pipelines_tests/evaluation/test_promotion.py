@@ -61,7 +61,7 @@ class World:
         plan = TrainingPlan(
             "ecod", on, window, features, EcodParameters(), contamination=0.02, rows_in_window=features.height
         )
-        return ensure_daily_model(self.registry, plan, report=lambda _: TrainingReport({}, {})).version
+        return ensure_daily_model(self.registry, plan, report=lambda _: TrainingReport()).version
 
     def decide(self, on: date) -> dict[str, object]:
         promotions = decide_promotions(self.warehouse, self.registry, self.settings, on)
@@ -225,7 +225,7 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
     assert plan.window.days[-1] == day(9)
     assert plan.calibration is not None
     assert plan.calibration["event_date"].unique().sort().to_list() == [day(10), day(11), day(12)]
-    ensure_daily_model(world.registry, plan, report=lambda _: TrainingReport({}, {}))
+    ensure_daily_model(world.registry, plan, report=lambda _: TrainingReport())
 
     world.decide(LABELLED)
     nothing_scored_yet = world.row(LABELLED, "fraud-supervised")

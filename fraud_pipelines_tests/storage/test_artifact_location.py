@@ -19,6 +19,7 @@ from fraud_pipelines.storage.artifact_location import local_path
 from fraud_pipelines.storage.metric_series import MetricSeries
 from fraud_pipelines.storage.mlflow_connection import find_artifacts
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
+from fraud_pipelines.storage.training_record import TrainingRecord
 
 DAY = date(2026, 10, 5)
 MODEL = "fraud-daily"
@@ -34,7 +35,11 @@ def series_in(folder: Path) -> MetricSeries:
 
 def log(folder: Path, day: date, saved: Path) -> ModelVersionInfo:
     return registry_in(folder).log_version(
-        MODEL, partition=day, fingerprint=str(day), artifact_folder=saved, figures={"plot": b"png"}
+        MODEL,
+        partition=day,
+        fingerprint=str(day),
+        artifact_folder=saved,
+        record=TrainingRecord(figures={"plot": "<svg/>"}),
     )
 
 
@@ -47,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     saved = saved_model(folder.parent)
     log(folder, DAY, saved)
     registry.set_alias(MODEL, "champion", 1)
-    series_in(folder).log("policy", {"recall": 0.5}, day=DAY)
+    series_in(folder).log({"policy": {"recall": 0.5}}, day=DAY)
     client(folder).create_experiment(
         "of-others", artifact_location=(folder.parent / "elsewhere" / "artifacts").as_uri()
     )
@@ -111,13 +116,13 @@ def test_a_directory_elsewhere_reads_and_writes_itself_and_nothing_else(
     assert registry.download(MODEL, 1).is_relative_to(folder)
     version = log(folder, DAY + timedelta(days=1), outside)
     assert registry.download(MODEL, version.version).is_relative_to(folder)
-    series_in(folder).log("policy", {"recall": 0.6}, day=DAY + timedelta(days=1))
+    series_in(folder).log({"policy": {"recall": 0.6}}, day=DAY + timedelta(days=1))
     assert len(series_in(folder).points("policy", "recall")) == 2
 
     strays = {text for text in addresses(folder) if not (local_path(text) or Path()).is_relative_to(folder)}
     assert {Path(text).parent.name for text in strays} == {"elsewhere"}, "others' addresses stay"
     for run in client(folder).search_runs([registry_experiment(folder)]):
-        assert [file.path for file in client(folder).list_artifacts(run.info.run_id, "plots")] == ["plots/plot.png"]
+        assert [file.path for file in client(folder).list_artifacts(run.info.run_id, "plots")] == ["plots/plot.svg"]
     assert (content(original) if original.exists() else None) == before
 
 

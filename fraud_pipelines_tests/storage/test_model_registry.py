@@ -15,16 +15,19 @@ import time
 import traceback
 import urllib.request
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.serving import serving_code
 from fraud_pipelines.errors import InvalidInput, MissingData, RegistryUnavailable
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
+from fraud_pipelines.storage.training_record import TrainingData, TrainingRecord
 from fraud_pipelines_tests.detection.samples import numeric_rows
 
 DAY = date(2026, 10, 5)
@@ -65,9 +68,15 @@ def log(registry: ModelRegistry, folder: Path, *, day: date = DAY, fingerprint: 
         partition=day,
         fingerprint=fingerprint,
         artifact_folder=folder,
-        params={"n_estimators": 100},
-        metrics={"training_rows": 10.0, "average_precision": float("nan")},
-        tags={"backend": "isolation_forest", "training_rows": "10"},
+        record=TrainingRecord(
+            params={"n_estimators": 100},
+            metrics={"training_rows": 10.0, "average_precision": float("nan")},
+            tags={"backend": "isolation_forest", "training_rows": "10"},
+            tables={"contributions": pl.DataFrame({"feature": ["amount", "user_z"], "share": [0.75, 0.25]})},
+            description="For a test.",
+            model_description="What it is for.",
+            data=TrainingData("some days", "d1", 10, 2, "2026-10-03", "2026-10-04", {"amount": "double"}),
+        ),
     )
 
 
@@ -146,33 +155,105 @@ def test_a_tag_of_a_version_is_read_back(registry: ModelRegistry, folder: Path) 
         registry.get_version(MODEL, 2)
 
 
-def test_the_same_metrics_twice_are_one_point_each(registry: ModelRegistry, folder: Path) -> None:
+def test_the_same_outcomes_twice_are_one_point_each_at_the_day_they_are_of(
+    registry: ModelRegistry, folder: Path
+) -> None:
     version = log(registry, folder)
     for _ in range(2):
-        registry.log_metrics(version.run_id, {"recall": 0.5, "precision": float("inf")}, step=3)
+        registry.log_outcomes(DAY, {version.run_id: {"recall": 0.5, "precision": float("inf")}}, age=3)
     (point,) = client(registry).get_metric_history(version.run_id, "recall")
     assert (point.value, point.step) == (0.5, 3)
+    assert datetime.fromtimestamp(point.timestamp / 1000, UTC) == datetime(2026, 10, 8, 12, tzinfo=UTC)
     assert client(registry).get_metric_history(version.run_id, "precision") == []
 
 
 @pytest.mark.parametrize("values", [(0.5, 0.4), (0.4, 0.5), (0.5, 0.4, 0.5)])
-def test_a_metric_logged_again_shows_the_new_value_whether_it_rose_or_fell(
-    values: tuple[float, ...], registry: ModelRegistry, folder: Path
+@pytest.mark.parametrize("by_an_earlier_release", [False, True])
+def test_an_outcome_logged_again_shows_the_new_value_whether_it_rose_or_fell(
+    values: tuple[float, ...], by_an_earlier_release: bool, registry: ModelRegistry, folder: Path
 ) -> None:
     version = log(registry, folder)
+    if by_an_earlier_release:  # which kept no note of what a run says already
+        client(registry).log_metric(version.run_id, "recall", values[0], step=3)
+        client(registry).delete_tag(version.run_id, "logged_steps")
     for value in values:
-        registry.log_metrics(version.run_id, {"recall": value}, step=3)
+        registry.log_outcomes(DAY, {version.run_id: {"recall": value}}, age=3)
     assert client(registry).get_run(version.run_id).data.metrics["recall"] == values[-1]
     assert len(client(registry).get_metric_history(version.run_id, "recall")) == len(values)
 
 
-def test_each_step_of_a_metric_has_its_own_newest_value(registry: ModelRegistry, folder: Path) -> None:
+def test_each_age_of_an_outcome_has_its_own_newest_value(registry: ModelRegistry, folder: Path) -> None:
     version = log(registry, folder)
-    for step, value in ((7, 0.6), (20, 0.4), (7, 0.4), (7, 0.4)):
-        registry.log_metrics(version.run_id, {"recall": value}, step=step)
+    for age, value in ((7, 0.6), (20, 0.4), (7, 0.4), (7, 0.4)):
+        registry.log_outcomes(DAY, {version.run_id: {"recall": value}}, age=age)
     history = client(registry).get_metric_history(version.run_id, "recall")
     assert sorted((point.step, point.value) for point in history) == [(7, 0.4), (7, 0.6), (20, 0.4)]
     assert client(registry).get_run(version.run_id).data.metrics["recall"] == 0.4
+
+
+def test_the_pages_of_a_version_say_what_it_is_and_what_it_learned_from(registry: ModelRegistry, folder: Path) -> None:
+    client(registry).create_registered_model(MODEL)  # by an earlier release, which described none
+    version = log(registry, folder)
+
+    (run,) = runs(registry)
+    assert run.data.tags["mlflow.note.content"] == "For a test."
+    assert run.data.tags["mlflow.source.name"].startswith("fraud-pipelines ")
+    (learned,) = run.inputs.dataset_inputs
+    assert (learned.dataset.name, learned.dataset.digest) == ("some days", "d1")
+    assert json.loads(learned.dataset.profile) == {"num_rows": 10, "num_days": 2}
+    assert client(registry).get_model_version(MODEL, str(version.version)).description == "For a test."
+    assert client(registry).get_registered_model(MODEL).description == "What it is for."
+
+    client(registry).update_registered_model(MODEL, "By a person.")
+    log(registry, folder, fingerprint="f2")
+    assert client(registry).get_registered_model(MODEL).description == "By a person."
+
+
+def test_a_table_is_read_by_mlflow_and_compared_across_runs(registry: ModelRegistry, folder: Path) -> None:
+    import mlflow
+
+    for fingerprint in ("f1", "f2"):
+        log(registry, folder, fingerprint=fingerprint)
+    mlflow.set_tracking_uri(registry.tracking_uri)
+    experiment = client(registry).get_experiment_by_name(registry.experiment)
+    by_feature = mlflow.load_table("contributions.json", extra_columns=["run_id"])
+    assert experiment is not None
+    assert by_feature.groupby("run_id")["share"].sum().to_list() == [1.0, 1.0]
+
+
+def test_a_registry_that_remembers_looks_up_once_and_knows_what_it_adds(
+    registry: ModelRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembering = replace(registry, remembers=True)
+    assert remembering.latest_for_partition(MODEL, DAY) is None
+    calls: list[str] = []
+    for name in ("search_model_versions", "get_model_version", "get_registered_model", "set_registered_model_alias"):
+        _count_calls(monkeypatch, remembering._client, name, calls)
+
+    version = log(remembering, folder)
+    calls.clear()
+    for _ in range(3):
+        assert remembering.latest_for_partition(MODEL, DAY) == version
+        assert remembering.get_version(MODEL, 1) == version
+        assert (remembering.download(MODEL, 1) / "model.json").exists()
+    assert calls == []
+    for _ in range(3):
+        remembering.set_alias(MODEL, "champion", 1)
+        assert remembering.champion(MODEL) == version
+    assert calls.count("set_registered_model_alias") == 1
+    newer = log(remembering, folder, fingerprint="f2")
+    assert remembering.latest_for_partition(MODEL, DAY) == newer
+    assert registry.list_versions(MODEL) == [version, newer]
+
+
+def _count_calls(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, calls: list[str]) -> None:
+    original = getattr(owner, name)
+
+    def counted(*arguments: object, **named: object) -> object:
+        calls.append(name)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, counted)
 
 
 LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -235,7 +316,11 @@ def test_a_model_on_a_server_is_fetched_once_and_leaves_nothing_behind(
 
 def test_figures_are_plots_of_the_run(registry: ModelRegistry, folder: Path) -> None:
     registry.log_version(
-        MODEL, partition=DAY, fingerprint="f", artifact_folder=folder, figures={"pr_curve": "<svg></svg>"}
+        MODEL,
+        partition=DAY,
+        fingerprint="f",
+        artifact_folder=folder,
+        record=TrainingRecord(figures={"pr_curve": "<svg></svg>"}),
     )
     (run,) = runs(registry)
     artifacts = {file.path for file in client(registry).list_artifacts(run.info.run_id, "plots")}
@@ -249,9 +334,9 @@ class Killed(BaseException):
 STEPS = [
     "create_run",
     "log_batch",
+    "log_inputs",
     "create_logged_model",
     "log_outputs",
-    "log_model_artifacts",
     "finalize_logged_model",
     "set_terminated",
     "create_registered_model",

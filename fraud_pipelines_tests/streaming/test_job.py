@@ -19,6 +19,7 @@ from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA, MODEL_SCORES, parse_schema
 from fraud_pipelines.detection.supervised import fit_supervised
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.files import waiting_files
 from fraud_pipelines.streaming.requests import Requested, next_request
@@ -53,7 +54,7 @@ def register(registry: ModelRegistry, number: int, *, name: str = ENSEMBLE, mode
             partition=YESTERDAY + timedelta(days=number),
             fingerprint=str(number),
             artifact_folder=Path(folder),
-            tags={DIGEST_TAG: digest},
+            record=TrainingRecord(tags={DIGEST_TAG: digest}),
         )
     registry.set_alias(name, "champion", registry.list_versions(name)[-1].version)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from fraud_pipelines.defs.metadata import image, numbers
+from fraud_pipelines.defs.metadata import image, markdown_table, numbers
 
 if TYPE_CHECKING:
     from fraud_pipelines.detection.daily import TrainedModel, TrainingPlan
@@ -21,7 +21,7 @@ def training_metadata(plan: "TrainingPlan", trained: "TrainedModel") -> dict[str
                 "training_days": len(plan.window.days),
             }
         ),
-        **numbers(trained.metrics),
+        **numbers(trained.report.metrics),
         "model": f"{version.name}/{version.version}",
         "mlflow_run": version.run_id,
         "trained_from": plan.window.days[0].isoformat(),
@@ -29,5 +29,6 @@ def training_metadata(plan: "TrainingPlan", trained: "TrainedModel") -> dict[str
         "bootstrap": plan.window.bootstrap,
         "reused": trained.reused,
         "left_out": dg.MetadataValue.json(dict(trained.left_out)),
-        **{name: image(svg, name) for name, svg in trained.figures.items()},
+        **{name: markdown_table(rows) for name, rows in trained.report.tables.items()},
+        **{name: image(svg, name) for name, svg in trained.report.figures.items()},
     }
