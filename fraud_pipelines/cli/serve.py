@@ -12,6 +12,7 @@ from pathlib import Path
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.mlflow_connection import without_password
+from fraud_pipelines.storage.model_registry import ModelRegistry
 
 STOP_SECONDS = 20.0
 
@@ -46,6 +47,9 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
         _say(f"Dagster UI  http://{host}:{dagster_port}")
         local = f"http://{host}:{mlflow_port}"
         _say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
+        if settings.mlflow_database and settings.mlflow_database.exists():
+            registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+            _say(f"  its training runs: {registry.training_view_url(local)}")
         _say(f"Review page http://{host}:{review_port}")
         _say("Ctrl-C stops them.")
         while not stopped:
