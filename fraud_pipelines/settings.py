@@ -10,6 +10,8 @@ from fraud_pipelines.environment import read
 from fraud_pipelines.errors import InvalidInput
 
 ENVIRONMENT_PREFIX: Final = "FRAUD_"
+CLOCK_SKEW: Final = timedelta(seconds=120)
+"""How far a timestamp may lie ahead of this machine's clock, unless `FRAUD_CLOCK_SKEW_SECONDS` says otherwise."""
 _SQLITE: Final = "sqlite:///"
 
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
@@ -89,6 +91,12 @@ class Settings(BaseModel):
         ge=0,
         description="how long a step of a run waits before it is tried again, three times and longer each time",
     )
+    clock_skew_seconds: float = Field(
+        default=CLOCK_SKEW.total_seconds(),
+        ge=0,
+        le=86_400,
+        description="how far a timestamp may lie ahead of this machine's clock before it counts as being in the future",
+    )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
 
     @model_validator(mode="after")
@@ -108,6 +116,11 @@ class Settings(BaseModel):
             InvalidInput: a variable has a value of the wrong type or out of range.
         """
         return read(cls, ENVIRONMENT_PREFIX)
+
+    @property
+    def clock_skew(self) -> timedelta:
+        """How far a timestamp may lie ahead of the clock."""
+        return timedelta(seconds=self.clock_skew_seconds)
 
     @property
     def warehouse_path(self) -> Path:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -20,7 +20,9 @@ from fraud_pipelines.transactions.landing_zone import nearest_mapping, pending_f
 console = terminal()
 
 
-def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, labels: bool, now: datetime) -> None:
+def import_path(
+    settings: Settings, path: Path, mapping_file: Path | None, *, labels: bool, clock: Callable[[], datetime]
+) -> None:
     """Take in ``path``, a file or all files below a folder, in the order of their names.
 
     Without ``mapping_file``, a ``mapping.yaml`` beside a file applies to it.
@@ -29,7 +31,8 @@ def import_path(settings: Settings, path: Path, mapping_file: Path | None, *, la
         InvalidInput: there is nothing to read, a file can't be read, or the mapping doesn't fit it.
     """
     warehouse = open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
-    land = _land_labels(warehouse, mapping_file, now) if labels else _land_transactions(warehouse, mapping_file, now)
+    kind = _land_labels if labels else _land_transactions
+    land = kind(warehouse, mapping_file, clock, settings.clock_skew)
     reports = []
     for file in _files(path):
         reports.append(land(file))
@@ -54,7 +57,7 @@ def show_reports(reports: Sequence[LandingReport]) -> None:
 
 
 def _land_transactions(
-    warehouse: Warehouse, mapping_file: Path | None, now: datetime
+    warehouse: Warehouse, mapping_file: Path | None, clock: Callable[[], datetime], skew: timedelta
 ) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.transactions.landing import land_transactions
     from fraud_pipelines.transactions.mapping import ColumnMapping
@@ -62,19 +65,21 @@ def _land_transactions(
     def land(file: Path) -> LandingReport:
         chosen = mapping_file or nearest_mapping(file, file.parent)
         mapping = ColumnMapping.load(chosen) if chosen else ColumnMapping.identity()
-        return land_transactions(warehouse, file, mapping, now=now)
+        return land_transactions(warehouse, file, mapping, now=clock(), skew=skew)
 
     return land
 
 
-def _land_labels(warehouse: Warehouse, mapping_file: Path | None, now: datetime) -> Callable[[Path], LandingReport]:
+def _land_labels(
+    warehouse: Warehouse, mapping_file: Path | None, clock: Callable[[], datetime], skew: timedelta
+) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.decisions.labels import land_labels
 
     if mapping_file:
         raise InvalidInput(
             "label files take no --mapping: their columns are transaction_id, actual_fraud, source and known_at"
         )
-    return lambda file: land_labels(warehouse, file, now=now)
+    return lambda file: land_labels(warehouse, file, now=clock(), skew=skew)
 
 
 def _files(path: Path) -> list[Path]:

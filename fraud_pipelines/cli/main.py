@@ -114,7 +114,7 @@ def import_files(path: Path, mapping_file: Path | None, labels: bool) -> None:
     """
     from fraud_pipelines.cli.intake import import_path
 
-    import_path(Settings.from_environment(), path, mapping_file, labels=labels, now=_now())
+    import_path(Settings.from_environment(), path, mapping_file, labels=labels, clock=_now)
 
 
 @main.command()

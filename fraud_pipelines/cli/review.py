@@ -95,8 +95,9 @@ def chargebacks(
         known_at=known_at,
         any_reason=any_reason,
     )
-    warehouse = warehouse_of(Settings.from_environment())
-    show_reports([land_chargebacks(warehouse, path, now=_now(), columns=columns)])
+    settings = Settings.from_environment()
+    warehouse = warehouse_of(settings)
+    show_reports([land_chargebacks(warehouse, path, now=_now(), skew=settings.clock_skew, columns=columns)])
 
 
 @review.command()

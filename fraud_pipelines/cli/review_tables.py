@@ -154,6 +154,7 @@ def label_case(
         comment=comment,
         known_at=known_at,
         now=now,
+        skew=settings.clock_skew,
     )
     name = escape(transaction_id)
     if verdict.outcome == "repeated":

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -160,15 +161,20 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
         console.print(f"Reading {topic.topic} at {topic.brokers}")
         try:
             while True:
-                now = datetime.now(UTC).replace(tzinfo=None)
-                reports = consume(session, source, now=now, wait_seconds=5.0 if once else 0.5)
+                reports = consume(session, source, clock=_utc_now, wait_seconds=5.0 if once else 0.5)
                 if reports:
                     accepted, rejected = (sum(getattr(each, n) for each in reports) for n in ("accepted", "rejected"))
-                    console.print(f"{now:%H:%M:%S} {accepted:,} decided, {rejected:,} rejected")
+                    reasons = sum((Counter(each.rejected_by_reason) for each in reports), Counter[str]())
+                    why = "".join(f"; {count:,}: {reason}" for reason, count in reasons.most_common())
+                    console.print(f"{_utc_now():%H:%M:%S} {accepted:,} decided, {rejected:,} rejected{why}")
                 elif once:
                     break
         except KeyboardInterrupt:
             console.print("Stopped.")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _traffic(rate: int, users: int, seed: int) -> Iterator[pl.DataFrame]:

@@ -11,10 +11,11 @@ import duckdb
 import polars as pl
 from pydantic import ValidationError
 
-from fraud_pipelines.decisions.labels import land_verdicts
+from fraud_pipelines.decisions.labels import UNKNOWN_TRANSACTION, land_verdicts
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines.transactions.cleaning import ChunkCleaner
+from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import printable_name
 from fraud_pipelines.transactions.late_days import mark_late
@@ -66,7 +67,12 @@ class ChargebackColumns:
 
 
 def land_chargebacks(
-    warehouse: Warehouse, path: Path, *, now: datetime, columns: ChargebackColumns | None = None
+    warehouse: Warehouse,
+    path: Path,
+    *,
+    now: datetime,
+    skew: timedelta = CLOCK_SKEW,
+    columns: ChargebackColumns | None = None,
 ) -> LandingReport:
     """Take in one file of chargebacks: all of it in one DuckDB transaction, or nothing.
 
@@ -77,8 +83,8 @@ def land_chargebacks(
     Raises:
         InvalidInput: the file can't be read, or it isn't clear which column holds the ids; nothing was stored.
     """
-    intake = _ChargebackIntake(path.name, columns or ChargebackColumns(), now)
-    return land_file(warehouse, path, intake, now=now)
+    intake = _ChargebackIntake(path.name, columns or ChargebackColumns(), now, skew)
+    return land_file(warehouse, path, intake)
 
 
 class _ChargebackIntake:
@@ -86,11 +92,13 @@ class _ChargebackIntake:
 
     kind = "labels"
     rejected_table = "feedback.rejected_labels"
+    passing = (f"date {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
 
-    def __init__(self, source: str, wanted: ChargebackColumns, now: datetime) -> None:
+    def __init__(self, source: str, wanted: ChargebackColumns, now: datetime, skew: timedelta) -> None:
         self.source = printable_name(source)
         self._wanted = wanted
-        self._now = as_utc(now)
+        self.now = as_utc(now)
+        self._skew = skew
         self._rule = _date_rule(wanted.date_format)
         self._columns: dict[str, str] = {}
         self.mapping_hash = repr(wanted) if wanted != ChargebackColumns() else "chargebacks"
@@ -126,18 +134,18 @@ class _ChargebackIntake:
             "known_at",
             "comment",
         )
-        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self._now)
+        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self.now, skew=self._skew)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a chargeback became known."""
-        return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self._now)
+        return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self.now)
 
     def _known_at(self, cleaner: ChunkCleaner, rows: int) -> pl.Series:
         if "date" not in self._columns or self._wanted.known_at:
-            known_at = as_utc(self._wanted.known_at) if self._wanted.known_at else self._now
+            known_at = as_utc(self._wanted.known_at) if self._wanted.known_at else self.now
             return pl.repeat(known_at, rows, dtype=TIMESTAMP, eager=True).alias("known_at")
-        instants = cleaner.timestamp("date", self._rule, now=self._now)
-        return at_the_latest(instants, self._now)
+        instants = cleaner.timestamp("date", self._rule, latest=self.now + self._skew)
+        return at_the_latest(instants, self.now)
 
 
 def at_the_latest(instants: pl.Series, now: datetime) -> pl.Series:

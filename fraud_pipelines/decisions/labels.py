@@ -1,7 +1,7 @@
 """Labels: the verdicts of reviews and chargebacks, taken in from files as they become known."""
 
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +9,9 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
-from fraud_pipelines.transactions.cleaning import ChunkCleaner
+from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import land_pending, printable_name, relative_name
 from fraud_pipelines.transactions.late_days import mark_late
@@ -28,7 +29,7 @@ UNKNOWN_TRANSACTION: Final = "transaction is unknown"
 BEFORE_TRANSACTION: Final = "known_at is before the transaction"
 
 
-def land_labels(warehouse: Warehouse, path: Path, *, now: datetime) -> LandingReport:
+def land_labels(warehouse: Warehouse, path: Path, *, now: datetime, skew: timedelta = CLOCK_SKEW) -> LandingReport:
     """Take in one file of labels: all of it in one DuckDB transaction, or nothing.
 
     The file has the columns ``transaction_id``, ``actual_fraud`` (true, false, 1, 0, yes, no), ``source``
@@ -47,16 +48,18 @@ def land_labels(warehouse: Warehouse, path: Path, *, now: datetime) -> LandingRe
     Raises:
         InvalidInput: the file can't be read or lacks a column; nothing was stored.
     """
-    return land_file(warehouse, path, _LabelIntake(path.name, now), now=now)
+    return land_file(warehouse, path, _LabelIntake(path.name, now, skew))
 
 
-def land_pending_labels(warehouse: Warehouse, folder: Path, *, now: datetime) -> list[LandingReport]:
+def land_pending_labels(
+    warehouse: Warehouse, folder: Path, *, clock: Callable[[], datetime], skew: timedelta = CLOCK_SKEW
+) -> list[LandingReport]:
     """Take in every label file below ``folder`` as ``land_labels`` does, and move it to ``_landed``.
 
     Raises:
         InvalidInput: files that can't be used; the others have been taken in.
     """
-    return land_pending(warehouse, folder, lambda path: _LabelIntake(relative_name(path, folder), now), now=now)
+    return land_pending(warehouse, folder, lambda path: _LabelIntake(relative_name(path, folder), clock(), skew))
 
 
 class _LabelIntake:
@@ -64,11 +67,13 @@ class _LabelIntake:
 
     kind = "labels"
     rejected_table = "feedback.rejected_labels"
+    passing = (f"known_at {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
     mapping_hash = ""
 
-    def __init__(self, source: str, now: datetime) -> None:
+    def __init__(self, source: str, now: datetime, skew: timedelta) -> None:
         self.source = printable_name(source)
-        self._now = as_utc(now)
+        self.now = as_utc(now)
+        self._skew = skew
 
     def open(self, path: Path) -> RecordSource:
         records = open_records(path, tuple(VERDICT_COLUMNS))
@@ -87,17 +92,17 @@ class _LabelIntake:
                 cleaner.text("transaction_id", required=True),
                 cleaner.flag("actual_fraud", true=_TRUE, false=_FALSE, required=True),
                 cleaner.one_of("source", LABEL_SOURCES),
-                cleaner.timestamp("known_at", TimestampRule(), now=self._now),
+                cleaner.timestamp("known_at", TimestampRule(), latest=self.now + self._skew),
                 cleaner.text("reviewer"),
                 cleaner.text("comment"),
                 cleaner.text("scenario"),
             ]
         ).cast(pl.Schema(VERDICT_COLUMNS))
-        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self._now)
+        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self.now, skew=self._skew)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a label became known."""
-        return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self._now)
+        return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self.now)
 
 
 def land_verdicts(
@@ -108,11 +113,17 @@ def land_verdicts(
     *,
     source: str,
     now: datetime,
+    skew: timedelta,
 ) -> LandedChunk:
-    """Store those of ``labels`` that the cleaner let pass, whose transaction is known and not later than they are."""
+    """Store those of ``labels`` that the cleaner let pass, whose transaction is known and not later than they are.
+
+    One that seems to have been known up to ``skew`` before its transaction, whose time another clock gave, counts as
+    known with it.
+    """
     happened = _happened(connection, labels["transaction_id"])
     cleaner.reject(happened.is_null(), UNKNOWN_TRANSACTION)
-    cleaner.reject(labels["known_at"] < happened, BEFORE_TRANSACTION)
+    cleaner.reject(labels["known_at"] + skew < happened, BEFORE_TRANSACTION)
+    labels = labels.with_columns(pl.max_horizontal("known_at", happened.alias("happened")).alias("known_at"))
 
     sound = cleaner.reasons.is_null()
     repeats = store_labels(connection, labels.filter(sound), now=now)

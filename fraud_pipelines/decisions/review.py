@@ -1,13 +1,14 @@
 """A review's verdict: the one door by which a person says that a transaction was fraud, or wasn't."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse, select
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.schema import LABEL_SOURCES
@@ -45,6 +46,7 @@ def record_verdict(
     *,
     actual_fraud: bool,
     now: datetime,
+    skew: timedelta = CLOCK_SKEW,
     source: str = "review",
     known_at: datetime | None = None,
     reviewer: str | None = None,
@@ -61,8 +63,9 @@ def record_verdict(
         transaction_id: of a stored transaction.
         actual_fraud: the verdict.
         now: the time of ingestion; naive UTC, or with a zone.
+        skew: how far ``now``, ``known_at`` and the time of the transaction may be apart, since no clocks are in step.
         source: ``review`` or ``chargeback``.
-        known_at: when it became known, by default now.
+        known_at: when it became known, by default now; the transaction's time, where that is a little later.
         reviewer: who gave it.
         comment: what was noted; line breaks become spaces.
         seen: how many verdicts on the transaction its giver knew of. Where there are others by now, and they say
@@ -74,25 +77,28 @@ def record_verdict(
         WarehouseBusy: another process holds the file.
     """
     now = as_utc(now)
-    known_at = as_utc(known_at) if known_at else now
     if source not in LABEL_SOURCES:
         raise InvalidInput(f"the source {source!r} is none of {', '.join(LABEL_SOURCES)}")
     label = {
         "transaction_id": transaction_id,
         "actual_fraud": actual_fraud,
         "source": source,
-        "known_at": known_at,
         "reviewer": _text("reviewer", reviewer, MAX_REVIEWER_CHARACTERS),
         "comment": _text("comment", comment, MAX_COMMENT_CHARACTERS),
     }
     with warehouse.transaction() as connection:
-        _check_time(connection, transaction_id, known_at, now)
+        happened = _happened(connection, transaction_id)
         earlier = _verdicts(connection, transaction_id)
         latest = earlier.filter(pl.col("source") == source).tail(1)
+        if known_at:
+            known_at = max(_checked(transaction_id, as_utc(known_at), happened, now, skew), happened)
+        else:
+            known_at = _later_than(latest["known_at"], max(now, happened), skew)
         if seen is not None and earlier.height != seen and latest["actual_fraud"].to_list() != [actual_fraud]:
             last = earlier.row(-1, named=True) if earlier.height else {"known_at": known_at}
             return Verdict(transaction_id, actual_fraud, source, "outdated", last["known_at"])
-        reason = store_labels(connection, pl.DataFrame([label], schema=VERDICT_COLUMNS), now=now).item()
+        stored = pl.DataFrame([label | {"known_at": known_at}], schema=VERDICT_COLUMNS)
+        reason = store_labels(connection, stored, now=now).item()
         if reason == CONFLICT:
             raise InvalidInput(
                 f"{transaction_id} has another {source} verdict, known at {latest['known_at'].item()}: a correction "
@@ -113,19 +119,32 @@ def _verdicts(connection: duckdb.DuckDBPyConnection, transaction_id: str) -> pl.
     )
 
 
-def _check_time(connection: duckdb.DuckDBPyConnection, transaction_id: str, known_at: datetime, now: datetime) -> None:
+def _happened(connection: duckdb.DuckDBPyConnection, transaction_id: str) -> datetime:
     found = select(connection, 'SELECT "timestamp" FROM raw.transactions WHERE transaction_id = ?', [transaction_id])
     if found.is_empty():
         raise InvalidInput(
             f"No transaction is stored under the id {transaction_id!r}. Check the id, or import the transaction first."
         )
-    happened = found["timestamp"][0]
-    if known_at < happened:
+    happened: datetime = found["timestamp"][0]
+    return happened
+
+
+def _checked(transaction_id: str, known_at: datetime, happened: datetime, now: datetime, skew: timedelta) -> datetime:
+    if known_at + skew < happened:
         raise InvalidInput(
             f"{transaction_id} happened at {happened} UTC: its label can't have been known before, at {known_at}."
         )
-    if known_at > now:
+    if known_at > now + skew:
         raise InvalidInput(f"known_at {known_at} lies in the future; it is {now:%Y-%m-%d %H:%M} UTC.")
+    return known_at
+
+
+def _later_than(given: pl.Series, known_at: datetime, skew: timedelta) -> datetime:
+    """``known_at``, or just after the verdict ``given`` before, which a clock that is ahead may have dated later."""
+    if given.is_empty() or not known_at <= given.item() <= known_at + skew:
+        return known_at
+    last: datetime = given.item()
+    return last + timedelta(microseconds=1)
 
 
 def _text(name: str, value: str | None, longest: int) -> str | None:

@@ -552,9 +552,9 @@ CREATE TABLE IF NOT EXISTS streaming.feature_differences (
     max_difference DOUBLE
 );
 
-COMMENT ON COLUMN streaming.processed_batches.batch_id IS 'SHA-256 of the content: a batch counts once, under whatever name it comes.';
+COMMENT ON COLUMN streaming.processed_batches.batch_id IS 'SHA-256 of the content: a batch counts once, under whatever name it comes. With "delivery 2" behind it: rows that the clock had turned away, and a second delivery brought.';
 COMMENT ON COLUMN streaming.processed_batches.source IS 'The file, or the broker''s topic, partition and offsets.';
-COMMENT ON COLUMN streaming.processed_batches.transactions IS 'Rows read; accepted + rejected.';
+COMMENT ON COLUMN streaming.processed_batches.transactions IS 'Rows read; accepted + rejected. A row that the clock had turned away counts with the delivery that brought it in.';
 COMMENT ON COLUMN streaming.processed_batches.accepted IS 'Rows stored and decided.';
 COMMENT ON COLUMN streaming.processed_batches.rejected IS 'Rows in raw.rejected_transactions, repeats among them.';
 COMMENT ON COLUMN streaming.processed_batches.first_position IS 'How many transactions the stream had decided before these.';

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import duckdb
 import polars as pl
@@ -13,13 +13,17 @@ import polars as pl
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import insert, select
 from fraud_pipelines.streaming.files import WaitingFile
+from fraud_pipelines.transactions.intake import land_rows, turned_away
 from fraud_pipelines.transactions.landing import TransactionIntake, open_transactions
 from fraud_pipelines.transactions.landing_zone import nearest_mapping, printable_name
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
-from fraud_pipelines.transactions.schema import TIMESTAMP, TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.sources import content_hash
+
+_DELIVERY: Final = " delivery "
+"""Between the id of a batch and the number of a later delivery, of which only rows that had waited were read."""
 
 
 class Batch(Protocol):
@@ -120,6 +124,7 @@ class BatchReport:
     Attributes:
         days: UTC days of the accepted rows, sorted.
         repeated: the batch had been processed before, and nothing was read.
+        batch_id: that of the batch; of a later delivery, that and which it is.
     """
 
     batch_id: str
@@ -141,12 +146,16 @@ class LandedBatch:
 
 
 def land_batch(
-    connection: duckdb.DuckDBPyConnection, batch: Batch, *, first_position: int, now: datetime
+    connection: duckdb.DuckDBPyConnection, batch: Batch, *, first_position: int, now: datetime, skew: timedelta
 ) -> LandedBatch:
     """Validate the rows of ``batch``, store the sound and new ones, and quarantine the others.
 
+    Of a batch that was processed before, only rows are read that the clock had turned away.
+
     Args:
         first_position: how many transactions the stream had taken in before.
+        now: the time of processing, naive UTC.
+        skew: how much later a timestamp may be.
 
     Raises:
         UnreadableBatch: it can't be read as a whole.
@@ -155,29 +164,27 @@ def land_batch(
         batch_id = batch.batch_id
     except (InvalidInput, FileNotFoundError) as error:
         raise UnreadableBatch(batch, _as_invalid(error)) from error
-    if _processed(connection, batch_id):
+    intake = TransactionIntake(batch.mapping, batch.source, now, skew)
+    earlier = _processed(connection, batch_id)
+    again = earlier and turned_away(connection, intake, *earlier)
+    if earlier and not again:
         return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), _no_rows())
-    intake = TransactionIntake(batch.mapping, batch.source, now)
     accepted: list[pl.DataFrame] = []
     reasons: Counter[str] = Counter()
-    chunks = batch.chunks()
     read = 0
-    while True:
-        try:
-            chunk = next(chunks, None)
-        except (InvalidInput, FileNotFoundError) as error:
-            raise UnreadableBatch(batch, _as_invalid(error)) from error
-        if chunk is None:
-            break
-        landed = intake.land(connection, chunk)
-        read += chunk.rows_read
-        accepted.append(landed.accepted.select(TRANSACTION_COLUMNS.keys()))
-        reasons.update(landed.rejected["reason"].str.split(":").list.first().to_list())
-        if landed.rejected.height:
-            stamped = landed.rejected.with_columns(rejected_at=pl.lit(now, TIMESTAMP))
-            insert(connection, intake.rejected_table, stamped)
+    try:
+        for landed in land_rows(connection, intake, batch.chunks(), again=again):
+            read += landed.rows_read
+            accepted.append(landed.accepted.select(TRANSACTION_COLUMNS.keys()))
+            reasons.update(landed.rejected["reason"].str.split(":").list.first().to_list())
+    except (InvalidInput, FileNotFoundError) as error:
+        raise UnreadableBatch(batch, _as_invalid(error)) from error
+    if again and not read:
+        return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), _no_rows())
     if batch.mapping.label:
         intake.finish(connection, {})
+    if again:
+        batch_id = _count_apart(connection, batch_id, read)
     rows = pl.concat(accepted) if accepted else _no_rows()
     report = BatchReport(
         batch_id,
@@ -213,9 +220,28 @@ def mark_late_days(
     return mark_late(connection, rows, noun="transaction", source="the stream", now=now, begins_days=True)
 
 
-def _processed(connection: duckdb.DuckDBPyConnection, batch_id: str) -> bool:
-    query = "SELECT 1 FROM streaming.processed_batches WHERE batch_id = ?"
-    return not select(connection, query, [batch_id]).is_empty()
+def _processed(connection: duckdb.DuckDBPyConnection, batch_id: str) -> tuple[str, datetime] | None:
+    """Under which name and when the batch was processed before."""
+    query = "SELECT source, processed_at FROM streaming.processed_batches WHERE batch_id = ?"
+    rows = select(connection, query, [batch_id]).rows()
+    return rows[0] if rows else None
+
+
+def _count_apart(connection: duckdb.DuckDBPyConnection, batch_id: str, rows: int) -> str:
+    """Let ``rows`` of a batch count with this delivery and no longer with its first; returns the id of this one.
+
+    The stream's place in time is a count of transactions, so what comes later can't count with the first delivery.
+    """
+    connection.execute(
+        "UPDATE streaming.processed_batches SET transactions = transactions - $rows, rejected = rejected - $rows "
+        "WHERE batch_id = $batch_id",
+        {"rows": rows, "batch_id": batch_id},
+    )
+    query = (
+        "SELECT count(*) FROM streaming.processed_batches WHERE batch_id = $id OR starts_with(batch_id, $id || $mark)"
+    )
+    deliveries = select(connection, query, {"id": batch_id, "mark": _DELIVERY}).item()
+    return f"{batch_id}{_DELIVERY}{deliveries + 1}"
 
 
 def _no_rows() -> pl.DataFrame:

@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import duckdb
 import polars as pl
@@ -18,9 +18,6 @@ from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.transactions.json_lines import JsonLinesFile
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
-
-if TYPE_CHECKING:
-    pass
 
 BROKERS: Final = "FRAUD_STREAM_KAFKA_BROKERS"
 TOPIC: Final = "FRAUD_STREAM_KAFKA_TOPIC"
@@ -72,7 +69,8 @@ class KafkaBatch:
 
     @property
     def batch_id(self) -> str:
-        return f"kafka/{self.topic}/{self.partition}/{self.first_offset}"
+        # Both ends: read again from an earlier offset, a batch may begin alike and hold more.
+        return f"kafka/{self.topic}/{self.partition}/{self.first_offset}-{self.next_offset - 1}"
 
     @property
     def source(self) -> str:
@@ -143,11 +141,11 @@ class KafkaSource:
         """
         messages: dict[int, list[Any]] = {}
         for message in self._consumer.consume(most, timeout=wait_seconds):
-            if message.error() is not None:
-                if message.error().retriable():
-                    continue
-                raise MissingData(f"Kafka topic {self._settings.topic}: {message.error()}")
-            messages.setdefault(message.partition(), []).append(message)
+            error, partition = message.error(), message.partition()
+            if error is not None and not error.retriable():
+                raise MissingData(f"Kafka topic {self._settings.topic}: {error}")
+            if error is None and partition is not None:
+                messages.setdefault(partition, []).append(message)
         return [
             KafkaBatch(
                 topic=self._settings.topic,
@@ -166,7 +164,14 @@ class KafkaSource:
             return dict(select(connection, query, [self._settings.topic]).iter_rows())
 
 
-def consume(session: StreamSession, source: KafkaSource, *, now: datetime, wait_seconds: float) -> list[BatchReport]:
-    """Commit what has come, in one transaction; returns what became of it, nothing if none came in time."""
+def consume(
+    session: StreamSession, source: KafkaSource, *, clock: Callable[[], datetime], wait_seconds: float
+) -> list[BatchReport]:
+    """Commit what has come, in one transaction; returns what became of it, nothing if none came in time.
+
+    Args:
+        clock: gives the time of processing, naive UTC. It is read once the messages are there: what happened while
+            they were waited for is not in the future.
+    """
     batches = source.poll(session.stream.commit_rows, wait_seconds=wait_seconds)
-    return session.commit(batches, now=now) if batches else []
+    return session.commit(batches, now=clock()) if batches else []

@@ -99,7 +99,8 @@ class StreamSession:
         """Take in, screen, decide and commit ``batches``, in this order.
 
         Args:
-            now: the time of processing, naive UTC; a later timestamp is in the future.
+            now: the time of processing, naive UTC; a timestamp that is later than the clocks may be apart
+                (`Settings.clock_skew`) is in the future. Read the clock after the batches have come.
 
         Returns:
             What became of each batch.
@@ -113,7 +114,7 @@ class StreamSession:
                 create_feature_tables(connection)
                 create_tables(connection)
             decided = transactions_decided(connection)
-            landed = _land(connection, batches, decided, now)
+            landed = _land(connection, batches, decided, now, self._settings.clock_skew)
             # Should anything fail from here on, memory is ahead of the disk, and is given up.
             loaded, self._loaded = self._loaded, None
             if loaded and loaded.screener.detector.seen != decided:
@@ -235,11 +236,11 @@ class StreamSession:
 
 
 def _land(
-    connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch], position: int, now: datetime
+    connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch], position: int, now: datetime, skew: timedelta
 ) -> list[LandedBatch]:
     landed = []
     for batch in batches:
-        landed.append(land_batch(connection, batch, first_position=position, now=now))
+        landed.append(land_batch(connection, batch, first_position=position, now=now, skew=skew))
         position += landed[-1].report.accepted
     return landed
 

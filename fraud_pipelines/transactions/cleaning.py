@@ -7,11 +7,12 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.transactions.records import RecordChunk
-from fraud_pipelines.transactions.timestamps import TimestampRule, as_utc
+from fraud_pipelines.transactions.timestamps import TimestampRule
 
 MAX_TEXT_CHARACTERS: Final = 256
 MAX_AMOUNT: Final = 1e12
 MAX_AGE_YEARS: Final = 20
+IN_THE_FUTURE: Final = "is in the future"
 
 _CONTROL: Final = r"[\x00-\x1f\x7f-\x{9f}]"
 _EXACT_INTEGERS: Final = 2.0**53
@@ -64,8 +65,8 @@ class ChunkCleaner:
         self.reject(number > MAX_AMOUNT, f"{name} is above {MAX_AMOUNT:.0e}")
         return number.abs()  # minus zero is zero
 
-    def timestamp(self, name: str, rule: TimestampRule, *, now: datetime) -> pl.Series:
-        """An instant of the twenty years up to and including ``now``, in UTC.
+    def timestamp(self, name: str, rule: TimestampRule, *, latest: datetime) -> pl.Series:
+        """An instant of the twenty years up to and including ``latest``, in UTC.
 
         Every day since the first transaction is a partition for good: one wrong year would make thousands of them.
         """
@@ -81,8 +82,8 @@ class ChunkCleaner:
         self.reject(clock_change, f"{name} never was or occurred twice in {rule.zone} (clock change)")
         hint = ": a number, which needs timestamp.format epoch_seconds or epoch_milliseconds" if as_number else ""
         self.reject(value.is_null(), f"{name} is unreadable as {rule.format}{hint}")
-        self.reject(value > as_utc(now), f"{name} is in the future")
-        earliest = pl.Series([as_utc(now)]).dt.offset_by(f"-{MAX_AGE_YEARS}y").item()
+        self.reject(value > latest, f"{name} {IN_THE_FUTURE}")
+        earliest = pl.Series([latest]).dt.offset_by(f"-{MAX_AGE_YEARS}y").item()
         self.reject(value < earliest, f"{name} is more than {MAX_AGE_YEARS} years old")
         return value.alias(name)
 

@@ -1,8 +1,8 @@
 """Intake: one file goes into the warehouse whole, in one DuckDB transaction, or not at all."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +13,9 @@ import polars as pl
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.redelivery import TurnedAway
+from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, content_hash
-from fraud_pipelines.transactions.timestamps import as_utc
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class LandingReport:
         rows_accepted: rows stored.
         rows_duplicate: rows that repeat a stored one; they are among the rejected.
         rows_rejected: rows in the quarantine.
+        rows_waiting: rows in the quarantine for a reason that time may mend: the same file, delivered again later, has
+            them read once more. At the first delivery they are among the rejected.
         rejected_by_reason: how many, by what the reason says before its colon.
         days: UTC days of the accepted rows, sorted.
         late_days: days of rows and of labels that had been processed already, and are stale now.
-        already_landed: the same content was taken in before, so nothing was read.
+        already_landed: the same content was taken in before, so nothing was read but rows that had waited.
     """
 
     source: str
@@ -38,6 +41,7 @@ class LandingReport:
     rows_accepted: int = 0
     rows_duplicate: int = 0
     rows_rejected: int = 0
+    rows_waiting: int = 0
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     days: tuple[date, ...] = ()
     late_days: tuple[date, ...] = ()
@@ -48,12 +52,15 @@ class LandingReport:
 class LandedChunk:
     """``days``: the day of each row that was stored. ``rejected``: the others, as ``REJECTED_COLUMNS``.
 
-    ``accepted``: the rows that were stored, as they were, where the intake tells.
+    ``accepted``: the rows that were stored, as they were, where the intake tells. ``rows_read`` and ``rows_waiting``,
+    those in the quarantine for a reason that time may mend: `land_rows` counts them.
     """
 
     days: pl.Series
     rejected: pl.DataFrame
     accepted: pl.DataFrame = field(default_factory=pl.DataFrame)
+    rows_read: int = 0
+    rows_waiting: int = 0
 
 
 class RecordIntake(Protocol):
@@ -64,6 +71,8 @@ class RecordIntake(Protocol):
         rejected_table: the quarantine.
         mapping_hash: tells apart deliveries of the same file that are read in different ways.
         source: the name that the rows of the file are stored under.
+        now: the time of ingestion, naive UTC.
+        passing: reasons to reject a row that time may mend, so that it is worth while to deliver it again.
     """
 
     @property
@@ -74,6 +83,10 @@ class RecordIntake(Protocol):
     def mapping_hash(self) -> str: ...
     @property
     def source(self) -> str: ...
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def passing(self) -> Collection[str]: ...
 
     def open(self, path: Path) -> RecordSource:
         """Open the file, and make sure it has the columns needed."""
@@ -85,8 +98,8 @@ class RecordIntake(Protocol):
         """Called after the last chunk; returns the days that were processed already."""
 
 
-def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake, *, now: datetime) -> LandingReport:
-    """Take in the file at ``path``; a file whose content was taken in before is skipped.
+def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> LandingReport:
+    """Take in the file at ``path``; of a file whose content was taken in before, only rows that have waited.
 
     Raises:
         InvalidInput: the file can't be read as a whole; the warehouse is as it was.
@@ -95,22 +108,22 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake, *, now: da
     digest = content_hash(path)
     records = intake.open(path)
     with warehouse.transaction() as connection:
-        if _landed_before(connection, intake, digest):
+        earlier = _landed_before(connection, intake, digest)
+        again = earlier and turned_away(connection, intake, *earlier)
+        if earlier and not again:
             return LandingReport(source=intake.source, already_landed=True)
-        read = duplicates = 0
+        read = waiting = 0
         rows_by_day: Counter[date] = Counter()
         reasons: Counter[str] = Counter()
-        for chunk in records.chunks():
-            landed = intake.land(connection, chunk)
-            read += chunk.rows_read
+        for landed in land_rows(connection, intake, records.chunks(), again=again):
+            read += landed.rows_read
+            waiting += landed.rows_waiting
             rows_by_day.update(dict(landed.days.value_counts().iter_rows()))
             categories = landed.rejected["reason"].str.split(":").list.first()
             reasons.update(dict(categories.value_counts().iter_rows()))
-            insert(connection, intake.rejected_table, landed.rejected.with_columns(rejected_at=_at(now)))
-        duplicates = reasons["duplicate"]
         late_days = intake.finish(connection, rows_by_day)
         accepted, rejected = rows_by_day.total(), reasons.total()
-        _record(connection, intake, digest, read=read, accepted=accepted, rejected=rejected, now=now)
+        _record(connection, intake, digest, read=read, accepted=accepted, rejected=rejected, again=bool(again))
         if _state(path) != before:
             raise InvalidInput(
                 f"{path} changed while it was read; nothing of it was stored. "
@@ -120,12 +133,50 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake, *, now: da
         source=intake.source,
         rows_read=read,
         rows_accepted=accepted,
-        rows_duplicate=duplicates,
+        rows_duplicate=reasons["duplicate"],
         rows_rejected=rejected,
+        rows_waiting=waiting,
         rejected_by_reason=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         days=tuple(sorted(rows_by_day)),
         late_days=late_days,
+        already_landed=bool(earlier),
     )
+
+
+def turned_away(
+    connection: duckdb.DuckDBPyConnection, intake: RecordIntake, source: str, taken_in_at: datetime
+) -> TurnedAway | None:
+    """What of the delivery of that name and time is in the quarantine for a reason that time may have mended."""
+    return TurnedAway.from_quarantine(
+        connection, intake.rejected_table, source=source, rejected_at=taken_in_at, passing=intake.passing
+    )
+
+
+def land_rows(
+    connection: duckdb.DuckDBPyConnection,
+    intake: RecordIntake,
+    chunks: Iterable[RecordChunk],
+    *,
+    again: TurnedAway | None = None,
+) -> Iterator[LandedChunk]:
+    """Store what can be stored of each chunk, and quarantine the other rows.
+
+    Args:
+        again: rows of an earlier delivery of the same content. Then only these are read, and those that still have to
+            wait stay in the quarantine as they were, and aren't counted as read.
+    """
+    for chunk in chunks:
+        wanted = again.take(connection, chunk) if again else chunk
+        landed = intake.land(connection, wanted)
+        read, rejected = wanted.rows_read, landed.rejected
+        waits = rejected["reason"].is_in(list(intake.passing))
+        if again and waits.any():
+            again.put_back(connection, rejected.filter(waits))
+            rejected = rejected.filter(~waits)
+            read -= int(waits.sum())
+        if rejected.height:
+            insert(connection, intake.rejected_table, rejected.with_columns(rejected_at=pl.lit(intake.now, TIMESTAMP)))
+        yield replace(landed, rejected=rejected, rows_read=read, rows_waiting=int(waits.sum()))
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -136,9 +187,13 @@ def _state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _landed_before(connection: duckdb.DuckDBPyConnection, intake: RecordIntake, digest: str) -> bool:
-    query = "SELECT 1 FROM raw.landed_files WHERE content_hash = ? AND mapping_hash = ? AND kind = ?"
-    return not select(connection, query, [digest, intake.mapping_hash, intake.kind]).is_empty()
+def _landed_before(
+    connection: duckdb.DuckDBPyConnection, intake: RecordIntake, digest: str
+) -> tuple[str, datetime] | None:
+    """Under which name and when the same content was taken in."""
+    query = "SELECT source, landed_at FROM raw.landed_files WHERE content_hash = ? AND mapping_hash = ? AND kind = ?"
+    rows = select(connection, query, [digest, intake.mapping_hash, intake.kind]).rows()
+    return rows[0] if rows else None
 
 
 def _record(
@@ -149,8 +204,18 @@ def _record(
     read: int,
     accepted: int,
     rejected: int,
-    now: datetime,
+    again: bool,
 ) -> None:
+    if again:
+        connection.execute(
+            """
+            UPDATE raw.landed_files
+            SET rows_accepted = rows_accepted + $accepted, rows_rejected = rows_rejected - $accepted
+            WHERE content_hash = $digest AND mapping_hash = $mapping AND kind = $kind
+            """,
+            {"accepted": accepted, "digest": digest, "mapping": intake.mapping_hash, "kind": intake.kind},
+        )
+        return
     row = {
         "content_hash": digest,
         "mapping_hash": intake.mapping_hash,
@@ -159,10 +224,6 @@ def _record(
         "rows_read": read,
         "rows_accepted": accepted,
         "rows_rejected": rejected,
-        "landed_at": as_utc(now),
+        "landed_at": intake.now,
     }
     insert(connection, "raw.landed_files", pl.DataFrame([row]))
-
-
-def _at(now: datetime) -> pl.Expr:
-    return pl.lit(as_utc(now), dtype=pl.Datetime("us"))

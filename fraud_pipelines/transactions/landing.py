@@ -1,21 +1,28 @@
 """Landing: transaction files go into the warehouse, with their rejects, their labels and the days they make stale."""
 
 from collections import Counter
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import Warehouse, insert, registered, select
+from fraud_pipelines.settings import CLOCK_SKEW
+from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import land_pending, nearest_mapping, printable_name, relative_name
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.records import RecordChunk
-from fraud_pipelines.transactions.repeats import repeat_reasons
-from fraud_pipelines.transactions.schema import TIMESTAMP, TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.redelivery import (
+    QUARANTINE,
+    TIMESTAMP_IN_THE_FUTURE,
+    close_rejects,
+    rejects_are_open,
+    repeats_of_stored,
+)
+from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import as_utc
 from fraud_pipelines.transactions.validation import ValidatedChunk, rejected_rows, validate_transactions
@@ -33,7 +40,13 @@ __all__ = [
 
 
 def land_transactions(
-    warehouse: Warehouse, path: Path, mapping: ColumnMapping, *, now: datetime, source: str | None = None
+    warehouse: Warehouse,
+    path: Path,
+    mapping: ColumnMapping,
+    *,
+    now: datetime,
+    skew: timedelta = CLOCK_SKEW,
+    source: str | None = None,
 ) -> LandingReport:
     """Take in one file: all of it in one DuckDB transaction, or nothing.
 
@@ -42,15 +55,18 @@ def land_transactions(
         path: CSV, TSV, Parquet or JSON lines, gzipped or not.
         mapping: how its columns become ours.
         now: the time of ingestion; a later timestamp is in the future.
+        skew: by how much more it may be later, since no two clocks are in step.
         source: the name to store the rows under; by default the name of the file, after that of the mapping.
 
     Raises:
         InvalidInput: the file can't be read or lacks a column; nothing was stored.
     """
-    return land_file(warehouse, path, TransactionIntake(mapping, source or path.name, now), now=now)
+    return land_file(warehouse, path, TransactionIntake(mapping, source or path.name, now, skew))
 
 
-def land_pending_transactions(warehouse: Warehouse, folder: Path, *, now: datetime) -> list[LandingReport]:
+def land_pending_transactions(
+    warehouse: Warehouse, folder: Path, *, clock: Callable[[], datetime], skew: timedelta = CLOCK_SKEW
+) -> list[LandingReport]:
     """Take in what waits below ``folder``, each file by the nearest ``mapping.yaml``, and move it to ``_landed``.
 
     Raises:
@@ -60,9 +76,9 @@ def land_pending_transactions(warehouse: Warehouse, folder: Path, *, now: dateti
     def intake_for(path: Path) -> TransactionIntake:
         found = nearest_mapping(path, folder)
         mapping = ColumnMapping.load(found) if found else ColumnMapping.identity()
-        return TransactionIntake(mapping, relative_name(path, folder), now)
+        return TransactionIntake(mapping, relative_name(path, folder), clock(), skew)
 
-    return land_pending(warehouse, folder, intake_for, now=now)
+    return land_pending(warehouse, folder, intake_for)
 
 
 def first_transaction_day(warehouse: Warehouse) -> date | None:
@@ -92,12 +108,15 @@ class TransactionIntake:
     """Takes in transactions by a mapping."""
 
     kind = "transactions"
-    rejected_table = "raw.rejected_transactions"
+    rejected_table = QUARANTINE
+    passing = (TIMESTAMP_IN_THE_FUTURE,)
 
-    def __init__(self, mapping: ColumnMapping, source: str, now: datetime) -> None:
+    def __init__(self, mapping: ColumnMapping, source: str, now: datetime, skew: timedelta) -> None:
         self._mapping = mapping
-        self._now = as_utc(now)
+        self.now = as_utc(now)
+        self._latest = self.now + skew
         self._labels_by_day: Counter[date] = Counter()
+        self._rejects_open: bool | None = None
         self.mapping_hash = mapping.fingerprint
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
 
@@ -105,21 +124,17 @@ class TransactionIntake:
         return open_transactions(path, self._mapping)
 
     def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
-        validated = validate_transactions(chunk, self._mapping, now=self._now, source=self.source)
+        validated = validate_transactions(chunk, self._mapping, latest=self._latest, source=self.source)
         rows = validated.accepted
-        reasons = repeat_reasons(
-            rows,
-            _stored(connection, rows),
-            key=["transaction_id"],
-            content=[name for name in TRANSACTION_COLUMNS if name != "transaction_id"],
-            noun="transaction",
-        )
+        reasons = repeats_of_stored(connection, rows)
         new = rows.filter(reasons.is_null()).with_columns(
             pl.col("timestamp").dt.date().alias("event_date"),
             pl.lit(self.source).alias("source"),
-            pl.lit(self._now, dtype=TIMESTAMP).alias("ingested_at"),
+            pl.lit(self.now, dtype=TIMESTAMP).alias("ingested_at"),
         )
         insert(connection, "raw.transactions", new)
+        if self._are_rejects_open(connection):
+            close_rejects(connection, new["transaction_id"], self._mapping, latest=self._latest)
         if self._mapping.label:
             self._land_labels(connection, validated, reasons, self._mapping.label)
         repeated = reasons.is_not_null()
@@ -132,10 +147,16 @@ class TransactionIntake:
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a transaction happened, or its label became known."""
         late = mark_late(
-            connection, rows_by_day, noun="transaction", source=self.source, now=self._now, begins_days=True
+            connection, rows_by_day, noun="transaction", source=self.source, now=self.now, begins_days=True
         )
-        learned = mark_late(connection, self._labels_by_day, noun="label", source=self.source, now=self._now)
+        learned = mark_late(connection, self._labels_by_day, noun="label", source=self.source, now=self.now)
         return tuple(sorted({*late, *learned}))
+
+    def _are_rejects_open(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether the clock had turned rows away, which what lands now may bring again; looked up once."""
+        if self._rejects_open is None:
+            self._rejects_open = rejects_are_open(connection)
+        return self._rejects_open
 
     def _land_labels(
         self,
@@ -157,7 +178,7 @@ class TransactionIntake:
         same_payment = of_first | reasons.str.starts_with("duplicate")
         wanted = [True, False] if rule.include_legitimate else [True]
         labels = rows.filter(same_payment & rows["actual_fraud"].is_in(wanted))
-        repeats = store_labels(connection, labels, now=self._now)
+        repeats = store_labels(connection, labels, now=self.now)
         stored = labels.filter(repeats.is_null())["known_at"].dt.date()
         self._labels_by_day.update(dict(stored.value_counts().iter_rows()))
         refused = pl.concat(
@@ -168,13 +189,5 @@ class TransactionIntake:
         )
         quarantined = rejected_rows(validated.chunk, refused["position"], refused["problem"], source=self.source)
         insert(
-            connection, "feedback.rejected_labels", quarantined.with_columns(rejected_at=pl.lit(self._now, TIMESTAMP))
+            connection, "feedback.rejected_labels", quarantined.with_columns(rejected_at=pl.lit(self.now, TIMESTAMP))
         )
-
-
-def _stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> pl.DataFrame:
-    """What the warehouse has under the ids of ``rows``."""
-    with registered(connection, _arrived=rows.select("transaction_id")):
-        columns = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
-        query = f"SELECT {columns} FROM raw.transactions WHERE transaction_id IN (SELECT transaction_id FROM _arrived)"
-        return select(connection, query).cast(pl.Schema(TRANSACTION_COLUMNS))

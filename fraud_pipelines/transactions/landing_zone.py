@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -19,9 +18,7 @@ UNFINISHED: Final = (".tmp", ".part")
 """Endings of files that are still being written."""
 
 
-def land_pending(
-    warehouse: Warehouse, folder: Path, intake_for: Callable[[Path], RecordIntake], *, now: datetime
-) -> list[LandingReport]:
+def land_pending(warehouse: Warehouse, folder: Path, intake_for: Callable[[Path], RecordIntake]) -> list[LandingReport]:
     """Take in every file below ``folder``, sorted by path, and move each to ``_landed`` once it is stored.
 
     A file that can't be read stays where it is and doesn't hold up the others. If the process dies before a file
@@ -34,7 +31,7 @@ def land_pending(
     failures: list[InvalidInput] = []
     for path in pending_files(folder):
         try:
-            reports.append(land_file(warehouse, path, intake_for(path), now=now))
+            reports.append(land_file(warehouse, path, intake_for(path)))
             move_aside(path, folder, LANDED_FOLDER)
         except InvalidInput as error:
             failures.append(error)

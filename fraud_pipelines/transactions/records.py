@@ -54,6 +54,15 @@ class RecordChunk:
     def rows_read(self) -> int:
         return self.fields.height + self.unreadable.height
 
+    def only(self, positions: pl.Series) -> "RecordChunk":
+        """The rows at ``positions`` in ``fields``, and no others."""
+        return RecordChunk(
+            fields=self.fields[positions],
+            row_number=self.row_number.gather(positions),
+            wrong_types=self.wrong_types[positions] if self.wrong_types.width else self.wrong_types,
+            lines=None if self.lines is None else self.lines.gather(positions),
+        )
+
     def payloads(self, positions: pl.Series) -> pl.Series:
         """The rows at ``positions`` in ``fields``, each as the text of one JSON object."""
         if self.lines is not None:

@@ -39,20 +39,22 @@ class ValidatedChunk:
     rejected: pl.DataFrame
 
 
-def validate_transactions(chunk: RecordChunk, mapping: ColumnMapping, *, now: datetime, source: str) -> ValidatedChunk:
+def validate_transactions(
+    chunk: RecordChunk, mapping: ColumnMapping, *, latest: datetime, source: str
+) -> ValidatedChunk:
     """Judge each row by itself; the first thing wrong with it, in the order of the columns, is its reason.
 
     Args:
         chunk: rows as read.
         mapping: which of their columns are ours.
-        now: a later timestamp is in the future; naive UTC, or with a zone.
+        latest: a later timestamp is in the future; naive UTC.
         source: the name that rejected rows are kept under.
     """
     cleaner = ChunkCleaner(chunk, mapping.wanted_columns)
     columns = [
         cleaner.text("transaction_id", required=True),
         cleaner.text("user_id", required=True),
-        cleaner.timestamp("timestamp", mapping.timestamp, now=now),
+        cleaner.timestamp("timestamp", mapping.timestamp, latest=latest),
         cleaner.amount("amount"),
     ]
     for name, dtype in OPTIONAL_COLUMNS.items():

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.streaming.batches import Batch, BatchReport
 from fraud_pipelines.streaming.drain import drain
@@ -174,6 +175,40 @@ def test_a_file_that_is_still_growing_is_not_read(prepared: Path, tmp_path: Path
     os.utime(stream.folder / "growing.jsonl", (2, 2))
     assert stream.drain().waiting == 1
     assert stream.waiting() == []
+
+
+def test_a_batch_that_is_delivered_again_brings_what_the_clock_had_turned_away(stream: Stream) -> None:
+    rows = traffic(60)
+    times = rows["timestamp"]
+    drop(stream.folder, "a.jsonl", rows[:40])
+    early = stream.drain(lambda: times[19])
+    ahead = (rows["timestamp"][:40] > times[19] + CLOCK_SKEW).sum()
+    assert (early.accepted, early.rejected_by_reason) == (40 - ahead, {"timestamp is in the future": ahead})
+    drop(stream.folder, "b.jsonl", rows[40:])
+    stream.drain()
+
+    def deliver_again(at: datetime) -> int:
+        shutil.copy(stream.folder / "_landed" / "a.jsonl", stream.folder / "again.jsonl")
+        report = stream.drain(lambda: at)
+        assert report.batches[0].repeated == (report.accepted == 0)
+        batches = stream.warehouse.read("FROM streaming.processed_batches")
+        assert batches["batch_id"].is_unique().all()
+        assert (batches["accepted"] + batches["rejected"] == batches["transactions"]).all()
+        assert batches["transactions"].sum() == 60
+        assert batches["rejected"].sum() == stream.warehouse.read("FROM raw.rejected_transactions").height
+        return report.accepted
+
+    brought = [deliver_again(times[number]) for number in (19, 29, 29, 39, 39)]
+
+    assert (brought[0], brought[2], brought[4]) == (0, 0, 0)
+    assert brought[1] > 0
+    assert brought[1] + brought[3] == ahead
+    assert stream.decisions()["transaction_id"].to_list() == rows["transaction_id"].sort().to_list()
+    features = stream.warehouse.read("FROM streaming.transaction_features ORDER BY position")
+    assert features["position"].to_list() == list(range(60))
+    # Another session, and histories built anew, go on from the same.
+    drop(stream.folder, "b-again.jsonl", rows[40:])
+    assert stream.drain().rejected_by_reason == {}
 
 
 def test_the_oldest_comes_first_and_a_run_is_bounded(prepared: Path, tmp_path: Path) -> None:

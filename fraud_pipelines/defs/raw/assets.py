@@ -33,7 +33,9 @@ def transactions(
     from fraud_pipelines.transactions.landing import land_pending_transactions
 
     day = partition_day(context)
-    landed = land_pending_transactions(warehouse, settings.landing_transactions, now=utc_now())
+    landed = land_pending_transactions(
+        warehouse, settings.landing_transactions, clock=utc_now, skew=settings.clock_skew
+    )
     for report in landed:
         context.log.info(str(report))
     with warehouse.connect(read_only=True) as connection:

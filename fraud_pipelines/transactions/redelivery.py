@@ -1,0 +1,132 @@
+"""Redelivery: rows that were turned away for what time mends come in when their delivery comes again."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Self
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.storage.warehouse import insert, registered, select
+from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE
+from fraud_pipelines.transactions.json_lines import JsonLinesFile
+from fraud_pipelines.transactions.mapping import ColumnMapping
+from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.repeats import repeat_reasons
+from fraud_pipelines.transactions.schema import TIMESTAMP, TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.validation import validate_transactions
+
+QUARANTINE: Final = "raw.rejected_transactions"
+TIMESTAMP_IN_THE_FUTURE: Final = f"timestamp {IN_THE_FUTURE}"
+
+
+@dataclass(frozen=True)
+class TurnedAway:
+    """Rows of an earlier delivery that lie in the quarantine for a reason that may have passed since.
+
+    Attributes:
+        table: the quarantine.
+        source: the name of the earlier delivery.
+        rejected_at: when it was taken in; together they tell its rows from those of others.
+        rows: ``row_number`` and ``payload`` of each.
+    """
+
+    table: str
+    source: str
+    rejected_at: datetime
+    rows: pl.DataFrame
+
+    @classmethod
+    def from_quarantine(
+        cls,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        *,
+        source: str,
+        rejected_at: datetime,
+        passing: Collection[str],
+    ) -> Self | None:
+        """What ``table`` holds of the delivery for one of the ``passing`` reasons; None if that is nothing."""
+        rows = select(
+            connection,
+            f"""
+            SELECT row_number, payload FROM {table}
+            WHERE source = $source AND rejected_at = $rejected_at AND list_contains($passing, reason)
+            """,
+            {"source": source, "rejected_at": rejected_at, "passing": list(passing)},
+        )
+        return cls(table, source, rejected_at, rows) if rows.height else None
+
+    def take(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> RecordChunk:
+        """Those of the rows that ``chunk`` holds, which leave the quarantine."""
+        positions = chunk.row_number.is_in(self.rows["row_number"].implode()).arg_true()
+        candidates = pl.DataFrame(
+            [positions.alias("position"), chunk.row_number.gather(positions), chunk.payloads(positions)]
+        )
+        taken = candidates.join(self.rows, on=["row_number", "payload"], how="semi", maintain_order="left")
+        with registered(connection, _taken=taken):
+            connection.execute(
+                f"""
+                DELETE FROM {self.table} WHERE source = $source AND rejected_at = $rejected_at
+                AND (row_number, payload) IN (SELECT (row_number, payload) FROM _taken)
+                """,
+                {"source": self.source, "rejected_at": self.rejected_at},
+            )
+        return chunk.only(taken["position"])
+
+    def put_back(self, connection: duckdb.DuckDBPyConnection, rejected: pl.DataFrame) -> None:
+        """Rows that still have to wait go back into the quarantine as rows of the earlier delivery."""
+        if rejected.height:
+            stamped = rejected.with_columns(source=pl.lit(self.source), rejected_at=pl.lit(self.rejected_at, TIMESTAMP))
+            insert(connection, self.table, stamped)
+
+
+def repeats_of_stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> pl.Series:
+    """Why each transaction can't be stored beside those that are, null where it can."""
+    with registered(connection, _arrived=rows.select("transaction_id")):
+        columns = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
+        query = f"SELECT {columns} FROM raw.transactions WHERE transaction_id IN (SELECT transaction_id FROM _arrived)"
+        stored = select(connection, query).cast(pl.Schema(TRANSACTION_COLUMNS))
+    content = [name for name in TRANSACTION_COLUMNS if name != "transaction_id"]
+    return repeat_reasons(rows, stored, key=["transaction_id"], content=content, noun="transaction")
+
+
+def rejects_are_open(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the quarantine holds transactions that the clock alone had turned away."""
+    query = f"SELECT 1 FROM {QUARANTINE} WHERE reason = ? LIMIT 1"
+    return not select(connection, query, [TIMESTAMP_IN_THE_FUTURE]).is_empty()
+
+
+def close_rejects(
+    connection: duckdb.DuckDBPyConnection, arrived: pl.Series, mapping: ColumnMapping, *, latest: datetime
+) -> None:
+    """Let rows that the clock had turned away say that they repeat a transaction, where they do by now.
+
+    A broker delivers again under another offset, a processor in another file: their rows are new ones.
+
+    Args:
+        arrived: ids of transactions that were stored just now.
+        mapping: how they were read; the rows in the quarantine are read by it too, from their payload.
+        latest: a later timestamp is in the future.
+    """
+    pointer = "/" + mapping.wanted_columns["transaction_id"].replace("~", "~0").replace("/", "~1")
+    with registered(connection, _arrived=arrived.to_frame()):
+        found = select(
+            connection,
+            f"""
+            SELECT rowid AS id, payload FROM {QUARANTINE}
+            WHERE reason = $reason AND trim(TRY(json_extract_string(payload, $pointer))) IN (SELECT * FROM _arrived)
+            """,
+            {"reason": TIMESTAMP_IN_THE_FUTURE, "pointer": pointer},
+        )
+    lines = "\n".join(found["payload"]).encode()
+    for chunk in JsonLinesFile(QUARANTINE, [lines], mapping.source_columns).chunks():
+        rows = validate_transactions(chunk, mapping, latest=latest, source=QUARANTINE)
+        places = found["id"].gather(chunk.row_number.gather(rows.positions) - 1)
+        closed = pl.DataFrame([places, repeats_of_stored(connection, rows.accepted)]).drop_nulls("reason")
+        with registered(connection, _closed=closed):
+            connection.execute(
+                f"UPDATE {QUARANTINE} AS rejected SET reason = _closed.reason FROM _closed "
+                "WHERE rejected.rowid = _closed.id"
+            )
