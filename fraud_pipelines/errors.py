@@ -4,9 +4,17 @@
 class FraudPipelinesError(Exception):
     """Base of every error this project raises on purpose."""
 
+    def __str__(self) -> str:
+        # The name of a file may be no text, and then neither a terminal nor a database takes it.
+        return super().__str__().encode("utf-8", "backslashreplace").decode()
+
 
 class InvalidInput(FraudPipelinesError):
     """A file, a mapping, a row or a parameter can't be used as it is."""
+
+
+class InaccessibleFile(InvalidInput):
+    """The file system doesn't give a file out, which says nothing about what is in it."""
 
 
 class MissingData(FraudPipelinesError):

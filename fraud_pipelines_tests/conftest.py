@@ -144,13 +144,13 @@ def assert_same_content(left: dict[str, pl.DataFrame], right: dict[str, pl.DataF
         assert rows.equals(right[table], null_equal=True), table
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let nobody list ``folder``, which for root no permissions would do."""
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path, code: int = errno.EACCES) -> None:
+    """Let nobody list ``folder``, which for root no permissions would do; the system answers with ``code``."""
     allowed = os.scandir
 
     def scandir(path: str | Path = ".") -> Any:
         if Path(path) == folder:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            raise OSError(code, os.strerror(code), str(path))
         return allowed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)

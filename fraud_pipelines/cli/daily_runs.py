@@ -13,7 +13,7 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import days_with_transactions
-from fraud_pipelines.transactions.landing_zone import pending_files
+from fraud_pipelines.transactions.waiting import look_into
 
 JOB_NAME = "fraud_daily_job"
 COMMAND_TAG = "fraud_pipelines/command"
@@ -129,7 +129,7 @@ class DailyRuns:
 
     def has_no_input(self, day: date) -> bool:
         """Whether no transactions are stored for ``day``, and no file waits that could hold some."""
-        if day in self._days_with_transactions or pending_files(self.settings.landing_transactions):
+        if day in self._days_with_transactions or look_into(self.settings.landing_transactions).files:
             return False
         self._days_with_transactions = set(days_with_transactions(self._warehouse))
         return day not in self._days_with_transactions

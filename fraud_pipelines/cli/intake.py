@@ -15,7 +15,8 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.intake import LandingReport
 from fraud_pipelines.transactions.landing import first_transaction_day
-from fraud_pipelines.transactions.landing_zone import nearest_mapping, pending_files
+from fraud_pipelines.transactions.landing_zone import nearest_mapping
+from fraud_pipelines.transactions.waiting import look_into
 
 console = terminal()
 
@@ -87,7 +88,7 @@ def _files(path: Path) -> list[Path]:
         raise InvalidInput(f"{path} does not exist; name a file, or a folder of files")
     if path.is_file():
         return [path]
-    files = pending_files(path)
+    files = sorted(file.path for file in look_into(path).files)
     if not files:
         raise InvalidInput(f"{path} holds no files; name a file, or a folder of files")
     return files

@@ -38,6 +38,10 @@ _LISTS = {
         "Days that wait for a rerun",
         "SELECT event_date, reason FROM raw.stale_days ORDER BY ALL",
     ),
+    "raw.landing_problems": (
+        "What of the landing zones could not be taken in",
+        "SELECT zone, name, reason FROM raw.landing_problems ORDER BY ALL LIMIT 20",
+    ),
     "monitoring.threshold_proposals": (
         "Threshold proposals that wait for fraud-pipelines thresholds accept",
         """

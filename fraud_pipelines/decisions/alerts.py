@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
@@ -13,7 +13,7 @@ from fraud_pipelines.decisions.policies import Policy, thresholds_in_force
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.timestamps import as_utc
 
-Kind = Literal["blocked", "threshold", "proposal", "drift", "failed_run"]
+Kind = Literal["blocked", "threshold", "proposal", "drift", "failed_run", "landing"]
 
 CASES_NAMED: Final = 5
 SMALL_CHANGE: Final = 0.02
@@ -140,6 +140,23 @@ def failed_run_alert(job: str, run_id: str, day: date | None, failure: str) -> A
     cause = failure if len(failure) <= MAX_FAILURE_CHARACTERS else failure[:MAX_FAILURE_CHARACTERS] + " …"
     message = f"{job} failed{f' for {day}' if day else ''}: {cause}\nDagster run {run_id}"
     return Alert("failed_run", day, run_id, message)
+
+
+def landing_alert(zone: str, problems: Mapping[str, str], day: date) -> Alert | None:
+    """Entries of a landing zone that could not be taken in, or files that can't be read, as found on ``day``.
+
+    Args:
+        zone: the name of its folder.
+        problems: the name of each entry, and why.
+    """
+    if not problems:
+        return None
+    what = "1 entry" if len(problems) == 1 else f"{len(problems):,} entries"
+    lines = [f"{what} of the landing zone {zone} could not be taken in; the others were."]
+    lines += [f"• {name}: {reason}" for name, reason in list(problems.items())[:CASES_NAMED]]
+    if len(problems) > CASES_NAMED:
+        lines.append(f"and {len(problems) - CASES_NAMED:,} more")
+    return Alert("landing", day, json.dumps([zone, sorted(problems.items())]), "\n".join(lines))
 
 
 def store_alerts(warehouse: Warehouse, alerts: Sequence[Alert], *, now: datetime) -> list[Alert]:

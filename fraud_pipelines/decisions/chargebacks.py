@@ -17,12 +17,12 @@ from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
-from fraud_pipelines.transactions.landing_zone import printable_name
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import ISO_8601, TimestampRule, as_utc
+from fraud_pipelines.transactions.waiting import printable_name
 
 ID_NAMES: Final = (
     *("transaction_id", "original_transaction_id", "payment_id", "charge_id", "payment_intent", "charge"),

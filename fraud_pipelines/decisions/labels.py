@@ -13,7 +13,7 @@ from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
-from fraud_pipelines.transactions.landing_zone import land_pending, printable_name, relative_name
+from fraud_pipelines.transactions.landing_zone import Landed, land_pending, relative_name
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES
@@ -21,6 +21,7 @@ from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import TimestampRule, as_utc
 from fraud_pipelines.transactions.validation import all_rejected
 from fraud_pipelines.transactions.verdicts import VERDICT_COLUMNS, store_labels
+from fraud_pipelines.transactions.waiting import printable_name
 
 _TRUE: Final = ("true", "1", "yes")
 _FALSE: Final = ("false", "0", "no")
@@ -53,12 +54,8 @@ def land_labels(warehouse: Warehouse, path: Path, *, now: datetime, skew: timede
 
 def land_pending_labels(
     warehouse: Warehouse, folder: Path, *, clock: Callable[[], datetime], skew: timedelta = CLOCK_SKEW
-) -> list[LandingReport]:
-    """Take in every label file below ``folder`` as ``land_labels`` does, and move it to ``_landed``.
-
-    Raises:
-        InvalidInput: files that can't be used; the others have been taken in.
-    """
+) -> Landed:
+    """Take in every label file below ``folder`` as ``land_labels`` does, and move it to ``_landed``."""
     return land_pending(warehouse, folder, lambda path: _LabelIntake(relative_name(path, folder), clock(), skew))
 
 

@@ -54,6 +54,18 @@ CREATE TABLE IF NOT EXISTS raw.landed_files (
     landed_at TIMESTAMP NOT NULL
 );
 
+-- What of the landing zones could not be taken in at the last look: it is still there.
+CREATE TABLE IF NOT EXISTS raw.landing_problems (
+    zone VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    reason VARCHAR NOT NULL,
+    noticed_at TIMESTAMP NOT NULL
+);
+COMMENT ON COLUMN raw.landing_problems.zone IS 'The landing zone: transactions, labels or stream.';
+COMMENT ON COLUMN raw.landing_problems.name IS 'The entry, below the zone.';
+COMMENT ON COLUMN raw.landing_problems.reason IS 'Why it was not taken in, or not moved away.';
+COMMENT ON COLUMN raw.landing_problems.noticed_at IS 'When the problems of the zone were last found to be others than before, UTC.';
+
 -- Days whose derived tables no longer follow from what is stored; a rerun of the day removes its row.
 CREATE TABLE IF NOT EXISTS raw.stale_days (
     event_date DATE NOT NULL,

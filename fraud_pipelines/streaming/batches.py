@@ -10,17 +10,17 @@ from typing import Final, Protocol
 import duckdb
 import polars as pl
 
-from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.storage.warehouse import insert, select
-from fraud_pipelines.streaming.files import WaitingFile
 from fraud_pipelines.transactions.intake import land_rows, turned_away
 from fraud_pipelines.transactions.landing import TransactionIntake, open_transactions
-from fraud_pipelines.transactions.landing_zone import nearest_mapping, printable_name
+from fraud_pipelines.transactions.landing_zone import nearest_mapping
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.sources import content_hash
+from fraud_pipelines.transactions.waiting import WaitingFile, printable_name
 
 _DELIVERY: Final = " delivery "
 """Between the id of a batch and the number of a later delivery, of which only rows that had waited were read."""
@@ -62,6 +62,7 @@ class UnreadableBatch(InvalidInput):
     def __init__(self, batch: Batch, reason: InvalidInput) -> None:
         super().__init__(str(reason))
         self.batch = batch
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def land_batch(
     """
     try:
         batch_id = batch.batch_id
-    except (InvalidInput, FileNotFoundError) as error:
+    except (InvalidInput, OSError) as error:
         raise UnreadableBatch(batch, _as_invalid(error)) from error
     intake = TransactionIntake(batch.mapping, batch.source, now, skew)
     earlier = _processed(connection, batch_id)
@@ -177,7 +178,7 @@ def land_batch(
             read += landed.rows_read
             accepted.append(landed.accepted.select(TRANSACTION_COLUMNS.keys()))
             reasons.update(landed.rejected["reason"].str.split(":").list.first().to_list())
-    except (InvalidInput, FileNotFoundError) as error:
+    except (InvalidInput, OSError) as error:
         raise UnreadableBatch(batch, _as_invalid(error)) from error
     if again and not read:
         return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), _no_rows())
@@ -248,5 +249,5 @@ def _no_rows() -> pl.DataFrame:
     return pl.DataFrame(schema=TRANSACTION_COLUMNS)
 
 
-def _as_invalid(error: InvalidInput | FileNotFoundError) -> InvalidInput:
-    return error if isinstance(error, InvalidInput) else InvalidInput(f"{error.filename} is gone")
+def _as_invalid(error: InvalidInput | OSError) -> InvalidInput:
+    return error if isinstance(error, InvalidInput) else InaccessibleFile(str(error))

@@ -1,5 +1,6 @@
 """Draining the stream's landing zone: what waits is committed in few transactions, oldest first, and moved away."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -9,11 +10,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
-from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.streaming.batches import BatchReport, FileBatch, UnreadableBatch
-from fraud_pipelines.streaming.files import WaitingFile, archive, set_aside, settled_files
+from fraud_pipelines.streaming.files import set_aside, settled_files
 from fraud_pipelines.streaming.session import StreamSession
+from fraud_pipelines.transactions.landing_zone import LANDED_FOLDER
 from fraud_pipelines.transactions.mapping import ColumnMapping
+from fraud_pipelines.transactions.moving import move_aside
+from fraud_pipelines.transactions.waiting import WaitingFile, printable_name
 
 _SMALL_ROW: Final = 100
 """Bytes a row of a file seldom takes less of: what a file's size says of its rows before it is read."""
@@ -27,6 +31,8 @@ class DrainReport:
         waiting: files there were at the start.
         batches: those committed, in order.
         unreadable: files that can't be read, and why; they were set aside.
+        troubles: entries that can't be looked at, and files that the file system doesn't give out, or whose mapping
+            can't be used, and why; they are left, and tried again in each run.
         stuck: files that could not be moved away, and why; they are tried again in each run.
         left: files that are left for the next run.
     """
@@ -34,6 +40,7 @@ class DrainReport:
     waiting: int = 0
     batches: list[BatchReport] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
     stuck: dict[str, str] = field(default_factory=dict)
     left: int = 0
 
@@ -44,6 +51,11 @@ class DrainReport:
     @property
     def accepted(self) -> int:
         return sum(batch.accepted for batch in self.batches)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is left in the landing zone although it is no longer wanted there, or can't be taken in."""
+        return self.troubles | self.stuck
 
     @property
     def days(self) -> list[date]:
@@ -61,6 +73,7 @@ class DrainReport:
             "accepted": self.accepted,
             "rejected": self.transactions - self.accepted,
             "files_unreadable": len(self.unreadable),
+            "entries_in_trouble": len(self.troubles),
             "files_left": self.left,
         }
 
@@ -75,16 +88,14 @@ def drain(session: StreamSession, folder: Path, *, clock: Callable[[], datetime]
     A file is moved to ``_landed`` once it is committed; if the process dies in between, the next run finds its
     content processed already. One that can't be read is moved to ``_unreadable`` with the reason beside it.
 
-    One that can't be moved doesn't hold up the others either, and is named in the report.
+    What can't be looked at or moved doesn't hold up the others either, and is named in the report.
 
     Args:
         clock: gives the time of processing, naive UTC.
-
-    Raises:
-        InvalidInput: a mapping can't be used.
     """
-    files = settled_files(folder, settle_seconds=session.stream.settle_seconds)
-    report = DrainReport(waiting=len(files))
+    waiting = settled_files(folder, settle_seconds=session.stream.settle_seconds)
+    files = waiting.files
+    report = DrainReport(waiting=len(files), troubles=waiting.troubles)
     mappings: dict[Path | None, ColumnMapping] = {}
     done = 0
     groups = _groups(files, rows=session.stream.commit_rows, most=session.stream.commit_files)
@@ -98,10 +109,23 @@ def drain(session: StreamSession, folder: Path, *, clock: Callable[[], datetime]
                 held.close()
                 held.enter_context(session.warehouse.connect())
                 let_go = time.monotonic() + session.stream.hold_seconds
-            _commit(session, [FileBatch.of(file, folder, mappings) for file in group], report, clock)
+            _commit(session, list(_batches(group, folder, mappings, report)), report, clock)
             done += len(group)
     report.left = len(files) - done
     return report
+
+
+def _batches(
+    files: Iterable[WaitingFile], folder: Path, mappings: dict[Path | None, ColumnMapping], report: DrainReport
+) -> Iterator[FileBatch]:
+    """The files as batches, but for those whose mapping can't be used."""
+    for file in files:
+        try:
+            yield FileBatch.of(file, folder, mappings)
+        except InvalidInput as error:
+            report.troubles[printable_name(file.name)] = str(error)
+        except OSError as error:
+            report.troubles[printable_name(file.name)] = f"its mapping can't be looked for: {error.strerror}"
 
 
 def _commit(
@@ -114,16 +138,18 @@ def _commit(
             culprit = error.batch
             assert isinstance(culprit, FileBatch)
             batches.remove(culprit)
-            if not culprit.file.has_changed():  # else it is still being written, and waits
-                report.unreadable[culprit.file.name] = str(error)
+            name = printable_name(culprit.file.name)
+            if isinstance(error.reason, InaccessibleFile):
+                if os.path.lexists(culprit.file.path):
+                    report.troubles[name] = str(error)
+            elif not culprit.file.has_changed():  # else it is still being written, and waits
+                report.unreadable[name] = str(error)
                 with _noting_stuck(culprit, report):
                     set_aside(culprit.file, culprit.folder, str(error))
             continue
         for batch in batches:
-            if batch.file.has_changed():  # a producer wrote over it since, and it waits again
-                continue
             with _noting_stuck(batch, report):
-                archive(batch.file, batch.folder)
+                move_aside(batch.file, batch.folder, LANDED_FOLDER)
         return
 
 
@@ -133,8 +159,9 @@ def _noting_stuck(batch: FileBatch, report: DrainReport) -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        why = report.unreadable.get(batch.file.name)
-        report.stuck[batch.file.name] = f"{why}\n{error}" if why else str(error)
+        name = printable_name(batch.file.name)
+        why = report.unreadable.get(name)
+        report.stuck[name] = f"{why}\n{error}" if why else str(error)
 
 
 def _groups(files: Iterable[WaitingFile], *, rows: int, most: int) -> Iterator[list[WaitingFile]]:

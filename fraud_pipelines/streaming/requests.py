@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from fraud_pipelines.streaming.files import digest_of, waiting_files
+from fraud_pipelines.streaming.files import digest_of
+from fraud_pipelines.transactions.waiting import Waiting, look_into
 
 _FIRST_PAUSE: Final = 15.0
 _LONGEST_PAUSE: Final = 900.0
@@ -46,12 +47,15 @@ def next_request(folder: Path, latest: Requested, *, now: float) -> Requested | 
     The same files get a further run only after a pause that doubles with every attempt: whatever made the run leave
     them won't have gone at once.
     """
-    files = [file for file in waiting_files(folder) if file.changed_ns <= (now - _GROWING_SECONDS) * 1e9]
-    if not files:
+    found = look_into(folder)
+    files = [file for file in found.files if not now - _GROWING_SECONDS < file.changed_ns / 1e9 <= now]
+    if not files and not found.troubles:
         return f"Nothing waits in {folder}."
-    digest = digest_of(files)
+    digest = digest_of(Waiting(files, found.troubles))
     if digest != latest.digest:
         return Requested(digest, 1, now)
+    if not files:  # one run has told of them, and another would do no more
+        return f"Nothing waits in {folder} but what can't be looked at: {', '.join(found.troubles)}."
     pause = min(_FIRST_PAUSE * 2 ** (latest.attempt - 1), _LONGEST_PAUSE)
     wait = latest.at + pause - now
     if wait > 0:

@@ -10,12 +10,13 @@ from typing import Protocol
 import duckdb
 import polars as pl
 
-from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.redelivery import TurnedAway
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, content_hash
+from fraud_pipelines.transactions.waiting import WaitingFile
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
     Raises:
         InvalidInput: the file can't be read as a whole; the warehouse is as it was.
     """
-    before = _state(path)
+    file = _looked_at(path)
     digest = content_hash(path)
     records = intake.open(path)
     with warehouse.transaction() as connection:
@@ -124,7 +125,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         late_days = intake.finish(connection, rows_by_day)
         accepted, rejected = rows_by_day.total(), reasons.total()
         _record(connection, intake, digest, read=read, accepted=accepted, rejected=rejected, again=bool(again))
-        if _state(path) != before:
+        if file.has_changed():
             raise InvalidInput(
                 f"{path} changed while it was read; nothing of it was stored. "
                 "Write a file under a name that ends in .part, and rename it when it is whole."
@@ -179,12 +180,13 @@ def land_rows(
         yield replace(landed, rejected=rejected, rows_read=read, rows_waiting=int(waits.sum()))
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _looked_at(path: Path) -> WaitingFile:
     try:
-        status = path.stat()
+        return WaitingFile.of(path, path.name, path.stat())
     except OSError as error:
-        raise InvalidInput(f"{path} can't be read: {error.strerror}. Check the path and its permissions.") from error
-    return status.st_size, status.st_mtime_ns
+        raise InaccessibleFile(
+            f"{path} can't be read: {error.strerror}. Check the path and its permissions."
+        ) from error
 
 
 def _landed_before(

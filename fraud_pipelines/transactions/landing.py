@@ -11,7 +11,7 @@ import polars as pl
 from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
-from fraud_pipelines.transactions.landing_zone import land_pending, nearest_mapping, printable_name, relative_name
+from fraud_pipelines.transactions.landing_zone import Landed, land_pending, nearest_mapping, relative_name
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.records import RecordChunk
@@ -27,6 +27,7 @@ from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import as_utc
 from fraud_pipelines.transactions.validation import ValidatedChunk, rejected_rows, validate_transactions
 from fraud_pipelines.transactions.verdicts import store_labels
+from fraud_pipelines.transactions.waiting import printable_name
 
 __all__ = [
     "LandingReport",
@@ -66,12 +67,8 @@ def land_transactions(
 
 def land_pending_transactions(
     warehouse: Warehouse, folder: Path, *, clock: Callable[[], datetime], skew: timedelta = CLOCK_SKEW
-) -> list[LandingReport]:
-    """Take in what waits below ``folder``, each file by the nearest ``mapping.yaml``, and move it to ``_landed``.
-
-    Raises:
-        InvalidInput: files or mappings that can't be used; the others have been taken in.
-    """
+) -> Landed:
+    """Take in what waits below ``folder``, each file by the nearest ``mapping.yaml``, and move it to ``_landed``."""
 
     def intake_for(path: Path) -> TransactionIntake:
         found = nearest_mapping(path, folder)

@@ -1,56 +1,101 @@
 """The landing zone: a folder where files arrive, and from which they are moved once they are stored."""
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
+
+import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.intake import LandingReport, RecordIntake, land_file
+from fraud_pipelines.transactions.moving import move_aside
+from fraud_pipelines.transactions.schema import TIMESTAMP
+from fraud_pipelines.transactions.timestamps import as_utc
+from fraud_pipelines.transactions.waiting import MAPPING_FILE, WaitingFile, look_into, printable_name
 
 LANDED_FOLDER: Final = "_landed"
-MAPPING_FILE: Final = "mapping.yaml"
-
-UNFINISHED: Final = (".tmp", ".part")
-"""Endings of files that are still being written."""
+PROBLEMS_TABLE: Final = "raw.landing_problems"
 
 
-def land_pending(warehouse: Warehouse, folder: Path, intake_for: Callable[[Path], RecordIntake]) -> list[LandingReport]:
+@dataclass
+class Landed:
+    """What became of what waited in a landing zone.
+
+    Attributes:
+        reports: of the files that were taken in.
+        unusable: files that could not be taken in or moved, and why; they stay.
+        troubles: entries that can't be looked at, such as a stale mount, and why.
+    """
+
+    reports: list[LandingReport] = field(default_factory=list)
+    unusable: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """All that could not be taken in, by its name in the zone."""
+        return self.troubles | self.unusable
+
+    def require_usable(self) -> None:
+        """Make sure that every file there was has been taken in.
+
+        Raises:
+            InvalidInput: some were not; the message names them.
+        """
+        if len(self.unusable) == 1:
+            raise InvalidInput(*self.unusable.values())
+        if self.unusable:
+            raise InvalidInput(
+                f"{len(self.unusable)} files could not be taken in:\n" + "\n".join(self.unusable.values())
+            )
+
+
+def land_pending(warehouse: Warehouse, folder: Path, intake_for: Callable[[Path], RecordIntake]) -> Landed:
     """Take in every file below ``folder``, sorted by path, and move each to ``_landed`` once it is stored.
 
-    A file that can't be read stays where it is and doesn't hold up the others. If the process dies before a file
-    is moved, the next call finds its content in the warehouse already.
-
-    Raises:
-        InvalidInput: after all the others have been taken in, for those that could not be.
+    What can't be read stays where it is and doesn't hold up the others. If the process dies before a file is moved,
+    the next call finds its content in the warehouse already; if a producer has written over it by then, the new
+    content waits.
     """
-    reports: list[LandingReport] = []
-    failures: list[InvalidInput] = []
-    for path in pending_files(folder):
+    waiting = look_into(folder)
+    landed = Landed(troubles=waiting.troubles)
+    for found in sorted(waiting.files, key=attrgetter("path")):
         try:
-            reports.append(land_file(warehouse, path, intake_for(path)))
-            move_aside(path, folder, LANDED_FOLDER)
+            file = WaitingFile.of(found.path, found.name, found.path.stat())
+            landed.reports.append(land_file(warehouse, file.path, intake_for(file.path)))
+            move_aside(file, folder, LANDED_FOLDER)
+        except FileNotFoundError:  # taken away since the folder was listed
+            continue
         except InvalidInput as error:
-            failures.append(error)
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        raise InvalidInput(f"{len(failures)} files could not be taken in:\n" + "\n".join(map(str, failures)))
-    return reports
+            if os.path.lexists(found.path):
+                landed.unusable[printable_name(found.name)] = str(error)
+        except OSError as error:
+            landed.unusable[printable_name(found.name)] = f"{found.path} can't be read: {error.strerror}."
+    return landed
 
 
-def pending_files(folder: Path) -> list[Path]:
-    """The files that wait below ``folder``, sorted; not the hidden, the unfinished and the mappings.
+def known_problems(warehouse: Warehouse, zone: str) -> dict[str, str]:
+    """What of a landing zone could not be taken in at the last look: the name of each entry, and why."""
+    query = f"SELECT name, reason FROM {PROBLEMS_TABLE} WHERE zone = ? ORDER BY ALL"
+    return dict(warehouse.read(query, [zone]).iter_rows())
 
-    Hidden is what begins with a dot or ``_``: ``_landed``, and the marks that Spark and others leave, such as
-    ``_SUCCESS``.
+
+def note_problems(warehouse: Warehouse, zone: str, problems: Mapping[str, str], *, now: datetime) -> None:
+    """Let ``raw.landing_problems`` say what of a landing zone could not be taken in, and nothing else.
+
+    Args:
+        zone: the name of its folder.
+        problems: the name of each entry, and why.
+        now: the time of the look.
     """
-    if not folder.is_dir():
-        return []
-    return sorted(_deliveries(folder))
+    schema = {"zone": pl.String(), "name": pl.String(), "reason": pl.String(), "noticed_at": TIMESTAMP}
+    rows = [(zone, name, reason, as_utc(now)) for name, reason in problems.items()]
+    warehouse.overwrite(PROBLEMS_TABLE, pl.DataFrame(rows, schema=schema, orient="row"), zone=zone)
 
 
 def nearest_mapping(path: Path, folder: Path) -> Path | None:
@@ -66,63 +111,3 @@ def nearest_mapping(path: Path, folder: Path) -> Path | None:
 def relative_name(path: Path, folder: Path) -> str:
     """The name of a delivery within ``folder``, as text that can be stored."""
     return printable_name(path.relative_to(folder).as_posix())
-
-
-def printable_name(name: str) -> str:
-    """``name`` with the bytes escaped that are no UTF-8, which a file system doesn't forbid."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def move_aside(path: Path, folder: Path, aside: str) -> Path:
-    """Move a file that is done with into the folder ``aside`` of ``folder``, to its place there; returns that.
-
-    Raises:
-        InvalidInput: it can't be moved.
-    """
-    try:
-        target = next(free for free in _names(folder / aside / path.relative_to(folder), path) if not free.exists())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-    except OSError as error:
-        raise InvalidInput(
-            f"{path} is done with, but can't be moved to {folder / aside}: {error.strerror}. "
-            "Make the folder writable, or move the file away."
-        ) from error
-    return target
-
-
-def _deliveries(folder: Path) -> Iterator[Path]:
-    """Goes down by itself, so that what has landed in the course of the years isn't looked at.
-
-    A folder that can't be listed is itself a delivery: one that can't be read.
-    """
-    try:
-        entries = list(os.scandir(folder))
-    except PermissionError:
-        yield folder
-        return
-    for entry in entries:
-        if entry.name.startswith((".", "_")):
-            continue
-        path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _deliveries(path)
-        elif entry.name != MAPPING_FILE and path.suffix.lower() not in UNFINISHED and _may_be_read(entry):
-            yield path
-
-
-def _may_be_read(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or can't be told for lack of permission; a pipe would block whoever opens it."""
-    try:
-        return entry.is_file()
-    except PermissionError:
-        return True
-
-
-def _names(target: Path, path: Path) -> Iterator[Path]:
-    yield target
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    yield target.with_name(f"{target.name}.{digest}")
-    for number in count(2):
-        yield target.with_name(f"{target.name}.{digest}.{number}")

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -27,7 +27,7 @@ class ParquetFile:
         self._name = name
         self._failures = (pyarrow.ArrowException, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
         try:
-            self._file = parquet.ParquetFile(io.BytesIO(content) if isinstance(content, bytes) else content)
+            self._file = parquet.ParquetFile(_as_arrow_opens_it(content))
             self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
         except self._failures as error:
             raise self._damaged(error) from error
@@ -68,6 +68,16 @@ class ParquetFile:
         return InvalidInput(
             f"{self._name} can't be read as Parquet: {error}. Write the file anew, or name it after its format."
         )
+
+
+def _as_arrow_opens_it(content: Path | bytes) -> Path | BinaryIO:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    try:
+        str(content).encode()
+    except UnicodeEncodeError:  # Arrow takes no name that isn't UTF-8; it closes what it is given instead
+        return content.open("rb")
+    return content
 
 
 def _frame(table: Any) -> pl.DataFrame:

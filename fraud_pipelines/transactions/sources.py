@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.transactions.delimited import DelimitedFile
 from fraud_pipelines.transactions.json_lines import JsonLinesFile
 from fraud_pipelines.transactions.parquet import ParquetFile
@@ -100,7 +100,9 @@ def _blocks(path: Path) -> Iterator[bytes]:
         with gzip.open(path) if _is_gzipped(path) else path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 yield block
-    except (OSError, EOFError, zlib.error) as error:
-        raise InvalidInput(
-            f"{path} can't be read: {error}. Check its permissions, or deliver it again whole."
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InvalidInput(f"{path} can't be read: {error}. Deliver it again whole.") from error
+    except OSError as error:
+        raise InaccessibleFile(
+            f"{path} can't be read: {error}. Check its permissions, and the file system it lies on."
         ) from error

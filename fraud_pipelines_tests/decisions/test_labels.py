@@ -13,6 +13,7 @@ from fraud_pipelines.decisions.labels import land_labels, land_pending_labels
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.landing import LandingReport
+from fraud_pipelines.transactions.landing_zone import Landed
 
 NOW = datetime(2026, 6, 1)
 COLUMNS = ("transaction_id", "actual_fraud", "source", "known_at")
@@ -211,10 +212,10 @@ def test_what_waits_is_taken_in_and_moved(warehouse: Warehouse, tmp_path: Path) 
     folder = tmp_path / "labels"
     write(folder / "day" / "1.csv", "a,true,review,2026-01-03")
     write(folder / "2.csv.part", "b,true,review,2026-01-03")
-    (report,) = land_pending_labels(warehouse, folder, clock=lambda: NOW)
+    (report,) = land_pending_labels(warehouse, folder, clock=lambda: NOW).reports
     assert (report.source, report.rows_accepted) == ("day/1.csv", 1)
     assert (folder / "_landed" / "day" / "1.csv").is_file()
-    assert land_pending_labels(warehouse, folder, clock=lambda: NOW) == []
+    assert land_pending_labels(warehouse, folder, clock=lambda: NOW) == Landed()
 
 
 @settings(max_examples=15, deadline=None)

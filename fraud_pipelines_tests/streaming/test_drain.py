@@ -17,6 +17,7 @@ from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.streaming.batches import Batch, BatchReport
 from fraud_pipelines.streaming.drain import drain
+from fraud_pipelines.streaming.files import settled_files
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.streaming.settings import StreamSettings
 from fraud_pipelines_tests.conftest import assert_same_content, refuse
@@ -133,12 +134,49 @@ def test_what_can_not_be_read_or_moved_does_not_hold_up_the_others(
     report = stream.drain()
 
     assert report.accepted == 20
-    assert list(report.unreadable) == ["locked"]
+    assert report.troubles == {"locked": "Permission denied"}
     assert "can't be moved" in report.stuck["first.jsonl"]
+    assert list(report.problems) == ["locked", "first.jsonl"]
     (stream.folder / "_landed").unlink()
     report = stream.drain()
     assert (report.accepted, report.figures["batches_repeated"], report.stuck) == (0, 1, {})
-    assert sorted(path.name for path in stream.folder.iterdir()) == ["_landed", "_unreadable", "pipe.jsonl"]
+    monkeypatch.undo()
+    report = stream.drain()
+    assert (report.accepted, report.problems) == (20, {})
+    assert sorted(path.name for path in stream.folder.iterdir()) == ["_landed", "locked", "pipe.jsonl"]
+
+
+def test_entries_that_the_disk_does_not_give_out_are_left_and_named(stream: Stream) -> None:
+    rows = traffic(40)
+    drop(stream.folder, "a.jsonl", rows[:20])
+    drop(stream.folder / "producer", "b.jsonl", rows[20:])
+    (stream.folder / "producer" / "mapping.yaml").write_text("columns: [")
+    (stream.folder / "loop").symlink_to(stream.folder / "loop")
+    (stream.folder / "gone").symlink_to("nowhere")
+    expected = ["gone", "loop", "producer/b.jsonl"]
+    if Path("/proc/self/mem").exists():  # a file whose reading fails
+        (stream.folder / "failing.jsonl").symlink_to("/proc/self/mem")
+        expected.append("failing.jsonl")
+
+    report = stream.drain()
+
+    assert report.accepted == 20
+    assert sorted(report.troubles) == sorted(expected)
+    assert (report.unreadable, report.stuck) == ({}, {})
+    assert not (stream.folder / "_unreadable").exists()
+    (stream.folder / "producer" / "mapping.yaml").unlink()
+    assert stream.drain().accepted == 20
+
+
+def test_the_longest_name_is_set_aside_with_its_reason(stream: Stream) -> None:
+    name = "x" * 247 + ".parquet"
+    for _ in range(2):
+        (stream.folder / name).write_text("no parquet")
+        report = stream.drain()
+        assert (list(report.unreadable), report.stuck) == ([name], {})
+    aside = sorted(path.name[-11:] for path in (stream.folder / "_unreadable").iterdir())
+    assert aside.count(".reason.txt") >= 1
+    assert len(aside) == 4
 
 
 def test_a_file_written_over_once_its_rows_are_committed_waits_again(stream: Stream) -> None:
@@ -166,14 +204,18 @@ def test_a_file_that_is_still_growing_is_not_read(prepared: Path, tmp_path: Path
     stream = copy_of(prepared, tmp_path / "data", SMALL.model_copy(update={"settle_seconds": 0.5}))
     drop(stream.folder, "whole.jsonl", traffic(20))
     os.utime(stream.folder / "whole.jsonl", (1, 1))
-    ahead = time.time() + 3600  # as if it were written to all the while
-    drop(stream.folder, "growing.jsonl", traffic(20))
-    os.utime(stream.folder / "growing.jsonl", (ahead, ahead))
+    ahead = time.time() + 3600
+    growing = drop(stream.folder, "growing.jsonl", traffic(20))
 
-    assert stream.drain().accepted == 20
-    assert stream.waiting() == ["growing.jsonl"]
-    os.utime(stream.folder / "growing.jsonl", (2, 2))
-    assert stream.drain().waiting == 1
+    def grow(seconds: float) -> None:
+        assert 0 < seconds <= 0.5
+        with growing.open("a") as file:
+            file.write("{}\n")
+
+    assert [file.name for file in settled_files(stream.folder, settle_seconds=0.5, sleep=grow).files] == ["whole.jsonl"]
+    # A server whose clock is ahead wrote it in the future. It is taken in as soon as it has been left alone.
+    os.utime(growing, (ahead, ahead))
+    assert stream.drain().waiting == 2
     assert stream.waiting() == []
 
 

@@ -21,8 +21,8 @@ from fraud_pipelines.detection.supervised import fit_supervised
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.streaming.champion import Champion
-from fraud_pipelines.streaming.files import waiting_files
 from fraud_pipelines.streaming.requests import Requested, next_request
+from fraud_pipelines.transactions.waiting import Waiting, look_into
 from fraud_pipelines_tests.streaming.samples import YESTERDAY, Stream, drop, traffic
 
 ENSEMBLE, SUPERVISED = "fraud-ensemble", "fraud-supervised"
@@ -247,7 +247,22 @@ def test_what_is_being_written_or_done_with_does_not_wait(tmp_path: Path) -> Non
     (tmp_path / "producer-1" / "e.jsonl").touch()
     now = (tmp_path / "producer-1" / "e.jsonl").stat().st_mtime
 
-    assert [file.name for file in waiting_files(tmp_path)] == ["producer-1/e.jsonl"]
+    assert [file.name for file in look_into(tmp_path).files] == ["producer-1/e.jsonl"]
     assert isinstance(next_request(tmp_path, Requested(), now=now + 0.1), str)
     assert isinstance(next_request(tmp_path, Requested(), now=now + 0.3), Requested)
-    assert waiting_files(tmp_path / "nowhere") == []
+    assert look_into(tmp_path / "nowhere") == Waiting()
+    # Written in the future, by a server whose clock is ahead: it doesn't wait for that.
+    os.utime(tmp_path / "producer-1" / "e.jsonl", (now + 3600, now + 3600))
+    assert isinstance(next_request(tmp_path, Requested(), now=now), Requested)
+
+
+def test_entries_in_trouble_get_one_run_that_tells_of_them(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    first = next_request(tmp_path, Requested(), now=100.0)
+    assert isinstance(first, Requested)
+    assert "can't be looked at: loop" in str(next_request(tmp_path, first, now=1e6))
+    drop(tmp_path, "a.jsonl", traffic(1))
+    os.utime(tmp_path / "a.jsonl", (1, 1))
+    second = next_request(tmp_path, first, now=101.0)
+    assert isinstance(second, Requested)
+    assert isinstance(next_request(tmp_path, second, now=1e6), Requested)

@@ -19,13 +19,11 @@ from fraud_pipelines.transactions.landing import (
     LandingReport,
     days_with_transactions,
     first_transaction_day,
-    land_pending_transactions,
     land_transactions,
 )
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.sources import content_hash
-from fraud_pipelines_tests.conftest import refuse
 
 NOW = datetime(2026, 6, 1)
 IDENTITY = ColumnMapping.identity()
@@ -270,79 +268,6 @@ def test_a_file_that_grows_while_it_is_read_is_not_stored(
     with pytest.raises(InvalidInput, match="changed while it was read"):
         land(warehouse, path)
     assert_unchanged(warehouse, before)
-
-
-def test_what_waits_is_taken_in_by_the_nearest_mapping_and_moved(warehouse: Warehouse, folder: Path) -> None:
-    write(folder / "b.csv", "b,u,2026-01-02,5,")
-    write(folder / "a" / "deep" / "a.csv", "a,u,2026-01-03,5,")
-    (folder / "a" / "mapping.yaml").write_text("source: acquirer\ncolumns: {merchant_id: city}\n")
-    for ignored in (".hidden.csv", "x.csv.part", "y.tmp", ".git/z.csv", "_landed/old.csv", "a/_SUCCESS"):
-        write(folder / ignored, "no,u,2026-01-02,5,")
-    reports = land_pending_transactions(warehouse, folder, clock=lambda: NOW)
-    assert [(report.source, report.rows_accepted) for report in reports] == [
-        ("acquirer: a/deep/a.csv", 1),
-        ("b.csv", 1),
-    ]
-    assert (folder / "_landed" / "a" / "deep" / "a.csv").is_file()
-    assert (folder / "_landed" / "b.csv").is_file()
-    assert not (folder / "b.csv").exists()
-    assert (folder / "a" / "mapping.yaml").is_file()
-    assert land_pending_transactions(warehouse, folder, clock=lambda: NOW) == []
-
-
-def test_landed_files_are_never_overwritten(warehouse: Warehouse, folder: Path) -> None:
-    contents = ["b,u,2026-01-02,5,", "c,u,2026-01-02,5,", "c,u,2026-01-02,5,", "c,u,2026-01-02,5,"]
-    for row in contents:
-        write(folder / "x.csv", row)
-        land_pending_transactions(warehouse, folder, clock=lambda: NOW)
-    landed = [path.read_text().splitlines()[1] for path in (folder / "_landed").iterdir()]
-    assert sorted(landed) == sorted(contents)
-
-
-def test_a_crash_between_commit_and_move_does_no_harm(warehouse: Warehouse, folder: Path) -> None:
-    path = write(folder / "x.csv", "a,u,2026-01-02,5,")
-    land(warehouse, path)
-    (report,) = land_pending_transactions(warehouse, folder, clock=lambda: NOW)
-    assert report.already_landed
-    assert (folder / "_landed" / "x.csv").is_file()
-    assert warehouse.read("SELECT count(*) FROM raw.transactions").item() == 1
-
-
-def test_files_that_can_not_be_read_stay_and_do_not_hold_up_the_others(warehouse: Warehouse, folder: Path) -> None:
-    write(folder / "2.csv", "a,u,2026-01-02,5,")
-    (folder / "1.parquet").write_text("no parquet")
-    (folder / "3.csv").touch()
-    with pytest.raises(InvalidInput, match="2 files") as raised:
-        land_pending_transactions(warehouse, folder, clock=lambda: NOW)
-    assert "1.parquet" in str(raised.value)
-    assert "3.csv" in str(raised.value)
-    assert warehouse.read("SELECT source FROM raw.transactions").item() == "2.csv"
-    assert (folder / "1.parquet").is_file()
-
-
-def test_a_folder_that_can_not_be_listed_does_not_hold_up_the_others(
-    warehouse: Warehouse, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(folder / "locked" / "a.csv", "a,u,2026-01-02,5,")
-    write(folder / "other.csv", "b,u,2026-01-02,5,")
-    refuse(monkeypatch, folder / "locked")
-    with pytest.raises(InvalidInput, match="locked"):
-        land_pending_transactions(warehouse, folder, clock=lambda: NOW)
-    assert warehouse.read("SELECT source FROM raw.transactions").item() == "other.csv"
-
-
-def test_a_folder_that_is_missing_has_nothing_waiting(warehouse: Warehouse, folder: Path) -> None:
-    assert land_pending_transactions(warehouse, folder / "nowhere", clock=lambda: NOW) == []
-
-
-def test_a_file_name_that_is_no_text_is_escaped(warehouse: Warehouse, folder: Path) -> None:
-    path = folder / os.fsdecode(b"caf\xe9.csv")
-    try:
-        write(path, "a,u,2026-01-02,5,")
-    except OSError:
-        pytest.skip("this file system has names in UTF-8 only")
-    (report,) = land_pending_transactions(warehouse, folder, clock=lambda: NOW)
-    assert report.source == "caf\\udce9.csv"
 
 
 ROWS = 10_000

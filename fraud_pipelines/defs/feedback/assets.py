@@ -5,6 +5,7 @@ import dagster as dg
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
 from fraud_pipelines.defs.keys import DECISIONS, LABELS, TRANSACTIONS
 from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.defs.telling import tell_of_landing
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import key_defects
 from fraud_pipelines.storage.warehouse import Warehouse, select
@@ -26,6 +27,8 @@ def labels(
 
     day = partition_day(context)
     landed = land_pending_labels(warehouse, settings.landing_labels, clock=utc_now, skew=settings.clock_skew)
+    tell_of_landing(context, settings, warehouse, settings.landing_labels.name, landed.problems)
+    landed.require_usable()
     name = "feedback.labels"
     with warehouse.connect(read_only=True) as connection:
         known = select(connection, f"SELECT actual_fraud FROM {name} WHERE known_at::DATE = ?", [day])
@@ -38,7 +41,7 @@ def labels(
                 {
                     "labels": known.height,
                     "frauds": known.filter(known["actual_fraud"]).height,
-                    "rows_rejected": sum(report.rows_rejected for report in landed),
+                    "rows_rejected": sum(report.rows_rejected for report in landed.reports),
                 }
             ),
         },

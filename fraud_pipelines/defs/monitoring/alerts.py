@@ -4,7 +4,8 @@ import dagster as dg
 
 from fraud_pipelines.defs.daily_asset import daily_asset
 from fraud_pipelines.defs.keys import ALERTS, DECISION_THRESHOLDS, DECISIONS, FEATURE_DRIFT
-from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
+from fraud_pipelines.defs.telling import tell
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -18,7 +19,6 @@ def alerts(
     """What people should know of the day: blocked payments, thresholds that moved or wait for a person to accept them,
     features that drifted. Each is told once, to the webhook in FRAUD_ALERT_WEBHOOK; without one, here and in the log.
     A webhook that can't be reached fails nothing: the next run tries again."""
-    from fraud_pipelines.decisions.alert_delivery import raise_alerts
     from fraud_pipelines.decisions.alerts import alerts_of_day
     from fraud_pipelines.decisions.configuration import policy_in_force
     from fraud_pipelines.evaluation.drift import SHIFTED
@@ -26,11 +26,7 @@ def alerts(
     day = partition_day(context)
     with warehouse.connect(read_only=True):
         found = alerts_of_day(warehouse, policy_in_force(settings), day, drift_above=SHIFTED)
-    delivery = raise_alerts(warehouse, found, webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
-    for alert in delivery.new:
-        context.log.warning(alert.message)
-    if delivery.error:
-        context.log.warning(f"alerts were not delivered: {delivery.error}")
+    delivery = tell(context, settings, warehouse, found)
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, "monitoring.alerts", day=day, order_by="created_at, kind")
     return dg.MaterializeResult(

@@ -7,6 +7,7 @@ import dagster as dg
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict, warning_check
 from fraud_pipelines.defs.keys import TRANSACTIONS
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.defs.telling import tell_of_landing
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import key_defects
 from fraud_pipelines.storage.warehouse import Warehouse, select
@@ -36,8 +37,10 @@ def transactions(
     landed = land_pending_transactions(
         warehouse, settings.landing_transactions, clock=utc_now, skew=settings.clock_skew
     )
-    for report in landed:
+    for report in landed.reports:
         context.log.info(str(report))
+    tell_of_landing(context, settings, warehouse, settings.landing_transactions.name, landed.problems)
+    landed.require_usable()
     with warehouse.connect(read_only=True) as connection:
         require_transactions(connection, day)
         defects = key_defects(connection, "raw.transactions", ["transaction_id"], event_date=day)
@@ -47,12 +50,13 @@ def transactions(
             [day],
         )
         table = table_metadata(connection, "raw.transactions", day=day, order_by='"timestamp"')
-    reasons = sum((Counter(report.rejected_by_reason) for report in landed), Counter[str]())
+    reasons = sum((Counter(report.rejected_by_reason) for report in landed.reports), Counter[str]())
     return dg.MaterializeResult(
         metadata={
             **table,
-            **numbers({"files_landed": len(landed), "rows_rejected": reasons.total()}),
+            **numbers({"files_landed": len(landed.reports), "rows_rejected": reasons.total()}),
             "rejected_by_reason": dg.MetadataValue.json(dict(reasons)),
+            "landing_problems": dg.MetadataValue.json(landed.problems),
         },
         check_results=[
             verdict(

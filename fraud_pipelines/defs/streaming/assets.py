@@ -1,8 +1,5 @@
 """The streaming layer: micro-batches as they are screened, and how far the stream agrees with the day."""
 
-from collections.abc import Iterable
-from datetime import date
-
 import dagster as dg
 
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
@@ -16,6 +13,7 @@ from fraud_pipelines.defs.keys import (
 )
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.defs.partitions import SETTINGS
+from fraud_pipelines.defs.telling import tell, tell_of_landing
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -41,6 +39,7 @@ def processed_batches(
     """Micro-batches of the stream. Takes in what waits in `data/landing/stream/`, oldest first: every transaction
     is folded into its user's history, screened, decided, and committed with its batch's id in one transaction, so
     that a batch counts once. Files that can't be read are set aside in `_unreadable`, with the reason."""
+    from fraud_pipelines.decisions.alerts import blocked_alert, landing_alert
     from fraud_pipelines.streaming.drain import drain
     from fraud_pipelines.streaming.session import StreamSession
     from fraud_pipelines.streaming.settings import StreamSettings
@@ -51,7 +50,11 @@ def processed_batches(
         context.log.warning(f"the second stage is not up to date: {session.champion.problem}")
     for name, reason in report.unreadable.items():
         context.log.warning(f"{name} was set aside: {reason}")
-    told = _tell_of_blocks(context, settings, warehouse, report.days)
+    zone = settings.landing_stream.name
+    tell_of_landing(context, settings, warehouse, zone, report.problems)
+    blocked = [blocked_alert(warehouse, day) for day in report.days]
+    alerts = [alert for alert in (*blocked, landing_alert(zone, report.unreadable, utc_now().date())) if alert]
+    told = len(tell(context, settings, warehouse, alerts).new)
     if report.stuck:
         raise InvalidInput("\n".join(report.stuck.values()))
     name = "streaming.processed_batches"
@@ -67,22 +70,6 @@ def processed_batches(
             "unreadable_files": dg.MetadataValue.json(report.unreadable),
         }
     )
-
-
-def _tell_of_blocks(
-    context: dg.AssetExecutionContext, settings: Settings, warehouse: Warehouse, days: Iterable[date]
-) -> int:
-    """Alert people of what was blocked just now; returns how many alerts that made."""
-    from fraud_pipelines.decisions.alert_delivery import raise_alerts
-    from fraud_pipelines.decisions.alerts import blocked_alert
-
-    alerts = [alert for alert in (blocked_alert(warehouse, day) for day in days) if alert]
-    delivery = raise_alerts(warehouse, alerts, webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
-    for alert in delivery.new:
-        context.log.warning(alert.message)
-    if delivery.error:
-        context.log.warning(f"alerts were not delivered: {delivery.error}")
-    return len(delivery.new)
 
 
 @daily_asset(
