@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.cli.terminal import terminal
+from fraud_pipelines.decisions.chargebacks import NOT_FRAUD
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -20,23 +23,36 @@ from fraud_pipelines.transactions.waiting import look_into
 
 console = terminal()
 
+_FILES_NAMED: Final = 10
+_WRONG: Final = "bold red"
+_EXPECTED: Final = ("duplicate", NOT_FRAUD)
+"""Reasons that rows are rejected for as a matter of course."""
+
 
 def import_path(
     settings: Settings, path: Path, mapping_file: Path | None, *, labels: bool, clock: Callable[[], datetime]
 ) -> None:
     """Take in ``path``, a file or all files below a folder, in the order of their names.
 
-    Without ``mapping_file``, a ``mapping.yaml`` beside a file applies to it.
+    Without ``mapping_file``, a ``mapping.yaml`` beside a file applies to it. A file that can't be read doesn't hold up
+    the others.
 
     Raises:
-        InvalidInput: there is nothing to read, a file can't be read, or the mapping doesn't fit it.
+        InvalidInput: there is nothing to read; or, after all else has been taken in, files can't be read, the mapping
+            doesn't fit them, or more of their rows were rejected than accepted.
     """
     warehouse = open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     kind = _land_labels if labels else _land_transactions
     land = kind(warehouse, mapping_file, clock, settings.clock_skew)
-    reports = []
-    for file in _files(path):
-        reports.append(land(file))
+    files, troubles = _files(path)
+    reports: list[LandingReport] = []
+    refused = [f"{name} could not be looked at: {reason}" for name, reason in troubles.items()]
+    for file in files:
+        try:
+            reports.append(land(file))
+        except (InvalidInput, OSError) as error:
+            refused.append(str(error))
+            continue
         first = first_transaction_day(warehouse)
         if first:
             settings.note_first_day(first)
@@ -44,17 +60,50 @@ def import_path(
     days = [day for report in reports for day in report.days]
     if days and not labels:
         console.print(f"Next: fraud-pipelines run --from {min(days)} --to {max(days)}")
+    require_taken_in(reports, refused)
 
 
 def show_reports(reports: Sequence[LandingReport]) -> None:
-    """Print what became of each file, why rows were rejected, and which days are stale now."""
+    """Print what became of each file, which columns and rows were not taken and why, and which days are stale now."""
+    if not reports:
+        return
     console.print(_table(reports))
-    for reason, count in sum((Counter(report.rejected_by_reason) for report in reports), Counter[str]()).most_common():
-        console.print(f"  {count:,} rejected: {reason}")
+    unused = Counter(report.unused_columns for report in reports if report.unused_columns)
+    for columns, files in unused.items():
+        of = next(report.source for report in reports if report.unused_columns == columns)
+        more = f" and {files - 1:,} more" if files > 1 else ""
+        console.print(f"Not used of {escape(of)}{more}: {escape(', '.join(columns))}")
+    _show_rejected(reports)
     late = sorted({day for report in reports for day in report.late_days})
     if late:
         span = f"{len(late)} days from {late[0]} to {late[-1]}" if len(late) > 1 else str(late[0])
         console.print(f"Processed already, and stale now: {span} (fraud-pipelines status lists them)")
+
+
+def require_taken_in(reports: Sequence[LandingReport], refused: Sequence[str] = ()) -> None:
+    """Make sure that every file was taken in, and no file mostly rejected.
+
+    Rows that are rejected as a matter of course don't count: what is stored already, and disputes about something else
+    than fraud.
+
+    Raises:
+        InvalidInput: files were refused, or more of their rows were rejected than accepted.
+    """
+    messages = list(refused[:_FILES_NAMED])
+    if len(refused) > _FILES_NAMED:
+        messages.append(f"and {len(refused) - _FILES_NAMED:,} files more could not be taken in")
+    mostly = [report for report in reports if _unexpected(report) > report.rows_accepted]
+    if mostly:
+        named = ", ".join(
+            f"{report.source} ({_unexpected(report):,} of {report.rows_read:,})" for report in mostly[:_FILES_NAMED]
+        )
+        more = f" and {len(mostly) - _FILES_NAMED:,} files more" if len(mostly) > _FILES_NAMED else ""
+        messages.append(
+            f"More rows were rejected than accepted: {named}{more}. Correct the file or its mapping (docs/mappings.md "
+            "says what each reason means), and deliver it again. What was accepted is stored."
+        )
+    if messages:
+        raise InvalidInput("\n".join(messages))
 
 
 def _land_transactions(
@@ -63,9 +112,11 @@ def _land_transactions(
     from fraud_pipelines.transactions.landing import land_transactions
     from fraud_pipelines.transactions.mapping import ColumnMapping
 
+    given = ColumnMapping.load(mapping_file) if mapping_file else None
+
     def land(file: Path) -> LandingReport:
-        chosen = mapping_file or nearest_mapping(file, file.parent)
-        mapping = ColumnMapping.load(chosen) if chosen else ColumnMapping.identity()
+        found = None if given else nearest_mapping(file, file.parent)
+        mapping = given or (ColumnMapping.load(found) if found else ColumnMapping.identity())
         return land_transactions(warehouse, file, mapping, now=clock(), skew=skew)
 
     return land
@@ -83,15 +134,16 @@ def _land_labels(
     return lambda file: land_labels(warehouse, file, now=clock(), skew=skew)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path) -> tuple[list[Path], dict[str, str]]:
+    """The files to read, and what can't be looked at, with the reason."""
     if not path.exists():
         raise InvalidInput(f"{path} does not exist; name a file, or a folder of files")
     if path.is_file():
-        return [path]
-    files = sorted(file.path for file in look_into(path).files)
-    if not files:
+        return [path], {}
+    found = look_into(path)
+    if not found.files and not found.troubles:
         raise InvalidInput(f"{path} holds no files; name a file, or a folder of files")
-    return files
+    return sorted(file.path for file in found.files), found.troubles
 
 
 def _table(reports: Sequence[LandingReport]) -> Table:
@@ -99,16 +151,39 @@ def _table(reports: Sequence[LandingReport]) -> Table:
     for name in ("file", "read", "accepted", "rejected", "duplicates", "days"):
         table.add_column(name, justify="left" if name in ("file", "days") else "right")
     for report in reports:
+        rejected = f"{report.rows_rejected:,}"
         table.add_row(
-            report.source,
+            escape(report.source),
             f"{report.rows_read:,}",
             f"{report.rows_accepted:,}",
-            f"{report.rows_rejected:,}",
+            f"[{_WRONG}]{rejected}[/]" if _unexpected(report) else rejected,
             f"{report.rows_duplicate:,}",
-            "taken in before" if report.already_landed else _span(report),
+            "taken in before" if report.already_landed and not report.rows_read else _span(report),
         )
     table.caption = "accepted + rejected = read; duplicates are among the rejected"
     return table
+
+
+def _show_rejected(reports: Sequence[LandingReport]) -> None:
+    """Why rows were rejected; what should not be stands out, also where there are no colours."""
+    reasons = sum((Counter(report.rejected_by_reason) for report in reports), Counter[str]())
+    unexpected = sum(map(_unexpected, reports))
+    if unexpected:
+        read = sum(report.rows_read for report in reports)
+        console.print(f"[{_WRONG}]Warning: {unexpected:,} of {read:,} rows were rejected[/] and set aside:")
+    for reason, count in reasons.most_common():
+        style = "dim" if reason in _EXPECTED else _WRONG
+        console.print(f"  [{style}]{count:,} rejected: {escape(reason)}[/]")
+    waiting = sum(report.rows_waiting for report in reports)
+    if waiting:
+        console.print(
+            f"Too early (in the future, or before their transaction): {waiting:,}. Deliver the same file again later."
+        )
+
+
+def _unexpected(report: LandingReport) -> int:
+    """How many rows were rejected that should not have been."""
+    return report.rows_rejected - sum(report.rejected_by_reason.get(reason, 0) for reason in _EXPECTED)
 
 
 def _span(report: LandingReport) -> str:

@@ -84,7 +84,7 @@ def chargebacks(
     An id and a date for each are enough.
     """
     from fraud_pipelines.bootstrap import warehouse_of
-    from fraud_pipelines.cli.intake import show_reports
+    from fraud_pipelines.cli.intake import require_taken_in, show_reports
     from fraud_pipelines.decisions.chargebacks import ChargebackColumns, land_chargebacks
 
     columns = ChargebackColumns(
@@ -97,7 +97,9 @@ def chargebacks(
     )
     settings = Settings.from_environment()
     warehouse = warehouse_of(settings)
-    show_reports([land_chargebacks(warehouse, path, now=_now(), skew=settings.clock_skew, columns=columns)])
+    report = land_chargebacks(warehouse, path, now=_now(), skew=settings.clock_skew, columns=columns)
+    show_reports([report])
+    require_taken_in([report])
 
 
 @review.command()

@@ -1,7 +1,7 @@
 """Chargebacks: a file of disputes as a payment processor exports it becomes labels."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -43,6 +43,9 @@ FRAUD_REASON: Final = (
     r"|^10(\.\d+)?$|^(4837|4840|4849|4863|4870|4871)$|^F(10|14|24|29|30|31)$|^UA0[1-6]$"
 )
 """Reasons that mean fraud: the words, and the codes of Visa (10.x), Mastercard, American Express and Discover."""
+
+
+NOT_FRAUD: Final = "reason is not fraud"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,10 @@ class _ChargebackIntake:
         self._columns: dict[str, str] = {}
         self.mapping_hash = repr(wanted) if wanted != ChargebackColumns() else "chargebacks"
 
+    @property
+    def columns(self) -> Collection[str]:
+        return self._columns.values()
+
     def open(self, path: Path) -> RecordSource:
         there = open_records(path, ()).columns
         delimiter = next((mark for mark in (";", "\t", "|") if len(there) == 1 and mark in there[0]), None)
@@ -126,7 +133,7 @@ class _ChargebackIntake:
         ids = cleaner.text("transaction_id", required=True)
         reason = cleaner.text("reason")
         if not self._wanted.any_reason:
-            cleaner.reject(~reason.str.contains(FRAUD_REASON), "reason is not fraud")
+            cleaner.reject(~reason.str.contains(FRAUD_REASON), NOT_FRAUD)
         labels = pl.DataFrame([ids, self._known_at(cleaner, chunk.fields.height), reason.alias("comment")]).select(
             "transaction_id",
             pl.lit(True).alias("actual_fraud"),

@@ -64,6 +64,7 @@ class _LabelIntake:
 
     kind = "labels"
     rejected_table = "feedback.rejected_labels"
+    columns = tuple(VERDICT_COLUMNS)
     passing = (f"known_at {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
     mapping_hash = ""
 

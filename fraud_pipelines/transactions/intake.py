@@ -34,6 +34,7 @@ class LandingReport:
         rejected_by_reason: how many, by what the reason says before its colon.
         days: UTC days of the accepted rows, sorted.
         late_days: days of rows and of labels that had been processed already, and are stale now.
+        unused_columns: columns of the file that nothing was taken from; of JSON lines, those seen at the start.
         already_landed: the same content was taken in before, so nothing was read but rows that had waited.
     """
 
@@ -46,6 +47,7 @@ class LandingReport:
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     days: tuple[date, ...] = ()
     late_days: tuple[date, ...] = ()
+    unused_columns: tuple[str, ...] = ()
     already_landed: bool = False
 
 
@@ -73,6 +75,7 @@ class RecordIntake(Protocol):
         mapping_hash: tells apart deliveries of the same file that are read in different ways.
         source: the name that the rows of the file are stored under.
         now: the time of ingestion, naive UTC.
+        columns: those of the file that are read, under its own names; known once it is open.
         passing: reasons to reject a row that time may mend, so that it is worth while to deliver it again.
     """
 
@@ -86,6 +89,8 @@ class RecordIntake(Protocol):
     def source(self) -> str: ...
     @property
     def now(self) -> datetime: ...
+    @property
+    def columns(self) -> Collection[str]: ...
     @property
     def passing(self) -> Collection[str]: ...
 
@@ -140,6 +145,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         rejected_by_reason=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         days=tuple(sorted(rows_by_day)),
         late_days=late_days,
+        unused_columns=tuple(name for name in records.columns if name not in intake.columns),
         already_landed=bool(earlier),
     )
 

@@ -115,6 +115,7 @@ class TransactionIntake:
         self._labels_by_day: Counter[date] = Counter()
         self._rejects_open: bool | None = None
         self.mapping_hash = mapping.fingerprint
+        self.columns = mapping.known_columns
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
 
     def open(self, path: Path) -> RecordSource:

@@ -138,6 +138,12 @@ class ColumnMapping(BaseModel):
         label = [self.label.column] if self.label else []
         return tuple(dict.fromkeys([*self.wanted_columns.values(), *label]))
 
+    @property
+    def known_columns(self) -> frozenset[str]:
+        """The columns of the source that the mapping knows of: those that are looked for, and those it leaves out."""
+        left_out = {name for name, theirs in self.columns.items() if theirs is None} | set(self.constants)
+        return frozenset({*self.source_columns, *left_out})
+
     def require_columns(self, present: Collection[str], *, file: Path, sparse: bool) -> None:
         """Make sure that a source has what the mapping needs of it.
 
