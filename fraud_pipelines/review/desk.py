@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from fraud_pipelines.decisions.review_queue import (
     recent_verdicts,
 )
 from fraud_pipelines.errors import WarehouseBusy
+from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse
 
 READ_WAIT_SECONDS: Final = 4.0
@@ -53,8 +54,14 @@ class Desk:
     """
 
     def __init__(
-        self, path: Path, *, read_wait: float = READ_WAIT_SECONDS, write_wait: float = WRITE_WAIT_SECONDS
+        self,
+        path: Path,
+        *,
+        read_wait: float = READ_WAIT_SECONDS,
+        write_wait: float = WRITE_WAIT_SECONDS,
+        skew: timedelta = CLOCK_SKEW,
     ) -> None:
+        self._skew = skew
         self._reading = Warehouse(path, wait_seconds=read_wait)
         self._writing = Warehouse(path, wait_seconds=write_wait)
         self._storing = threading.Lock()
@@ -90,6 +97,7 @@ class Desk:
                 comment=comment,
                 seen=seen,
                 now=datetime.now(UTC),
+                skew=self._skew,
             )
             return verdict, after or place_in_queue(warehouse, transaction_id).after
 

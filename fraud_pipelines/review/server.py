@@ -26,7 +26,10 @@ def serve_page(
     listening = _listen(host, port)
     wait = settings.warehouse_wait_seconds
     desk = Desk(
-        settings.warehouse_path, read_wait=min(READ_WAIT_SECONDS, wait), write_wait=min(WRITE_WAIT_SECONDS, wait)
+        settings.warehouse_path,
+        read_wait=min(READ_WAIT_SECONDS, wait),
+        write_wait=min(WRITE_WAIT_SECONDS, wait),
+        skew=settings.clock_skew,
     )
     app = create_app(desk, names=[host, socket.gethostname(), *allowed_hosts])
     if not quiet:

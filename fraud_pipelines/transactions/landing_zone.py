@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
@@ -99,9 +100,14 @@ def note_problems(warehouse: Warehouse, zone: str, problems: Mapping[str, str], 
 
 
 def nearest_mapping(path: Path, folder: Path) -> Path | None:
-    """The ``mapping.yaml`` beside ``path``, or in the nearest parent up to ``folder``."""
+    """The ``mapping.yaml`` beside ``path``, or in the nearest parent up to ``folder``, whether it can be read or not.
+
+    Raises:
+        OSError: it can't be told whether there is one.
+    """
     for parent in path.parents:
-        if (parent / MAPPING_FILE).is_file():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (parent / MAPPING_FILE).lstat()
             return parent / MAPPING_FILE
         if parent == folder:
             return None

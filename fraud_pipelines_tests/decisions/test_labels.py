@@ -160,7 +160,7 @@ def test_a_warehouse_from_before_corrections_is_opened_with_its_labels(tmp_path:
     with warehouse.connect() as connection:
         connection.execute("DROP VIEW feedback.label_history; DROP TABLE feedback.superseded_labels")
         connection.execute("DROP VIEW feedback.decision_log; DROP VIEW scoring.review_queue")
-        connection.execute("DROP VIEW scoring.alert_precision; DROP TABLE feedback.labels")
+        connection.execute("DROP VIEW scoring.alert_precision; DROP TABLE feedback.labels; DROP TABLE schema_version")
         connection.execute(
             "CREATE TABLE feedback.labels AS SELECT 'a' AS transaction_id, 'review' AS source, true AS actual_fraud, "
             "TIMESTAMP '2026-01-03' AS known_at, TIMESTAMP '2026-01-03' AS ingested_at"

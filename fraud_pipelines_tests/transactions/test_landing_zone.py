@@ -219,16 +219,20 @@ def test_a_mapping_that_can_not_be_looked_for_stops_nothing(
 ) -> None:
     write(folder / "good.csv", "a,u,2026-01-02,5,")
     write(folder / "other" / "b.csv", "b,u,2026-01-02,5,")
-    is_file = Path.is_file
+    lstat = Path.lstat
 
-    def failing(path: Path) -> bool:
+    def failing(path: Path) -> os.stat_result:
         if path == folder / "other" / "mapping.yaml":
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
-        return is_file(path)
+        return lstat(path)
 
-    monkeypatch.setattr(Path, "is_file", failing)
-    assert os.strerror(errno.ESTALE) in land_pending(warehouse, folder).unusable["other/b.csv"]
+    with monkeypatch.context() as stale:
+        stale.setattr(Path, "lstat", failing)
+        assert os.strerror(errno.ESTALE) in land_pending(warehouse, folder).unusable["other/b.csv"]
     assert stored(warehouse) == ["a"]
+    # One that is there and can't be read is not taken for none.
+    (folder / "other" / "mapping.yaml").symlink_to("nowhere")
+    assert "The mapping" in land_pending(warehouse, folder).unusable["other/b.csv"]
 
 
 def test_what_was_not_taken_in_is_noted_until_it_is(warehouse: Warehouse) -> None:
