@@ -74,14 +74,14 @@ def _moved(file: WaitingFile, target: Path) -> Path | None:
 
 def _copied(file: WaitingFile, target: Path) -> Path | None:
     """Move by a copy, as from a folder on another file system."""
-    shutil.copy2(file.path, target)
-    if file.has_changed():
-        target.unlink()
-        return None
     try:
+        shutil.copy2(file.path, target)
+        if file.has_changed():
+            target.unlink()
+            return None
         file.path.unlink()
     except OSError:
-        target.unlink()
+        target.unlink(missing_ok=True)
         raise
     return target
 

@@ -291,10 +291,10 @@ def test_a_file_of_another_file_system_is_moved_by_a_copy(
 
     unlink = Path.unlink
 
-    def read_only(path: Path) -> None:
+    def read_only(path: Path, missing_ok: bool = False) -> None:
         if path == file.path:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        unlink(path)
+        unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "rename", refused)
     with monkeypatch.context() as mounted:
