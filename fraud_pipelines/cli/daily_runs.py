@@ -121,8 +121,13 @@ class DailyRuns:
         from fraud_pipelines.features.daily import derive_earlier_days
         from fraud_pipelines.transactions.landing import land_pending_transactions
 
-        now = datetime.now(UTC).replace(tzinfo=None)
-        land_pending_transactions(self._warehouse, self.settings.landing_transactions, now=now)
+        landed = land_pending_transactions(
+            self._warehouse,
+            self.settings.landing_transactions,
+            clock=lambda: datetime.now(UTC).replace(tzinfo=None),
+            skew=self.settings.clock_skew,
+        )
+        landed.require_usable()
         for report in derive_earlier_days(self._warehouse, day):
             self._instance.report_runless_asset_event(derived_day(report.day, report.rows))
             yield report.day
