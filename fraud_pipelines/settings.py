@@ -155,6 +155,10 @@ class Settings(BaseModel):
         return self.data_dir / "landing" / "stream"
 
     @property
+    def trials_dir(self) -> Path:
+        return self.data_dir / "trials"
+
+    @property
     def simulation_dir(self) -> Path:
         return self.data_dir / "simulation"
 

@@ -281,6 +281,54 @@ def compare(first: date | None, last: date | None, cards: int) -> None:
     show_comparison(Settings.from_environment(), first, last, cards=cards)
 
 
+@main.command("try")
+@click.option("--from", "first", type=DAY, help="First day; by default the days whose labels have had time to arrive.")
+@click.option("--to", "last", type=DAY, help="Last day, included.")
+@click.option("--without", multiple=True, metavar="FEATURE", help="Leave this feature out of the models; repeatable.")
+@click.option("--backend", "backends", multiple=True, help="Train only these, such as isolation_forest; repeatable.")
+@click.option("--training-days", type=click.IntRange(1), help="Let the detectors learn from so many trailing days.")
+@click.option(
+    "--repeats", default=2, show_default=True, type=click.IntRange(1), help="Train each day so often, by other seeds."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same gives the same figures.")
+@click.option("--cards", default=100, show_default=True, type=click.IntRange(1), help="k of card precision@k.")
+@click.option("--name", help="Of the trial's run in MLflow; by default the time.")
+@click.option("--keep", is_flag=True, help="Keep the computed features in the folder trials of the data directory.")
+def try_declarations(
+    first: date | None,
+    last: date | None,
+    without: tuple[str, ...],
+    backends: tuple[str, ...],
+    training_days: int | None,
+    repeats: int,
+    seed: int,
+    cards: int,
+    name: str | None,
+    keep: bool,
+) -> None:
+    """Try what is declared now on past days, aside: does a feature help the models? Production stays as it is.
+
+    The features are computed and models trained and scored in files of the trial's own, and compared with what is
+    in force. No decision, label, alert, model version or alias is written.
+    """
+    from fraud_pipelines.cli.trial import show_trial
+
+    show_trial(
+        Settings.from_environment(),
+        first=first,
+        last=last,
+        name=name,
+        backends=backends,
+        without=without,
+        training_days=training_days,
+        repeats=repeats,
+        seed=seed,
+        cards=cards,
+        keep=keep,
+        now=_now(),
+    )
+
+
 @main.group()
 def models() -> None:
     """See the versions of the models; pin one by hand."""

@@ -36,6 +36,8 @@ EXPERIMENT: Final = "fraud-pipelines"
 """Of the training runs."""
 SERIES_EXPERIMENT: Final = "fraud-pipelines-performance"
 """Of what is measured day by day: beside the training runs, whose table it would clutter."""
+TRIAL_EXPERIMENT: Final = "fraud-pipelines-trials"
+"""Of what was tried on past days and is not in use."""
 
 
 def prepare_environment() -> None:
@@ -70,7 +72,7 @@ def find_artifacts(tracking_uri: str, artifact_root: Path | None) -> None:
     """Where MLflow's SQLite database was copied or moved, let it find its files below ``artifact_root``."""
     database = database_path(tracking_uri)
     if database and artifact_root:
-        follow_database(database, artifact_root, (EXPERIMENT, SERIES_EXPERIMENT))
+        follow_database(database, artifact_root, (EXPERIMENT, SERIES_EXPERIMENT, TRIAL_EXPERIMENT))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,178 @@
+"""``fraud-pipelines try``: an analyst changes a declaration, and sees whether it helps."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import fraud_pipelines
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.conftest import Installation
+from fraud_pipelines_tests.evaluation.production import FIRST, LAST, make_production, state_of
+
+README = Path(fraud_pipelines.__file__).parents[1] / "README.md"
+
+_FOLDED_AT_ONCE = """
+import sys
+import polars as pl
+from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
+from pathlib import Path
+
+stored = Warehouse(Path(sys.argv[1]))
+rows = stored.read("SELECT * FROM raw.transactions").select(list(TRANSACTION_COLUMNS))
+labels = stored.read("SELECT transaction_id, actual_fraud, source, known_at FROM feedback.labels")
+expected = compute_features(rows, None, Past.of(rows, labels))[0]
+tried = Warehouse(Path(sys.argv[2])).read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
+same = expected.join(tried, on="transaction_id", how="semi").sort("transaction_id")
+assert same.height == tried.height
+for name in expected.columns:
+    assert same[name].equals(tried[name], null_equal=True), name
+print(tried.height, "rows are equal to the bit")
+"""
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    installation = Installation(tmp_path_factory.mktemp("production") / "data")
+    make_production(installation.settings)
+    return installation
+
+
+class Checkout:
+    """A checkout of the project in which an analyst edits a file."""
+
+    def __init__(self, folder: Path, production: Installation) -> None:
+        self.package = folder / "fraud_pipelines"
+        self._production = production
+        shutil.copytree(Path(fraud_pipelines.__file__).parent, self.package)
+
+    def edit(self, file: str, before: str, after: str) -> None:
+        path = self.package / file
+        text = path.read_text()
+        assert text.count(before) == 1
+        path.write_text(text.replace(before, after))
+
+    def python(self, *arguments: str) -> str:
+        path = {"PYTHONPATH": os.pathsep.join([str(self.package.parent), os.environ.get("PYTHONPATH", "")])}
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env=self._production.environment | path,
+            cwd=self.package.parent,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def readme_feature() -> str:
+    """The declaration in README's section."""
+    section = README.read_text().split("## Add a feature")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return str(block)
+
+
+def test_the_feature_of_the_readme_is_tried_and_production_stays_as_it_is(
+    production: Installation, tmp_path: Path
+) -> None:
+    checkout = Checkout(tmp_path, production)
+    checkout.edit("features/derived.py", "DERIVED: Final[tuple[Derived, ...]] = (\n", _DERIVED + readme_feature())
+    before = state_of(production.settings)
+
+    printed = checkout.python("-m", "fraud_pipelines.cli", "try", "--name", "abroad", "--keep")
+
+    trials = production.data_dir / "trials" / "abroad"
+    assert sorted(path.name for path in trials.iterdir()) == ["candidate.duckdb", "present.duckdb"]
+    checked = checkout.python(
+        "-c", _FOLDED_AT_ONCE, str(production.settings.warehouse_path), str(trials / "candidate.duckdb")
+    )
+    assert "equal to the bit" in checked
+    shutil.rmtree(production.data_dir / "trials")
+    assert state_of(production.settings) == before
+    assert "New        amount_in_new_country" in printed
+    assert "none had to be folded again" in printed
+    for line in (
+        r"isolation_forest +\.?\d.*[+-]\d\.\d{3} +[+-]\d\.\d{3} to [+-]\d\.\d{3}",
+        r"The change (helped|hurt): |Whether it helped or hurt can't be told: ",
+        r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}",
+        r"http://127\.0\.0\.1:5000/#/compare-runs\?runs=",
+    ):
+        assert re.search(line, printed), printed
+
+
+def test_a_feature_with_a_history_is_folded_from_the_first_payment_on(production: Installation, tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, production)
+    checkout.edit("features/declarations.py", 'prefix="device_", spans=("24h",)', 'prefix="device_", spans=("7d",)')
+    checkout.edit("features/derived.py", "DERIVED: Final[tuple[Derived, ...]] = (\n", _DERIVED + _ON_DEVICE)
+    before = state_of(production.settings)
+    days = ("--from", (LAST - timedelta(days=1)).isoformat(), "--to", LAST.isoformat())
+
+    printed = checkout.python(
+        "-m", "fraud_pipelines.cli", "try", *days, "--name", "device", "--keep", "--backend", "ecod", "--repeats", "1"
+    )
+
+    candidate = production.data_dir / "trials" / "device" / "candidate.duckdb"
+    checked = checkout.python("-c", _FOLDED_AT_ONCE, str(production.settings.warehouse_path), str(candidate))
+    assert "equal to the bit" in checked
+    days_stored = Warehouse(candidate).read("SELECT min(event_date) FROM features.transaction_features").item()
+    assert days_stored > FIRST  # the days before were folded, and are no part of the trial
+    shutil.rmtree(production.data_dir / "trials")
+    assert state_of(production.settings) == before
+    assert "Computed   again from the first payment on" in printed
+    assert "device_tx_count_7d" in printed
+
+
+_DERIVED = "DERIVED: Final[tuple[Derived, ...]] = (\n"
+_ON_DEVICE = """
+derived(
+    "busy_device",
+    pl.col("amount") * pl.col("device_tx_count_7d").fill_null(0),
+    "The amount, times the payments of the device in a week.",
+    formula="x × device_tx_count_7d",
+    daily=True,
+),
+"""
+
+
+def test_what_is_logged_in_mlflow_are_runs_of_their_own_experiment(production: Installation) -> None:
+    from fraud_pipelines.storage.mlflow_connection import connect
+
+    before = state_of(production.settings)
+    days = ("--from", (LAST - timedelta(days=2)).isoformat(), "--to", LAST.isoformat())
+    printed = production.invoke("try", *days, "--without", "user_z", "--name", "no z", "--backend", "ecod")
+    assert state_of(production.settings) == before
+
+    client = connect(production.settings.tracking_uri, production.settings.artifact_root)
+    experiment = client.get_experiment_by_name("fraud-pipelines-trials")
+    runs = client.search_runs([experiment.experiment_id])
+    whole = next(run for run in runs if run.info.run_name == "no z")
+    sets = {
+        run.data.tags["features"]: run for run in runs if run.data.tags.get("mlflow.parentRunId") == whole.info.run_id
+    }
+    assert sets.keys() == {"present", "candidate"}
+    assert whole.info.status == "FINISHED"
+    assert whole.data.params["without"] == "user_z"
+    assert "user_z" in whole.data.tags["mlflow.note.content"]
+    difference = whole.data.metrics["ecod/average_precision_difference"]
+    precision = {kind: run.data.metrics["average_precision"] for kind, run in sets.items()}
+    assert difference == pytest.approx(precision["candidate"] - precision["present"])
+    daily = client.get_metric_history(sets["candidate"].info.run_id, "daily/average_precision")
+    assert len({point.step for point in daily}) == 3
+    assert whole.info.run_id in printed
+    assert all(run.info.run_id in printed for run in sets.values())
+
+
+def test_mistakes_are_one_message(production: Installation) -> None:
+    assert "both --from and --to" in production.invoke("try", "--from", LAST.isoformat(), succeeds=False)
+    assert "--without" in production.invoke("try", succeeds=False)
+    assert not (production.data_dir / "trials").exists()
