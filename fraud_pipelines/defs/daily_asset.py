@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 import dagster as dg
 
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
+from fraud_pipelines.code_version import code_version
 from fraud_pipelines.defs.partitions import SETTINGS, daily_partitions
+from fraud_pipelines.defs.times import ON_TIME
 from fraud_pipelines.errors import FraudPipelinesError, RegistryUnavailable, WarehouseBusy
 
 RETRY_POLICY = dg.RetryPolicy(
@@ -19,18 +21,24 @@ RETRY_POLICY = dg.RetryPolicy(
 about ten minutes, the waits for the file included."""
 
 
-def daily_asset(
+def layer_asset(
     layer: str,
     noun: str,
     *,
     deps: Iterable[dg.AssetDep | dg.AssetKey] = (),
     kinds: Iterable[str] = ("duckdb",),
     checks: Sequence[dg.AssetCheckSpec] = (),
+    computes: Iterable[type] = (),
+    partitions: dg.PartitionsDefinition | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
-    """An asset ``layer/noun`` with one partition a day. Its docstring is its description in the UI.
+    """An asset ``layer/noun``. Its docstring is its description in the UI.
 
     A :class:`FraudPipelinesError` becomes a ``dg.Failure`` with the same message, so that the run page shows
     the cause and the remedy instead of a stack of frames.
+
+    Args:
+        computes: classes that its code version covers beside what the function names, see `code_version`.
     """
 
     def decorate(function: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
@@ -40,14 +48,20 @@ def daily_asset(
             deps=list(deps),
             kinds=set(kinds),
             owners=[SETTINGS.owner],
-            partitions_def=daily_partitions,
+            partitions_def=partitions,
             pool=WAREHOUSE_POOL,
             retry_policy=RETRY_POLICY,
             check_specs=list(checks),
+            code_version=code_version(function, computes),
+            freshness_policy=freshness,
         )(as_failure(function))
         return asset
 
     return decorate
+
+
+daily_asset = functools.partial(layer_asset, partitions=daily_partitions, freshness=ON_TIME)
+"""An asset with one partition a day, which is to be there in time."""
 
 
 def as_failure(function: Callable[..., dg.MaterializeResult]) -> Callable[..., dg.MaterializeResult]:

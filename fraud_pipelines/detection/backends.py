@@ -88,6 +88,10 @@ SUPERVISED: Final = Backend("supervised", BoostedTreesParameters, BoostedTreesDe
 """No detector of outliers, and so not among `BACKENDS`, but read back and configured like them."""
 
 
+DETECTORS: Final = tuple(backend.detector for backend in (*BACKENDS.values(), SUPERVISED))
+"""What scores, whichever models there are."""
+
+
 def backend_by_name(name: str) -> Backend:
     """The backend of that name.
 

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness import CronFreshnessPolicy
 
 LAYERS = {"raw", "features", "models", "scoring", "feedback", "monitoring", "streaming"}
 PROCESSED_BATCHES = dg.AssetKey(["streaming", "processed_batches"])
@@ -102,3 +104,26 @@ def test_the_password_of_an_mlflow_server_is_no_configuration_that_the_ui_shows(
     assert "s3cret" not in repr(configured)
     with dg.build_resources({"model_registry": configured["model_registry"]}) as built:
         assert built.model_registry.tracking_uri == uri
+
+
+def test_every_asset_has_a_version_of_its_code_and_no_two_backends_share_one(definitions: dg.Definitions) -> None:
+    versions = {spec.key: spec.code_version for spec in definitions.resolve_all_asset_specs()}
+
+    assert all(version and len(version) == 12 for version in versions.values())
+    backends = [dg.AssetKey(["models", name]) for name in ("isolation_forest", "suod", "ecod", "supervised")]
+    assert len({versions[key] for key in backends}) == len(backends)
+
+
+def test_a_daily_asset_is_due_after_its_schedule_and_a_run_since_midnight_counts(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("fraud_daily_schedule")
+    for spec in definitions.resolve_all_asset_specs():
+        policy = spec.freshness_policy
+        if spec.key == PROCESSED_BATCHES:
+            assert policy is None, "nothing is overdue where nothing streams"
+            continue
+        assert isinstance(policy, CronFreshnessPolicy)
+        minute, hour = (int(part) for part in policy.deadline_cron.split()[:2])
+        due = timedelta(hours=hour, minutes=minute)
+        minute, hour = (int(part) for part in str(schedule.cron_schedule).split()[:2])
+        assert due > timedelta(hours=hour, minutes=minute)
+        assert policy.lower_bound_delta == due

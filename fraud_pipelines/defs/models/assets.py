@@ -12,10 +12,11 @@ from fraud_pipelines.defs.models.training_metadata import training_metadata
 from fraud_pipelines.defs.partitions import the_day_before
 from fraud_pipelines.defs.partitions import training_window as days_before
 from fraud_pipelines.detection.backends import BACKENDS, parse_parameters
-from fraud_pipelines.detection.detectors.ecod import EcodParameters
+from fraud_pipelines.detection.detectors.autoencoder import AutoencoderDetector
+from fraud_pipelines.detection.detectors.ecod import EcodDetector, EcodParameters
 from fraud_pipelines.detection.detectors.interface import Parameters
-from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestParameters
-from fraud_pipelines.detection.detectors.suod import SuodParameters
+from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestDetector, IsolationForestParameters
+from fraud_pipelines.detection.detectors.suod import SuodDetector, SuodParameters
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -91,6 +92,7 @@ HISTORY = (
     deps=HISTORY,
     kinds=["mlflow", "pyod", "scikitlearn"],
     checks=[ISOLATION_FOREST_IS_OUT_OF_SAMPLE],
+    computes=[IsolationForestDetector],
 )
 def isolation_forest(
     context: dg.AssetExecutionContext,
@@ -106,7 +108,14 @@ def isolation_forest(
     return _materialize(context, "isolation_forest", parameters, check, settings, warehouse, model_registry)
 
 
-@daily_asset("models", "suod", deps=HISTORY, kinds=["mlflow", "pyod"], checks=[SUOD_IS_OUT_OF_SAMPLE])
+@daily_asset(
+    "models",
+    "suod",
+    deps=HISTORY,
+    kinds=["mlflow", "pyod"],
+    checks=[SUOD_IS_OUT_OF_SAMPLE],
+    computes=[SuodDetector],
+)
 def suod(
     context: dg.AssetExecutionContext,
     config: SuodConfig,
@@ -120,7 +129,14 @@ def suod(
     return _materialize(context, "suod", parameters, SUOD_IS_OUT_OF_SAMPLE, settings, warehouse, model_registry)
 
 
-@daily_asset("models", "ecod", deps=HISTORY, kinds=["mlflow", "pyod"], checks=[ECOD_IS_OUT_OF_SAMPLE])
+@daily_asset(
+    "models",
+    "ecod",
+    deps=HISTORY,
+    kinds=["mlflow", "pyod"],
+    checks=[ECOD_IS_OUT_OF_SAMPLE],
+    computes=[EcodDetector],
+)
 def ecod(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -135,7 +151,14 @@ def ecod(
 
 if WITH_AUTOENCODER:
 
-    @daily_asset("models", "autoencoder", deps=HISTORY, kinds=["mlflow"], checks=[AUTOENCODER_IS_OUT_OF_SAMPLE])
+    @daily_asset(
+        "models",
+        "autoencoder",
+        deps=HISTORY,
+        kinds=["mlflow"],
+        checks=[AUTOENCODER_IS_OUT_OF_SAMPLE],
+        computes=[AutoencoderDetector],
+    )
     def autoencoder(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],

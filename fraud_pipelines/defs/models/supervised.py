@@ -8,7 +8,7 @@ from fraud_pipelines.defs.keys import LABELS, TRANSACTION_FEATURES
 from fraud_pipelines.defs.metadata import partition_day
 from fraud_pipelines.defs.models.training_metadata import training_metadata
 from fraud_pipelines.defs.partitions import SETTINGS, the_day_before
-from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParameters
+from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesDetector, BoostedTreesParameters
 from fraud_pipelines.detection.supervised import MIN_FRAUDS, TRAINING_DAYS
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -36,6 +36,7 @@ class SupervisedConfig(dg.Config, BoostedTreesParameters):
         dg.AssetDep(LABELS, partition_mapping=the_day_before),
     ],
     kinds=["mlflow", "scikitlearn"],
+    computes=[BoostedTreesDetector],
 )
 def supervised(
     context: dg.AssetExecutionContext,

@@ -6,6 +6,7 @@ import polars as pl
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
 from fraud_pipelines.defs.keys import DECISIONS, MODEL_PROMOTION, TRANSACTION_FEATURES, TRANSACTION_SCORES
 from fraud_pipelines.defs.metadata import image, numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.detection.backends import DETECTORS
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import count_rows, key_defects
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -28,6 +29,7 @@ DECISIONS_ARE_COMPLETE = blocking_check(
     deps=[TRANSACTION_FEATURES, MODEL_PROMOTION],
     kinds=["duckdb", "mlflow"],
     checks=[SCORES_ARE_IN_RANGE, SCORES_ARE_COMPLETE],
+    computes=DETECTORS,
 )
 def transaction_scores(
     context: dg.AssetExecutionContext,

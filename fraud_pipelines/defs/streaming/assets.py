@@ -2,8 +2,7 @@
 
 import dagster as dg
 
-from fraud_pipelines.bootstrap import WAREHOUSE_POOL
-from fraud_pipelines.defs.daily_asset import RETRY_POLICY, as_failure, daily_asset
+from fraud_pipelines.defs.daily_asset import daily_asset, layer_asset
 from fraud_pipelines.defs.keys import (
     DECISION_THRESHOLDS,
     DECISIONS,
@@ -12,7 +11,6 @@ from fraud_pipelines.defs.keys import (
     TRANSACTION_FEATURES,
 )
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
-from fraud_pipelines.defs.partitions import SETTINGS
 from fraud_pipelines.defs.telling import tell, tell_of_landing
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
@@ -20,16 +18,9 @@ from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 
 
-@dg.asset(
-    key=PROCESSED_BATCHES,
-    group_name="streaming",
-    deps=[TRANSACTION_FEATURES, SUOD, DECISION_THRESHOLDS],
-    kinds={"duckdb", "polars"},
-    owners=[SETTINGS.owner],
-    pool=WAREHOUSE_POOL,
-    retry_policy=RETRY_POLICY,
+@layer_asset(
+    *PROCESSED_BATCHES.path, deps=[TRANSACTION_FEATURES, SUOD, DECISION_THRESHOLDS], kinds=["duckdb", "polars"]
 )
-@as_failure
 def processed_batches(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
