@@ -66,7 +66,8 @@ def code_version(function: Callable[..., object], computes: Iterable[type] = ())
         function: of an asset, at the top level of its module.
         computes: classes that it reaches by a name in a table, such as the detector of a backend.
     """
-    start = [(each.__module__, each.__name__) for each in (function, *computes)]
+    start = [(function.__module__, function.__name__)]
+    start += [(each.__module__, each.__name__) for each in computes]
     kept = _kept()
     key = " ".join(f"{module}.{name}" for module, name in start)
     if key not in kept:
@@ -173,7 +174,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
 
 def _imported(node: ast.AST) -> dict[str, Place]:
     """Name → place of what a statement, or anything in it, imports from the project."""
-    found = {}
+    found = dict[str, Place]()
     for each in ast.walk(node):
         if isinstance(each, ast.ImportFrom) and (each.module or "").startswith(_PACKAGE):
             found |= {alias.asname or alias.name: (each.module or "", alias.name) for alias in each.names}
@@ -197,18 +198,17 @@ def _read(place: Place) -> _Read:
     waiting: list[object] = list(reversed(_module(place[0]).definitions[place[1]]))
     while waiting:
         node = waiting.pop()
-        kind = type(node)
-        if kind is ast.Name:
+        if isinstance(node, ast.Name):
             names.add(node.id)
             parts.append(node.id)
-        elif kind is ast.Constant:
+        elif isinstance(node, ast.Constant):
             if isinstance(node.value, str):
                 texts.add(node.value)
             parts.append(repr(node.value))
         elif isinstance(node, ast.ImportFrom):
             imports |= _imported(node)
         elif isinstance(node, ast.AST):
-            parts.append(kind.__name__)
+            parts.append(type(node).__name__)
             waiting += reversed(_fields(node))
         elif isinstance(node, list):
             # Where one list ends is not where the next does.

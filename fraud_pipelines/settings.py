@@ -97,6 +97,16 @@ class Settings(BaseModel):
         le=86_400,
         description="how far a timestamp may lie ahead of this machine's clock before it counts as being in the future",
     )
+    mlflow_url: str = Field(
+        default="",
+        description="where people open MLflow; the links on Dagster's pages lead there",
+        json_schema_extra={"default": "what `up` starts, or the MLflow server"},
+    )
+    review_url: str = Field(
+        default="",
+        description="where people open the review page; the links on Dagster's pages lead there",
+        json_schema_extra={"default": "what `up` starts"},
+    )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
+from fraud_pipelines.pages import page_address
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -36,7 +37,11 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
         "DAGSTER_HOME": str(settings.dagster_home.resolve()),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PYTHONWARNINGS": "ignore",
+        # Where the links on Dagster's pages lead.
+        "FRAUD_REVIEW_URL": settings.review_url or page_address(host, review_port),
     }
+    if "MLflow" in commands:
+        environment["FRAUD_MLFLOW_URL"] = settings.mlflow_url or page_address(host, mlflow_port)
     # Before the servers start: a shell's background job inherits SIGINT ignored, would pass that on, and
     # Dagster could not be stopped. A handler of ours is not inherited, the default is.
     stopped = _on_signal()

@@ -1,6 +1,6 @@
 """Metadata builders: what an asset's page in the Dagster UI shows of a table's day."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -11,6 +11,8 @@ from fraud_pipelines.storage.warehouse import select
 
 PREVIEW_ROWS = 8
 CELL_LENGTH = 80
+MANY_DIGITS = 1e4
+"""From there on what stands behind the decimal point tells nothing."""
 
 
 def table_metadata(
@@ -20,63 +22,105 @@ def table_metadata(
     day: date,
     date_column: str = "event_date",
     order_by: str = "ALL",
+    reads: Mapping[str, Sequence[dg.TableColumnDep]] | None = None,
 ) -> dict[str, dg.MetadataValue]:
-    """Name, row count, column schema and a preview of the rows of ``table`` that belong to ``day``."""
-    condition, values = f"{date_column}::DATE = ?", [day]
-    count = int(select(connection, f"SELECT count(*) FROM {table} WHERE {condition}", values).item())
+    """Name, row count, columns and a preview of the rows of ``table`` that belong to ``day``, by one query.
+
+    Args:
+        reads: by column, the columns of other tables that it is made from.
+    """
+    of_day = f"FROM {table} WHERE {date_column}::DATE = $day"
     preview = select(
         connection,
-        f"SELECT * FROM {table} WHERE {condition} ORDER BY {order_by} LIMIT {PREVIEW_ROWS}",
-        values,
+        f"SELECT *, (SELECT count(*) {of_day}) AS _rows {of_day} ORDER BY {order_by} LIMIT {PREVIEW_ROWS}",
+        {"day": day},
     )
-    columns = select(
-        connection,
-        """
-        SELECT column_name, data_type, comment FROM duckdb_columns()
-        WHERE schema_name || '.' || table_name = ? ORDER BY column_index
-        """,
-        [table],
-    ).rows()
+    columns = preview.drop("_rows").columns
+    lineage = {"dagster/column_lineage": dg.TableColumnLineage(reads)} if reads else {}
     return {
         "dagster/table_name": dg.MetadataValue.text(f"fraud.{table}"),
-        "dagster/row_count": dg.MetadataValue.int(count),
-        "dagster/column_schema": dg.MetadataValue.table_schema(
-            dg.TableSchema(
-                columns=[dg.TableColumn(name=name, type=kind, description=text) for name, kind, text in columns]
-            )
-        ),
-        "preview": markdown_table(preview),
+        "dagster/row_count": dg.MetadataValue.int(preview["_rows"][0] if preview.height else 0),
+        "dagster/column_schema": dg.MetadataValue.table_schema(_columns(connection, table, tuple(columns))),
+        **{name: dg.MetadataValue.column_lineage(value) for name, value in lineage.items()},
+        "preview": markdown_table(preview.drop("_rows")),
     }
 
 
-def markdown_table(rows: pl.DataFrame) -> dg.MetadataValue:
-    """``rows`` as a Markdown table: dates and numbers short, lists joined."""
+_SCHEMAS: dict[tuple[str, tuple[str, ...]], dg.TableSchema] = {}
+"""By table and its columns: what a column means changes with the release, and to ask costs as much as the preview."""
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str, names: tuple[str, ...]) -> dg.TableSchema:
+    if (table, names) not in _SCHEMAS:
+        rows = select(
+            connection,
+            """
+            SELECT column_name, data_type, comment, is_nullable FROM duckdb_columns()
+            WHERE schema_name || '.' || table_name = ? AND database_name = current_database() ORDER BY column_index
+            """,
+            [table],
+        ).rows()
+        _SCHEMAS[table, names] = dg.TableSchema(
+            columns=[
+                dg.TableColumn(
+                    name=name, type=kind, description=text, constraints=dg.TableColumnConstraints(nullable=nullable)
+                )
+                for name, kind, text, nullable in rows
+            ]
+        )
+    return _SCHEMAS[table, names]
+
+
+def markdown_table(rows: pl.DataFrame, *, cell_length: int = CELL_LENGTH) -> dg.MetadataValue:
+    """``rows`` as a Markdown table: dates and numbers short, lists joined, texts cut at ``cell_length``."""
+    if rows.is_empty():
+        return dg.MetadataValue.md("none")
     header = "| " + " | ".join(rows.columns) + " |"
     rule = "|" + " --- |" * rows.width
-    body = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows.iter_rows()]
-    return dg.MetadataValue.md("\n".join([header, rule, *body]) if rows.width else "no rows")
+    body = ["| " + " | ".join(_cell(value, cell_length) for value in row) + " |" for row in rows.iter_rows()]
+    return dg.MetadataValue.md("\n".join([header, rule, *body]))
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, length: int) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        return f"{value:,.4g}" if abs(value) < MANY_DIGITS else f"{value:,.0f}"
     if isinstance(value, list):
-        return "; ".join(_cell(item) for item in value)
+        return "; ".join(_cell(item, length) for item in value)
     text = value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
-    if len(text) > CELL_LENGTH:
-        text = text[:CELL_LENGTH] + "…"
+    if len(text) > length:
+        text = text[:length] + "…"
     return text.replace("|", "\\|").replace("\n", " ")
 
 
 def numbers(values: Mapping[str, float | int | None]) -> dict[str, dg.MetadataValue]:
-    """Numeric metadata, which the UI's Plots tab draws over partitions; what is undefined is left out."""
+    """Numeric metadata, which the UI's Plots tab draws over partitions; what is undefined is left out.
+
+    Of the digits it keeps those that tell something.
+    """
     return {
-        name: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
+        name: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(rounded(value))
         for name, value in values.items()
         if value is not None
     }
+
+
+def rounded(value: float) -> float:
+    """Four significant digits, and all of those before the decimal point."""
+    return float(f"{value:.4g}") if abs(value) < MANY_DIGITS else float(f"{value:.0f}")
+
+
+def estimate(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A share with its interval, as 0.31 (0.25–0.39), on one line; … where it can't be told yet."""
+    if value is None:
+        return "…"
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f}\u00a0({low:.2f}\u2060–\u2060{high:.2f})"
+
+
+def link(url: str, text: str) -> str:
+    """A link, in the Markdown of a table's cell."""
+    return f"[{text}]({url})"
 
 
 def partition_day(context: dg.AssetExecutionContext) -> date:

@@ -39,6 +39,21 @@ POLICY_PREFIX = "policy:"
 
 BATCH: Final = "batch"
 
+HEADLINE: Final = (
+    "precision",
+    "precision_low",
+    "precision_high",
+    "recall",
+    "recall_low",
+    "recall_high",
+    "recall_lower_bound",
+    "f1",
+    "alerts_per_day",
+    "value_detection_rate",
+    "cost",
+)
+"""Of the decisions, on the page of the asset, in this order."""
+
 SERIES: Final = (
     "precision",
     "recall",
@@ -94,21 +109,11 @@ class Measured:
     def headline(self) -> dict[str, float | int | None]:
         """How the decisions of the end of day did, and each ranking's average precision; early readings so named."""
         figures: dict[str, float | int | None] = {}
-        for row in self.rows.filter(channel=BATCH).iter_rows(named=True):
+        batch = self.rows.filter(channel=BATCH)
+        for row in batch.filter(pl.col("model_name").str.starts_with(POLICY_PREFIX)).iter_rows(named=True):
+            figures |= {name: row[name] for name in HEADLINE}
+        for row in batch.iter_rows(named=True):
             figures[f"average_precision {row['model_name']}"] = row["average_precision"]
-            if row["model_name"].startswith(POLICY_PREFIX):
-                for name in (
-                    "precision",
-                    "recall",
-                    "recall_low",
-                    "recall_high",
-                    "f1",
-                    "alerts",
-                    "alerts_per_day",
-                    "cost",
-                    "value_detection_rate",
-                ):
-                    figures[name] = row[name]
         for row in self.early.filter(channel=BATCH).iter_rows(named=True):
             if row["model_name"].startswith(POLICY_PREFIX):
                 figures["early_precision"] = row["precision"]

@@ -75,10 +75,14 @@ class Promotion:
     evidence: Mapping[str, object]
 
     @property
-    def words(self) -> str:
-        """What was decided and why, as a sentence."""
-        why = in_words(self.rule, self.decision, self.evidence)
-        return f"{self.model_name}/{self.candidate_version} {self.decision}: {why}."
+    def version(self) -> str:
+        """The candidate, as ``fraud-daily/12``."""
+        return f"{self.model_name}/{self.candidate_version}"
+
+    @property
+    def why(self) -> str:
+        """Why it was decided, in words."""
+        return in_words(self.rule, self.decision, self.evidence)
 
     def row(self) -> dict[str, object]:
         """The table's row; the evidence as JSON with sorted keys."""

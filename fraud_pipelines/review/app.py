@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from fraud_pipelines.decisions.review import MAX_COMMENT_CHARACTERS, MAX_REVIEWER_CHARACTERS
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput, WarehouseBusy
+from fraud_pipelines.pages import case_path
 from fraud_pipelines.review.desk import Desk
 from fraud_pipelines.review.guard import Guard, Tokens, new_session, same_origin
 from fraud_pipelines.review.timeline import draw_timeline
@@ -53,11 +54,6 @@ def create_app(desk: Desk, *, names: Collection[str] = ()) -> ASGIApp:
     )
     # Around all of it: also an answer to what went wrong gets the headers.
     return Guard(app, names)
-
-
-def case_path(transaction_id: str, **more: str) -> str:
-    """The address of a case."""
-    return "/case?" + urlencode({"id": transaction_id} | more)
 
 
 class _Pages:

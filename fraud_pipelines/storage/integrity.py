@@ -46,5 +46,20 @@ def key_defects(connection: duckdb.DuckDBPyConnection, table: str, key: Sequence
     return KeyDefects(duplicated=int(duplicated), null=int(null))
 
 
+def content_version(
+    connection: duckdb.DuckDBPyConnection, table: str, *, without: Sequence[str], **where: object
+) -> str:
+    """What the rows hold whose columns equal ``where``, their number and a hash.
+
+    Neither the order of the rows counts, nor the columns ``without``: when something was processed is no content.
+    """
+    rows = f"SELECT * EXCLUDE ({', '.join(without)}) FROM {table}{_condition(where)}"
+    version = f"SELECT count(*), coalesce(bit_xor(hash(rows)), 0) FROM ({rows}) rows"
+    count, content = select(connection, version, list(where.values())).row(0)
+    return f"{count}-{int(content):016x}"
+
+
 def _condition(where: dict[str, object]) -> str:
-    return " WHERE " + " AND ".join(f'"{name}" = ?' for name in where) if where else ""
+    """Equality for each name; an expression such as ``known_at::DATE`` stands as it is."""
+    named = (name if "::" in name else f'"{name}"' for name in where)
+    return " WHERE " + " AND ".join(f"{name} = ?" for name in named) if where else ""

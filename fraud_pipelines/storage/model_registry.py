@@ -60,7 +60,7 @@ class ModelRegistry:
     def initialise(self) -> None:
         """Create MLflow's database (for SQLite) and the experiment where they are missing. Safe to repeat."""
         create_database(self.tracking_uri)
-        _ = self._experiment_id
+        _ = self.experiment_id
         # Once more: the experiment that MLflow itself makes lies where this process was started.
         with errors_named(self.tracking_uri):
             find_artifacts(self.tracking_uri, self.artifact_root)
@@ -206,7 +206,7 @@ class ModelRegistry:
 
     def training_view_url(self, server: str) -> str:
         """Address of the training runs in the MLflow UI at ``server``, whose bare address opens another view."""
-        return f"{server}/#/experiments/{self._experiment_id}/runs?workflowType=machine_learning"
+        return f"{server}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
 
     def _versions_for(self, model_name: str, partition: date) -> list[ModelVersionInfo]:
         with errors_named(self.tracking_uri):
@@ -223,7 +223,8 @@ class ModelRegistry:
         return Path(folder)
 
     @cached_property
-    def _experiment_id(self) -> str:
+    def experiment_id(self) -> str:
+        """Of the training runs, in MLflow."""
         with errors_named(self.tracking_uri):
             return experiment_id(self._client, self.experiment, self.artifact_root, tags=_KIND)
 
@@ -233,4 +234,4 @@ class ModelRegistry:
 
     @cached_property
     def _runs(self) -> TrainingRuns:
-        return TrainingRuns(self._client, self._experiment_id, self.remembers)
+        return TrainingRuns(self._client, self.experiment_id, self.remembers)

@@ -5,12 +5,12 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from fraud_pipelines.evaluation.cards import card_precision, cards_by_day
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from fraud_pipelines.evaluation.cards import card_precision, cards_by_day
 from fraud_pipelines.evaluation.trial_figures import FIGURES, Day, Ratio, compare, day_figures, window_figures
 
 

@@ -39,7 +39,7 @@ def log(folder: Path, day: date, saved: Path) -> ModelVersionInfo:
         partition=day,
         fingerprint=str(day),
         artifact_folder=saved,
-        record=TrainingRecord(figures={"plot": "<svg/>"}),
+        record=TrainingRecord(figures={"plot": "<svg></svg>"}),
     )
 
 

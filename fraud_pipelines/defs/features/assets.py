@@ -9,6 +9,7 @@ from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdic
 from fraud_pipelines.defs.keys import LABELS, TRANSACTION_FEATURES, TRANSACTIONS
 from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
 from fraud_pipelines.defs.partitions import the_day_before
+from fraud_pipelines.features.lineage import columns_read
 from fraud_pipelines.storage.integrity import count_rows, key_defects
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -18,6 +19,15 @@ ROWS_ARE_COMPLETE = blocking_check(
 KEYS_ARE_SOUND = blocking_check(
     TRANSACTION_FEATURES, "transaction_ids_are_unique", "Every transaction has one row of features, under its id."
 )
+
+READS = {
+    feature: [
+        *(dg.TableColumnDep(TRANSACTIONS, column) for column in read.transactions),
+        *(dg.TableColumnDep(LABELS, column) for column in read.labels),
+    ]
+    for feature, read in columns_read().items()
+}
+"""The columns that each feature is computed from."""
 
 
 class FeatureConfig(dg.Config):
@@ -56,13 +66,13 @@ def transaction_features(
     with warehouse.connect(read_only=True) as connection:
         rows, transactions = (count_rows(connection, each, event_date=day) for each in (name, "raw.transactions"))
         defects = key_defects(connection, name, ["transaction_id"], event_date=day)
-        table = table_metadata(connection, name, day=day, order_by='"timestamp"')
+        table = table_metadata(connection, name, day=day, order_by='"timestamp"', reads=READS)
     return dg.MaterializeResult(
         metadata={
-            **table,
-            **numbers({"users": report.users, "new_users": report.new_users}),
-            "nulls": dg.MetadataValue.json(report.nulls),
+            **numbers({"users": report.users, "new_users": report.new_users, "features": len(report.nulls)}),
             "unavailable_features": dg.MetadataValue.json(report.uncomputable),
+            "nulls": dg.MetadataValue.json({name: count for name, count in report.nulls.items() if count}),
+            **table,
         },
         check_results=[
             verdict(ROWS_ARE_COMPLETE, rows == transactions, numbers({"rows": rows, "transactions": transactions})),

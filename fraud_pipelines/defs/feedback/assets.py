@@ -7,7 +7,7 @@ from fraud_pipelines.defs.keys import DECISIONS, LABELS, TRANSACTIONS
 from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.defs.telling import tell_of_landing
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.integrity import key_defects
+from fraud_pipelines.storage.integrity import content_version, key_defects
 from fraud_pipelines.storage.warehouse import Warehouse, select
 
 KEYS_ARE_SOUND = blocking_check(
@@ -33,10 +33,11 @@ def labels(
     with warehouse.connect(read_only=True) as connection:
         known = select(connection, f"SELECT actual_fraud FROM {name} WHERE known_at::DATE = ?", [day])
         defects = key_defects(connection, name, ["transaction_id", "source"])
+        content = content_version(connection, name, without=["ingested_at"], **{"known_at::DATE": day})
         table = table_metadata(connection, name, day=day, date_column="known_at")
     return dg.MaterializeResult(
+        data_version=dg.DataVersion(content),
         metadata={
-            **table,
             **numbers(
                 {
                     "labels": known.height,
@@ -44,6 +45,7 @@ def labels(
                     "rows_rejected": sum(report.rows_rejected for report in landed.reports),
                 }
             ),
+            **table,
         },
         check_results=[verdict(KEYS_ARE_SOUND, not defects, numbers({"duplicated": defects.duplicated}))],
     )
@@ -63,9 +65,16 @@ def decision_outcomes(
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, name, day=day, date_column="outcome_date")
     correct = learned.filter(learned["correct"])
+    missed = learned.filter(learned["actual_fraud"] & (learned["decision"] == "approve"))
     return dg.MaterializeResult(
         metadata={
+            **numbers(
+                {
+                    "outcomes": learned.height,
+                    "correct_decisions": correct.height,
+                    "frauds_missed": missed.height,
+                }
+            ),
             **table,
-            **numbers({"outcomes": learned.height, "correct_decisions": correct.height}),
         }
     )

@@ -71,7 +71,8 @@ def _materialize(
     for feature, reason in trained.left_out.items():
         context.log.info(f"{feature} is left out of the schema: {reason}")
     return dg.MaterializeResult(
-        metadata=training_metadata(plan, trained), check_results=[verdict(check, not plan.window.bootstrap)]
+        metadata=training_metadata(plan, trained, settings, registry),
+        check_results=[verdict(check, not plan.window.bootstrap)],
     )
 
 

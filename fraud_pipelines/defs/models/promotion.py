@@ -16,12 +16,16 @@ from fraud_pipelines.defs.keys import (
     SUPERVISED,
     TRANSACTION_FEATURES,
 )
-from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
+from fraud_pipelines.defs.metadata import link, markdown_table, numbers, partition_day, table_metadata
 from fraud_pipelines.defs.models.assets import WITH_AUTOENCODER
 from fraud_pipelines.defs.partitions import the_day_before
+from fraud_pipelines.pages import version_page
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
+
+WHOLE = 400
+"""Characters of a decision in words, or of a link."""
 
 
 @daily_asset(
@@ -55,15 +59,24 @@ def model_promotion(
     promotions = decide_promotions(warehouse, model_registry, settings, day)
     record_promotions(warehouse, model_registry, promotions, day)
     for each in promotions:
-        context.log.info(each.words)
+        context.log.info(f"{each.version} {each.decision}: {each.why}")
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, "monitoring.model_promotions", day=day, date_column="as_of")
     decisions = pl.Series([each.decision for each in promotions], dtype=pl.String)
-    rows = {each.model_name: {**each.row(), "as_of": day.isoformat()} for each in promotions}
+    shown = pl.DataFrame(
+        [
+            {
+                "model": link(version_page(settings, each.model_name, each.candidate_version), each.version),
+                "decision": each.decision,
+                "why": each.why,
+            }
+            for each in promotions
+        ]
+    )
     return dg.MaterializeResult(
         metadata={
-            **table,
+            "decisions": markdown_table(shown, cell_length=WHOLE),
             **numbers({name: int((decisions == name).sum()) for name in get_args(Decision)}),
-            "evidence": dg.MetadataValue.json(rows),
+            **table,
         }
     )

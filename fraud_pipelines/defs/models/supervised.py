@@ -72,4 +72,4 @@ def supervised(
     trained = ensure_daily_model(
         model_registry, plan, report=lambda model: training_report(model, plan, warehouse, settings)
     )
-    return dg.MaterializeResult(metadata=training_metadata(plan, trained))
+    return dg.MaterializeResult(metadata=training_metadata(plan, trained, settings, model_registry))

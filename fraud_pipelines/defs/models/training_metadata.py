@@ -5,15 +5,34 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from fraud_pipelines.defs.metadata import image, markdown_table, numbers
+from fraud_pipelines.pages import run_page, version_page
+from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
     from fraud_pipelines.detection.daily import TrainedModel, TrainingPlan
 
+_SHOWN = (
+    "backtest_average_precision",
+    "backtest_precision",
+    "backtest_recall",
+    "backtest_roc_auc",
+    "training_alert_share",
+)
+"""Of the metrics; MLflow has them all."""
+_ROWS_SHOWN = 10
 
-def training_metadata(plan: "TrainingPlan", trained: "TrainedModel") -> dict[str, dg.MetadataValue | str | bool]:
-    """Rows, days, version, metrics and figures."""
+
+def training_metadata(
+    plan: "TrainingPlan", trained: "TrainedModel", settings: Settings, registry: ModelRegistry
+) -> dict[str, dg.MetadataValue | str | bool]:
+    """Version, metrics, days and figures; the rest is in MLflow, a link away."""
     version = trained.version
     return {
+        "model": f"{version.name}/{version.version}",
+        "mlflow_version": dg.MetadataValue.url(version_page(settings, version.name, version.version)),
+        "mlflow_run": dg.MetadataValue.url(run_page(settings, registry.experiment_id, version.run_id)),
+        **numbers({name: trained.report.metrics[name] for name in _SHOWN if name in trained.report.metrics}),
         **numbers(
             {
                 "training_rows": plan.features.height,
@@ -21,14 +40,11 @@ def training_metadata(plan: "TrainingPlan", trained: "TrainedModel") -> dict[str
                 "training_days": len(plan.window.days),
             }
         ),
-        **numbers(trained.report.metrics),
-        "model": f"{version.name}/{version.version}",
-        "mlflow_run": version.run_id,
         "trained_from": plan.window.days[0].isoformat(),
         "trained_to": plan.window.days[-1].isoformat(),
         "bootstrap": plan.window.bootstrap,
         "reused": trained.reused,
         "left_out": dg.MetadataValue.json(dict(trained.left_out)),
-        **{name: markdown_table(rows) for name, rows in trained.report.tables.items()},
+        **{name: markdown_table(rows.head(_ROWS_SHOWN)) for name, rows in trained.report.tables.items()},
         **{name: image(svg, name) for name, svg in trained.report.figures.items()},
     }

@@ -6,6 +6,7 @@ from fraud_pipelines.defs.daily_asset import daily_asset
 from fraud_pipelines.defs.keys import ALERTS, DECISION_THRESHOLDS, DECISIONS, FEATURE_DRIFT
 from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
 from fraud_pipelines.defs.telling import tell
+from fraud_pipelines.pages import review_page
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -30,5 +31,9 @@ def alerts(
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, "monitoring.alerts", day=day, order_by="created_at, kind")
     return dg.MaterializeResult(
-        metadata={**table, **numbers({"new_alerts": len(delivery.new), "delivered": delivery.delivered})}
+        metadata={
+            **numbers({"new_alerts": len(delivery.new), "delivered": delivery.delivered}),
+            "review_queue": dg.MetadataValue.url(review_page(settings)),
+            **table,
+        }
     )

@@ -12,6 +12,7 @@ from fraud_pipelines.defs.keys import (
     TRANSACTION_SCORES,
 )
 from fraud_pipelines.defs.metadata import image, markdown_table, numbers, partition_day, table_metadata
+from fraud_pipelines.defs.monitoring.performance_table import performance_table
 from fraud_pipelines.defs.partitions import matured_window, training_window_and_day
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -59,17 +60,17 @@ def model_performance(
     with warehouse.connect(read_only=True) as connection:
         judged = log_matured_days(warehouse, model_registry, settings, day)
         metadata = table_metadata(connection, "monitoring.model_performance", day=day, date_column="as_of")
-    metadata["early_reading"] = markdown_table(measured.early)
-    metadata["by_scenario"] = markdown_table(measured.by_scenario)
+    metadata |= {"early_reading": markdown_table(measured.early), "by_scenario": markdown_table(measured.by_scenario)}
     if measured.rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
-        return dg.MaterializeResult(metadata=metadata | numbers(measured.headline))
+        return dg.MaterializeResult(metadata=numbers(measured.headline) | metadata)
     return dg.MaterializeResult(
         metadata={
-            **metadata,
+            "performance": performance_table(measured.rows),
+            "pr_curve": image(pr_curve(measured.curves)),
             **numbers(measured.headline),
             "logged_to_mlflow_for": dg.MetadataValue.json(judged),
-            "pr_curve": image(pr_curve(measured.curves)),
+            **metadata,
         }
     )
 
@@ -85,6 +86,7 @@ def decision_thresholds(
     person accepts it: `fraud-pipelines thresholds accept`."""
     from fraud_pipelines.evaluation.daily import tune_thresholds
     from fraud_pipelines.evaluation.figures import alert_volume, threshold_sweep
+    from fraud_pipelines.evaluation.guards import why
     from fraud_pipelines.evaluation.proposals import put_in_effect
 
     day = partition_day(context)
@@ -98,18 +100,19 @@ def decision_thresholds(
         table = table_metadata(connection, name, day=effective, date_column="effective_date")
     return dg.MaterializeResult(
         metadata={
-            **table,
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
+            "why": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in why(thresholds.evidence))),
+            "threshold_sweep": image(
+                threshold_sweep(tuned.proposal, tuned.policy, current=tuned.current.review_threshold)
+            ),
+            "alert_volume": image(alert_volume(tuned.daily_alerts, budget=tuned.proposal.alert_budget)),
             "effective_date": effective.isoformat(),
             "objective": proposed.objective,
             "origin": effect.origin,
             "proposal_status": effect.status or "put in force",
             **numbers({"proposed_review_threshold": proposed.review_threshold}),
             "evidence": dg.MetadataValue.json(proposed.evidence),
-            "threshold_sweep": image(
-                threshold_sweep(tuned.proposal, tuned.policy, current=tuned.current.review_threshold)
-            ),
-            "alert_volume": image(alert_volume(tuned.daily_alerts, budget=tuned.proposal.alert_budget)),
+            **table,
         }
     )
 
@@ -141,8 +144,8 @@ def feature_drift(
     shifted = drift.filter(drift["psi"] > SHIFTED).sort("psi", descending=True)
     return dg.MaterializeResult(
         metadata={
+            **numbers({"drifted": shifted.height, "features": drift.height}),
             **table,
-            **numbers({f"psi_{row['feature']}": row["psi"] for row in drift.iter_rows(named=True)}),
         },
         check_results=[verdict(DRIFT_IS_SMALL, shifted.is_empty(), {"shifted": markdown_table(shifted)})],
     )

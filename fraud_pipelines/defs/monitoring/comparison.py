@@ -4,7 +4,7 @@ import dagster as dg
 
 from fraud_pipelines.defs.daily_asset import daily_asset
 from fraud_pipelines.defs.keys import LABELS, TRANSACTION_SCORES
-from fraud_pipelines.defs.metadata import image, markdown_table, numbers, partition_day, table_metadata
+from fraud_pipelines.defs.metadata import image, numbers, partition_day, table_metadata
 from fraud_pipelines.defs.partitions import matured_window
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -41,10 +41,9 @@ def model_comparison(
     precision = found.days.rename({"average_precision": "value"})
     return dg.MaterializeResult(
         metadata={
-            **table,
-            **numbers({f"average_precision {each}": value for each, value in found.average_precision().items()}),
-            "comparison": markdown_table(found.models),
             "by_day": image(daily_lines(precision, "Average precision of each day", "average precision")),
             "calibration": image(calibration_by_band(found.bands)),
+            **numbers({f"average_precision {each}": value for each, value in found.average_precision().items()}),
+            **table,
         }
     )

@@ -9,7 +9,7 @@ from fraud_pipelines.defs.keys import TRANSACTIONS
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.defs.telling import tell_of_landing
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.integrity import key_defects
+from fraud_pipelines.storage.integrity import content_version, key_defects
 from fraud_pipelines.storage.warehouse import Warehouse, select
 
 KEYS_ARE_SOUND = blocking_check(
@@ -49,14 +49,16 @@ def transactions(
             "SELECT event_date, reason, marked_at FROM raw.stale_days WHERE event_date < ? ORDER BY ALL",
             [day],
         )
+        content = content_version(connection, "raw.transactions", without=["ingested_at", "source"], event_date=day)
         table = table_metadata(connection, "raw.transactions", day=day, order_by='"timestamp"')
     reasons = sum((Counter(report.rejected_by_reason) for report in landed.reports), Counter[str]())
     return dg.MaterializeResult(
+        data_version=dg.DataVersion(content),
         metadata={
-            **table,
             **numbers({"files_landed": len(landed.reports), "rows_rejected": reasons.total()}),
             "rejected_by_reason": dg.MetadataValue.json(dict(reasons)),
             "landing_problems": dg.MetadataValue.json(landed.problems),
+            **table,
         },
         check_results=[
             verdict(

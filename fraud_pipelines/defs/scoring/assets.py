@@ -5,8 +5,9 @@ import polars as pl
 
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
 from fraud_pipelines.defs.keys import DECISIONS, MODEL_PROMOTION, TRANSACTION_FEATURES, TRANSACTION_SCORES
-from fraud_pipelines.defs.metadata import image, numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.defs.metadata import image, link, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.detection.backends import DETECTORS
+from fraud_pipelines.pages import case_page, review_page, version_page
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import count_rows, key_defects
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -22,6 +23,17 @@ DECISIONS_ARE_COMPLETE = blocking_check(
     DECISIONS, "every_transaction_is_decided_once", "As many decisions as transactions, each under its own id."
 )
 
+READS = {
+    "score": [dg.TableColumnDep(TRANSACTION_SCORES, "score")],
+    "decision": [dg.TableColumnDep(TRANSACTION_SCORES, "score")],
+    "reason": [dg.TableColumnDep(TRANSACTION_SCORES, "score")],
+    "model_versions": [
+        dg.TableColumnDep(TRANSACTION_SCORES, "model_name"),
+        dg.TableColumnDep(TRANSACTION_SCORES, "model_version"),
+    ],
+}
+"""What a decision is made from, the thresholds aside."""
+
 
 @daily_asset(
     "scoring",
@@ -33,6 +45,7 @@ DECISIONS_ARE_COMPLETE = blocking_check(
 )
 def transaction_scores(
     context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
     model_registry: dg.ResourceParam[ModelRegistry],
 ) -> dg.MaterializeResult:
@@ -57,12 +70,17 @@ def transaction_scores(
     anomalies = scores.group_by("model_name").agg(pl.col("is_anomaly").sum()).sort("model_name").rows()
     return dg.MaterializeResult(
         metadata={
-            **table,
+            "models": dg.MetadataValue.md(
+                ", ".join(
+                    link(version_page(settings, each.name, each.version), f"{each.name}/{each.version}")
+                    for each in models
+                )
+            ),
             **numbers({f"anomalies_{each}": count for each, count in anomalies}),
-            "models": dg.MetadataValue.json([f"{each.name}/{each.version}" for each in models]),
             "score_histogram": image(
                 score_histogram({str(each): frame["score"] for (each,), frame in scores.group_by("model_name")})
             ),
+            **table,
         },
         check_results=[
             verdict(SCORES_ARE_IN_RANGE, outside.is_empty(), numbers({"outside": outside.height})),
@@ -106,14 +124,19 @@ def decisions(
         rows = count_rows(connection, name, event_date=day, channel="batch")
         transactions = count_rows(connection, "raw.transactions", event_date=day)
         defects = key_defects(connection, name, ["transaction_id", "channel"], event_date=day)
-        table = table_metadata(connection, name, day=day, order_by="decision = 'approve', score DESC, transaction_id")
+        table = table_metadata(
+            connection, name, day=day, order_by="decision = 'approve', score DESC, transaction_id", reads=READS
+        )
     thresholds = engine.thresholds
+    alerted = decided.filter(decided["decision"] != "approve").sort("score", "transaction_id", descending=[True, False])
+    highest = next(iter(alerted["transaction_id"]), None)
     by_rule = decided.filter(decided["reason"].str.starts_with(RULE_REASON)).height
     volume = {each: decided.filter(decided["decision"] == each).height for each in ("approve", "review", "block")}
     return dg.MaterializeResult(
         metadata={
-            **table,
-            **numbers(volume | {"alerts": volume["review"] + volume["block"], "by_rule": by_rule}),
+            **numbers({"alerts": volume["review"] + volume["block"], **volume, "by_rule": by_rule}),
+            "review_queue": dg.MetadataValue.url(review_page(settings)),
+            **({"highest_case": dg.MetadataValue.url(case_page(settings, highest))} if highest else {}),
             **numbers({"new": recorded.new, "revised": recorded.revised, "withdrawn": recorded.withdrawn}),
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
             "policy": engine.policy.name,
@@ -121,6 +144,7 @@ def decisions(
             "thresholds_row": f"{thresholds.policy}, effective {thresholds.effective_date}",
             "log_entries": recorded.head.sequence,
             "log_head": recorded.head.hash,
+            **table,
         },
         check_results=[
             verdict(

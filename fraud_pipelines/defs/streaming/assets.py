@@ -13,6 +13,7 @@ from fraud_pipelines.defs.keys import (
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.defs.telling import tell, tell_of_landing
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.pages import review_page
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -55,10 +56,11 @@ def processed_batches(
         )
     return dg.MaterializeResult(
         metadata={
-            **table,
             **numbers(report.figures | {"new_alerts": told}),
+            "review_queue": dg.MetadataValue.url(review_page(settings)),
             "rejected_by_reason": dg.MetadataValue.json(report.rejected_by_reason),
             "unreadable_files": dg.MetadataValue.json(report.unreadable),
+            **table,
         }
     )
 
@@ -82,9 +84,9 @@ def stream_agreement(context: dg.AssetExecutionContext, warehouse: dg.ResourcePa
     differing = found.differences.filter(found.differences["differing"] > 0).sort("differing", descending=True)
     return dg.MaterializeResult(
         metadata={
-            **table,
             **numbers({"agreement": found.agreement}),
             **numbers(found.day.drop("event_date").row(0, named=True)),
             "differing": markdown_table(differing.drop("event_date")),
+            **table,
         }
     )

@@ -1,0 +1,31 @@
+"""The table that stands first on the page of performance: a line for each policy and model."""
+
+import dagster as dg
+import polars as pl
+
+from fraud_pipelines.defs.metadata import estimate, markdown_table
+
+_ESTIMATES = ("precision", "recall", "average_precision")
+
+
+def performance_table(rows: pl.DataFrame) -> dg.MetadataValue:
+    """Precision, recall and average precision with their intervals, policies first; … where it can't be told yet.
+
+    It is short, so that Dagster shows it without a click.
+
+    Args:
+        rows: of ``monitoring.model_performance``.
+    """
+    ordered = rows.sort(~pl.col("model_name").str.starts_with("policy:"), "channel", "model_name")
+    shown = [
+        {
+            "": row["model_name"] if row["channel"] == "batch" else f"{row['model_name']}, {row['channel']}",
+            **{
+                name.replace("_", " "): estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
+                for name in _ESTIMATES
+            },
+            "alerts a day": row["alerts_per_day"],
+        }
+        for row in ordered.iter_rows(named=True)
+    ]
+    return markdown_table(pl.DataFrame(shown))
