@@ -13,6 +13,7 @@ from rich.console import Console
 from fraud_pipelines.decisions.replay import replay_decisions
 from fraud_pipelines.detection.daily import load_daily_model
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.integrity import content_version
 from fraud_pipelines.storage.metric_series import MetricSeries, day_step
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -66,6 +67,84 @@ def test_every_day_of_every_daily_asset_is_materialized(demo: Installation, days
         for asset in DAILY_ASSETS:
             done = instance.get_materialized_partitions(dg.AssetKey(asset.split("/")))
             assert done == {day.isoformat() for day in days}, asset
+
+
+def shown(demo: Installation, asset: str) -> dict[str, dg.MetadataValue]:
+    """What the page of an asset shows of its latest day, in order, but for what Dagster shows elsewhere."""
+    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(asset.split("/")))
+    assert event
+    assert event.asset_materialization
+    metadata = event.asset_materialization.metadata
+    return {name: value for name, value in metadata.items() if not name.startswith("dagster/")}
+
+
+def test_the_page_of_performance_shows_precision_recall_and_the_curve_first(demo: Installation) -> None:
+    page = shown(demo, "monitoring/model_performance")
+    assert list(page)[:4] == ["performance", "pr_curve", "precision", "precision_low"]
+    table = str(page["performance"].value)
+    assert len(table) < 1000, "Dagster shows what is shorter without a click"
+    assert table.splitlines()[0] == "|  | precision | recall | average precision | alerts a day |"
+    assert table.splitlines()[2].startswith("| policy:balanced | ")
+    assert str(page["pr_curve"].value).startswith("![figure](data:image/svg+xml;base64,")
+    assert {"recall", "recall_low", "recall_high"} <= page.keys() or "…" in table
+    assert list(page).index("preview") > list(page).index("precision")
+
+
+def test_no_page_is_a_list_of_numbers_nor_of_digits(demo: Installation) -> None:
+    for asset in DAILY_ASSETS:
+        numbers = [value.value for value in shown(demo, asset).values() if isinstance(value, dg.FloatMetadataValue)]
+        assert len(numbers) <= 20, asset
+        assert all(number is None or float(f"{number:.4g}") == number or number == round(number) for number in numbers)
+
+
+def test_every_table_of_an_asset_is_shown_with_descriptions(demo: Installation) -> None:
+    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+        for asset in DAILY_ASSETS:
+            event = instance.get_latest_materialization_event(dg.AssetKey(asset.split("/")))
+            assert event
+            assert event.asset_materialization
+            schema = event.asset_materialization.metadata.get("dagster/column_schema")
+            if schema:
+                assert isinstance(schema, dg.TableSchemaMetadataValue)
+                assert [column.name for column in schema.value.columns if not column.description] == [], asset
+
+
+def test_pages_link_to_the_run_the_version_and_the_case(demo: Installation, registry: ModelRegistry) -> None:
+    version = registry.list_versions("fraud-daily")[-1]
+    page = shown(demo, "models/isolation_forest")
+    assert page["mlflow_run"].value == (
+        f"http://127.0.0.1:5000/#/experiments/{registry.experiment_id}/runs/{version.run_id}"
+        "?workflowType=machine_learning"
+    )
+    assert str(page["mlflow_version"].value).startswith(
+        f"http://127.0.0.1:5000/#/models/fraud-daily/versions/{version.version}?"
+    )
+    case = str(shown(demo, "scoring/decisions")["highest_case"].value)
+    address, _, transaction = case.partition("/case?id=")
+    assert address == "http://127.0.0.1:3001"
+    worst = demo.warehouse.read(
+        """
+        SELECT max(score), max(score) FILTER (transaction_id = $id) FROM scoring.decisions
+        WHERE event_date = (SELECT max(event_date) FROM scoring.decisions) AND decision <> 'approve'
+        """,
+        {"id": transaction},
+    ).row(0)
+    assert worst[0] == worst[1]
+
+
+def test_a_run_again_with_nothing_new_leaves_the_version_of_the_data(demo: Installation, days: list[date]) -> None:
+    with demo.warehouse.connect(read_only=True) as connection:
+        versions = [
+            content_version(connection, "raw.transactions", without=["ingested_at", "source"], event_date=day)
+            for day in days
+        ]
+    assert len(set(versions)) == len(days)
+    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(["raw", "transactions"]))
+    assert event
+    assert event.asset_materialization
+    assert (event.asset_materialization.tags or {})["dagster/data_version"] in versions
 
 
 def test_each_day_and_backend_has_one_version_that_loads_and_says_what_it_is(
