@@ -58,7 +58,7 @@ def run_day(runs: DailyRuns, day: date) -> None:
     if outcome.failure:
         raise FraudPipelinesError(f"{day} failed (Dagster run {outcome.run_id}):\n{outcome.failure}")
     if not console.is_terminal:
-        console.print(outcome)
+        console.print(str(outcome), highlight=False)
 
 
 def derive_earlier_days(runs: DailyRuns, day: date) -> None:
