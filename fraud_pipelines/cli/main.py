@@ -288,7 +288,7 @@ def compare(first: date | None, last: date | None, cards: int) -> None:
 @click.option("--backend", "backends", multiple=True, help="Train only these, such as isolation_forest; repeatable.")
 @click.option("--training-days", type=click.IntRange(1), help="Let the detectors learn from so many trailing days.")
 @click.option(
-    "--repeats", default=2, show_default=True, type=click.IntRange(1), help="Train each day so often, by other seeds."
+    "--repeats", default=1, show_default=True, type=click.IntRange(1), help="Train each day so often, by other seeds."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same gives the same figures.")
 @click.option("--cards", default=100, show_default=True, type=click.IntRange(1), help="k of card precision@k.")
@@ -306,10 +306,10 @@ def try_declarations(
     name: str | None,
     keep: bool,
 ) -> None:
-    """Try what is declared now on past days, aside: does a feature help the models? Production stays as it is.
+    """Try new or changed features on past days.
 
-    The features are computed and models trained and scored in files of the trial's own, and compared with what is
-    in force. No decision, label, alert, model version or alias is written.
+    They are computed, and models trained and scored, aside from production, and compared with what is in force. No
+    decision, label, alert, model version or alias is written.
     """
     from fraud_pipelines.cli.trial import show_trial
 

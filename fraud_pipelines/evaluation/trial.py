@@ -50,7 +50,7 @@ class Trial:
     backends: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     training_days: int | None = None
-    repeats: int = 2
+    repeats: int = 1
     seed: int = 0
     cards: int = CARDS_A_DAY
 

@@ -51,7 +51,7 @@ def test_a_feature_left_out_is_tried_on_the_matured_days_and_production_stays_as
     before = state_of(production)
     first, last = last_matured_days(warehouse, production)
 
-    result = try_out(production, Trial(first, last, without=("user_z",)), tmp_path)
+    result = try_out(production, Trial(first, last, without=("user_z",), repeats=2), tmp_path)
 
     assert state_of(production) == before
     assert (first, last) == (LAST - timedelta(days=6), LAST - timedelta(days=3))
