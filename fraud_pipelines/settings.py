@@ -1,5 +1,6 @@
 """Settings: where the data lives and what the daily run assumes."""
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -13,6 +14,8 @@ ENVIRONMENT_PREFIX: Final = "FRAUD_"
 CLOCK_SKEW: Final = timedelta(seconds=120)
 """How far a timestamp may lie ahead of this machine's clock, unless `FRAUD_CLOCK_SKEW_SECONDS` says otherwise."""
 _SQLITE: Final = "sqlite:///"
+_DATABASES: Final = ("postgresql:", "postgresql+", "mysql:", "mysql+", "mssql:", "mssql+")
+"""Schemes of databases that MLflow keeps its records in without a server of its own."""
 
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
@@ -107,6 +110,11 @@ class Settings(BaseModel):
         description="where people open the review page; the links on Dagster's pages lead there",
         json_schema_extra={"default": "what `up` starts"},
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="names of the pages, with commas between, where [a proxy](docs/security.md) stands before them",
+        json_schema_extra={"default": "this machine's own"},
+    )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
 
     @model_validator(mode="after")
@@ -131,6 +139,15 @@ class Settings(BaseModel):
     def clock_skew(self) -> timedelta:
         """How far a timestamp may lie ahead of the clock."""
         return timedelta(seconds=self.clock_skew_seconds)
+
+    @property
+    def allowed_host_names(self) -> list[str]:
+        """The names of `allowed_hosts`."""
+        return [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
+
+    def allowing(self, hosts: Iterable[str]) -> Self:
+        """These settings, with further names that the pages may be asked for under."""
+        return self.model_copy(update={"allowed_hosts": ",".join([*self.allowed_host_names, *hosts])})
 
     @property
     def warehouse_path(self) -> Path:
@@ -189,8 +206,13 @@ class Settings(BaseModel):
 
     @property
     def artifact_root(self) -> Path | None:
-        """Where MLflow keeps artifacts: beside its SQLite database; a server decides for itself."""
-        return self.mlflow_database.with_name("artifacts") if self.mlflow_database else None
+        """Where MLflow keeps artifacts: beside its SQLite database, or for another database in the data directory.
+
+        None where a server decides for itself.
+        """
+        if self.mlflow_database:
+            return self.mlflow_database.with_name("artifacts")
+        return self.mlflow_dir / "artifacts" if self.tracking_uri.startswith(_DATABASES) else None
 
     @property
     def first_partition(self) -> date:

@@ -154,7 +154,7 @@ def test_a_damaged_note_of_the_first_day_is_named(tmp_path: Path) -> None:
         _ = settings.first_partition
 
 
-def test_the_artifacts_lie_beside_an_sqlite_database_and_a_server_keeps_its_own(tmp_path: Path) -> None:
+def test_the_artifacts_lie_beside_a_database_of_ours_and_a_server_keeps_its_own(tmp_path: Path) -> None:
     def root(uri: str) -> Path | None:
         return Settings(data_dir=tmp_path, mlflow_tracking_uri=uri).artifact_root
 
@@ -163,7 +163,8 @@ def test_the_artifacts_lie_beside_an_sqlite_database_and_a_server_keeps_its_own(
     assert root(f"sqlite:///{tmp_path}/elsewhere/mlflow.db?timeout=5") == tmp_path / "elsewhere" / "artifacts"
     assert root("sqlite:///mlflow.db") == Path.cwd() / "artifacts"
     assert root("http://mlflow.example") is None
-    assert root("postgresql://mlflow.example/mlflow") is None
+    assert root("postgresql://db.example/mlflow") == tmp_path / "mlflow" / "artifacts"
+    assert root("mysql+pymysql://db.example/mlflow") == tmp_path / "mlflow" / "artifacts"
 
 
 def test_the_tables_of_settings_are_up_to_date() -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
+from fraud_pipelines.cli.listening import PORT, allow_host_option, host_option
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.settings import Settings
 
@@ -68,16 +69,17 @@ def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: boo
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--dagster-port", default=3000, show_default=True)
-@click.option("--mlflow-port", default=5000, show_default=True)
-@click.option("--review-port", default=3001, show_default=True)
-def up(host: str, dagster_port: int, mlflow_port: int, review_port: int) -> None:
+@host_option
+@click.option("--dagster-port", default=3000, show_default=True, type=PORT)
+@click.option("--mlflow-port", default=5000, show_default=True, type=PORT)
+@click.option("--review-port", default=3001, show_default=True, type=PORT)
+@allow_host_option
+def up(host: str, dagster_port: int, mlflow_port: int, review_port: int, allowed_hosts: tuple[str, ...]) -> None:
     """Start Dagster's UI, MLflow's UI and the review page."""
     from fraud_pipelines.bootstrap import prepare
     from fraud_pipelines.cli.serve import serve
 
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().allowing(allowed_hosts)
     prepare(settings)
     ports = {"dagster_port": dagster_port, "mlflow_port": mlflow_port, "review_port": review_port}
     sys.exit(serve(settings, host=host, **ports))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fraud_pipelines.cli.listening import allow_host_option, host_option
 from fraud_pipelines.settings import Settings
 
 _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
@@ -103,11 +104,9 @@ def chargebacks(
 
 
 @review.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@host_option
 @click.option("--port", default=3001, show_default=True, type=click.IntRange(0, 65_535))
-@click.option(
-    "--allow-host", "allowed_hosts", multiple=True, help="A name the page may be asked for under, as behind a proxy."
-)
+@allow_host_option
 @click.option("--quiet", is_flag=True, hidden=True, help="Leave it to the caller to say where the page is.")
 def serve(host: str, port: int, allowed_hosts: tuple[str, ...], quiet: bool) -> None:
     """Serve the review page alone.
@@ -116,7 +115,7 @@ def serve(host: str, port: int, allowed_hosts: tuple[str, ...], quiet: bool) -> 
     """
     from fraud_pipelines.review.server import serve_page
 
-    serve_page(Settings.from_environment(), host=host, port=port, allowed_hosts=allowed_hosts, quiet=quiet)
+    serve_page(Settings.from_environment().allowing(allowed_hosts), host=host, port=port, quiet=quiet)
 
 
 def _now() -> datetime:

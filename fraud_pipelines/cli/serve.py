@@ -2,18 +2,18 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from fraud_pipelines.environment import environment_for_dagster
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
 from fraud_pipelines.pages import page_address
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.web.server import address, listen, say, warn_of_strangers
 
 STOP_SECONDS = 20.0
 
@@ -24,39 +24,44 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
     Where the models are on an MLflow server, there is one already, and none is started.
 
     Raises:
-        InvalidInput: a port is taken.
+        InvalidInput: a port is taken, is none, or is given to two of them.
     """
-    commands = {"Dagster": _dagster_command(host, dagster_port)}
-    _check_port("Dagster", host, dagster_port)
-    if settings.mlflow_database:
-        commands["MLflow"] = _mlflow_command(settings, host, mlflow_port)
-        _check_port("MLflow", host, mlflow_port)
-    commands["Review"] = _review_command(host, review_port)
-    _check_port("Review", host, review_port)
-    environment = os.environ | {
-        "DAGSTER_HOME": str(settings.dagster_home.resolve()),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONWARNINGS": "ignore",
-        # Where the links on Dagster's pages lead.
-        "FRAUD_REVIEW_URL": settings.review_url or page_address(host, review_port),
+    ports = {"Dagster": dagster_port, "MLflow": mlflow_port, "Review": review_port}
+    if settings.artifact_root is None:
+        del ports["MLflow"]
+    _check_ports(host, ports)
+    commands = {
+        "Dagster": _dagster_command(host, dagster_port),
+        "MLflow": _mlflow_command(host, mlflow_port),
+        "Review": _review_command(host, review_port),
     }
-    if "MLflow" in commands:
-        environment["FRAUD_MLFLOW_URL"] = settings.mlflow_url or page_address(host, mlflow_port)
+    environment = environment_for_dagster(
+        {
+            "DAGSTER_HOME": str(settings.dagster_home),
+            "FRAUD_ALLOWED_HOSTS": settings.allowed_hosts,
+            # Where the links on Dagster's pages lead.
+            "FRAUD_REVIEW_URL": settings.review_url or page_address(host, review_port),
+            "FRAUD_MLFLOW_URL": settings.mlflow_url or (page_address(host, mlflow_port) if "MLflow" in ports else ""),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONWARNINGS": "ignore",
+        }
+    )
     # Before the servers start: a shell's background job inherits SIGINT ignored, would pass that on, and
     # Dagster could not be stopped. A handler of ours is not inherited, the default is.
     stopped = _on_signal()
     servers: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for name, command in commands.items():
-            servers[name] = _start(command, environment)
-        _say(f"Dagster UI  http://{host}:{dagster_port}")
-        local = f"http://{host}:{mlflow_port}"
-        _say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
+        for name in ports:
+            servers[name] = _start(commands[name], environment)
+        say(f"Dagster UI  {address(host, dagster_port)}")
+        local = address(host, mlflow_port)
+        say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
         if settings.mlflow_database and settings.mlflow_database.exists():
             registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-            _say(f"  its training runs: {registry.training_view_url(local)}")
-        _say(f"Review page http://{host}:{review_port}")
-        _say("Ctrl-C stops them.")
+            say(f"  its training runs: {registry.training_view_url(local)}")
+        say(f"Review page {address(host, review_port)}")
+        warn_of_strangers("What listens", host)
+        say("Ctrl-C stops them.")
         while not stopped:
             for name, server in servers.items():
                 if server.poll() is not None:
@@ -68,18 +73,11 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
 
 
 def _dagster_command(host: str, port: int) -> list[str]:
-    workspace = Path(__file__).parents[2] / "workspace.yaml"
-    location = ["-w", str(workspace)] if workspace.exists() else ["-m", "fraud_pipelines.definitions"]
-    return [_script("dagster"), "dev", *location, "--host", host, "--port", str(port), "--log-level", "warning"]
+    return [sys.executable, "-m", "fraud_pipelines.cli.dagster_ui", "--host", host, "--port", str(port)]
 
 
-def _mlflow_command(settings: Settings, host: str, port: int) -> list[str]:
-    return [
-        *(_script("mlflow"), "server", "--host", host, "--port", str(port), "--workers", "1"),
-        *("--uvicorn-opts", "--log-level warning"),
-        *("--backend-store-uri", settings.tracking_uri),
-        *("--default-artifact-root", str(settings.artifact_root)),
-    ]
+def _mlflow_command(host: str, port: int) -> list[str]:
+    return [sys.executable, "-m", "fraud_pipelines.cli.mlflow_ui", "--host", host, "--port", str(port)]
 
 
 def _review_command(host: str, port: int) -> list[str]:
@@ -89,9 +87,20 @@ def _review_command(host: str, port: int) -> list[str]:
     ]
 
 
-def _script(name: str) -> str:
-    """A console script of the environment this process runs in, whatever ``PATH`` says."""
-    return str(Path(sys.executable).with_name(name))
+def _check_ports(host: str, ports: dict[str, int]) -> None:
+    """Raise `InvalidInput` where a server could not listen: its message names the server and its option."""
+    first: dict[int, str] = {}
+    for name, port in ports.items():
+        if port and port in first:
+            raise InvalidInput(
+                f"{first[port]} and {name} can't both listen on port {port}: choose another with {_option(name)}."
+            )
+        first[port] = name
+        listen(name, host, port, option=_option(name)).close()
+
+
+def _option(name: str) -> str:
+    return f"--{name.lower()}-port"
 
 
 def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -135,20 +144,3 @@ def _wait(seconds: float, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not done():
         time.sleep(0.1)
-
-
-def _check_port(name: str, host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InvalidInput(
-                f"{name} can't listen on {host}:{port}: {error.strerror}. Stop what listens there, or choose "
-                f"another port with --{name.lower()}-port."
-            ) from error
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -19,14 +19,25 @@ from fraud_pipelines.decisions.review import MAX_COMMENT_CHARACTERS, MAX_REVIEWE
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput, WarehouseBusy
 from fraud_pipelines.pages import case_path
 from fraud_pipelines.review.desk import Desk
-from fraud_pipelines.review.guard import Guard, Tokens, new_session, same_origin
 from fraud_pipelines.review.timeline import draw_timeline
+from fraud_pipelines.review.tokens import Tokens, new_session
+from fraud_pipelines.web.guard import Guard, same_origin
 
 SESSION_COOKIE: Final = "review_session"
 NAME_COOKIE: Final = "review_name"
 MAX_FORM_BYTES: Final = 32_768
 CASES_SHOWN: Final = 50
 MOST_CASES: Final = 2_000
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
+}
 
 _HERE: Final = Path(__file__).parent
 
@@ -53,7 +64,7 @@ def create_app(desk: Desk, *, names: Collection[str] = ()) -> ASGIApp:
         },
     )
     # Around all of it: also an answer to what went wrong gets the headers.
-    return Guard(app, names)
+    return Guard(app, names, headers=HEADERS)
 
 
 class _Pages:

@@ -1,5 +1,6 @@
 """The servers of ``up``: what is told about them, what is started, and that none outlives the command."""
 
+import errno
 import fcntl
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from fraud_pipelines.cli import serve as serving
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
 from fraud_pipelines.settings import Settings
+from fraud_pipelines_tests.conftest import Installation
 
 ENDS = [sys.executable, "-c", ""]
 
@@ -44,22 +46,55 @@ def test_the_password_of_an_mlflow_server_is_not_told(
     assert "s3cret" not in shown
 
 
-def test_an_sqlite_database_given_by_its_address_gets_an_mlflow_ui_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("uri", ["sqlite:///{}/there/mlflow.db", "postgresql://anna:s3cret@db.example/mlflow"])
+def test_a_database_given_by_its_address_gets_an_mlflow_ui_of_ours(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ends_once_mlflow_runs = ["sh", "-c", f"until [ -e {tmp_path}/arguments ]; do sleep 0.05; done"]
-    monkeypatch.setattr(serving, "_dagster_command", lambda *_: ends_once_mlflow_runs)
-    monkeypatch.setattr(serving, "_script", lambda name: str(tmp_path / name))
-    echo = tmp_path / "mlflow"
-    echo.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/new && mv {tmp_path}/new {tmp_path}/arguments\nexec sleep 60\n')
-    echo.chmod(0o755)
+    started = tmp_path / "started"
+    monkeypatch.setattr(serving, "_mlflow_command", lambda *_: ["sh", "-c", f"touch {started}; exec sleep 60"])
+    monkeypatch.setattr(
+        serving, "_dagster_command", lambda *_: ["sh", "-c", f"until [ -e {started} ]; do sleep 0.05; done"]
+    )
     with pytest.raises(FraudPipelinesError, match="Dagster ended"):
-        serve(Settings(data_dir=tmp_path, mlflow_tracking_uri=f"sqlite:///{tmp_path}/there/mlflow.db"))
+        serve(Settings(data_dir=tmp_path, mlflow_tracking_uri=uri.format(tmp_path)))
 
-    assert "MLflow UI   http://127.0.0.1:0" in capsys.readouterr().out
-    arguments = (tmp_path / "arguments").read_text()
-    assert f"--backend-store-uri sqlite:///{tmp_path}/there/mlflow.db" in arguments
-    assert f"--default-artifact-root {tmp_path}/there/artifacts" in arguments
+    shown = capsys.readouterr().out
+    assert "MLflow UI   http://127.0.0.1:0" in shown
+    assert "s3cret" not in shown
+
+
+def test_two_servers_on_one_port_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"Dagster and Review can't both listen on port 4100: .* --review-port"):
+        serve(Settings(data_dir=tmp_path), dagster_port=4100, review_port=4100)
+    with pytest.raises(InvalidInput, match=r"Dagster and MLflow can't both listen on port 4100: .* --mlflow-port"):
+        serve(Settings(data_dir=tmp_path), dagster_port=4100, mlflow_port=4100)
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "0", "http"])
+@pytest.mark.parametrize("option", ["--dagster-port", "--mlflow-port", "--review-port"])
+def test_what_is_no_port_is_refused_before_anything_is_made(installation: Installation, option: str, port: str) -> None:
+    shown = installation.invoke("up", option, port, succeeds=False)
+
+    assert f"Invalid value for '{option}'" in shown
+    assert not installation.data_dir.exists()
+    if port != "0":
+        assert "Invalid value for '--port'" in installation.invoke("review", "serve", "--port", port, succeeds=False)
+
+
+def test_a_port_that_is_kept_for_the_system_and_an_address_elsewhere_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    for host in ("192.0.2.1", "nowhere.invalid"):
+        with pytest.raises(InvalidInput, match=f"{host} is no address of this machine. Choose one with --host"):
+            serving.serve(settings, host=host, dagster_port=0, mlflow_port=0, review_port=0)
+
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(InvalidInput, match="Ports below 1024 are kept for the system: choose another with --dagster"):
+        serve(settings, dagster_port=80)
 
 
 def test_only_the_port_of_a_server_to_be_started_must_be_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,34 +9,13 @@ import pytest
 from fraud_pipelines.evaluation.daily import measure_performance
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.browser import needs_browser, start_browser
 from fraud_pipelines_tests.locks import held_elsewhere
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMEDRIVER = Path("/usr/bin/chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() and CHROMEDRIVER.exists()),
-    reason=f"no browser: {CHROMIUM} and {CHROMEDRIVER} are Debian's packages chromium and chromium-driver",
-)
-
-
-def start_browser(*, scripts: bool) -> "Chrome":
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900"),
-    ):
-        options.add_argument(argument)
-    if not scripts:
-        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
-    return Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
