@@ -176,7 +176,7 @@ def _scored_by_labels(seed: int, training: pl.DataFrame, test: pl.DataFrame) -> 
         detector = FraudModel.fit(training, backend=backend, schema=daily, contamination=ALERT_SHARE, seed=seed)
         scored = [detector.score(rows)["score"].alias(f"{backend}_score") for rows in (training, test)]
         features = [rows.with_columns(score) for rows, score in zip(features, scored, strict=True)]
-    further = {name: FeatureRole(role=of.role) for name, of in FEATURES.items() if name not in left_out}
+    further = {name: FeatureRole(role=of.role) for name, of in FEATURES.items() if of.modelled and name not in left_out}
     model = fit_supervised(
         features[0],
         features[0],

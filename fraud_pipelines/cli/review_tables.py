@@ -67,9 +67,10 @@ def show_case(settings: Settings, transaction_id: str) -> None:
         facts.add_row("expected loss", f"{place.expected_loss:,.2f}")
     console.print(facts)
     for decided in case.decisions:
+        by = f" by {escape(decided.decided_by)}" if decided.decided_by else ""
         console.print(
             f"[bold]{decided.decision}[/bold] ({decided.channel}, {decided.decided_at:%Y-%m-%d %H:%M} UTC): "
-            f"{escape(decided.reason)}, score {decided.score:.3f}; {escape(decided.policy)} reviews above "
+            f"{escape(decided.reason)}, score {decided.score:.3f}{by}; {escape(decided.policy)} reviews above "
             f"{decided.review_threshold:.3f} and blocks above {decided.block_threshold:.3f}"
         )
         for reason in decided.reason_codes:
@@ -84,11 +85,18 @@ def _show_scores(case: Case) -> None:
         console.print("No model has scored it.")
         return
     table = Table(title="Scores", box=SIMPLE_HEAD)
-    for name in ("model", "version", "channel", "score", "anomaly"):
+    for name in ("model", "version", "channel", "score", "anomaly", ""):
         table.add_column(name)
     for score in case.scores:
         anomaly = "yes" if score.is_anomaly else "no"
-        table.add_row(score.model_name, str(score.model_version), score.channel, f"{score.score:.3f}", anomaly)
+        table.add_row(
+            score.model_name,
+            str(score.model_version),
+            score.channel,
+            f"{score.score:.3f}",
+            anomaly,
+            "decided" if score.decided else "",
+        )
     console.print(table)
 
 

@@ -59,7 +59,8 @@ def run_stream_demo(*, transactions: int, rate: float, seed: int | None) -> None
     console.print("💳 Starting Fraud Detection Demo")
     console.print(
         f"It collects {settings.min_samples} transactions, then scores each by what it has learned so far.\n"
-        f"A score above {settings.threshold}: among the riskiest {settings.contamination:.0%} of that, so flagged."
+        f"A score above {settings.threshold}: among the riskiest {settings.contamination:.0%} of that, so flagged; the "
+        "nearer to 1, the rarer."
     )
     console.print("-" * 50)
     frauds = flagged = caught = unseen = 0

@@ -44,14 +44,14 @@ class Alert:
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def alerts_of_day(warehouse: Warehouse, policy: Policy, day: date, *, drift_above: float) -> list[Alert]:
+def alerts_of_day(warehouse: Warehouse, policy: Policy, day: date) -> list[Alert]:
     """What the run of ``day`` found that people should know: blocks, a threshold that moved or that waits for a person
     to accept it, features that drifted."""
     found = (
         blocked_alert(warehouse, day),
         threshold_alert(warehouse, policy, day),
         proposal_alert(warehouse, policy, day),
-        drift_alert(warehouse, day, above=drift_above),
+        drift_alert(warehouse, day),
     )
     return [alert for alert in found if alert]
 
@@ -122,15 +122,16 @@ def proposal_alert(warehouse: Warehouse, policy: Policy, day: date) -> Alert | N
     return Alert("proposal", day, f"{policy.name}: {change}", message)
 
 
-def drift_alert(warehouse: Warehouse, day: date, *, above: float) -> Alert | None:
-    """The features of ``day`` whose population stability index lies above ``above``."""
+def drift_alert(warehouse: Warehouse, day: date) -> Alert | None:
+    """The features of ``day`` that have drifted."""
     drifted = warehouse.read(
-        "SELECT feature, psi FROM monitoring.feature_drift WHERE event_date = ? AND psi > ? ORDER BY psi DESC, feature",
-        [day, above],
+        "SELECT feature, psi, psi_expected FROM monitoring.feature_drift "
+        "WHERE event_date = ? AND drifted ORDER BY psi DESC, feature",
+        [day],
     )
     if drifted.is_empty():
         return None
-    features = ", ".join(f"{name} (PSI {psi:.2f})" for name, psi in drifted.iter_rows())
+    features = ", ".join(f"{name} (PSI {psi:.2f}, usual {expected:.2f})" for name, psi, expected in drifted.iter_rows())
     message = f"Features of {day} have drifted from the days the models were trained on: {features}."
     return Alert("drift", day, ", ".join(sorted(drifted["feature"])), message)
 

@@ -1,18 +1,17 @@
 """The end of day: the decisions of a day's transactions from their stored scores, with reasons."""
 
-from collections.abc import Callable
 from datetime import date
 
 import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.hard_rules import HardRules
-from fraud_pipelines.decisions.reasons import reason_codes
-from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL, LoadedModel, load_version
+from fraud_pipelines.decisions.explain import explain_alerts
+from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL, load_version
+from fraud_pipelines.detection.supervised import with_model_scores
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.frames import read_features
+from fraud_pipelines.features.frames import read_columns, read_features_of
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 
 def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEngine, day: date) -> pl.DataFrame:
@@ -45,12 +44,17 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     )
     if candidates.is_empty():
         raise MissingData(f"no scores are stored for {day}: materialize scoring/transaction_scores for the day first")
-    features = read_features(warehouse, day, day)
     if engine.columns:
-        looked_at = features.select(*dict.fromkeys(("transaction_id", *engine.columns)))
+        looked_at = read_columns(warehouse, day, engine.columns)
         candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
-    decided = engine.decide(candidates).with_columns(candidates["model_versions"])
-    reasons = explain_alerts(decided, features, engine.rules, lambda name, number: load_version(registry, name, number))
+    decided = engine.decide(candidates).with_columns(candidates["model_versions"], candidates["ensemble_score"])
+    alerts = decided.filter(pl.col("decision") != "approve")
+    reasons = explain_alerts(
+        alerts,
+        _seen_by_models(warehouse, day, alerts["transaction_id"]),
+        engine.rules,
+        lambda name, number: load_version(registry, name, number),
+    )
     return (
         decided.join(reasons, on="transaction_id", how="left")
         .select(
@@ -70,31 +74,21 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     )
 
 
-def explain_alerts(
-    decided: pl.DataFrame, features: pl.DataFrame, rules: HardRules, load: Callable[[str, int], LoadedModel]
-) -> pl.DataFrame:
-    """What a reviewer reads of each alert: what its rule says, if one decided, and what drove the screening model.
-
-    Args:
-        decided: ``transaction_id``, ``decision``, ``reason`` and ``model_versions``, whose first is the version that
-            screened.
-        features: the rows of these transactions, more or all of a day's.
-        rules: those in force.
-        load: gives a version of a registered model.
-
-    Returns:
-        ``transaction_id`` and ``reason_codes``, a row for each decision that is not to approve.
-    """
-    alerts = decided.filter(pl.col("decision") != "approve").with_columns(
-        screened_by=pl.col("model_versions").list.first()
-    )
-    explained = [pl.DataFrame(schema={"transaction_id": pl.String, "reason_codes": pl.List(pl.String)})]
-    for (screened_by,), group in alerts.group_by("screened_by", maintain_order=True):
-        name, _, number = str(screened_by).rpartition("/")
-        rows = features.join(group.select("transaction_id", "reason"), on="transaction_id", how="inner")
-        codes = reason_codes(rows, load(name, int(number)).model.explain(rows))
-        said = [rules.reason_codes(reason, each) for reason, each in zip(rows["reason"], codes, strict=True)]
-        explained.append(
-            rows.select("transaction_id").with_columns(pl.Series("reason_codes", said, dtype=pl.List(pl.String)))
-        )
-    return pl.concat(explained)
+def _seen_by_models(warehouse: Warehouse, day: date, transaction_ids: pl.Series) -> pl.DataFrame:
+    """Features of these transactions of the day, with the scores that the models gave them."""
+    with warehouse.connect(read_only=True) as connection:
+        features = read_features_of(warehouse, day, transaction_ids)
+        if features.height < len(transaction_ids):
+            raise MissingData(
+                f"no features are stored for {day}: materialize features/transaction_features for the day first"
+            )
+        with registered(connection, _asked=features.select("transaction_id")):
+            scores = select(
+                connection,
+                """
+                SELECT transaction_id, model_name, score FROM scoring.transaction_scores
+                SEMI JOIN _asked USING (transaction_id) WHERE event_date = ? AND channel = 'batch'
+                """,
+                [day],
+            )
+    return with_model_scores(features, scores)

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, Self, cast
 import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from fraud_pipelines.decisions.reasons import as_context
 from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
@@ -214,9 +215,11 @@ class HardRules(BaseModel):
         return ("event_date", *named) if self.rules else ()
 
     def reason_codes(self, reason: str, codes: list[str]) -> list[str]:
-        """``codes``, after what the rule that decided says to the reviewer, if one did."""
-        said = self._descriptions.get(reason)
-        return [said, *codes] if said else codes
+        """``codes``; where a rule decided, what it says to the reviewer, and ``codes`` as context."""
+        if not reason.startswith(RULE_REASON):
+            return codes
+        said = self._descriptions.get(reason) or f"the rule {reason.removeprefix(RULE_REASON)} applies"
+        return [said, *as_context(codes)]
 
     @cached_property
     def _descriptions(self) -> Mapping[str, str]:

@@ -2,15 +2,17 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.detection.usual import usual_amount
+from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.declarations import LABEL_DELAY
 
 MAX_REASONS: Final = 3
+CONTEXT: Final = "also: "
+"""Begins a sentence that a reviewer should know and that had no part in the decision."""
 _LEAST_WEIGHT: Final = 0.1
 """What counts less than this share of the first reason is none."""
 
@@ -27,16 +29,18 @@ _BURST: Final = 4
 
 
 def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[list[str]]:
-    """One to three sentences for each alerted transaction, what counts most first.
+    """One to three reasons for each alerted transaction, what counts most first, and context after them.
 
-    An impossible journey or a change of country is always said, since a reviewer wants to know it whatever the
-    model weighs; then come the features that raised the score most, one sentence a subject: that an amount is
-    large by four measures is one reason, not four. What counts less than a tenth of the first isn't mentioned.
+    The reasons are the features that raised the score most, one sentence a subject: that an amount is large by four
+    measures is one reason, not four. What counts less than a tenth of the first isn't mentioned. A change of country
+    or a burst of payments is said in any case, since a reviewer wants to know it; where it isn't among the reasons it
+    begins with `CONTEXT`.
 
     Args:
         features: one row an alert: ``transaction_id`` and the feature columns, in the table's own units.
-        contributions: ``row`` (position in ``features``, from 0), ``rank``, ``feature``, ``value`` (as the model
-            saw it), ``contribution`` (above 0: it raised the score); any number of rows an alert, even none.
+        contributions: of the model that decided: ``row`` (position in ``features``, from 0), ``rank``, ``feature``,
+            ``value`` (as the model saw it), ``contribution`` (above 0: it raised the score); any number of rows an
+            alert, even none.
 
     Returns:
         A list of sentences for each row of ``features``, in its order, never an empty one.
@@ -47,24 +51,36 @@ def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[li
     counted = counted.sort("row", "rank", "feature")
     for position, feature, value in counted.select("row", "feature", "value").iter_rows():
         ranked.setdefault(int(position), []).append((str(feature), value))
-    told = features.hstack(usual_amount(features))
-    return [_sentences(row, ranked.get(position, [])) for position, row in enumerate(told.iter_rows(named=True))]
+    return [_sentences(row, ranked.get(position, [])) for position, row in enumerate(features.iter_rows(named=True))]
+
+
+def reasons_and_context(codes: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The reasons among ``codes``, and the context without its mark."""
+    context = [code.removeprefix(CONTEXT) for code in codes if code.startswith(CONTEXT)]
+    return [code for code in codes if not code.startswith(CONTEXT)], context
+
+
+def as_context(sentences: list[str]) -> list[str]:
+    """The sentences, each marked as one that had no part in the decision."""
+    return [each if each.startswith(CONTEXT) else CONTEXT + each for each in sentences]
 
 
 def _sentences(row: Row, ranked: list[tuple[str, object]]) -> list[str]:
     by_subject: dict[str, str] = {}
-    if journey := _country_change(row):
-        by_subject["country"] = journey
     for feature, value in ranked:
         subject, sentence = _phrase(feature, row)
         if sentence:
             by_subject.setdefault(subject, sentence)
         elif subject == "":
             by_subject.setdefault(feature, _plain(feature, row.get(feature, value)))
+    reasons = dict(list(by_subject.items())[:MAX_REASONS])
+    context: list[str] = []
+    if "country" not in reasons and (journey := _country_change(row)):
+        context.append(journey)
     burst = _number(row.get("tx_count_1h"))
-    if burst is not None and burst >= _BURST:
-        by_subject.setdefault("tx_count_1h", _payments(burst, "in the last hour"))
-    return list(by_subject.values())[:MAX_REASONS] or [_last_resort(row, ranked)]
+    if "tx_count_1h" not in reasons and burst is not None and burst >= _BURST:
+        context.append(_payments(burst, "in the last hour"))
+    return (list(reasons.values()) or [_last_resort(row, ranked)]) + as_context(context)
 
 
 def _phrase(feature: str, row: Row) -> tuple[str, str | None]:
@@ -92,11 +108,7 @@ def _against_usual(row: Row, match: re.Match[str]) -> str | None:
         sentence = f"amount is {_multiple(_plain_ratio(log_ratio, amount))} this customer's usual"
         if amount is None:
             return sentence
-        low, high = _number(row.get("usual_low")), _number(row.get("usual_high"))
-        if low is not None and high is not None and not low <= amount <= high:
-            usually = f"{_amount(low)} to {_amount(high)}" if low > 0 else f"up to {_amount(high)}"
-            return f"{sentence} ({_amount(amount)}, usually {usually})"
-        return f"{sentence} ({_amount(amount)} against {_amount(_compared_with(log_ratio, amount))})"
+        return f"{sentence} ({_amount(amount)} against a median of {_amount(_compared_with(log_ratio, amount))})"
     return _in_spreads(row, match)
 
 
@@ -189,9 +201,17 @@ def _weekday(row: Row, _: re.Match[str]) -> str | None:
     return "made on a weekend" if _true(row.get("is_weekend")) else None
 
 
-def _merchant_risk(row: Row, match: re.Match[str]) -> str | None:
-    rate = _number(row.get(match.string))
-    return None if not rate else f"{rate:.1%} of this merchant's payments were fraud, {_as_labelled(match)}"
+def _fraud_rate(row: Row, match: re.Match[str]) -> str | None:
+    """In counts: a share of few payments says little, and looks like much."""
+    rate, payments = _number(row.get(match.string)), _number(row.get(f"{match.string}_payments"))
+    if not rate:
+        return None
+    whose = "customer" if match["entity"] == "user" else match["entity"]
+    if not payments:
+        return f"known frauds of this {whose}, {_as_labelled(match)}"
+    frauds = round(rate * payments)
+    were = "was" if frauds == 1 else "were"
+    return f"{frauds:,} of this {whose}'s {_count(payments, 'payment')} {were} fraud, {_as_labelled(match)}"
 
 
 def _known_frauds(row: Row, match: re.Match[str]) -> str | None:
@@ -222,7 +242,7 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
         (r"hour_of_day|is_night", "hour", _hour),
         (r"day_of_week|is_weekend", "weekday", _weekday),
         (r"country_changed|impossible_travel", "country", lambda row, _: _country_change(row)),
-        (r"merchant_risk_(?P<days>\d+)d", "merchant risk", _merchant_risk),
+        (r"(?P<entity>[a-z]+)_risk_(?P<days>\d+)d", "fraud rate", _fraud_rate),
         (r"user_fraud_count_(?P<days>\d+)d", "", _known_frauds),
         (r"(?P<backend>isolation_forest|suod|ecod)_score", "other models", _other_model),
     )
@@ -237,7 +257,20 @@ def _last_resort(row: Row, ranked: list[tuple[str, object]]) -> str:
 
 
 def _plain(feature: str, value: object) -> str:
-    return f"unusual {feature}: {_value(feature, value)}"
+    """A feature that has no phrase of its own, by its description."""
+    declared = FEATURES.get(feature)
+    said = declared.description.strip().rstrip(".") if declared else ""
+    if not declared or not said:
+        return f"unusual {feature}: {_value(feature, value)}"
+    if declared.role == "binary" and _number(value) is not None:
+        flag = re.sub(r"^1 (if|where|when) |, else 0$", "", said)
+        return f"{_begun_small(flag)}: {'yes' if _true(value) else 'no'}"
+    return f"{_begun_small(said)}: {_value(feature, value)}"
+
+
+def _begun_small(sentence: str) -> str:
+    """With a small letter at the beginning, but for an abbreviation."""
+    return sentence[0].lower() + sentence[1:] if not sentence[1:2].isupper() else sentence
 
 
 def _value(feature: str, value: object) -> str:
@@ -260,7 +293,8 @@ def _amount(value: float) -> str:
 
 
 def _plain_number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e12 else f"{value:.3g}"
+    whole = value == round(value) or abs(value) >= 1000
+    return f"{value:,.0f}" if whole and abs(value) < 1e12 else f"{value:.3g}"
 
 
 def _exp(value: float) -> float:

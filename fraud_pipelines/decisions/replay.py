@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeVar
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from fraud_pipelines.decisions.daily import explain_alerts
 from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.explain import explain_alerts
 from fraud_pipelines.decisions.hard_rules import HardRules
 from fraud_pipelines.decisions.policies import Policy, Thresholds
 from fraud_pipelines.decisions.rules import COLLECTING
@@ -18,6 +18,7 @@ from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.detection.daily import DAILY_MODEL, LoadedModel, load_version
 from fraud_pipelines.detection.supervised import with_model_scores
 from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.features.frames import read_features_of
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -182,17 +183,7 @@ def _engine(warehouse: Warehouse, hashes: Mapping[str, str]) -> DecisionEngine:
 def _features(warehouse: Warehouse, channel: Channel, entries: pl.DataFrame) -> pl.DataFrame:
     """Features of the entries' transactions as stored, in their order."""
     ids = entries["transaction_id"]
-    rows = warehouse.read(
-        f"""
-        SELECT f.*, t.merchant_id, t.merchant_category, t.device_type, t.device_fingerprint,
-               t.country, t.city, t.ip_prefix
-        FROM {_FEATURE_TABLES[channel]} f
-        JOIN raw.transactions t ON t.transaction_id = f.transaction_id AND t.event_date = f.event_date
-        WHERE f.event_date = $day AND t.event_date = $day AND list_contains($ids, f.transaction_id)
-        ORDER BY f.transaction_id
-        """,
-        {"day": entries["event_date"][0], "ids": ids.to_list()},
-    )
+    rows = read_features_of(warehouse, entries["event_date"][0], ids, table=_FEATURE_TABLES[channel])
     if missing := sorted(set(ids) - set(rows["transaction_id"])):
         raise MissingData(
             f"the features of transaction {missing[0]!r} are no longer stored: what was decided from them can't be "
@@ -240,12 +231,11 @@ def _decide(
     wanted = dict.fromkeys(("transaction_id", *engine.columns))
     candidates = features.select(*wanted).hstack(scores.select("screening_score", "ensemble_score"))
     decided = engine.decide(candidates, unscored=COLLECTING)
-    registered = entries["model_versions"].list.eval(pl.element().filter(pl.element().str.contains("/", literal=True)))
-    explicable = decided.with_columns(registered.alias("model_versions")).filter(registered.list.len() > 0)
-    codes = explain_alerts(explicable, features, engine.rules, load)
+    alerts = decided.with_columns(entries["model_versions"], scores["ensemble_score"])
+    codes = explain_alerts(alerts, features, engine.rules, load)
     recorded = entries.select("transaction_id", recorded_codes="reason_codes")
     # What a model of the stream saw in an alert can't be asked any more.
-    kept = decided.join(explicable, on="transaction_id", how="anti").join(recorded, on="transaction_id")
+    kept = decided.join(codes, on="transaction_id", how="anti").join(recorded, on="transaction_id")
     known = pl.concat([codes, kept.select("transaction_id", reason_codes="recorded_codes")])
     return decided.join(known, on="transaction_id", how="left", maintain_order="left").with_columns(
         pl.col("reason_codes").fill_null(pl.lit([], dtype=pl.List(pl.String)))

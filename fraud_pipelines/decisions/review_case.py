@@ -1,22 +1,32 @@
 """A case: all that a reviewer looks at to judge one transaction."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from fraud_pipelines.decisions.reasons import reasons_and_context
+from fraud_pipelines.decisions.rules import deciding_version
+from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse, select
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 PAYMENTS_BEFORE: Final = 40
 PAYMENTS_AFTER: Final = 10
+_OF_STREAM: Final = MODEL_NAMES["ecod"]
 _PAYMENTS: Final = Path(__file__).with_name("payments_around.sql")
 
 
 @dataclass(frozen=True)
 class CaseDecision:
-    """What a channel decided, and why."""
+    """What a channel decided, and why.
+
+    Attributes:
+        reason_codes: as stored: the reasons, and then what else a reviewer should know.
+        decided_by: the version whose score it has, as ``fraud-ensemble/12``; None where no model scored.
+    """
 
     channel: str
     decision: str
@@ -27,17 +37,35 @@ class CaseDecision:
     review_threshold: float
     block_threshold: float
     decided_at: datetime
+    decided_by: str | None
+
+    @property
+    def reasons(self) -> list[str]:
+        """What decided, what counts most first."""
+        return reasons_and_context(self.reason_codes)[0]
+
+    @property
+    def context(self) -> list[str]:
+        """What had no part in the decision."""
+        return reasons_and_context(self.reason_codes)[1]
 
 
 @dataclass(frozen=True)
 class CaseScore:
-    """What a model said of the transaction; ``score`` is in [0, 1]."""
+    """What a model said of the transaction; ``score`` is in [0, 1], ``decided`` where it is that of the decision."""
 
     model_name: str
     model_version: int
     channel: str
     score: float
     is_anomaly: bool
+    decided: bool = False
+
+    @property
+    def version(self) -> str:
+        """As decisions name it: that of the stream's own detector by the transactions it came after."""
+        of_stream = self.channel == "stream" and self.model_name == _OF_STREAM
+        return f"{self.model_name}{'@' if of_stream else '/'}{self.model_version}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +129,8 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
         decisions = select(
             connection,
             f"""
-            SELECT channel, decision, score, reason, reason_codes, policy, review_threshold, block_threshold, decided_at
+            SELECT channel, decision, score, reason, reason_codes, policy, review_threshold, block_threshold,
+                   decided_at, model_versions
             FROM scoring.decisions {where} ORDER BY channel
             """,
             [transaction_id],
@@ -132,12 +161,23 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
             {"id": transaction_id, "before": PAYMENTS_BEFORE, "after": PAYMENTS_AFTER},
         )
     found = tuple(Payment(**row) for row in payments.iter_rows(named=True))
+    scored = [CaseScore(**row) for row in scores.iter_rows(named=True)]
+    decided = [_decision(row, scored) for row in decisions.iter_rows(named=True)]
+    deciding = {(each.channel, each.decided_by) for each in decided}
     return Case(
         transaction_id=transaction_id,
         transaction=transaction.row(0, named=True),
-        decisions=tuple(CaseDecision(**row) for row in decisions.iter_rows(named=True)),
-        scores=tuple(CaseScore(**row) for row in scores.iter_rows(named=True)),
+        decisions=tuple(decided),
+        scores=tuple(replace(each, decided=(each.channel, each.version) in deciding) for each in scored),
         labels=tuple(CaseLabel(**row) for row in labels.iter_rows(named=True)),
         payments=found,
         actual_fraud=next(payment.actual_fraud for payment in found if payment.is_case),
     )
+
+
+def _decision(row: dict[str, Any], scores: Iterable[CaseScore]) -> CaseDecision:
+    """A row of ``scoring.decisions``, with the version that decided."""
+    versions = row.pop("model_versions")
+    given = {each.version: each.score for each in scores if each.channel == row["channel"]}
+    second_score = given.get(versions[-1]) if len(versions) > 1 else None
+    return CaseDecision(**row, decided_by=deciding_version(row["reason"], row["score"], versions, second_score))

@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from fraud_pipelines.decisions.hard_rules import RULE_REASON
+from fraud_pipelines.decisions.rules import deciding_version
 from fraud_pipelines.storage.warehouse import Warehouse, select
 
 
 @dataclass(frozen=True)
 class QueuedCase:
-    """One transaction that waits, a row of ``scoring.review_queue``."""
+    """One transaction that waits, a row of ``scoring.review_queue``.
+
+    ``decided_by`` names the model whose score it is; None where a rule decided, or nothing scored.
+    """
 
     transaction_id: str
     user_id: str
@@ -21,6 +27,7 @@ class QueuedCase:
     reason_codes: list[str]
     fraud_probability: float
     expected_loss: float
+    decided_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,20 +65,27 @@ def read_queue(warehouse: Warehouse, *, limit: int) -> Queue:
 
     How the probability is estimated stands at ``scoring.alert_precision``.
     """
-    columns = ", ".join(f'"{name}"' for name in QueuedCase.__dataclass_fields__)
+    columns = ", ".join(f'"{name}"' for name in QueuedCase.__dataclass_fields__ if name != "decided_by")
     with warehouse.connect(read_only=True) as connection:
         rows = select(
             connection,
             f"""
-            SELECT {columns}, count(*) OVER () AS waiting, sum(expected_loss) OVER () AS total
+            SELECT {columns}, model_versions, count(*) OVER () AS waiting, sum(expected_loss) OVER () AS total
             FROM scoring.review_queue
             ORDER BY expected_loss DESC, score DESC, transaction_id LIMIT ?
             """,
             [limit],
         )
     waiting, total = rows.select("waiting", "total").row(0) if rows.height else (0, 0.0)
-    cases = tuple(QueuedCase(**row) for row in rows.drop("waiting", "total").iter_rows(named=True))
+    cases = tuple(_queued(row) for row in rows.drop("waiting", "total").iter_rows(named=True))
     return Queue(cases, int(waiting), float(total))
+
+
+def _queued(row: dict[str, Any]) -> QueuedCase:
+    versions = row.pop("model_versions")
+    of_rule = row["reason"].startswith(RULE_REASON)
+    decided_by = None if of_rule else deciding_version(row["reason"], row["score"], versions, None)
+    return QueuedCase(**row, decided_by=decided_by)
 
 
 def place_in_queue(warehouse: Warehouse, transaction_id: str) -> Place:

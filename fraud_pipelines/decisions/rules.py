@@ -1,9 +1,11 @@
 """The two-stage decision: a screening score lets most pass, the ensemble's score decides on the rest."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import polars as pl
 
+from fraud_pipelines.decisions.hard_rules import RULE_REASON
 from fraud_pipelines.decisions.policies import Policy, Thresholds
 from fraud_pipelines.errors import InvalidInput
 
@@ -109,6 +111,23 @@ def stages(
         ("block", BLOCKED) if score > block else ("review", FLAGGED) if score > review else ("approve", CLEARED)
     )
     return decision, score, ENSEMBLE_MISSING if ensemble is None else reason
+
+
+def second_stage_decided(reason: str, score: float, second_score: float | None) -> bool:
+    """Whether the score of a decision is that of the second stage, and not of the screening.
+
+    A rule leaves the score of the models: there the score itself tells.
+    """
+    if reason in (BLOCKED, FLAGGED, CLEARED):
+        return True
+    return reason.startswith(RULE_REASON) and score == second_score
+
+
+def deciding_version(reason: str, score: float, versions: Sequence[str], second_score: float | None) -> str | None:
+    """Of the ``model_versions`` of a decision the one whose score it has; None where no model scored."""
+    if not versions:
+        return None
+    return versions[-1] if second_stage_decided(reason, score, second_score) else versions[0]
 
 
 def screen_level(review_threshold: float, policy: Policy) -> float:

@@ -152,7 +152,11 @@ class TrainingPlan:
         schema, left_out = default_schema(self.features)
         if self.calibration is None:
             return schema, left_out
-        further = {name: FeatureRole(role=feature.role) for name, feature in FEATURES.items() if name not in left_out}
+        further = {
+            name: FeatureRole(role=feature.role)
+            for name, feature in FEATURES.items()
+            if feature.modelled and name not in left_out
+        }
         rows = pl.concat([self.features, self.calibration], how="diagonal")
         return supervised_schema({**schema, **further}, rows), left_out
 

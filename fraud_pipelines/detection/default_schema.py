@@ -1,5 +1,6 @@
 """The schema of the daily models: every feature declared as ``daily``, where the data has it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -35,20 +36,12 @@ def default_schema(
     Raises:
         InvalidInput: none of the features is there.
     """
+    days = _by_day(features, declared)
     left_out: dict[str, str] = {}
     for name in declared:
-        if name not in features.columns:
-            left_out[name] = "the column is missing"
-        elif features[name].null_count() == features.height:
-            left_out[name] = "every value is missing"
-        elif name in FEEDBACK_SCHEMA and features[name].drop_nulls().n_unique() == 1:
-            left_out[name] = "it never varies: no labels are known yet"
-        elif name in FEEDBACK_SCHEMA and _share_of_days(features, pl.col(name).drop_nulls().n_unique() > 1) < 0.5:
-            left_out[name] = "it varies on less than half of the days: labels have only begun to arrive"
-        elif _share_of_days(features, pl.col(name).is_not_null().any()) < 0.5:
-            left_out[name] = (
-                "every value is missing on more than half of the days: it was declared or delivered only lately"
-            )
+        reason = why_left_out(name, days[name]) if name in days else "the column is missing"
+        if reason:
+            left_out[name] = reason
     schema = {name: role for name, role in declared.items() if name not in left_out}
     if not schema:
         raise InvalidInput(
@@ -57,9 +50,30 @@ def default_schema(
     return schema, left_out
 
 
-def _share_of_days(features: pl.DataFrame, condition: pl.Expr) -> float:
-    """On how many of the days the condition holds; on all, where days can't be told apart."""
-    if "event_date" not in features.columns:
-        return 1.0
-    holds = features.group_by("event_date").agg(condition.alias("holds"))["holds"]
-    return float(holds.sum() / len(holds))
+def why_left_out(name: str, days: Sequence[tuple[bool, bool]]) -> str | None:
+    """Why a daily model leaves the feature out; None if it doesn't.
+
+    Args:
+        days: of each day it would learn from, whether the feature has a value there, and whether it has two.
+    """
+    has_values, varies = sum(has_value for has_value, _ in days), sum(two for _, two in days)
+    if not has_values:
+        return "every value is missing"
+    if name in FEEDBACK_SCHEMA and not varies:
+        return "it never varies: no labels are known yet"
+    if name in FEEDBACK_SCHEMA and varies < 0.5 * len(days):
+        return "it varies on less than half of the days: labels have only begun to arrive"
+    if has_values < 0.5 * len(days):
+        return "every value is missing on more than half of the days: it was declared or delivered only lately"
+    return None
+
+
+def _by_day(features: pl.DataFrame, declared: Schema) -> dict[str, list[tuple[bool, bool]]]:
+    """Of each declared feature there is, what `why_left_out` asks; where days can't be told apart, all are one."""
+    names = [name for name in declared if name in features.columns]
+    by_day = features if "event_date" in features.columns else features.with_columns(event_date=pl.lit(0))
+    found = by_day.group_by("event_date").agg(
+        *(pl.col(name).is_not_null().any() for name in names),
+        *((pl.col(name).min() != pl.col(name).max()).fill_null(value=False).alias(f"{name} varies") for name in names),
+    )
+    return {name: list(zip(found[name], found[f"{name} varies"], strict=True)) for name in names}

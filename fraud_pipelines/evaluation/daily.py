@@ -1,4 +1,4 @@
-"""The evening's look back: performance as of a day, the next day's thresholds, and drift."""
+"""The evening's look back: performance as of a day, and the next day's thresholds."""
 
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -9,9 +9,6 @@ from pydantic import JsonValue
 
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force
-from fraud_pipelines.detection.schema import DEFAULT_SCHEMA
-from fraud_pipelines.errors import MissingData
-from fraud_pipelines.evaluation.drift import feature_drift
 from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.lateness import Reported
 from fraud_pipelines.evaluation.metrics import Curve, Performance, performance, precision_recall
@@ -28,7 +25,6 @@ from fraud_pipelines.evaluation.outcomes import (
 )
 from fraud_pipelines.evaluation.scenarios import scenario_recall
 from fraud_pipelines.evaluation.tuning import Proposal, tune
-from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.metric_series import MetricSeries
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -327,17 +323,3 @@ def _decided(warehouse: Warehouse, policy: Policy, day: date) -> dict[str, JsonV
         {"day": day, "name": POLICY_PREFIX + policy.name, "channel": BATCH},
     )
     return rows.row(0, named=True) if rows.height else {}
-
-
-def measure_drift(warehouse: Warehouse, settings: Settings, day: date) -> pl.DataFrame:
-    """``event_date``, ``feature``, ``psi`` of each model feature: the day against the days it is trained on.
-
-    Empty on the first day, which has nothing to be compared with.
-    """
-    current = read_features(warehouse, day, day)
-    try:
-        reference = read_features(warehouse, day - timedelta(days=settings.training_days), day - timedelta(days=1))
-    except MissingData:
-        return pl.DataFrame(schema={"event_date": pl.Date, "feature": pl.String, "psi": pl.Float64})
-    features = [name for name in DEFAULT_SCHEMA if name in current.columns]
-    return feature_drift(reference, current, features).select(pl.lit(day).alias("event_date"), "feature", "psi")

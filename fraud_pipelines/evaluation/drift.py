@@ -1,6 +1,8 @@
-"""Drift: how far the distribution of a feature has moved, as its population stability index."""
+"""Drift: how far a feature's distribution has moved, and whether chance and the usual spread of days explain it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isqrt
 from typing import Final
 
 import numpy as np
@@ -8,20 +10,44 @@ import numpy.typing as npt
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.distributions import Bins, Distribution
 
 SHIFTED: Final = 0.25
-"""A PSI above this is a shift worth a look; below 0.1 is calm."""
+"""A population stability index above this is a shift worth a look; below 0.1 is calm."""
 
-Counts = npt.NDArray[np.int64]
+FALSE_ALARMS: Final = 0.01
+"""On this share of days without drift, at most, any feature is said to have drifted."""
+
+BINS: Final = 10
+
+_MARGIN: Final = 1.15
+"""The spread is estimated from few days: it may well be larger by this factor."""
+
+Floats = npt.NDArray[np.float64]
 
 
-def population_stability_index(expected: pl.Series, actual: pl.Series, bins: int = 10) -> float:
+@dataclass(frozen=True)
+class Comparison:
+    """A day's distribution of a feature beside that of other days.
+
+    Attributes:
+        psi: the population stability index.
+        psi_expected: what it is on average without drift, given the rows and the spread of the other days.
+        p_value: how often days without drift lie so far from the others; None with fewer than two other days.
+    """
+
+    psi: float
+    psi_expected: float
+    p_value: float | None
+
+
+def population_stability_index(expected: pl.Series, actual: pl.Series, bins: int = BINS) -> float:
     """PSI = Σ over bins of (a − e) · ln(a / e), with a and e the shares of ``actual`` and ``expected``.
 
     Numbers and flags are binned at the quantiles of ``expected``; a value that holds a bin's worth of rows or more
     by itself (a count that is mostly 0) is a bin of its own. Of texts, the ``bins`` − 1 most frequent are bins and
     the others share one. Nulls and NaN have a bin of their own. An empty bin counts as half a row, so that the
-    logarithm exists and one stray row in a small day doesn't look like a flood.
+    logarithm exists and one stray row in a small day doesn't look like a flood; one that is empty in both is none.
 
     Returns:
         At least 0; 0 for equal distributions. Below 0.1 is calm, above 0.25 is a shift worth a look.
@@ -34,71 +60,114 @@ def population_stability_index(expected: pl.Series, actual: pl.Series, bins: int
         raise InvalidInput(f"{expected.name or 'the feature'}: no {empty} rows to compare; give at least one")
     if bins < 2:
         raise InvalidInput(f"bins={bins}: drift needs at least 2")
-    if expected.dtype.is_numeric() or expected.dtype == pl.Boolean:
-        counts = _count_numbers(_numbers(expected), _numbers(actual), bins)
-    else:
-        counts = _count_texts(expected.cast(pl.String), actual.cast(pl.String), bins)
-    e, a = (np.maximum(count, 0.5) / size for count, size in zip(counts, (len(expected), len(actual)), strict=True))
+    e, a = (Distribution.of(values, pieces=None) for values in (expected, actual))
+    cut = Bins.of([e], bins)
+    return _psi(cut.count(e), cut.count(a))
+
+
+def compare(
+    current: Distribution, reference: Sequence[Distribution], alike: Sequence[Sequence[Distribution]]
+) -> Comparison:
+    """The distribution of a day beside that of the ``reference`` days.
+
+    The distance is tested by the likelihood ratio G² of the binned counts. Rows of one day are no independent draws:
+    a user pays several times, and days differ. By how much more than chance ordinary days lie apart is Pearson's X²
+    over its degrees of freedom, among days that should be alike; G² is divided by that (the first-order correction
+    of Rao and Scott, 1984, https://doi.org/10.1214/aos/1176346391) and held against an F distribution, since the
+    spread is estimated from few days.
+
+    Args:
+        current: of the day.
+        reference: of the days it is compared with, at least one.
+        alike: groups of days; within each the days should be alike, and how they differ is the usual spread.
+    """
+    cut = Bins.of(reference, _bins(current.rows))
+    e, a = sum(map(cut.count, reference), start=np.zeros(1)), cut.count(current)
+    psi = _psi(e, a)
+    freedom = int(np.count_nonzero(e + a)) - 1
+    if freedom < 1:
+        return Comparison(psi, 0.0, 1.0)
+    spread, days = _spread([np.stack([cut.count(day) for day in group]) for group in alike if group], current.rows)
+    psi_expected = spread * freedom * (1 / e.sum() + 1 / a.sum())
+    if not days:
+        return Comparison(psi, psi_expected, None)
+    effective = _effective_freedom(spread, freedom)
+    ratio = _likelihood_ratio(e, a) / (spread * freedom)
+    return Comparison(psi, psi_expected, _f_tail(ratio, effective, effective * days))
+
+
+def drifted(comparisons: Mapping[str, Comparison]) -> set[str]:
+    """The features of a day that lie further from the other days than chance and their usual spread explain.
+
+    They are those with a PSI above `SHIFTED` whose p-value holds by Holm's procedure (1979) at `FALSE_ALARMS`: on so
+    many days without drift, at most, any feature at all is named.
+    """
+    judged = sorted((found.p_value, name) for name, found in comparisons.items() if found.p_value is not None)
+    named: set[str] = set()
+    for place, (p_value, name) in enumerate(judged):
+        if p_value * (len(judged) - place) > FALSE_ALARMS:
+            break
+        named.add(name)
+    return {name for name in named if comparisons[name].psi > SHIFTED}
+
+
+def _bins(rows: int) -> int:
+    """Fewer bins for fewer rows: ten rows in ten bins say less than in six."""
+    return min(BINS, isqrt(rows) + 3)
+
+
+def _psi(expected: Floats, actual: Floats) -> float:
+    filled = (expected + actual) > 0
+    e, a = (np.maximum(counts[filled], 0.5) / counts.sum() for counts in (expected, actual))
     return float(np.sum((a - e) * np.log(a / e)))
 
 
-def feature_drift(reference: pl.DataFrame, current: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
-    """``feature`` and ``psi`` of each feature, current against reference, in the order given.
+def _spread(groups: Sequence[Floats], rows: int) -> tuple[float, int]:
+    """By which factor days that should be alike spread more than chance, at ``rows`` a day, and how many days tell.
 
-    Raises:
-        InvalidInput: a feature is missing in a frame, or a frame is empty.
+    What is common to a day's rows weighs more the more rows there are; what is common to a user's rows doesn't. For a
+    day with more rows than the others it is taken to be the former.
+
+    Args:
+        groups: binned counts, shape (days, bins).
+        rows: of the day to judge.
     """
-    for name, frame in (("reference", reference), ("current", current)):
-        if missing := [feature for feature in features if feature not in frame.columns]:
-            raise InvalidInput(f"the {name} frame lacks the features {', '.join(missing)}")
-    return pl.DataFrame(
-        {
-            "feature": list(features),
-            "psi": [population_stability_index(reference[feature], current[feature]) for feature in features],
-        },
-        schema={"feature": pl.String, "psi": pl.Float64},
+    squares = freedom = 0.0
+    days = 0
+    for counts in groups:
+        total = counts.sum(axis=0)
+        expected = counts.sum(axis=1, keepdims=True) * total / total.sum()
+        squares += float(np.sum((counts - expected)[:, total > 0] ** 2 / expected[:, total > 0]))
+        freedom += (len(counts) - 1) * max(np.count_nonzero(total) - 1, 1)
+        days += len(counts) - 1
+    if not days:
+        return 1.0, 0
+    spread = max(1.0, squares / freedom)
+    usual = sum(float(counts.sum()) for counts in groups) / sum(map(len, groups))
+    return max(spread, 1 + (spread - 1) * (rows - 1) / max(usual - 1, 1)), days
+
+
+def _effective_freedom(spread: float, freedom: int) -> float:
+    """The degrees of freedom of a sum of squares (Satterthwaite) if all that exceeds chance moves the bins together.
+
+    That is the most cautious case: the fewest for this spread, which is taken with a `_MARGIN`.
+    """
+    cautious = spread * _MARGIN
+    largest = 1 + (cautious - 1) * freedom
+    return (freedom * cautious) ** 2 / (largest**2 + freedom - 1)
+
+
+def _likelihood_ratio(expected: Floats, actual: Floats) -> float:
+    """G² of two rows of counts against one distribution for both."""
+    pooled = (expected + actual) / (expected.sum() + actual.sum())
+    return 2 * sum(
+        float(np.sum(counts[counts > 0] * np.log((counts / counts.sum())[counts > 0] / pooled[counts > 0])))
+        for counts in (expected, actual)
     )
 
 
-def _numbers(values: pl.Series) -> npt.NDArray[np.float64]:
-    """As floats, null as NaN."""
-    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+def _f_tail(ratio: float, numerator: float, denominator: float) -> float:
+    """The probability that an F-distributed number exceeds ``ratio``."""
+    from scipy.special import fdtrc
 
-
-def _count_numbers(
-    expected: npt.NDArray[np.float64], actual: npt.NDArray[np.float64], bins: int
-) -> tuple[Counts, Counts]:
-    present = expected[~np.isnan(expected)]
-    edges = np.empty(0)
-    if len(present):
-        # Quantiles that are values of the data: a mean of two would cut where nothing lies.
-        quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
-        values, times = np.unique(quantiles, return_counts=True)
-        heaped = values[(times > 1) | (len(np.unique(present)) <= bins)]
-        with np.errstate(over="ignore"):
-            edges = np.unique(np.concatenate((values, np.nextafter(heaped, -np.inf))))
-    return _histogram(expected, edges), _histogram(actual, edges)
-
-
-def _histogram(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> Counts:
-    """Rows in (−∞, e₁], (e₁, e₂] … (eₙ, ∞), and last the NaN."""
-    missing = np.isnan(values)
-    cells = np.searchsorted(edges, values[~missing], side="left")
-    return np.append(np.bincount(cells, minlength=len(edges) + 1), missing.sum())
-
-
-def _count_texts(expected: pl.Series, actual: pl.Series, bins: int) -> tuple[Counts, Counts]:
-    frequent = (
-        expected.drop_nulls()
-        .rename("value")
-        .value_counts(name="rows")
-        .sort(["rows", "value"], descending=[True, False])
-    )["value"].head(bins - 1)
-    code = {text: position for position, text in enumerate(frequent)}
-
-    def count(values: pl.Series) -> Counts:
-        cells = values.replace_strict(code, default=len(code), return_dtype=pl.Int64).to_numpy()
-        cells = np.where(values.is_null().to_numpy(), len(code) + 1, cells)
-        return np.bincount(cells, minlength=len(code) + 2)
-
-    return count(expected), count(actual)
+    return float(fdtrc(numerator, denominator, max(ratio, 0.0)))

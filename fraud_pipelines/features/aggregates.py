@@ -36,10 +36,10 @@ def entity_features(entity: Entity) -> tuple[Feature, ...]:
 
 
 def feedback_features(entity: Entity) -> tuple[Feature, ...]:
-    """Every feature that ``entity`` declares and labels are needed for."""
-    features = [_risk(entity, span) for span in entity.risks] + [
-        _fraud_count(entity, span) for span in entity.fraud_counts
-    ]
+    """Every feature that ``entity`` declares and labels are needed for, and what is told beside them."""
+    features = [_risk(entity, span) for span in entity.risks]
+    features += [_fraud_count(entity, span) for span in entity.fraud_counts]
+    features += [_risk_payments(entity, span) for span in entity.risks]
     return tuple(_identified(feature, entity.column) for feature in features)
 
 
@@ -225,6 +225,20 @@ def _risk(entity: Entity, span: str) -> Feature:
     )
 
 
+def _risk_payments(entity: Entity, span: str) -> Feature:
+    return Feature(
+        name=f"{entity.name}_risk_{span}_payments",
+        description=f"{_whose(entity)} transactions of which {entity.name}_risk_{span} is the rate of frauds.",
+        formula=f"transactions, {_happened(span)}",
+        window=f"{_length(span)}, ending {_length(LABEL_DELAY)} before",
+        null_rule="never null",
+        group="feedback",
+        dtype=pl.Int32(),
+        modelled=False,
+        computed=("past_count", _seconds(span), _seconds(LABEL_DELAY)),
+    )
+
+
 def _fraud_count(entity: Entity, span: str) -> Feature:
     return Feature(
         name=f"{entity.name}_fraud_count_{span}",
@@ -240,8 +254,12 @@ def _fraud_count(entity: Entity, span: str) -> Feature:
 
 
 def _feedback_window(span: str) -> str:
+    return f"{_happened(span)}, labels with known_at < t"
+
+
+def _happened(span: str) -> str:
     delay = _length(LABEL_DELAY)
-    return f"that happened in (t − {delay} − {_length(span)}, t − {delay}], labels with known_at < t"
+    return f"that happened in (t − {delay} − {_length(span)}, t − {delay}]"
 
 
 def _seconds(span: str) -> float:

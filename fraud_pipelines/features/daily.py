@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.features.daily_distributions import forget_distributions
 from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.engine import Prepared, fold_rows, prepare, uncomputable
 from fraud_pipelines.features.feedback import Past
@@ -102,6 +103,7 @@ def _derive(warehouse: Warehouse, day: date, inputs: _Inputs) -> DayReport:
     with warehouse.transaction() as connection:
         create_tables(connection)
         overwrite(connection, FEATURE_TABLE, features, event_date=day)
+        forget_distributions(connection, [day])
         outdated = sorted({late for history in after.values() for late in write_history(connection, history, day)})
         mark_stale(connection, outdated, f"history changed by a rerun of {day}")
         mark_late_gaps(connection, day)

@@ -22,9 +22,9 @@ class Feature:
 
     ``requires`` names the transaction columns without which the feature is null. ``role`` and ``direction`` are
     what a model schema needs to know: how to encode it, and which side of it is suspicious; ``daily`` puts it
-    into the schema of the daily models. ``computed`` is what the fold makes it from: the kind of aggregate, its key
-    and its parameters, as plain values; nothing for a derived feature, which has an expression. The other fields are
-    words for people.
+    into the schema of the daily models, and what is not ``modelled`` no model is given. ``computed`` is what the fold
+    makes it from: the kind of aggregate, its key and its parameters, as plain values; nothing for a derived feature,
+    which has an expression. The other fields are words for people.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Feature:
     direction: Direction = "high"
     requires: tuple[str, ...] = ()
     daily: bool = False
+    modelled: bool = True
 
 
 @dataclass(frozen=True)

@@ -136,16 +136,20 @@ class Happened:
             span: np.where(known, enter.until(code, instant) - leave.until(code, instant), np.nan)
             for span, (enter, leave) in self.frauds.items()
         }
-        rates = [self._rate(frauds[span], span, code, instant) for span in self.entity.risks]
-        return [*rates, *(frauds[span] for span in self.entity.fraud_counts)]
+        happened = {span: self._happened(span, code, instant) for span in self.entity.risks}
+        # The share of frauds; NaN without transactions.
+        rates = [
+            np.divide(frauds[span], rows, out=np.full(rows.size, np.nan), where=rows > 0)
+            for span, rows in happened.items()
+        ]
+        payments = [np.where(known, rows, np.nan) for rows in happened.values()]
+        return [*rates, *(frauds[span] for span in self.entity.fraud_counts), *payments]
 
-    def _rate(self, frauds: Floats, span: str, code: Ints, instant: Ints) -> Floats:
-        """Share of frauds among the transactions of the span; NaN if there are none."""
+    def _happened(self, span: str, code: Ints, instant: Ints) -> Ints:
+        """Transactions of the span."""
         delay, length = _microseconds(LABEL_DELAY), _microseconds(span)
         newest = instant - max(delay, 1)  # without a delay, still nothing of the same instant
-        happened = self.activity.until(code, newest) - self.activity.until(code, instant - delay - length)
-        rates: Floats = np.divide(frauds, happened, out=np.full(happened.size, np.nan), where=happened > 0)
-        return rates
+        return self.activity.until(code, newest) - self.activity.until(code, instant - delay - length)
 
 
 def with_feedback(entities: Iterable[Entity] = ENTITIES) -> list[Entity]:

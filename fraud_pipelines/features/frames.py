@@ -1,5 +1,6 @@
 """Frames for models: the stored features of some days, with the transaction's own columns beside them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -7,12 +8,13 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
+from fraud_pipelines.features.tables import FEATURE_TABLE
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 _FEATURES_SQL: Final = """
     SELECT f.*, t.merchant_id, t.merchant_category, t.device_type, t.device_fingerprint,
            t.country, t.city, t.ip_prefix
-    FROM features.transaction_features f
+    FROM {table} f
     JOIN raw.transactions t ON t.transaction_id = f.transaction_id AND t.event_date = f.event_date
     WHERE f.event_date BETWEEN $first AND $last AND t.event_date BETWEEN $first AND $last {condition}
     ORDER BY f.event_date, f.transaction_id
@@ -46,6 +48,23 @@ def read_features(warehouse: Warehouse, first: date, last: date) -> pl.DataFrame
     return sample_features(warehouse, first, last).rows
 
 
+def read_features_of(
+    warehouse: Warehouse, day: date, transaction_ids: pl.Series, *, table: str = FEATURE_TABLE
+) -> pl.DataFrame:
+    """`read_features` of some transactions of ``day``: a row for each that has features in ``table``."""
+    query = _FEATURES_SQL.format(table=table, condition="AND f.transaction_id IN (SELECT id FROM _asked)")
+    asked = pl.DataFrame({"id": transaction_ids}, schema={"id": pl.String})
+    with warehouse.connect(read_only=True) as connection, registered(connection, _asked=asked):
+        return select(connection, query, {"first": day, "last": day})
+
+
+def read_columns(warehouse: Warehouse, day: date, columns: Sequence[str]) -> pl.DataFrame:
+    """``transaction_id`` and some columns of `read_features` of ``day``, without reading the others."""
+    names = ", ".join(f'"{name}"' for name in dict.fromkeys(("transaction_id", *columns)))
+    query = _FEATURES_SQL.format(table=FEATURE_TABLE, condition="")
+    return warehouse.read(f"SELECT {names} FROM ({query})", {"first": day, "last": day})
+
+
 def sample_features(
     warehouse: Warehouse, first: date, last: date, *, most: int | None = None, always: pl.Series | None = None
 ) -> FeatureSample:
@@ -76,11 +95,15 @@ def sample_features(
                 "days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
             )
         if most is None or total <= most:
-            return FeatureSample(select(connection, _FEATURES_SQL.format(condition=""), days), total)
+            return FeatureSample(
+                select(connection, _FEATURES_SQL.format(table=FEATURE_TABLE, condition=""), days), total
+            )
         with registered(connection, _always=pl.DataFrame({"id": always}, schema={"id": pl.String})):
             condition = (
                 "AND (md5_number_lower(f.transaction_id) < $bound OR f.transaction_id IN (SELECT id FROM _always))"
             )
             bound = 2**64 * most // total
-            drawn = select(connection, _FEATURES_SQL.format(condition=condition), {**days, "bound": bound})
+            drawn = select(
+                connection, _FEATURES_SQL.format(table=FEATURE_TABLE, condition=condition), {**days, "bound": bound}
+            )
     return FeatureSample(drawn, total)

@@ -240,7 +240,26 @@ CREATE TABLE IF NOT EXISTS monitoring.decision_thresholds (
 CREATE TABLE IF NOT EXISTS monitoring.feature_drift (
     event_date DATE NOT NULL,
     feature VARCHAR NOT NULL,
-    psi DOUBLE NOT NULL
+    psi DOUBLE NOT NULL,
+    "rows" BIGINT,
+    reference_rows BIGINT,
+    weekday_psi DOUBLE,
+    compared_with VARCHAR,
+    psi_expected DOUBLE,
+    p_value DOUBLE,
+    drifted BOOLEAN
+);
+
+-- What a day's values of a feature look like, in pieces that can be added up over days; gone when the day is derived anew.
+CREATE TABLE IF NOT EXISTS features.daily_distributions (
+    event_date DATE NOT NULL,
+    feature VARCHAR NOT NULL,
+    "rows" BIGINT NOT NULL,
+    missing BIGINT NOT NULL,
+    low DOUBLE[] NOT NULL,
+    high DOUBLE[] NOT NULL,
+    counts BIGINT[] NOT NULL,
+    texts VARCHAR[]
 );
 
 -- What people should know of; the row is there whether a webhook is told of it or not.
@@ -333,7 +352,7 @@ CREATE OR REPLACE VIEW scoring.review_queue AS
         JOIN scoring.alert_precision p ON p.score_band = scoring.score_band(d.score)
     )
     SELECT transaction_id, channel, event_date, decision, score, amount, user_id, "timestamp", reason, reason_codes,
-           fraud_probability, fraud_probability * amount AS expected_loss
+           model_versions, fraud_probability, fraud_probability * amount AS expected_loss
     FROM estimated
     ORDER BY expected_loss DESC, score DESC, transaction_id;
 
@@ -433,7 +452,23 @@ COMMENT ON COLUMN monitoring.alerts.attempts IS 'How often it was sent.';
 COMMENT ON COLUMN monitoring.alerts.attempted_at IS 'When it was sent last, UTC.';
 COMMENT ON COLUMN monitoring.alerts.error IS 'Why the last attempt failed.';
 
-COMMENT ON COLUMN monitoring.feature_drift.psi IS 'Population stability index against the training window; above 0.25 is a shift.';
+COMMENT ON COLUMN monitoring.feature_drift.psi IS 'Population stability index against the training window; above 0.25 is a shift, where chance doesn''t explain it.';
+COMMENT ON COLUMN monitoring.feature_drift."rows" IS 'Transactions of the day.';
+COMMENT ON COLUMN monitoring.feature_drift.reference_rows IS 'Transactions of the training window.';
+COMMENT ON COLUMN monitoring.feature_drift.weekday_psi IS 'Population stability index against the same weekday of the weeks before; null while there are fewer than four.';
+COMMENT ON COLUMN monitoring.feature_drift.compared_with IS 'The days that psi_expected and p_value compare with, or why the feature isn''t judged.';
+COMMENT ON COLUMN monitoring.feature_drift.psi_expected IS 'What the index is on average without drift, given the number of rows and how these days differ among themselves.';
+COMMENT ON COLUMN monitoring.feature_drift.p_value IS 'How often a day without drift lies so far from these days; null where that can''t be told.';
+COMMENT ON COLUMN monitoring.feature_drift.drifted IS 'The index is above 0.25, and neither chance nor the usual differences of days explain it; of all features together, on 1 % of the days at most by mistake.';
+
+COMMENT ON COLUMN features.daily_distributions.event_date IS 'The UTC day.';
+COMMENT ON COLUMN features.daily_distributions.feature IS 'A column of features.transaction_features.';
+COMMENT ON COLUMN features.daily_distributions."rows" IS 'Transactions of the day.';
+COMMENT ON COLUMN features.daily_distributions.missing IS 'Those without a value.';
+COMMENT ON COLUMN features.daily_distributions.low IS 'The lowest value of each piece; the same as the highest where it is of one value.';
+COMMENT ON COLUMN features.daily_distributions.high IS 'The highest value of each piece.';
+COMMENT ON COLUMN features.daily_distributions.counts IS 'Transactions in each piece, or with each text.';
+COMMENT ON COLUMN features.daily_distributions.texts IS 'Of a text feature, its most frequent values; null for numbers.';
 
 COMMENT ON COLUMN monitoring.model_performance.recall_lower_bound IS 'The recall, if as many missed frauds are never reported as FRAUD_UNREPORTED_SHARE says.';
 COMMENT ON COLUMN monitoring.model_performance.chargebacks_reported IS 'Share of the window''s chargebacks that is expected to be in; null while too few are known to tell.';

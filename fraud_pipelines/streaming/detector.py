@@ -245,6 +245,7 @@ class StreamDetector:
             backend=self.settings.backend,
             schema=self.schema,
             contamination=self.settings.contamination,
+            normalization="extended_tail",
         )
         return model, window
 

@@ -8,10 +8,9 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.reasons import reason_codes
-from fraud_pipelines.decisions.rules import COLLECTING
+from fraud_pipelines.decisions.explain import alert_reasons
+from fraud_pipelines.decisions.rules import COLLECTING, second_stage_decided
 from fraud_pipelines.detection.daily import LoadedModel
-from fraud_pipelines.detection.explanations import EXPLANATION_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.supervised import SCORE_FEATURES
 from fraud_pipelines.features.catalog import table_schema
@@ -148,7 +147,8 @@ class Screener:
         )
         codes: dict[int, list[str]] = {}
         if made.decision != "approve":
-            decided_by = {0: second.model if second else found.model}
+            by_second = second is not None and second_stage_decided(made.reason, made.score, ensemble)
+            decided_by = {0: second.model if second and by_second else found.model}
             codes = _reasons(_frame(row) if suspect is None else suspect, decided_by, pl.Series([made.reason]), engine)
         return ScreenedTransaction(
             transaction_id=str(features["transaction_id"]),
@@ -187,8 +187,10 @@ class Screener:
         decided = engine.decide(candidates.select(list(wanted)), unscored=COLLECTING)
         alerts = decided.with_row_index("row").filter(pl.col("decision") != "approve")
         decided_by = {
-            row: second.model if second and flagged[row] else found.models.get(said["model_version"][row])
-            for row in alerts["row"]
+            row: second.model
+            if second and second_stage_decided(reason, score, ensemble[row])
+            else found.models.get(said["model_version"][row])
+            for row, reason, score in alerts.select("row", "reason", "score").iter_rows()
         }
         codes = _reasons(full, decided_by, alerts["reason"], engine)
         return pl.concat(scores), decision_rows(full, decided, said["model_version"], flagged, second, codes)
@@ -228,16 +230,18 @@ def _complete(transactions: pl.DataFrame) -> pl.DataFrame:
 def _reasons(
     full: pl.DataFrame, decided_by: Mapping[int, FraudModel | None], reasons: pl.Series, engine: DecisionEngine
 ) -> dict[int, list[str]]:
-    """What a reviewer reads of each row in ``decided_by``: what its rule says, if any, and what moved the model."""
-    by_model: dict[int, list[int]] = {}
-    for row, model in decided_by.items():
-        by_model.setdefault(id(model), []).append(row)
+    """What a reviewer reads of each row in ``decided_by``: see `alert_reasons`.
+
+    Args:
+        decided_by: the model whose score decided, by row; None where there is none.
+        reasons: of the decisions on them, in the same order.
+    """
+    by_model: dict[int, dict[int, str]] = {}
+    for (row, model), reason in zip(decided_by.items(), reasons, strict=True):
+        by_model.setdefault(id(model), {})[row] = reason
     codes: dict[int, list[str]] = {}
-    for rows in by_model.values():
-        found = full[rows]
-        codes |= zip(rows, reason_codes(found, _contributions(found, decided_by[rows[0]])), strict=True)
-    return {row: engine.rules.reason_codes(reason, codes[row]) for row, reason in zip(decided_by, reasons, strict=True)}
-
-
-def _contributions(rows: pl.DataFrame, model: FraudModel | None) -> pl.DataFrame:
-    return pl.DataFrame(schema=EXPLANATION_SCHEMA) if model is None else model.explain(rows)
+    for of_model in by_model.values():
+        rows = list(of_model)
+        said = alert_reasons(full[rows], decided_by[rows[0]], list(of_model.values()), engine.rules)
+        codes |= zip(rows, said, strict=True)
+    return codes

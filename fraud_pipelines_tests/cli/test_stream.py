@@ -22,6 +22,9 @@ def test_the_demo_shows_the_collecting_the_flagged_the_missed_and_the_sum(instal
     assert f"{missed} missed, {frauds - caught - missed} came while collecting" in shown
     assert caught >= 3
     assert "this customer's usual" in shown
+    scores = re.findall(r"score=(\d\.\d{3}) \| . (?:TRUE|FALSE)", shown.replace("⚠️", "⚠"))
+    assert len(scores) == flagged
+    assert len(set(scores)) > flagged / 2
     assert not installation.data_dir.exists()
 
 

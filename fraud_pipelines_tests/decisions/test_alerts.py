@@ -105,7 +105,7 @@ def test_a_proposal_is_told_while_it_waits_for_a_person(warehouse: Warehouse) ->
     )
     put_in_effect(warehouse, tuned, current, mode="propose", day=DAY)
 
-    [told] = [each for each in alerts_of_day(warehouse, BALANCED, DAY, drift_above=0.25) if each.kind == "proposal"]
+    [told] = [each for each in alerts_of_day(warehouse, BALANCED, DAY) if each.kind == "proposal"]
     assert told.message.startswith(
         f"A threshold of balanced is proposed as of {DAY}: review above 0.500 → 0.490 (tuned for min_cost)."
     )
@@ -139,14 +139,22 @@ def test_status_lists_what_was_not_delivered(warehouse: Warehouse) -> None:
 
 
 def test_features_that_drifted_are_told(warehouse: Warehouse) -> None:
-    drift = pl.DataFrame({"event_date": [DAY] * 3, "feature": ["a", "b", "c"], "psi": [0.3, 0.25, 1.234]})
+    drift = pl.DataFrame(
+        {
+            "event_date": [DAY] * 4,
+            "feature": ["a", "b", "c", "told by an earlier release"],
+            "psi": [0.3, 0.9, 1.234, 2.0],
+            "psi_expected": [0.01, 0.6, 0.1, None],
+            "drifted": [True, False, True, None],
+        }
+    )
     with warehouse.connect() as connection:
         insert(connection, "monitoring.feature_drift", drift)
-    found = drift_alert(warehouse, DAY, above=0.25)
+    found = drift_alert(warehouse, DAY)
     assert found
-    assert found.message.endswith("c (PSI 1.23), a (PSI 0.30).")
-    assert drift_alert(warehouse, DAY - timedelta(days=1), above=0.25) is None
-    assert [each.kind for each in alerts_of_day(warehouse, BALANCED, DAY, drift_above=0.25)] == ["blocked", "drift"]
+    assert found.message.endswith("c (PSI 1.23, usual 0.10), a (PSI 0.30, usual 0.01).")
+    assert drift_alert(warehouse, DAY - timedelta(days=1)) is None
+    assert [each.kind for each in alerts_of_day(warehouse, BALANCED, DAY)] == ["blocked", "drift"]
 
 
 def test_a_failed_run_is_told_with_its_cause_cut_short() -> None:

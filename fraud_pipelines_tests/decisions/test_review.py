@@ -201,6 +201,31 @@ def test_a_case_shows_the_users_payments_around_it_and_all_that_was_said(warehou
         read_case(warehouse, "nobody")
 
 
+@pytest.mark.parametrize(
+    ("reason", "channel", "versions", "decided_by"),
+    [
+        ("flagged_for_review", "batch", ["fraud-daily/3", "fraud-ensemble/4"], "fraud-ensemble/4"),
+        ("ensemble_score_missing", "batch", ["fraud-daily/3"], "fraud-daily/3"),
+        ("rule:stolen", "batch", ["fraud-daily/3", "fraud-ensemble/4"], "fraud-daily/3"),
+        ("ensemble_score_missing", "stream", ["fraud-realtime@900"], "fraud-realtime@900"),
+        ("rule:stolen", "stream", [], None),
+    ],
+)
+def test_a_case_says_which_model_decided_and_what_had_no_part_in_it(
+    warehouse: Warehouse, reason: str, channel: str, versions: list[str], decided_by: str | None
+) -> None:
+    codes = ["amount is 3× this customer's usual", "also: country changed"]
+    made = Decided("it", 30.0, 0.7, "review", "u3", 1.0, channel, codes, reason, versions)
+    store(warehouse, [made])
+    [decided] = read_case(warehouse, "it").decisions
+    assert decided.decided_by == decided_by
+    assert (decided.reasons, decided.context) == (["amount is 3× this customer's usual"], ["country changed"])
+    marked = [score.version for score in read_case(warehouse, "it").scores if score.decided]
+    assert marked == (["fraud-daily/3"] if decided_by == "fraud-daily/3" else [])
+    [queued] = [case for case in read_queue(warehouse, limit=10).cases if case.transaction_id == "it"]
+    assert queued.decided_by == (None if reason.startswith("rule:") else decided_by)
+
+
 def test_a_case_of_a_busy_user_shows_the_nearest_payments(warehouse: Warehouse) -> None:
     store(warehouse, [Decided(f"x{n:03}", user_id="busy", days_ago=1 - n / 200) for n in range(150)])
     shown = [payment.transaction_id for payment in read_case(warehouse, "x100").payments]

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_pipelines.detection.calibration import NORMALIZATIONS, Calibration, Normalization, tail_score
+from fraud_pipelines.detection.calibration import (
+    NORMALIZATIONS,
+    Calibration,
+    Normalization,
+    extended_tail_score,
+    tail_score,
+)
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines_tests.detection.samples import TRAINABLE, numeric_rows
@@ -32,7 +38,7 @@ def test_every_normalization_is_monotone_and_the_bounded_ones_keep_their_bounds(
     calibration = Calibration.fit(np.array(train), normalization=normalization, contamination=0.05)
     scores = calibration.score(np.sort(raw))
     assert (np.diff(scores) >= 0).all()
-    if normalization in ("tail", "standardization"):
+    if normalization in ("tail", "standardization", "extended_tail"):
         assert ((scores >= 0) & (scores <= 1)).all()
 
 
@@ -49,6 +55,25 @@ def test_tail_scores_follow_the_formula() -> None:
     # Tail probabilities of one half, 2 %, 1 % and 1 %.
     scores = tail_score(np.array([50.0, 98.0, 99.0, 1e6]), train, 0.02)
     assert scores == pytest.approx([0.02 / (2 * 0.5), 1 - 0.02 / 0.04, 1 - 0.01 / 0.04, 1 - 0.01 / 0.04])
+
+
+def test_the_extended_tail_goes_on_where_the_training_scores_end() -> None:
+    train = np.array([*range(90), 100, 102, 104, 106, 108, 110, 112, 114, 116], dtype=np.float64)
+    raw = np.array([50.0, 116.0, 116.0 + 20, 116.0 + 200])
+    # The top nine of 99 exceed the one below them, 89, by 19 in the mean.
+    tails = [0.01 / (1 + 20 / 19), 0.01 / (1 + 200 / 19)]
+    expected = [*tail_score(raw[:2], train, 0.02), *(1 - tail / 0.04 for tail in tails)]
+    assert extended_tail_score(raw, train, 0.02) == pytest.approx(expected)
+
+
+@given(train=st.lists(finite, min_size=1, max_size=50), raw=st.lists(finite, min_size=1), c=contaminations)
+def test_the_extended_tail_is_the_tail_up_to_the_largest_score_of_training(
+    train: list[float], raw: list[float], c: float
+) -> None:
+    found, plain = (of(np.sort(raw), np.sort(train), c) for of in (extended_tail_score, tail_score))
+    inside = np.sort(raw) <= max(train)
+    assert (found[inside] == plain[inside]).all()
+    assert (found >= plain).all()
 
 
 def test_the_originals_normalizations_follow_its_formulas() -> None:
@@ -71,7 +96,7 @@ def test_other_thresholds_are_the_training_quantile(normalization: Normalization
     assert np.mean(calibration.score(train) > calibration.threshold) == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("normalization", ["tail", "standardization", "zscore", "raw"])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_equal_training_scores_give_finite_scores(normalization: Normalization) -> None:
     calibration = Calibration.fit(np.full(10, 3.0), normalization=normalization, contamination=0.01)
     assert np.isfinite(calibration.score(np.array([3.0, -1e300, 1e300]))).all()

@@ -75,6 +75,12 @@ def feedback_features(transactions: list[Transaction], labels: list[Label]) -> d
                 for t in transactions
                 if t["user_id"] == now["user_id"] and _matured(t, now, 30)
             ),
+            **{
+                f"merchant_risk_{days}d_payments": None
+                if now["merchant_id"] is None
+                else sum(t["merchant_id"] == now["merchant_id"] and _matured(t, now, days) for t in transactions)
+                for days in (1, 7, 30)
+            },
         }
         for now in transactions
     }

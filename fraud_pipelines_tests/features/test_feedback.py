@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.feedback import Past
@@ -19,7 +20,7 @@ from fraud_pipelines_tests.features.oracle import Label, Transaction, feedback_f
 from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
 from fraud_pipelines_tests.features.stored import store
 
-FEEDBACK = ["merchant_risk_1d", "merchant_risk_7d", "merchant_risk_30d", "user_fraud_count_30d"]
+FEEDBACK = [name for name, feature in FEATURES.items() if feature.group == "feedback"]
 EXAMPLES = settings(max_examples=30, deadline=None)
 
 

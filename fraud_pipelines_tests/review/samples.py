@@ -25,6 +25,8 @@ class Decided:
     days_ago: float = 2.0
     channel: str = "batch"
     reason_codes: Sequence[str] = ()
+    reason: str = "flagged_for_review"
+    model_versions: Sequence[str] = ()
 
 
 def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
@@ -38,7 +40,11 @@ def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
             "score": [row.score for row in rows],
             "decision": [row.decision for row in rows],
             "channel": [row.channel for row in rows],
-            "reason_codes": pl.Series([list(row.reason_codes) for row in rows], dtype=pl.List(pl.String)),
+            "reason": [row.reason for row in rows],
+            **{
+                name: pl.Series([list(getattr(row, name)) for row in rows], dtype=pl.List(pl.String))
+                for name in ("reason_codes", "model_versions")
+            },
         }
     ).with_columns(event_date=pl.col("timestamp").dt.date())
     keys = frame.select("transaction_id", "event_date", "channel", "score")
@@ -80,11 +86,11 @@ def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
                 "decision",
                 "score",
                 "reason_codes",
-                reason=pl.lit("flagged_for_review"),
+                "reason",
+                "model_versions",
                 policy=pl.lit("balanced"),
                 review_threshold=pl.lit(0.5),
                 block_threshold=pl.lit(0.8),
-                model_versions=pl.lit([], dtype=pl.List(pl.String)),
                 decided_at=pl.lit(NOW),
             ),
         )

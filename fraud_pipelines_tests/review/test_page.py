@@ -9,7 +9,7 @@ from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.locks import held_elsewhere
 from fraud_pipelines_tests.review.conftest import Client
-from fraud_pipelines_tests.review.samples import AWKWARD, NOW
+from fraud_pipelines_tests.review.samples import AWKWARD, NOW, Decided, store
 
 
 def labels(warehouse: Warehouse) -> list[tuple[object, ...]]:
@@ -46,6 +46,20 @@ def test_a_case_shows_its_reasons_and_payments_whatever_its_id(client: Client) -
     assert client.get("/nowhere").status == 404
     assert client.get("/verdict").status == 405
     assert client.get("/static/../app.py").status == 404
+
+
+def test_a_case_tells_what_decided_apart_from_what_a_reviewer_should_know_besides(
+    client: Client, warehouse: Warehouse
+) -> None:
+    codes = ["amount is 3× this customer's usual", "also: country changed to RO"]
+    versions = ["fraud-daily/3", "fraud-ensemble/4"]
+    store(warehouse, [Decided("told", 1.0, 0.7, "block", reason_codes=codes, model_versions=versions)])
+    page = client.case("told").text
+    why, context = page.index("<li>amount is 3×"), page.index("<li>country changed to RO</li>")
+    assert why < page.index("with no part in the decision") < context
+    assert "also:" not in page
+    assert 'score 0.700 by <span class="decider">fraud-ensemble/4</span>' in page
+    assert "fraud-ensemble/4" in client.get("/").text
 
 
 def test_a_verdict_is_stored_once_and_leads_to_the_next_case(client: Client, warehouse: Warehouse) -> None:

@@ -28,7 +28,7 @@ def drift(day: date, **psi: float) -> pl.DataFrame:
 
 
 def stored(warehouse: Warehouse) -> list[tuple[object, ...]]:
-    return warehouse.read("SELECT * FROM monitoring.feature_drift ORDER BY ALL").rows()
+    return warehouse.read("SELECT event_date, feature, psi FROM monitoring.feature_drift ORDER BY ALL").rows()
 
 
 def test_to_initialise_again_keeps_what_is_there(warehouse: Warehouse) -> None:
@@ -73,7 +73,8 @@ def test_a_new_column_is_added_and_null_in_older_rows(warehouse: Warehouse) -> N
     rows = drift(NEXT, amount=0.2).with_columns(bins=pl.lit(10))
     warehouse.overwrite("monitoring.feature_drift", rows, event_date=NEXT)
 
-    assert stored(warehouse) == [(DAY, "amount", 0.1, None), (NEXT, "amount", 0.2, 10)]
+    found = warehouse.read("SELECT event_date, psi, bins FROM monitoring.feature_drift ORDER BY ALL").rows()
+    assert found == [(DAY, 0.1, None), (NEXT, 0.2, 10)]
 
 
 def test_rows_with_a_column_that_the_table_lacks_are_refused(warehouse: Warehouse) -> None:

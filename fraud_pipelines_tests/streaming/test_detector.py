@@ -46,7 +46,11 @@ def test_each_transaction_is_scored_by_the_model_of_the_window_that_ended_before
         begun = int(expected["model_version"][position])
         assert begun <= position
         model = FraudModel.fit(
-            rows[max(begun - 50, 0) : begun], backend="ecod", schema=LABEL_FREE_SCHEMA, contamination=0.05
+            rows[max(begun - 50, 0) : begun],
+            backend="ecod",
+            schema=LABEL_FREE_SCHEMA,
+            contamination=0.05,
+            normalization="extended_tail",
         )
         score = model.score(rows[position : position + 1])
         assert score["raw_score"][0] == expected["raw_score"][position]

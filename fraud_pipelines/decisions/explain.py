@@ -1,0 +1,67 @@
+"""Why an alert was raised: the model whose score decided explains it, at the end of the day and in the stream alike."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import polars as pl
+
+from fraud_pipelines.decisions.hard_rules import HardRules
+from fraud_pipelines.decisions.reasons import reason_codes
+from fraud_pipelines.decisions.rules import deciding_version
+from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.detection.explanations import EXPLANATION_SCHEMA
+from fraud_pipelines.detection.model import FraudModel
+
+_FEATURES_ASKED: Final = 6
+"""So many features a model names: several may say the same of the amount, and three reasons are to be left."""
+
+
+def explain_alerts(
+    decided: pl.DataFrame, features: pl.DataFrame, rules: HardRules, load: Callable[[str, int], LoadedModel]
+) -> pl.DataFrame:
+    """What a reviewer reads of each alert, see `alert_reasons`.
+
+    Args:
+        decided: ``transaction_id``, ``decision``, ``score``, ``reason``, ``model_versions`` and ``ensemble_score``.
+        features: the rows of these alerts, or of more, with the scores that models take.
+        rules: those in force.
+        load: gives a version of a registered model.
+
+    Returns:
+        ``transaction_id`` and ``reason_codes``, a row for each decision that is not to approve and whose model is
+        registered. The models of the stream are kept nowhere.
+    """
+    columns = ("transaction_id", "reason", "score", "model_versions", "ensemble_score")
+    alerts = decided.filter(pl.col("decision") != "approve").select(columns)
+    by_version: dict[str, dict[str, str]] = {}
+    for transaction_id, reason, score, versions, second_score in alerts.iter_rows():
+        version = deciding_version(reason, score, versions, second_score)
+        if version and "/" in version:
+            by_version.setdefault(version, {})[transaction_id] = reason
+    explained = [pl.DataFrame(schema={"transaction_id": pl.String, "reason_codes": pl.List(pl.String)})]
+    for version, reasons in by_version.items():
+        name, _, number = version.rpartition("/")
+        rows = features.filter(pl.col("transaction_id").is_in(list(reasons)))
+        said = alert_reasons(
+            rows, load(name, int(number)).model, [reasons[each] for each in rows["transaction_id"]], rules
+        )
+        explained.append(
+            rows.select("transaction_id").with_columns(pl.Series("reason_codes", said, dtype=pl.List(pl.String)))
+        )
+    return pl.concat(explained)
+
+
+def alert_reasons(
+    rows: pl.DataFrame, model: FraudModel | None, reasons: Sequence[str], rules: HardRules
+) -> list[list[str]]:
+    """What a reviewer reads of alerts that one model decided: what the rule says, if one did, and what drove the model.
+
+    Args:
+        rows: the features of the alerts, with the scores of other models that ``model`` takes.
+        model: whose score decided; None where it can't be asked.
+        reasons: the ``reason`` of each alert.
+        rules: those in force.
+    """
+    drivers = model.explain(rows, top=_FEATURES_ASKED) if model else pl.DataFrame(schema=EXPLANATION_SCHEMA)
+    said = reason_codes(rows, drivers)
+    return [rules.reason_codes(reason, codes) for reason, codes in zip(reasons, said, strict=True)]

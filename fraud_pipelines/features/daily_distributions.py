@@ -1,0 +1,86 @@
+"""The distributions of stored days: each is summed up once, and kept as long as the day's features stand."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from fraud_pipelines.features.distributions import Distribution
+from fraud_pipelines.features.tables import FEATURE_TABLE
+from fraud_pipelines.storage.warehouse import Warehouse, insert, registered, select
+
+_TABLE: Final = "features.daily_distributions"
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """By feature and day how its values are distributed; ``new`` are those that aren't kept yet."""
+
+    by_day: dict[str, dict[date, Distribution]]
+    new: list[tuple[str, date]]
+
+
+def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequence[date]) -> Distributions:
+    """The distributions of these features on these days, which have features stored.
+
+    What isn't kept yet is summed up from the day's rows, one feature and day at a time; `keep_distributions` keeps it.
+    """
+    found: dict[str, dict[date, Distribution]] = {feature: {} for feature in features}
+    new: list[tuple[str, date]] = []
+    with warehouse.connect(read_only=True) as connection:
+        kept = select(
+            connection,
+            f"SELECT * FROM {_TABLE} WHERE list_contains($days, event_date) AND list_contains($features, feature)",
+            {"days": list(days), "features": list(features)},
+        )
+        for row in kept.iter_rows(named=True):
+            found[row["feature"]][row["event_date"]] = Distribution(
+                rows=row["rows"],
+                missing=row["missing"],
+                low=np.array(row["low"], dtype=np.float64),
+                high=np.array(row["high"], dtype=np.float64),
+                counts=np.array(row["counts"], dtype=np.int64),
+                texts=None if row["texts"] is None else tuple(row["texts"]),
+            )
+        for feature, of_feature in found.items():
+            for day in days:
+                if day not in of_feature:
+                    query = f'SELECT "{feature}" FROM {FEATURE_TABLE} WHERE event_date = ?'
+                    of_feature[day] = Distribution.of(select(connection, query, [day]).to_series())
+                    new.append((feature, day))
+    return Distributions(found, new)
+
+
+def keep_distributions(connection: duckdb.DuckDBPyConnection, distributions: Distributions) -> None:
+    """Keep those that aren't kept yet, in an open transaction."""
+    rows = pl.DataFrame(
+        [
+            {
+                "event_date": day,
+                "feature": feature,
+                "rows": of_day.rows,
+                "missing": of_day.missing,
+                "low": of_day.low.tolist(),
+                "high": of_day.high.tolist(),
+                "counts": of_day.counts.tolist(),
+                "texts": None if of_day.texts is None else list(of_day.texts),
+            }
+            for feature, day in distributions.new
+            for of_day in [distributions.by_day[feature][day]]
+        ],
+        schema=select(connection, f"SELECT * FROM {_TABLE} LIMIT 0").schema,
+    )
+    with registered(connection, _found=rows):
+        connection.execute(
+            f"DELETE FROM {_TABLE} WHERE (event_date, feature) IN (SELECT (event_date, feature) FROM _found)"
+        )
+    insert(connection, _TABLE, rows)
+
+
+def forget_distributions(connection: duckdb.DuckDBPyConnection, days: Iterable[date]) -> None:
+    """Forget those of days whose features are replaced, in the transaction that replaces them."""
+    connection.execute(f"DELETE FROM {_TABLE} WHERE list_contains(?, event_date)", [list(days)])
