@@ -51,7 +51,7 @@ def test_words_leave_every_version_as_it_is(versions: Callable[..., dict[str, st
     assert before == versions(), "another process agrees, and so does what was kept"
     assert before == versions(
         ("evaluation/metrics.py", '"""All metrics over the outcomes', '"""Every metric over the outcomes'),
-        ("evaluation/metrics.py", "# Exact sums", "# Sums without rounding"),
+        ("evaluation/metrics.py", "def ranking(", "# By score.\ndef ranking("),
         ("decisions/policies.py", 'description="Start value', 'description="The start value'),
         ("decisions/policies.py", "a segment needs merchant_category or", "a segment wants merchant_category or"),
         ("evaluation/outcomes_learned.sql", "SELECT", "-- what became known\nSELECT"),
@@ -64,7 +64,10 @@ def test_words_leave_every_version_as_it_is(versions: Callable[..., dict[str, st
 @pytest.mark.parametrize(
     ("edit", "changed"),
     [
-        (("evaluation/metrics.py", "caught / frauds", "caught / alerts"), {"model_performance", "isolation_forest"}),
+        (
+            ("evaluation/metrics.py", "np.lexsort((raw, score))", "np.lexsort((score, raw))"),
+            {"model_performance", "isolation_forest"},
+        ),
         (("evaluation/outcomes_learned.sql", "SELECT", "SELECT DISTINCT"), {"decision_outcomes"}),
         (
             ("storage/schema.sql", "WHEN decision = 'approve' THEN NOT actual_fraud", "WHEN false THEN actual_fraud"),
