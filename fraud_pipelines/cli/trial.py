@@ -59,7 +59,7 @@ def show_trial(
         cards=cards,
     )
     name = name or f"trial {now:%Y-%m-%d %H:%M}"
-    kept = re.sub(r"[^\w.-]+", "-", name).strip("-.") if keep else None
+    kept = (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "trial") if keep else None
     with trial_folder(settings.trials_dir, keep_as=kept) as folder, Progress(console=console, transient=True) as bar:
         task = bar.add_task("Computing features", total=None)
         result = run_trial(
