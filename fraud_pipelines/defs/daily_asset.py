@@ -11,14 +11,16 @@ from fraud_pipelines.defs.partitions import SETTINGS, daily_partitions
 from fraud_pipelines.defs.times import ON_TIME
 from fraud_pipelines.errors import FraudPipelinesError, RegistryUnavailable, WarehouseBusy
 
-RETRY_POLICY = dg.RetryPolicy(
+_RETRIES = dg.RetryPolicy(
     max_retries=3,
     delay=SETTINGS.retry_pause_seconds,
     backoff=dg.Backoff.EXPONENTIAL,
     jitter=dg.Jitter.PLUS_MINUS,
 )
 """For what passes: a file that another process holds, a server that is out of reach. By default a step goes on for
-about ten minutes, the waits for the file included."""
+about ten minutes, the waits for the file included.
+
+It is not given to the assets: Dagster would try a step again that was cancelled, too."""
 
 
 def layer_asset(
@@ -50,7 +52,6 @@ def layer_asset(
             owners=[SETTINGS.owner],
             partitions_def=partitions,
             pool=WAREHOUSE_POOL,
-            retry_policy=RETRY_POLICY,
             check_specs=list(checks),
             code_version=code_version(function, computes),
             freshness_policy=freshness,
@@ -67,18 +68,32 @@ daily_asset = functools.partial(layer_asset, partitions=daily_partitions, freshn
 def as_failure(function: Callable[..., dg.MaterializeResult]) -> Callable[..., dg.MaterializeResult]:
     """Make a :class:`FraudPipelinesError` of ``function`` a ``dg.Failure`` with the same message.
 
-    Only one that passes by itself is tried again.
+    After one that passes by itself, the step is tried again, in a while.
     """
 
     @functools.wraps(function)
-    def compute(*args: object, **kwargs: object) -> dg.MaterializeResult:
+    def compute(context: dg.AssetExecutionContext, *args: object, **kwargs: object) -> dg.MaterializeResult:
         try:
-            return function(*args, **kwargs)
+            return function(context, *args, **kwargs)
         except FraudPipelinesError as error:
-            passing = isinstance(error, WarehouseBusy | RegistryUnavailable)
-            raise dg.Failure(description=str(error), allow_retries=passing) from error
+            failure = dg.Failure(description=str(error), allow_retries=False)
+            failure.__cause__ = error
+            if isinstance(error, WarehouseBusy | RegistryUnavailable):
+                raise _retry(context.op_execution_context.retry_number) from failure
+            raise failure from error
+        except RuntimeError as error:
+            # What DuckDB makes of the exception that Dagster raises to cancel a run.
+            if str(error) == "Query interrupted":
+                raise dg.DagsterExecutionInterruptedError from error
+            raise
 
     return compute
+
+
+def _retry(retries: int) -> dg.RetryRequested:
+    """The request to try a step again that has been tried again so often."""
+    pause = max(_RETRIES.calculate_delay(retries + 1), 0)
+    return dg.RetryRequested(max_retries=_RETRIES.max_retries, seconds_to_wait=pause)
 
 
 def blocking_check(key: dg.AssetKey, name: str, description: str) -> dg.AssetCheckSpec:

@@ -195,6 +195,7 @@ class _Cancellation(DagsterApiServicer):
         return CancelExecutionReply(serialized_cancel_execution_result=serialize_value(result))
 
     def _watch(self) -> None:
+        # On until the run has ended: a library may swallow an interrupt.
         while run_id := self._run_id:
             self._wake.wait(_POLL_SECONDS)
             self._wake.clear()
@@ -205,4 +206,3 @@ class _Cancellation(DagsterApiServicer):
                     if self._run_id:
                         self.interrupted = True
                         os.kill(os.getpid(), signal.SIGINT)
-                return

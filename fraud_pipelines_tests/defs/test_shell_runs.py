@@ -25,7 +25,7 @@ from fraud_pipelines.cli.daily_runs import JOB_NAME, DailyRuns, DayRun
 from fraud_pipelines.defs.abandoned_runs import close_abandoned_runs
 from fraud_pipelines.transactions.simulator import SimulationConfig, simulate
 from fraud_pipelines_tests.conftest import Installation
-from fraud_pipelines_tests.locks import held_elsewhere
+from fraud_pipelines_tests.locks import Holder, held_elsewhere
 
 TODAY = datetime.now(UTC).date()
 FIRST, SECOND = TODAY - timedelta(days=3), TODAY - timedelta(days=2)
@@ -186,17 +186,17 @@ def while_it_waits(world: Installation, instance: dg.DagsterInstance, act: Calla
     """Run a day whose first step waits for the file, and call ``act`` with the run's id meanwhile."""
 
     def watch() -> None:
-        filters = dg.RunsFilter(job_name=JOB_NAME, statuses=[dg.DagsterRunStatus.STARTED])
-        while not (runs := instance.get_runs(filters)):
+        started = dg.RunsFilter(job_name=JOB_NAME, statuses=[dg.DagsterRunStatus.STARTED])
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for run in instance.get_runs(started):
+                if instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START):
+                    act(run.run_id)
+                    return
             time.sleep(0.1)
-        while not instance.get_run_stats(runs[0].run_id).steps_failed + len(
-            instance.all_logs(runs[0].run_id, of_type=dg.DagsterEventType.STEP_START)
-        ):
-            time.sleep(0.1)
-        act(runs[0].run_id)
 
     acting = threading.Thread(target=watch)
-    with shell(world, FRAUD_WAREHOUSE_WAIT_SECONDS="300") as runs, held_elsewhere(world.warehouse.path):
+    with shell(world, FRAUD_WAREHOUSE_WAIT_SECONDS="60") as runs, held_elsewhere(world.warehouse.path):
         acting.start()
         try:
             return runs.run(FIRST)
@@ -250,14 +250,18 @@ def test_a_day_succeeds_though_a_shell_holds_the_file_for_longer_than_a_step_wai
     world: Installation, instance: dg.DagsterInstance
 ) -> None:
     told: list[str] = []
-    with held_elsewhere(world.warehouse.path) as holder:
+    holders: list[Holder] = []
 
-        def tell(line: str) -> None:
-            told.append(line)
-            holder.let_go()
+    def tell(line: str) -> None:
+        told.append(line)
+        holders[0].let_go()
 
-        with shell(world, tell, FRAUD_WAREHOUSE_WAIT_SECONDS="0.3") as runs:
-            outcome = runs.run(FIRST)
+    with (
+        shell(world, tell, FRAUD_WAREHOUSE_WAIT_SECONDS="0.3") as runs,
+        held_elsewhere(world.warehouse.path) as holder,
+    ):
+        holders.append(holder)
+        outcome = runs.run(FIRST)
 
     assert outcome.failure is None
     assert sum(outcome.decisions.values()) == world.warehouse.read("FROM scoring.decisions").height > 0
