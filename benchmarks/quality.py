@@ -42,7 +42,8 @@ from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, FeatureRole, SchemaLike, default_schema
 from fraud_pipelines.detection.supervised import fit_supervised, supervised_schema
 from fraud_pipelines.errors import FraudPipelinesError
-from fraud_pipelines.evaluation.metrics import performance, ranking
+from fraud_pipelines.evaluation.metrics import performance
+from fraud_pipelines.evaluation.ranked import ranking
 from fraud_pipelines.features.catalog import FEATURES
 
 ALERT_SHARE: Final = 0.01

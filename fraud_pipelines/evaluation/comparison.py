@@ -1,22 +1,21 @@
 """Comparison: every model that scored the same days, side by side and day by day, and no model at all beside them."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import date
 from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.evaluation.bands import bands_of
 from fraud_pipelines.evaluation.cards import CARDS_A_DAY
-from fraud_pipelines.evaluation.metrics import performance
-from fraud_pipelines.evaluation.outcomes import last_known_day, matured_window, reporting_delay
-from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference
-from fraud_pipelines.evaluation.training_report import score_bands
+from fraud_pipelines.evaluation.judged import JudgedDays
+from fraud_pipelines.evaluation.metrics import average_precision_of_days, measure
+from fraud_pipelines.evaluation.outcomes import last_known_day, matured_window
+from fraud_pipelines.evaluation.paired import paired_difference
+from fraud_pipelines.evaluation.summaries import AMOUNT, BATCH
+from fraud_pipelines.evaluation.windows import Window
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
-
-BASELINE: Final = "amount"
-"""No model: the largest amounts of a day first. A model worse than that is worth nothing."""
 
 _FIGURES: Final = (
     "transactions",
@@ -35,7 +34,6 @@ _FIGURES: Final = (
     "card_precision_ceiling",
     "value_detection_rate",
 )
-_SCORES_SQL: Final = Path(__file__).with_name("report_scores.sql")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Comparison:
     `Performance`, and ``gain_over_amount`` with its 95 % interval. ``days``: a row for each day and model:
     ``event_date``, ``model_name``, ``transactions``, ``frauds``, ``alerts``, ``caught``, ``average_precision``
     (null on a day without a known fraud, and where too few chargebacks are in). ``bands``: by model, what
-    `score_bands` gives.
+    `bands_of` gives.
     """
 
     models: pl.DataFrame
@@ -93,7 +91,7 @@ def compare_models(
     """All models that scored in ``first`` to ``last``, and the amount alone.
 
     What the deciding model caught is known at once, what others would have caught only by its chargeback: so the
-    latter stand for those that are still to come, as in `metrics.performance`, for all models alike.
+    latter stand for those that are still to come, as in `metrics.measure`, for all models alike.
 
     Args:
         alert_share: share of a day's transactions that the amount alone would alert: what the models are meant to.
@@ -101,38 +99,27 @@ def compare_models(
         unreported_share: share of the missed frauds that nobody ever reports.
         k: cards a day for the card precision.
     """
-    known_until = as_of or last_known_day(warehouse) or last
-    scores = warehouse.read(
-        _SCORES_SQL.read_text(),
-        {
-            "first": first,
-            "last": last,
-            "channel": channel,
-            "known_before": known_until + timedelta(days=1),
-            "known_cards": False,
-            "training_days": 0,
-            "delay": 0,
-        },
-    )
-    by_name = {str(name): rows for (name,), rows in scores.group_by("model_name", maintain_order=True)}
-    if by_name:
-        by_name[BASELINE] = _by_amount(scores, alert_share)
-    chargebacks = reporting_delay(warehouse, known_until)
-    reported = {name: chargebacks.reported_of(rows) for name, rows in by_name.items()}
+    judged = JudgedDays(warehouse, as_of or last_known_day(warehouse) or last, first, last)
+    with warehouse.connect(read_only=True):
+        names = [name for name, of_channel in judged.summaries.names(first, last) if of_channel == channel]
+        windows = {name: judged.window(name, channel, first, last) for name in names}
+        if windows:
+            windows[AMOUNT] = judged.window(AMOUNT, BATCH, first, last, alert_share=alert_share)
+        reported = {name: judged.reported(window) for name, window in windows.items()}
     daily = {
-        name: daily_average_precision(rows, reported[name]) if reported[name].half_in else {}
-        for name, rows in by_name.items()
+        name: average_precision_of_days(window, reported[name]) if reported[name].half_in else {}
+        for name, window in windows.items()
     }
     rows = []
-    for name, outcomes in by_name.items():
-        gain = paired_difference(daily[name], daily[BASELINE]) if name != BASELINE else None
+    for name, window in windows.items():
+        gain = paired_difference(daily[name], daily[AMOUNT]) if name != AMOUNT else None
         measured = vars(
-            performance(outcomes, review_cost=0.0, reported=reported[name], unreported_share=unreported_share, k=k)
+            measure(window, review_cost=0.0, reported=reported[name], unreported_share=unreported_share, k=k)
         )
         rows.append(
             {
                 "model_name": name,
-                "days": outcomes["event_date"].n_unique(),
+                "days": len(window.days),
                 **{figure: measured[figure] for figure in _FIGURES},
                 "gain_over_amount": gain and gain.mean,
                 "gain_over_amount_low": gain and gain.low,
@@ -144,8 +131,8 @@ def compare_models(
     )
     return Comparison(
         models=models.sort("rank", "model_name", nulls_last=True),
-        days=_days(by_name, daily),
-        bands={name: score_bands(outcomes, reported[name]) for name, outcomes in by_name.items() if name != BASELINE},
+        days=_days(windows, daily),
+        bands={name: bands_of(window, reported[name]) for name, window in windows.items() if name != AMOUNT},
     )
 
 
@@ -157,41 +144,29 @@ _MODELS_SCHEMA: Final[dict[str, pl.DataType]] = {
     "gain_over_amount_low": pl.Float64(),
     "gain_over_amount_high": pl.Float64(),
 }
+_DAYS_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "event_date": pl.Date(),
+    "model_name": pl.String(),
+    **{name: pl.Int64() for name in ("transactions", "frauds", "alerts", "caught")},
+    "average_precision": pl.Float64(),
+}
 
 
-def _by_amount(scores: pl.DataFrame, alert_share: float) -> pl.DataFrame:
-    """Every transaction once, scored by its amount; the largest of a day are alerts."""
-    once = scores.unique("transaction_id", keep="first", maintain_order=True)
-    rank = pl.col("amount").rank("max", descending=True).over("event_date")
-    return once.with_columns(
-        model_name=pl.lit(BASELINE),
-        score=pl.col("amount"),
-        raw_score=pl.col("amount"),
-        alert=rank <= alert_share * pl.len().over("event_date"),
-    )
-
-
-def _days(by_name: dict[str, pl.DataFrame], daily: dict[str, dict[date, float]]) -> pl.DataFrame:
-    counted = [
-        outcomes.group_by("event_date").agg(
-            pl.lit(name).alias("model_name"),
-            pl.len().cast(pl.Int64).alias("transactions"),
-            pl.col("is_fraud").sum().cast(pl.Int64).alias("frauds"),
-            pl.col("alert").sum().cast(pl.Int64).alias("alerts"),
-            (pl.col("alert") & pl.col("is_fraud")).sum().cast(pl.Int64).alias("caught"),
-        )
-        for name, outcomes in by_name.items()
-    ]
-    precisions = pl.DataFrame(
-        [(day, name, value) for name, of_model in daily.items() for day, value in of_model.items()],
-        schema={"event_date": pl.Date, "model_name": pl.String, "average_precision": pl.Float64},
-        orient="row",
-    )
-    nothing = precisions.select("event_date", "model_name").with_columns(
-        *(pl.lit(0, dtype=pl.Int64).alias(name) for name in ("transactions", "frauds", "alerts", "caught"))
-    )
-    return (
-        pl.concat([nothing.clear(), *counted])
-        .join(precisions, on=["event_date", "model_name"], how="left")
-        .sort("event_date", "model_name")
-    )
+def _days(windows: dict[str, Window], daily: dict[str, dict[date, float]]) -> pl.DataFrame:
+    rows = []
+    for name, window in windows.items():
+        caught = dict(window.frauds.group_by("event_date").agg(pl.col("alert").sum()).iter_rows())
+        frauds = dict(window.frauds.group_by("event_date").len().iter_rows())
+        rows += [
+            (
+                day.event_date,
+                name,
+                day.transactions,
+                frauds.get(day.event_date, 0),
+                day.alerts,
+                caught.get(day.event_date, 0),
+                daily[name].get(day.event_date),
+            )
+            for day in window.days
+        ]
+    return pl.DataFrame(rows, schema=_DAYS_SCHEMA, orient="row").sort("event_date", "model_name")

@@ -1,5 +1,6 @@
 """The evening's look back: performance as of a day, and the next day's thresholds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -10,30 +11,18 @@ from pydantic import JsonValue
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force
 from fraud_pipelines.evaluation.early import early_reading
+from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported
-from fraud_pipelines.evaluation.metrics import Curve, Performance, performance, precision_recall
-from fraud_pipelines.evaluation.outcomes import (
-    deciding_channels,
-    matured_decisions,
-    matured_scores,
-    matured_window,
-    recent_scores,
-    reporting_delay,
-    scenarios_known,
-    scored_models,
-    screening_model,
-)
+from fraud_pipelines.evaluation.metrics import Curve, Performance, measure, precision_recall
+from fraud_pipelines.evaluation.outcomes import matured_window, scenarios_known
 from fraud_pipelines.evaluation.scenarios import scenario_recall
-from fraud_pipelines.evaluation.tuning import Proposal, tune
+from fraud_pipelines.evaluation.summaries import BATCH, POLICY_PREFIX, Summaries, store_summaries
+from fraud_pipelines.evaluation.tuning import Proposal, tune_levels
+from fraud_pipelines.evaluation.windows import Window
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.metric_series import MetricSeries
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite
-
-POLICY_PREFIX = "policy:"
-"""Names the row of ``monitoring.model_performance`` that judges the decisions of a policy, not a model."""
-
-BATCH: Final = "batch"
 
 HEADLINE: Final = (
     "precision",
@@ -86,11 +75,24 @@ _DECIDED: Final = (
 )
 """What the evidence of a threshold tells of the decisions taken in its window; their cost is that of the window."""
 _SECOND_READING: Final = 7
+_RECENT_DAYS: Final = 7
+"""Whose scores say what alert volume a threshold means."""
+
+
+@dataclass(frozen=True)
+class MaturedDay:
+    """How the versions that scored a single day did; ``figures`` are those of `Performance` that are defined."""
+
+    model_name: str
+    day: date
+    age: int
+    versions: Sequence[int]
+    figures: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Performance as of a day: the rows of the tables, and the curve of each batch model.
+    """Performance as of a day: the rows of the tables, the curve of each batch model, and single days that matured.
 
     ``rows`` are of ``monitoring.model_performance``, ``early`` of ``monitoring.early_performance``, ``by_scenario``
     of ``monitoring.scenario_performance``.
@@ -100,6 +102,8 @@ class Measured:
     early: pl.DataFrame
     by_scenario: pl.DataFrame
     curves: dict[str, Curve]
+    matured_days: Sequence[MaturedDay]
+    summaries: Summaries
 
     @property
     def headline(self) -> dict[str, float | int | None]:
@@ -123,89 +127,84 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
     Matured days are judged over the evaluation window; of the days since, whose labels are still to come, there is
     an early reading. Neither has rows where there are no such days.
     """
-    policy = policy_in_force(settings)
-    delay, days = settings.label_delay_days, settings.evaluation_days
-    matured = _outcomes(warehouse, day, policy, label_delay_days=delay, evaluation_days=days)
-    young = _outcomes(warehouse, day, policy, label_delay_days=0, evaluation_days=delay) if delay else {}
-    scenarios = scenarios_known(warehouse, day)
-    first, last = matured_window(day, label_delay_days=delay, evaluation_days=days)
-    chargebacks = reporting_delay(warehouse, day)
-    reported = {of: chargebacks.reported_of(frame) for of, frame in matured.items()}
-
-    def key(name: str, channel: str, first: date, last: date) -> dict[str, object]:
-        return {"as_of": day, "model_name": name, "channel": channel, "window_start": first, "window_end": last}
-
-    rows = [
-        key(*of, first, last) | asdict(performance_of_policy(frame, policy, reported[of], settings))
-        for of, frame in matured.items()
-    ]
-    early = [key(*of, last + timedelta(days=1), day) | asdict(early_reading(frame)) for of, frame in young.items()]
-    by_scenario = [
-        key(*of, first, last) | row
-        for of, frame in matured.items()
-        for row in scenario_recall(frame, scenarios, reported[of]).iter_rows(named=True)
-    ]
-    return Measured(
-        rows=_table(warehouse, "monitoring.model_performance", rows),
-        early=_table(warehouse, "monitoring.early_performance", early),
-        by_scenario=_table(warehouse, "monitoring.scenario_performance", by_scenario),
-        curves={
-            name: precision_recall(frame, reported[name, channel])
-            for (name, channel), frame in matured.items()
-            if channel == BATCH
-        },
+    first, last = matured_window(
+        day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
     )
+    young = last + timedelta(days=1)
+    policy = policy_in_force(settings)
+    judged = JudgedDays(warehouse, day, first, day, policy=policy, detailed_to=last)
+    with warehouse.connect(read_only=True):
+        windows = {of: judged.window(*of, first, last) for of in judged.summaries.names(first, last)}
+        reported = {of: judged.reported(window) for of, window in windows.items()}
+        early = {of: judged.window(*of, young, day) for of in judged.summaries.names(young, day)}
+        scenarios = scenarios_known(warehouse, first, day)
+        by_scenario = [
+            _key(day, *of, first, last) | row
+            for of, window in windows.items()
+            for row in scenario_recall(window.frauds, scenarios, reported[of]).iter_rows(named=True)
+        ]
+        return Measured(
+            rows=_table(
+                warehouse,
+                "monitoring.model_performance",
+                [
+                    _key(day, *of, first, last) | asdict(_measured(window, policy, reported[of], settings))
+                    for of, window in windows.items()
+                ],
+            ),
+            early=_table(
+                warehouse,
+                "monitoring.early_performance",
+                [_key(day, *of, young, day) | asdict(early_reading(window)) for of, window in early.items()],
+            ),
+            by_scenario=_table(warehouse, "monitoring.scenario_performance", by_scenario),
+            curves={
+                name: precision_recall(window, reported[name, channel])
+                for (name, channel), window in windows.items()
+                if channel == BATCH
+            },
+            matured_days=_matured_days(judged, policy, settings, day),
+            summaries=judged.summaries,
+        )
 
 
-def performance_of_policy(
-    outcomes: pl.DataFrame, policy: Policy, reported: Reported, settings: Settings
-) -> Performance:
-    """`performance` at the costs of a policy."""
-    return performance(
-        outcomes,
+def _key(day: date, name: str, channel: str, first: date, last: date) -> dict[str, object]:
+    return {"as_of": day, "model_name": name, "channel": channel, "window_start": first, "window_end": last}
+
+
+def _measured(window: Window, policy: Policy, reported: Reported, settings: Settings, **options: int) -> Performance:
+    """A window at the costs of the policy."""
+    return measure(
+        window,
         review_cost=policy.review_cost,
         loss_share=policy.loss_share,
         reported=reported,
         unreported_share=settings.unreported_share,
+        **options,
     )
 
 
+def _matured_days(judged: JudgedDays, policy: Policy, settings: Settings, day: date) -> list[MaturedDay]:
+    """How each model did on single days: on the one that matures, on one a week older, and on the oldest."""
+    ages = range(settings.label_delay_days, settings.label_delay_days + settings.evaluation_days)
+    found = []
+    for age in sorted({ages[0], ages[-1], *({ages[0] + _SECOND_READING} & set(ages))}):
+        of = day - timedelta(days=age)
+        for name, channel in judged.summaries.names(of, of):
+            if channel == BATCH and not name.startswith(POLICY_PREFIX):
+                window = judged.window(name, channel, of, of)
+                figures = _measured(window, policy, judged.reported(window), settings, resamples=0).figures
+                found.append(MaturedDay(name, of, age, window.days[0].versions, figures))
+    return found
+
+
 def store_performance(warehouse: Warehouse, measured: Measured, day: date) -> None:
-    """Replace what was measured as of ``day``, in one transaction."""
+    """Replace what was measured as of ``day``, in one transaction, and keep the summaries of the days that had none."""
     with warehouse.transaction() as connection:
+        store_summaries(connection, measured.summaries)
         overwrite(connection, "monitoring.model_performance", measured.rows, as_of=day)
         overwrite(connection, "monitoring.early_performance", measured.early, as_of=day)
         overwrite(connection, "monitoring.scenario_performance", measured.by_scenario, as_of=day)
-
-
-def _outcomes(
-    warehouse: Warehouse, day: date, policy: Policy, *, label_delay_days: int, evaluation_days: int
-) -> dict[tuple[str, str], pl.DataFrame]:
-    """Outcomes by (model or policy, channel) of whatever scored or decided in the window."""
-    first, last = matured_window(day, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
-    found = {
-        (name, channel): matured_scores(
-            warehouse,
-            day,
-            label_delay_days=label_delay_days,
-            evaluation_days=evaluation_days,
-            model_name=name,
-            channel=channel,
-        )
-        for name, channel in scored_models(warehouse, first, last)
-    }
-    for channel in deciding_channels(warehouse, first, last, policy=policy.name):
-        found[POLICY_PREFIX + policy.name, channel] = matured_decisions(
-            warehouse,
-            day,
-            label_delay_days=label_delay_days,
-            evaluation_days=evaluation_days,
-            policy=policy.name,
-            channel=channel,
-            screening_model=screening_model(channel),
-            second_stage=policy.second_stage,
-        )
-    return {of: frame for of, frame in found.items() if frame.height}
 
 
 def _table(warehouse: Warehouse, table: str, rows: list[dict[str, object]]) -> pl.DataFrame:
@@ -229,8 +228,8 @@ def log_series(series: MetricSeries, measured: Measured, day: date) -> None:
     )
 
 
-def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[str]:
-    """Log to MLflow how each day's versions did, as known at the end of ``day``, in the runs that trained them.
+def log_matured_days(registry: ModelRegistry, measured: Measured) -> list[str]:
+    """Log to MLflow how each day's versions did, in the runs that trained them.
 
     Each day is read three times: when it matures, a week later, and when it leaves the evaluation window. Labels
     trickle in: at first most known frauds are those that were alerted, and there is a precision but no recall. The
@@ -240,31 +239,17 @@ def log_matured_days(warehouse: Warehouse, registry: ModelRegistry, settings: Se
     Returns:
         The versions judged, as ``fraud-daily/12``.
     """
-    policy = policy_in_force(settings)
     judged = []
-    chargebacks = reporting_delay(warehouse, day)
-    matured = settings.label_delay_days
-    window = range(matured, matured + settings.evaluation_days)
-    for age in sorted({window[0], window[-1], *({matured + _SECOND_READING} & set(window))}):
-        of = day - timedelta(days=age)
-        figures: dict[str, dict[str, float]] = {}
-        for name in [name for name, channel in scored_models(warehouse, of, of) if channel == BATCH]:
-            outcomes = matured_scores(warehouse, day, label_delay_days=age, evaluation_days=1, model_name=name)
-            version = registry.latest_for_partition(name, of)
-            # Where an older version scored, the figures are not those of the day's own.
-            if version is None or version.version not in outcomes["model_version"]:
-                continue
-            measured = performance(
-                outcomes,
-                review_cost=policy.review_cost,
-                loss_share=policy.loss_share,
-                reported=chargebacks.reported_of(outcomes),
-                unreported_share=settings.unreported_share,
-                resamples=0,
-            )
-            figures[version.run_id] = {key: value for key, value in vars(measured).items() if value is not None}
+    by_age: dict[int, dict[str, dict[str, float]]] = {}
+    days = {of.age: of.day for of in measured.matured_days}
+    for of in measured.matured_days:
+        version = registry.latest_for_partition(of.model_name, of.day)
+        # Where an older version scored, the figures are not those of the day's own.
+        if version is not None and version.version in of.versions:
+            by_age.setdefault(of.age, {})[version.run_id] = dict(of.figures)
             judged.append(f"{version.name}/{version.version}")
-        registry.log_outcomes(of, figures, age=age)
+    for age, figures in by_age.items():
+        registry.log_outcomes(days[age], figures, age=age)
     return judged
 
 
@@ -282,19 +267,22 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
     """Tune the policy's thresholds for the day after ``day`` from what is known at its end."""
     policy = policy_in_force(settings)
     current = thresholds_in_force(warehouse, policy, day)
-    outcomes = matured_decisions(
-        warehouse,
-        day,
-        label_delay_days=settings.label_delay_days,
-        evaluation_days=settings.evaluation_days,
-        policy=policy.name,
-        second_stage=policy.second_stage,
+    first, last = matured_window(
+        day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
     )
-    latest = recent_scores(warehouse, day, policy=policy.name, second_stage=policy.second_stage)
-    reported = reporting_delay(warehouse, day).reported_of(outcomes)
-    proposal = tune(
-        outcomes, latest, current, policy, day=day, reported=reported, decided=_decided(warehouse, policy, day)
-    )
+    judged = JudgedDays(warehouse, day, first, day, models=False, policy=policy, detailed_to=last)
+    with warehouse.connect(read_only=True):
+        window = judged.window(POLICY_PREFIX + policy.name, BATCH, first, last)
+        reported = judged.reported(window)
+        proposal = tune_levels(
+            judged.decided(BATCH, first, last, reported),
+            judged.decided(BATCH, day - timedelta(days=_RECENT_DAYS - 1), day, reported),
+            current,
+            policy,
+            day=day,
+            reported=reported,
+            decided=_decided(warehouse, policy, day),
+        )
     daily_alerts = warehouse.read(
         """
         SELECT event_date, count(*) FILTER (decision = 'review') AS review,

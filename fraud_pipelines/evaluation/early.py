@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-import polars as pl
-
-from fraud_pipelines.evaluation.metrics import performance
+from fraud_pipelines.evaluation.estimates import estimate
+from fraud_pipelines.evaluation.intervals import known_frauds
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED
+from fraud_pipelines.evaluation.windows import Window
 
 
 @dataclass(frozen=True)
@@ -31,23 +32,30 @@ class EarlyReading:
     precision_at_most: float | None
 
 
-def early_reading(outcomes: pl.DataFrame) -> EarlyReading:
-    """Read outcomes, as `evaluation.outcomes` reads them, whose labels have not had their time."""
-    measured = performance(outcomes, review_cost=0.0, resamples=0)
-    judged = performance(outcomes.filter("labelled"), review_cost=0.0)
-    alerts, waiting = measured.alerts, measured.alerts - measured.alerts_labelled
-    caught = outcomes.filter("alert", "is_fraud").height
+def early_reading(window: Window) -> EarlyReading:
+    """Read days whose labels have not had their time."""
+    caught = int(window.frauds["alert"].sum())
+    waiting = window.alerts - window.alerts_labelled
+    precision = estimate(
+        known_frauds(window.frauds),
+        alerts=window.alerts_labelled,
+        labelled=window.labelled,
+        reported=ALL_REPORTED,
+        review_cost=0.0,
+        loss_share=0.0,
+        unreported_share=0.0,
+    ).precision
     return EarlyReading(
-        transactions=measured.transactions,
-        labelled=measured.labelled,
-        label_coverage=measured.label_coverage,
-        frauds=measured.frauds,
-        alerts=alerts,
-        alerts_per_day=measured.alerts_per_day,
-        alerts_labelled=measured.alerts_labelled,
-        precision=judged.precision,
-        precision_low=judged.precision_low,
-        precision_high=judged.precision_high,
-        precision_at_least=caught / alerts if alerts else None,
-        precision_at_most=(caught + waiting) / alerts if alerts else None,
+        transactions=window.transactions,
+        labelled=window.labelled,
+        label_coverage=window.labelled / window.transactions if window.transactions else None,
+        frauds=window.frauds.height,
+        alerts=window.alerts,
+        alerts_per_day=window.alerts / len(window.days) if window.days else None,
+        alerts_labelled=window.alerts_labelled,
+        precision=precision.value,
+        precision_low=precision.low,
+        precision_high=precision.high,
+        precision_at_least=caught / window.alerts if window.alerts else None,
+        precision_at_most=(caught + waiting) / window.alerts if window.alerts else None,
     )

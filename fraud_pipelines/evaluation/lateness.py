@@ -110,8 +110,15 @@ class ReportingDelay:
         at_risk: Floats = np.cumsum(begins - ends)[: HORIZON + 1].astype(np.float64)
         self._draws = _shares(came, at_risk, seed)
 
-    def reported(self, payments: Mapping[date, int]) -> Reported:
-        """The share that has come of the chargebacks on these days' payments, if each payment has equally many."""
+    def reported(self, payments: Mapping[date, int], *, complete: bool = False) -> Reported:
+        """The share that has come of the chargebacks on these days' payments, if each payment has equally many.
+
+        Args:
+            payments: how many on each day.
+            complete: every payment has a label, so that nothing is still to come.
+        """
+        if complete:
+            return ALL_REPORTED
         number = sum(payments.values())
         if not number or self.chargebacks < FEWEST_CHARGEBACKS:
             return UNKNOWN
@@ -121,11 +128,9 @@ class ReportingDelay:
         return Reported(float(draws.mean()), draws)
 
     def reported_of(self, outcomes: pl.DataFrame) -> Reported:
-        """As `reported`, of the days of outcomes (``event_date``, ``labelled``). Where every payment has a label,
-        nothing is still to come."""
-        if outcomes.height and outcomes["labelled"].all():
-            return ALL_REPORTED
-        return self.reported(dict(outcomes.group_by("event_date").len().sort("event_date").iter_rows()))
+        """As `reported`, of the days of outcomes (``event_date``, ``labelled``)."""
+        payments = dict(outcomes.group_by("event_date").len().sort("event_date").iter_rows())
+        return self.reported(payments, complete=outcomes.height > 0 and bool(outcomes["labelled"].all()))
 
 
 def _shares(came: Floats, at_risk: Floats, seed: int) -> Floats:

@@ -132,18 +132,19 @@ def screening_model(channel: str) -> str:
     return MODEL_NAMES["ecod"] if channel == "stream" else DAILY_MODEL
 
 
-def scenarios_known(warehouse: Warehouse, as_of: date) -> pl.DataFrame:
-    """``transaction_id`` and ``scenario`` of the frauds whose kind a label named before the end of ``as_of``.
+def scenarios_known(warehouse: Warehouse, first: date, as_of: date) -> pl.DataFrame:
+    """``transaction_id`` and ``scenario`` of the frauds whose kind a label named, between ``first`` and ``as_of``.
 
     Where several labels name one, the latest counts.
     """
     return warehouse.read(
         """
         SELECT transaction_id, arg_max(scenario, known_at) AS scenario FROM feedback.label_history
-        WHERE actual_fraud AND scenario IS NOT NULL AND known_at < $known_before::TIMESTAMP
+        WHERE actual_fraud AND scenario IS NOT NULL
+          AND known_at >= $first::TIMESTAMP AND known_at < $known_before::TIMESTAMP
         GROUP BY transaction_id ORDER BY transaction_id
         """,
-        {"known_before": as_of + _DAY},
+        {"first": first, "known_before": as_of + _DAY},
     )
 
 

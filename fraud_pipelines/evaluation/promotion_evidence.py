@@ -13,9 +13,12 @@ import polars as pl
 from fraud_pipelines.detection.daily import ENSEMBLE_MODEL, SUPERVISED_MODEL, TRAINED_FROM_TAG, TRAINED_TO_TAG
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.evaluation.drift import population_stability_index
+from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
-from fraud_pipelines.evaluation.outcomes import matured_scores, reporting_delay
+from fraud_pipelines.evaluation.metrics import average_precision_of_days
+from fraud_pipelines.evaluation.outcomes import matured_window, reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, thinned
+from fraud_pipelines.evaluation.summaries import BATCH
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelVersionInfo
@@ -99,24 +102,21 @@ class Evidence:
 
     def of_supervised(self) -> tuple[bool, dict[str, object]]:
         """Whether the supervised model has beaten the ensemble on the matured days, and the figures."""
-        scored = [
-            matured_scores(
-                self._warehouse,
-                self.day - _DAY,
-                label_delay_days=self._settings.label_delay_days,
-                evaluation_days=2 * self._settings.evaluation_days,
-                model_name=name,
-            )
-            for name in (SUPERVISED_MODEL, ENSEMBLE_MODEL)
-        ]
-        with_frauds = (set(each.filter("is_fraud")["event_date"]) for each in scored)
+        first, last = matured_window(
+            self.day - _DAY,
+            label_delay_days=self._settings.label_delay_days,
+            evaluation_days=2 * self._settings.evaluation_days,
+        )
+        judged = JudgedDays(self._warehouse, self.day - _DAY, first, last)
+        windows = [judged.window(name, BATCH, first, last) for name in (SUPERVISED_MODEL, ENSEMBLE_MODEL)]
+        with_frauds = (set(window.frauds["event_date"]) for window in windows)
         days = sorted(set.intersection(*with_frauds))[-self._settings.evaluation_days :]
         if len(days) < self._settings.evaluation_days:
             return False, {"days": len(days), "needed_days": self._settings.evaluation_days}
         reported = self._reported(days)
         if not reported.half_in:
             return False, {"days": len(days), "chargebacks_reported": _rounded(reported)}
-        by_day = [daily_average_precision(each, reported) for each in scored]
+        by_day = [average_precision_of_days(window, reported) for window in windows]
         difference = paired_difference({day: by_day[0][day] for day in days}, by_day[1])
         assert difference is not None
         return difference.low > 0, {

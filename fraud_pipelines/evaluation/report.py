@@ -9,9 +9,11 @@ import polars as pl
 from fraud_pipelines.evaluation.cards import CARDS_A_DAY
 from fraud_pipelines.evaluation.estimates import estimate
 from fraud_pipelines.evaluation.intervals import known_frauds
-from fraud_pipelines.evaluation.lateness import ALL_REPORTED, ReportingDelay
-from fraud_pipelines.evaluation.metrics import performance
+from fraud_pipelines.evaluation.judged import JudgedDays
+from fraud_pipelines.evaluation.lateness import ReportingDelay
+from fraud_pipelines.evaluation.metrics import measure
 from fraud_pipelines.evaluation.outcomes import last_known_day, reporting_delay
+from fraud_pipelines.evaluation.windows import Window, window_of
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _HERE: Final = Path(__file__).parent
@@ -92,10 +94,8 @@ def _day_estimates(
 ) -> dict[str, float | None]:
     if day["alerts"] is None:
         return dict.fromkeys(_ESTIMATES)
-    reported = (
-        ALL_REPORTED
-        if day["labelled"] == day["transactions"]
-        else chargebacks.reported({day["event_date"]: day["transactions"]})
+    reported = chargebacks.reported(
+        {day["event_date"]: day["transactions"]}, complete=day["labelled"] == day["transactions"]
     )
     found = estimate(
         known_frauds(frauds),
@@ -144,35 +144,41 @@ def model_report(
         ``card_precision_at_k`` and ``card_precision_ceiling``.
     """
     known_until = as_of or last_known_day(warehouse) or last
-    chargebacks = reporting_delay(warehouse, known_until)
-    scores = warehouse.read(
-        _query("report_scores"),
-        {
-            "first": first,
-            "last": last,
-            "channel": channel,
-            "known_before": _end(known_until),
-            "known_cards": known_cards_training_days is not None,
-            "training_days": known_cards_training_days or 0,
-            "delay": label_delay_days,
-        },
-    )
-    rows = [
-        {"model_name": name, "days": of_model["event_date"].n_unique()}
-        | vars(
-            performance(
-                of_model,
-                review_cost=0.0,
-                reported=chargebacks.reported_of(of_model),
-                unreported_share=unreported_share,
-                k=k,
+    judged = JudgedDays(warehouse, known_until, first, last)
+    with warehouse.connect(read_only=True):
+        if known_cards_training_days is None:
+            windows = {
+                name: judged.window(name, of_channel, first, last)
+                for name, of_channel in judged.summaries.names(first, last)
+                if of_channel == channel
+            }
+        else:
+            windows = _without_known_cards(
+                warehouse,
+                {
+                    "first": first,
+                    "last": last,
+                    "channel": channel,
+                    "known_before": _end(known_until),
+                    "training_days": known_cards_training_days,
+                    "delay": label_delay_days,
+                },
             )
-        )
-        for (name,), of_model in scores.group_by("model_name", maintain_order=True)
+        reported = {name: judged.reported(window) for name, window in windows.items()}
+    rows = [
+        {"model_name": name, "days": len(window.days)}
+        | vars(measure(window, review_cost=0.0, reported=reported[name], unreported_share=unreported_share, k=k))
+        for name, window in windows.items()
     ]
     return pl.DataFrame(
         [{column: row[column] for column in _MODEL_REPORT} for row in rows], schema=_MODEL_REPORT, orient="row"
     )
+
+
+def _without_known_cards(warehouse: Warehouse, parameters: dict[str, object]) -> dict[str, Window]:
+    """By model, the scores of cards that aren't known to be compromised."""
+    scores = warehouse.read(_query("report_scores"), parameters)
+    return {str(name): window_of(rows) for (name,), rows in scores.group_by("model_name", maintain_order=True)}
 
 
 def _end(day: date) -> datetime:

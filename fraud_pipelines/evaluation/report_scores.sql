@@ -1,5 +1,5 @@
--- Scores of every model over a range of days with the labels known before $known_before. With $known_cards, a card
--- is left out from the day its fraud would have been known: frauds of the training days, $delay days before the
+-- Scores of every model over a range of days with the labels known before $known_before. A card is left out from the
+-- day its fraud would have been known: frauds of the training days, $delay days before the
 -- first, for all days; and for day d those up to d - $delay - 1.
 WITH labels AS (
     SELECT transaction_id, actual_fraud, late FROM feedback.labels_before($known_before::TIMESTAMP)
@@ -8,8 +8,7 @@ compromised AS (
     SELECT t.user_id, min(t.event_date) AS first_fraud
     FROM raw.transactions t
     JOIN labels l USING (transaction_id)
-    WHERE $known_cards
-      AND l.actual_fraud
+    WHERE l.actual_fraud
       AND t.event_date >= $first::DATE - ($delay + $training_days)::INTEGER
     GROUP BY t.user_id
 )

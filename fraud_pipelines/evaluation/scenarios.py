@@ -2,26 +2,27 @@
 
 import polars as pl
 
-from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported
+from fraud_pipelines.evaluation.windows import stand_for
 
 UNNAMED = "unnamed"
 
 
-def scenario_recall(outcomes: pl.DataFrame, scenarios: pl.DataFrame, reported: Reported = ALL_REPORTED) -> pl.DataFrame:
+def scenario_recall(frauds: pl.DataFrame, scenarios: pl.DataFrame, reported: Reported = ALL_REPORTED) -> pl.DataFrame:
     """How much of each kind of fraud was alerted; no rows where no kind is known.
 
     Args:
-        outcomes: as `evaluation.outcomes` reads them.
+        frauds: the known ones: ``transaction_id``, ``amount``, ``alert`` and, where chargebacks come late, ``late``.
         scenarios: ``transaction_id``, ``scenario``; a fraud that isn't among them is `UNNAMED`.
-        reported: how many of the window's chargebacks are in. ``recall`` is the estimate of `metrics.performance`,
+        reported: how many of the window's chargebacks are in. ``recall`` is the estimate of `metrics.measure`,
             null until half of them are; the counts and amounts are of the known frauds.
 
     Returns:
         ``scenario``, ``frauds``, ``caught``, ``recall``, ``amount`` and ``amount_caught`` (currency units), a row a
         kind, by name.
     """
-    frauds = outcomes.with_columns(stand_for=pl.Series(frauds_stood_for(outcomes, reported)))
-    named = frauds.filter("is_fraud").join(scenarios, on="transaction_id", how="left")
+    counted = frauds.with_columns(stand_for=pl.Series(stand_for(frauds, reported)))
+    named = counted.join(scenarios, on="transaction_id", how="left")
     if named["scenario"].null_count() == named.height:
         named = named.clear()
     return (

@@ -9,6 +9,8 @@ import polars as pl
 from pydantic import JsonValue
 
 from fraud_pipelines.decisions.policies import Policy
+from fraud_pipelines.evaluation.alert_levels import Decided
+from fraud_pipelines.evaluation.levels import Levels
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,67 +57,53 @@ class Sweep:
         return figures
 
 
-def candidate_thresholds(levels: Floats, counts: list[float], thresholds: list[float]) -> Floats:
+def candidate_thresholds(levels: Levels, counts: list[float], thresholds: list[float]) -> Floats:
     """A grid of hundredths over [0, 1], the given thresholds, and those that let about ``counts`` rows alert.
 
     Where ties allow, a threshold for a count lies midway between two levels, rounded to four decimals if that
     still separates them. Of levels tied across the count, both sides are candidates.
     """
     found = [*_GRID.tolist(), *thresholds]
-    distinct = np.unique(np.concatenate((levels, (0.0, 1.0))))
-    descending = np.sort(levels)[::-1]
+    distinct = np.unique(np.concatenate((levels.score, (0.0, 1.0))))
+    reached = np.cumsum(levels.payments)
     for count in sorted({int(whole(exact)) for exact in counts for whole in (np.floor, np.ceil)}):
-        if 1 <= count <= len(descending):
-            at = int(np.searchsorted(distinct, descending[count - 1]))
+        if 1 <= count <= levels.total:
+            at = int(np.searchsorted(distinct, levels.score[np.searchsorted(reached, count)]))
             found += [_between(distinct[i], distinct[i + 1]) for i in (at - 1, at) if 0 <= i < len(distinct) - 1]
     return np.unique(found)
 
 
 def sweep_thresholds(
-    thresholds: Floats,
-    outcomes: pl.DataFrame,
-    *,
-    outcome_levels: Floats,
-    fraud_weights: Floats,
-    told: bool = True,
-    recent: pl.DataFrame,
-    recent_levels: Floats,
-    policy: Policy,
+    thresholds: Floats, matured: Decided, recent: Decided, *, told: bool = True, policy: Policy
 ) -> Sweep:
-    """Evaluate every threshold at once: a row alerts where its level is above the threshold.
+    """Evaluate every threshold at once: a payment alerts where its level is above the threshold.
 
     Args:
         thresholds: ascending.
-        outcomes: ``event_date``, ``amount``, ``is_fraud``, ``labelled`` of the matured window.
-        outcome_levels: the `alert_level` of each outcome.
-        fraud_weights: how many frauds each outcome stands for; 0 for a legitimate one.
+        matured: the payments of the matured window, with its known frauds.
+        recent: those of the latest days.
         told: whether enough chargebacks are in to speak of what is missed; else recall, F1 and cost aren't defined.
-        recent: ``event_date`` of each transaction of the latest days.
-        recent_levels: the `alert_level` of each.
     """
-    order = np.argsort(outcome_levels, kind="stable")
-    fraud = fraud_weights[order]
-    fraud_amount = fraud * outcomes["amount"].to_numpy()[order]
-    passed = np.searchsorted(outcome_levels[order], thresholds, side="right")
-    alerts = (len(order) - passed).astype(np.float64)
+    order = np.lexsort((matured.fraud_amounts, matured.fraud_levels))
+    fraud = matured.fraud_weights[order]
+    fraud_amount = fraud * matured.fraud_amounts[order]
+    passed = np.searchsorted(matured.fraud_levels[order], thresholds, side="right")
     missed, missed_amount = _running(fraud)[passed], _running(fraud_amount)[passed]
     frauds = float(fraud.sum())
     caught = frauds - missed
-    judged = bool(outcomes["labelled"].any())
-    recent_alerts = _alerts_by_day(recent, recent_levels, thresholds)
-    matured_alerts = _alerts_by_day(outcomes, outcome_levels, thresholds)
+    recent_alerts = _alerts_by_day(recent, thresholds)
+    matured_alerts = _alerts_by_day(matured, thresholds)
+    alerts: Floats = matured_alerts.sum(axis=0)
     of_missed = 1.0 if told else np.nan
     return Sweep(
         threshold=thresholds,
         alerts_per_day=_divide(recent_alerts.sum(axis=0), float(len(recent_alerts))),
         alerts_scatter=day_scatter(recent_alerts, matured_alerts),
-        precision=_divide(caught, alerts if judged else np.zeros_like(alerts)),
+        precision=_divide(caught, alerts if matured.labelled else np.zeros_like(alerts)),
         recall=of_missed * _divide(caught, frauds),
         f1=of_missed * _divide(2 * caught, alerts + frauds if frauds else np.zeros_like(alerts)),
         cost=of_missed
-        * _divide(
-            policy.review_cost * alerts + policy.loss_share * missed_amount, float(outcomes["event_date"].n_unique())
-        ),
+        * _divide(policy.review_cost * alerts + policy.loss_share * missed_amount, float(len(matured.days))),
     )
 
 
@@ -147,14 +135,12 @@ def day_scatter(recent_alerts: Floats, earlier_alerts: Floats) -> Floats:
     return scatter
 
 
-def _alerts_by_day(frame: pl.DataFrame, levels: Floats, thresholds: Floats) -> Floats:
-    """Rows of each day whose level is above each threshold, days × thresholds."""
-    distinct, day = np.unique(frame["event_date"].to_numpy(), return_inverse=True)
-    passed = np.searchsorted(thresholds, levels, side="left")
-    counts = np.bincount(day * (len(thresholds) + 1) + passed, minlength=len(distinct) * (len(thresholds) + 1))
-    by_level = counts.reshape(len(distinct), len(thresholds) + 1).astype(np.float64)
-    # A row alerts at the thresholds before its position.
-    alerts: Floats = by_level[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+def _alerts_by_day(decided: Decided, thresholds: Floats) -> Floats:
+    """Payments of each day whose level is above each threshold, days × thresholds."""
+    alerts = np.zeros((len(decided.days), len(thresholds)))
+    for row, levels in enumerate(decided.days.values()):
+        above = np.searchsorted(-levels.score, -thresholds, side="left")
+        alerts[row] = np.append(0, np.cumsum(levels.payments))[above]
     return alerts
 
 

@@ -4,28 +4,24 @@ Metrics, figures and tables have the same names for every backend, so that MLflo
 """
 
 from datetime import date, timedelta
-from itertools import pairwise
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.detection.daily import SUPERVISED_MODEL, TrainingPlan, TrainingReport
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import MissingData
+from fraud_pipelines.evaluation.bands import bands_of
 from fraud_pipelines.evaluation.figures import pr_curve, score_histogram
-from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for
-from fraud_pipelines.evaluation.metrics import performance, precision_recall
+from fraud_pipelines.evaluation.metrics import measure, precision_recall
 from fraud_pipelines.evaluation.outcomes import matured_scores, matured_window, reporting_delay
+from fraud_pipelines.evaluation.windows import window_of
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
 BACKTEST_PREFIX = "backtest_"
-BAND_EDGES: Final = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
-"""Of the score; 0.5 is where the policies review, 0.8 where they block."""
-
 _EXPLAINED_ROWS: Final = 200
 
 
@@ -55,37 +51,19 @@ def training_report(model: FraudModel, plan: TrainingPlan, warehouse: Warehouse,
     if outcomes.height and outcomes["is_fraud"].any():
         policy = policy_in_force(settings)
         reported = reporting_delay(warehouse, as_of).reported_of(outcomes)
-        measured = performance(
-            outcomes,
+        window = window_of(outcomes)
+        measured = measure(
+            window,
             review_cost=policy.review_cost,
             loss_share=policy.loss_share,
             reported=reported,
             unreported_share=settings.unreported_share,
             resamples=0,
         )
-        tables["score_bands"] = score_bands(outcomes, reported)
-        metrics |= {BACKTEST_PREFIX + name: value for name, value in vars(measured).items() if value is not None}
-        figures["pr_curve"] = pr_curve({model.backend: precision_recall(outcomes, reported)})
+        tables["score_bands"] = bands_of(window, reported)
+        metrics |= {BACKTEST_PREFIX + name: value for name, value in measured.figures.items()}
+        figures["pr_curve"] = pr_curve({model.backend: precision_recall(window, reported)})
     return TrainingReport(metrics, figures, tables)
-
-
-def score_bands(outcomes: pl.DataFrame, reported: Reported = ALL_REPORTED) -> pl.DataFrame:
-    """How many transactions each band of the score holds, and the share of frauds among them.
-
-    Returns:
-        ``band`` (as ``0.5-0.7``, the upper edge included), ``transactions``, ``frauds`` (known ones), ``precision``
-        (null where the band is empty; corrected for chargebacks that are still to come, as in
-        `metrics.performance`); all bands, ascending.
-    """
-    names = [f"{low}-{high}" for low, high in pairwise(BAND_EDGES)]
-    place = np.clip(np.searchsorted(BAND_EDGES, outcomes["score"].to_numpy(), side="left") - 1, 0, len(names) - 1)
-    counts = np.bincount(place, minlength=len(names))
-    frauds = np.bincount(place, weights=outcomes["is_fraud"].to_numpy(), minlength=len(names)).astype(np.int64)
-    estimated = np.bincount(place, weights=frauds_stood_for(outcomes, reported), minlength=len(names))
-    share = np.minimum(estimated / np.maximum(counts, 1), 1.0)
-    return pl.DataFrame({"band": names, "transactions": counts, "frauds": frauds, "precision": share}).with_columns(
-        precision=pl.when(pl.col("transactions") > 0).then("precision")
-    )
 
 
 def mean_contributions(model: FraudModel, features: pl.DataFrame) -> pl.DataFrame:

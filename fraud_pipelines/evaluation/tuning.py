@@ -10,11 +10,10 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
-from fraud_pipelines.decisions.hard_rules import RULE_REASON
 from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds
-from fraud_pipelines.decisions.rules import alert_level
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported, frauds_stood_for
+from fraud_pipelines.evaluation.alert_levels import Decided, decided_of, levels_by_day
+from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported
 from fraud_pipelines.evaluation.sweep import Sweep, candidate_thresholds, sweep_thresholds
 
 Floats = npt.NDArray[np.float64]
@@ -88,32 +87,51 @@ def tune(
     """
     _require(outcomes, _OUTCOME_COLUMNS, "outcomes")
     _require(daily_scores, _SCORE_COLUMNS, "daily_scores")
+    return tune_levels(
+        decided_of(outcomes, policy, reported),
+        Decided.of_days(levels_by_day(daily_scores, policy)),
+        current,
+        policy,
+        day=day,
+        objective=objective,
+        reported=reported,
+        decided=decided,
+    )
+
+
+def tune_levels(
+    matured: Decided,
+    recent: Decided,
+    current: Thresholds,
+    policy: Policy,
+    *,
+    day: date,
+    objective: Objective | None = None,
+    reported: Reported = ALL_REPORTED,
+    decided: Mapping[str, JsonValue] | None = None,
+) -> Proposal:
+    """`tune` by alert levels: of the ``matured`` days, and of the ``recent`` ones, which need no frauds."""
     wanted = objective or policy.objective
-    labelled_frauds = int((outcomes["is_fraud"] & outcomes["labelled"]).sum())
     judges_frauds = wanted != "alert_budget"
-    too_few = judges_frauds and labelled_frauds < policy.min_labelled_frauds
+    too_few = judges_frauds and matured.labelled_frauds < policy.min_labelled_frauds
     too_early = judges_frauds and not reported.half_in
-    recent = _levels(daily_scores, policy)
-    days = daily_scores["event_date"].n_unique()
+    days = len(recent.days)
     aim = _Aim(
         objective="alert_budget" if too_few or too_early else wanted,
         policy=policy,
-        budget=policy.alerts_per_day(daily_scores.height / days) if days else 0.0,
+        budget=policy.alerts_per_day(recent.payments / days) if days else 0.0,
         before=current.review_threshold,
         block=current.block_threshold,
     )
     sweep = sweep_thresholds(
         candidate_thresholds(
-            recent,
+            recent.levels,
             counts=[volume * days for volume in (aim.budget, *aim.alert_bounds)],
             thresholds=[aim.before, *aim.step_bounds, aim.block],
         ),
-        outcomes,
-        outcome_levels=_levels(outcomes, policy),
-        fraud_weights=frauds_stood_for(outcomes, reported),
+        matured,
+        recent,
         told=reported.half_in,
-        recent=daily_scores,
-        recent_levels=recent,
         policy=policy,
     )
     guards: list[JsonValue] = ["min_labelled_frauds"] if too_few else []
@@ -127,11 +145,11 @@ def tune(
     evidence: dict[str, JsonValue] = {
         "objective": aim.objective,
         "objective_wanted": wanted,
-        "window_start": _edge(outcomes["event_date"].min()),
-        "window_end": _edge(outcomes["event_date"].max()),
-        "transactions": outcomes.height,
-        "labelled": int(outcomes["labelled"].sum()),
-        "labelled_frauds": labelled_frauds,
+        "window_start": min(matured.days).isoformat() if matured.days else None,
+        "window_end": max(matured.days).isoformat() if matured.days else None,
+        "transactions": matured.payments,
+        "labelled": matured.labelled,
+        "labelled_frauds": matured.labelled_frauds,
         "chargebacks_reported": None if reported.expected is None else round(reported.expected, 3),
         "alert_budget": round(aim.budget, 3),
         "alerts_per_day_bounds": [round(bound, 3) for bound in aim.alert_bounds],
@@ -228,32 +246,6 @@ def _best(sweep: Sweep, aim: _Aim, allowed: Mask) -> float:
     merit = np.where(allowed, np.nan_to_num(merit, nan=-np.inf), -np.inf)
     equals = sweep.threshold[allowed & (merit == merit.max())]
     return float(equals[np.argmin(np.abs(equals - aim.before))])
-
-
-def _levels(frame: pl.DataFrame, policy: Policy) -> Floats:
-    """`alert_level` of each row; where no model's score is stored, the final score.
-
-    What a hard rule or a segment's own threshold decided stays so whatever is tuned: its level is 1 or 0.
-    """
-    level = pl.coalesce(alert_level(policy), "score").cast(pl.Float64)
-    if "reason" in frame.columns:
-        alerted = (pl.col("decision") != "approve").cast(pl.Float64)
-        level = pl.when(_settled(policy)).then(alerted).otherwise(level)
-    levels: Floats = frame.select(level).to_series().to_numpy()
-    return levels
-
-
-def _settled(policy: Policy) -> pl.Expr:
-    """Whether something other than the tuned threshold decided: a rule, or the first segment that fits."""
-    by_segment = pl.lit(False)
-    for segment in reversed(policy.segments):
-        fits = pl.all_horizontal(pl.col(column).is_in(values).fill_null(False) for column, values in segment.selectors)
-        by_segment = pl.when(fits).then(segment.review_threshold is not None).otherwise(by_segment)
-    return pl.col("reason").str.starts_with(RULE_REASON) | by_segment
-
-
-def _edge(day: object) -> str | None:
-    return day.isoformat() if isinstance(day, date) else None
 
 
 def _require(frame: pl.DataFrame, columns: tuple[str, ...], name: str) -> None:

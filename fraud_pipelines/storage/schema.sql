@@ -221,7 +221,8 @@ CREATE TABLE IF NOT EXISTS monitoring.model_performance (
     cost_low DOUBLE,
     cost_high DOUBLE,
     chargebacks_reported DOUBLE,
-    recall_lower_bound DOUBLE
+    recall_lower_bound DOUBLE,
+    exact BOOLEAN
 );
 
 CREATE TABLE IF NOT EXISTS monitoring.decision_thresholds (
@@ -262,6 +263,39 @@ CREATE TABLE IF NOT EXISTS features.daily_distributions (
     texts VARCHAR[]
 );
 
+-- What the scores of a day come to, read once: windows are the sum of their days and of the labels known by then.
+CREATE TABLE IF NOT EXISTS monitoring.score_summaries (
+    event_date DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    transactions BIGINT NOT NULL,
+    alerts BIGINT NOT NULL,
+    scores DOUBLE[] NOT NULL,
+    raw_scores DOUBLE[] NOT NULL,
+    payments BIGINT[] NOT NULL,
+    alert_levels DOUBLE[] NOT NULL,
+    alert_payments BIGINT[] NOT NULL,
+    exact BOOLEAN NOT NULL,
+    cards VARCHAR[] NOT NULL,
+    model_versions INTEGER[] NOT NULL,
+    token VARCHAR NOT NULL
+);
+COMMENT ON TABLE monitoring.score_summaries IS 'One row a day for each model, each policy and the amounts alone, by channel; whatever is known of the payments.';
+COMMENT ON COLUMN monitoring.score_summaries.event_date IS 'The UTC day of the transactions.';
+COMMENT ON COLUMN monitoring.score_summaries.model_name IS 'A registered model, policy:NAME for the decisions, or amount: the ranking by amount alone.';
+COMMENT ON COLUMN monitoring.score_summaries.channel IS 'batch: at the end of the day; stream: as payments came.';
+COMMENT ON COLUMN monitoring.score_summaries.transactions IS 'Transactions that were scored or decided.';
+COMMENT ON COLUMN monitoring.score_summaries.alerts IS 'Transactions that were reviewed or blocked, or that a model called unusual.';
+COMMENT ON COLUMN monitoring.score_summaries.scores IS 'The distinct scores, the highest first.';
+COMMENT ON COLUMN monitoring.score_summaries.raw_scores IS 'The raw score of each, which breaks ties.';
+COMMENT ON COLUMN monitoring.score_summaries.payments IS 'How many transactions have each.';
+COMMENT ON COLUMN monitoring.score_summaries.alert_levels IS 'Of decisions: the review thresholds at which a transaction would just pass, the highest first.';
+COMMENT ON COLUMN monitoring.score_summaries.alert_payments IS 'How many transactions have each.';
+COMMENT ON COLUMN monitoring.score_summaries.exact IS 'Every score counts as it is; else nearly equal ones of very many transactions are taken together.';
+COMMENT ON COLUMN monitoring.score_summaries.cards IS 'The users by their highest score of the day, 1,500 at most.';
+COMMENT ON COLUMN monitoring.score_summaries.model_versions IS 'The versions of the model that scored.';
+COMMENT ON COLUMN monitoring.score_summaries.token IS 'Number and hash of what the row was made from: while both are the same, it holds.';
+
 -- What people should know of; the row is there whether a webhook is told of it or not.
 CREATE TABLE IF NOT EXISTS monitoring.alerts (
     alert_id VARCHAR NOT NULL,
@@ -281,10 +315,10 @@ CREATE TABLE IF NOT EXISTS monitoring.alerts (
 CREATE OR REPLACE VIEW feedback.label_history AS
     FROM feedback.labels UNION ALL BY NAME FROM feedback.superseded_labels;
 
--- One verdict a transaction from the labels known before an instant: a chargeback outranks a review, since the
+-- One verdict a transaction from the labels known between two instants: a chargeback outranks a review, since the
 -- cardholder's bank has the last word; of one source, what it said last. late: a fraud known by its chargeback alone,
 -- so that others like it are still to come; what a review found was known at once.
-CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
+CREATE OR REPLACE MACRO feedback.labels_between(since, instant) AS TABLE
     SELECT transaction_id, verdict.actual_fraud, verdict.source, verdict.known_at,
            verdict.actual_fraud AND NOT found_by_review AS late
     FROM (
@@ -293,9 +327,13 @@ CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
                        {outranks: source = 'chargeback', known_at: known_at}) AS verdict,
                bool_or(source = 'review' AND actual_fraud) AS found_by_review
         FROM feedback.label_history
-        WHERE known_at < instant
+        WHERE known_at >= since
+          AND known_at < instant
         GROUP BY transaction_id
     );
+
+CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
+    FROM feedback.labels_between('-infinity'::TIMESTAMP, instant);
 
 -- As in the original: a block is right on fraud, an approval on a legitimate payment; a review is right
 -- when it found fraud.
@@ -471,6 +509,7 @@ COMMENT ON COLUMN features.daily_distributions.counts IS 'Transactions in each p
 COMMENT ON COLUMN features.daily_distributions.texts IS 'Of a text feature, its most frequent values; null for numbers.';
 
 COMMENT ON COLUMN monitoring.model_performance.recall_lower_bound IS 'The recall, if as many missed frauds are never reported as FRAUD_UNREPORTED_SHARE says.';
+COMMENT ON COLUMN monitoring.model_performance.exact IS 'Every score counts as it is. Of days with very many payments nearly equal scores are taken together: what depends on the ranking is then right to within .001.';
 COMMENT ON COLUMN monitoring.model_performance.chargebacks_reported IS 'Share of the window''s chargebacks that is expected to be in; null while too few are known to tell.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_per_day IS 'Mean over the days of the window.';
 COMMENT ON COLUMN monitoring.model_performance.alerts_labelled IS 'Alerts with a label.';
@@ -648,9 +687,9 @@ COMMENT ON COLUMN monitoring.model_promotions.evidence IS 'The figures the decis
 
 -- The scores that decisions are made by, both stages in a row, of the days from first_day to last_day. Where the second
 -- stage gave no score, the ensemble stands in for it; so it does at the end of a day for which no version of the second
--- stage was in use: such a model scores only so that it can be judged.
-CREATE OR REPLACE MACRO scoring.stage_scores(
-    of_channel, first_day, last_day, screening_model, second_stage, ensemble_model
+-- stage was in use: such a model scores only so that it can be judged. The source is named as a table is.
+CREATE OR REPLACE MACRO scoring.stages_of(
+    source, of_channel, first_day, last_day, screening_model, second_stage, ensemble_model
 ) AS TABLE
     SELECT transaction_id,
            event_date,
@@ -663,13 +702,20 @@ CREATE OR REPLACE MACRO scoring.stage_scores(
                     max(raw_score) FILTER (model_name = ensemble_model)) AS ensemble_raw_score,
            coalesce(second_stage || '/' || max(model_version) FILTER (model_name = second_stage),
                     ensemble_model || '/' || max(model_version) FILTER (model_name = ensemble_model)) AS ensemble_version
-    FROM scoring.transaction_scores
+    FROM query_table(source)
     WHERE channel = of_channel
       AND event_date BETWEEN first_day AND last_day
       AND model_name IN (screening_model, second_stage, ensemble_model)
       AND (of_channel <> 'batch' OR (event_date, model_name) NOT IN (
           SELECT (as_of, model_name) FROM monitoring.model_promotions WHERE champion_version IS NULL))
     GROUP BY transaction_id, event_date;
+
+CREATE OR REPLACE MACRO scoring.stage_scores(
+    of_channel, first_day, last_day, screening_model, second_stage, ensemble_model
+) AS TABLE
+    FROM scoring.stages_of(
+        'scoring.transaction_scores', of_channel, first_day, last_day, screening_model, second_stage, ensemble_model
+    );
 
 -- The models of a day side by side, over the days whose labels have had time to arrive.
 CREATE TABLE IF NOT EXISTS monitoring.model_comparison (

@@ -17,6 +17,7 @@ from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.proposals import put_in_effect
 from fraud_pipelines.evaluation.report import daily_report
 from fraud_pipelines.evaluation.scenarios import UNNAMED, scenario_recall
+from fraud_pipelines.evaluation.windows import window_of
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, forget_after, outcomes, random_outcomes
@@ -107,7 +108,7 @@ def test_an_early_precision_is_that_of_labelled_alerts_within_what_it_may_become
     # Of the alerts, every third has been looked at.
     young = window.with_row_index().with_columns(labelled=pl.col("index") % 3 == 0)
     young = young.with_columns(is_fraud=pl.col("is_fraud") & pl.col("labelled"))
-    reading = early_reading(young)
+    reading = early_reading(window_of(young))
     seen = young.filter("alert", "labelled")
     assert reading.alerts_labelled == seen.height
     assert reading.precision == pytest.approx(seen["is_fraud"].mean())
@@ -116,7 +117,7 @@ def test_an_early_precision_is_that_of_labelled_alerts_within_what_it_may_become
     assert reading.precision_at_least is not None
     assert reading.precision_at_most is not None
     assert reading.precision_at_least < truth < reading.precision_at_most
-    nothing = early_reading(outcomes([(0, 0, 0.9, 0.0, 10.0, True, None)]))
+    nothing = early_reading(window_of(outcomes([(0, 0, 0.9, 0.0, 10.0, True, None)])))
     assert (nothing.precision, nothing.precision_at_least, nothing.precision_at_most) == (None, 0.0, 1.0)
 
 

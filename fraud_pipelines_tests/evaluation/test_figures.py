@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.policies import Thresholds, initial_thresholds, policy_named
 from fraud_pipelines.detection.backends import MODEL_NAMES
+from fraud_pipelines.evaluation.bands import bands_of
 from fraud_pipelines.evaluation.chart import Entry, Panel, Scale, chart
 from fraud_pipelines.evaluation.colours import model_colour
 from fraud_pipelines.evaluation.figures import (
@@ -25,8 +26,8 @@ from fraud_pipelines.evaluation.figures import (
     threshold_sweep,
 )
 from fraud_pipelines.evaluation.metrics import performance, precision_recall
-from fraud_pipelines.evaluation.training_report import score_bands
 from fraud_pipelines.evaluation.tuning import Proposal, tune
+from fraud_pipelines.evaluation.windows import window_of
 from fraud_pipelines_tests.evaluation.drawings import Drawing
 from fraud_pipelines_tests.evaluation.samples import outcomes, random_outcomes, reported_share
 
@@ -41,11 +42,11 @@ def tuned(current: float = 0.5) -> Proposal:
 
 
 def test_a_precision_recall_curve_names_each_ranking_and_its_average_precision() -> None:
-    unlabelled = precision_recall(outcomes([(0, 0, 0.5, 0.0, 1.0, False, None)]))
+    unlabelled = precision_recall(window_of(outcomes([(0, 0, 0.5, 0.0, 1.0, False, None)])))
     curves = {
-        "fraud-daily": precision_recall(WINDOW),
+        "fraud-daily": precision_recall(window_of(WINDOW)),
         "fraud-ensemble": unlabelled,
-        "fraud-realtime": precision_recall(WINDOW, reported_share(0.3)),
+        "fraud-realtime": precision_recall(window_of(WINDOW), reported_share(0.3)),
     }
     drawing = Drawing(pr_curve(curves))
     average_precision = performance(WINDOW, review_cost=0, resamples=0).average_precision
@@ -64,9 +65,9 @@ def test_a_score_histogram_counts_what_lies_above_a_half() -> None:
 
 
 def test_a_model_has_one_colour_whatever_the_figure_and_whoever_stands_beside_it() -> None:
-    bands = score_bands(WINDOW)
+    bands = bands_of(window_of(WINDOW))
     days = pl.DataFrame({"event_date": [DAY], "model_name": ["fraud-realtime"], "value": [0.4]})
-    beside, curve = {"fraud-daily": WINDOW, "fraud-realtime": WINDOW}, precision_recall(WINDOW)
+    beside, curve = {"fraud-daily": WINDOW, "fraud-realtime": WINDOW}, precision_recall(window_of(WINDOW))
     drawn = [
         pr_curve({"fraud-realtime": curve}),
         pr_curve({"ecod": curve}),  # the backend, as training reports name it
@@ -182,7 +183,7 @@ def test_the_same_data_gives_the_same_picture_and_markdown_holds_it() -> None:
 
 
 def test_a_picture_is_drawn_without_a_plotting_library_and_stays_small() -> None:
-    large = precision_recall(random_outcomes(1, rows=30_000, days=7))
+    large = precision_recall(window_of(random_outcomes(1, rows=30_000, days=7)))
     assert len(pr_curve(dict.fromkeys(MODEL_NAMES.values(), large))) < 60_000
     script = (
         "import sys; from fraud_pipelines.evaluation import figures, training_report;"

@@ -1,5 +1,7 @@
 """Metrics against scikit-learn and counts by hand."""
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
-from fraud_pipelines.evaluation.cards import card_precision, card_precision_ceiling, cards_by_day
-from fraud_pipelines.evaluation.metrics import performance, precision_recall, ranking
+from fraud_pipelines.evaluation.cards import card_precision, card_precision_ceiling, compromised_cards
+from fraud_pipelines.evaluation.metrics import performance, precision_recall
+from fraud_pipelines.evaluation.ranked import ranking
+from fraud_pipelines.evaluation.windows import Window, window_of
 from fraud_pipelines_tests.evaluation.samples import ROWS, Row, outcomes, random_outcomes, reported_share
 
 
@@ -45,7 +49,7 @@ def test_money_adds_up(rows: list[Row]) -> None:
 def test_nothing_is_claimed_of_an_empty_window() -> None:
     found = performance(outcomes([]), review_cost=3.0)
     assert {name for name, value in vars(found).items() if value is not None} == {
-        *("transactions", "labelled", "frauds", "alerts", "alerts_labelled", "chargebacks_reported", "cost"),
+        *("transactions", "labelled", "frauds", "alerts", "alerts_labelled", "chargebacks_reported", "cost", "exact"),
     }
     assert (found.transactions, found.cost) == (0, 0.0)
 
@@ -57,11 +61,16 @@ def test_without_any_label_precision_is_unknown_and_not_zero() -> None:
     assert performance(outcomes([unlabelled, reviewed]), review_cost=3.0).precision == 0.0
 
 
-def cards(rows: list[Row], *, perfect: bool = False) -> pl.DataFrame:
-    """As they rank each day; by a perfect ranking, what is fraud comes first."""
+def found_cards(rows: list[Row], k: int, *, perfect: bool = False) -> float | None:
+    """The card precision of a ranking; by a perfect one, what is fraud comes first."""
     frame = outcomes(rows)
-    frauds = frame["is_fraud"].to_numpy().astype(float)
-    return cards_by_day(frame, frauds.astype(np.int64) if perfect else ranking(frame), frauds)
+    window = window_of(frame.with_columns(score=pl.col("is_fraud").cast(pl.Float64)) if perfect else frame)
+    return card_precision(window.cards(k + 6), compromised(window), k)
+
+
+def compromised(window: Window) -> dict[tuple[date, str], float]:
+    frauds = window.frauds
+    return dict(compromised_cards(frauds["event_date"], frauds["user_id"], [1.0] * frauds.height))
 
 
 def cards_by_hand(rows: list[Row], k: int) -> float:
@@ -83,14 +92,14 @@ def cards_by_hand(rows: list[Row], k: int) -> float:
 
 @given(rows=ROWS.filter(bool), k=st.integers(1, 8))
 def test_card_precision_is_what_the_handbook_says(rows: list[Row], k: int) -> None:
-    assert card_precision(cards(rows), k) == pytest.approx(cards_by_hand(rows, k))
+    assert found_cards(rows, k) == pytest.approx(cards_by_hand(rows, k))
 
 
 @given(rows=ROWS.filter(bool), k=st.integers(1, 8))
 def test_no_ranking_beats_the_ceiling_and_a_perfect_one_reaches_it_where_k_suffices(rows: list[Row], k: int) -> None:
-    ceiling = card_precision_ceiling(cards(rows), k)
-    found = card_precision(cards(rows), k)
-    perfect = card_precision(cards(rows, perfect=True), k)
+    window = window_of(outcomes(rows))
+    ceiling = card_precision_ceiling(len(window.days), compromised(window), k)
+    found, perfect = found_cards(rows, k), found_cards(rows, k, perfect=True)
     assert ceiling is not None
     assert found is not None
     assert perfect is not None
@@ -108,7 +117,7 @@ def test_a_detected_card_leaves_and_a_missed_one_stays() -> None:
         (1, 2, 0.5, 0.0, 1.0, False, True),
     ]
     # k = 1: card 1 on the first day; it has left by the second, so card 2 comes first then.
-    assert card_precision(cards(rows), 1) == 1.0
+    assert found_cards(rows, 1) == 1.0
 
 
 def test_a_card_known_by_its_chargeback_counts_for_those_still_to_come() -> None:
@@ -126,12 +135,12 @@ def test_a_card_known_by_its_chargeback_counts_for_those_still_to_come() -> None
 def test_the_curve_is_the_one_that_average_precision_speaks_of() -> None:
     frame = random_outcomes(3, rows=2000, days=7).with_columns(late=pl.col("is_fraud") & ~pl.col("alert"))
     for share in (1.0, 0.7):
-        curve = precision_recall(frame, reported_share(share))
+        curve = precision_recall(window_of(frame), reported_share(share))
         measured = performance(frame, review_cost=0.0, reported=reported_share(share), resamples=0)
         assert curve.average_precision == measured.average_precision
         assert (curve.frauds, curve.recall[-1]) == (measured.frauds, pytest.approx(1.0))
         assert (np.diff(curve.recall) > 0).all()
-    assert precision_recall(frame, reported_share(0.3)).average_precision is None
+    assert precision_recall(window_of(frame), reported_share(0.3)).average_precision is None
 
 
 def test_equal_scores_rank_by_raw_score_and_equal_both_share_a_rank() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, Segment, Thresholds, initial_thresholds
 from fraud_pipelines.decisions.rules import decide
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.evaluation.alert_levels import single_levels
 from fraud_pipelines.evaluation.sweep import candidate_thresholds
 from fraud_pipelines.evaluation.tuning import Proposal, tune
 from fraud_pipelines_tests.evaluation.samples import FIRST, ROWS, Row, outcomes, random_outcomes
@@ -267,5 +268,5 @@ def test_no_proposal_leaves_its_clamps(
 def test_if_any_threshold_lets_exactly_a_count_alert_a_candidate_does(levels: list[float], count: int) -> None:
     values = np.array(levels)
     reachable = {int((values > threshold).sum()) for threshold in {0.0, *levels}}
-    candidates = candidate_thresholds(values, counts=[count], thresholds=[])
+    candidates = candidate_thresholds(single_levels(values), counts=[count], thresholds=[])
     assert (count in {int((values > threshold).sum()) for threshold in candidates}) == (count in reachable)

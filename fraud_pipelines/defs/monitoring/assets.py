@@ -60,8 +60,8 @@ def model_performance(
         measured = measure_performance(warehouse, settings, day)
     store_performance(warehouse, measured, day)
     log_series(MetricSeries(settings.tracking_uri, artifact_root=settings.artifact_root), measured, day)
+    judged = log_matured_days(model_registry, measured)
     with warehouse.connect(read_only=True) as connection:
-        judged = log_matured_days(warehouse, model_registry, settings, day)
         metadata = table_metadata(connection, "monitoring.model_performance", day=day, date_column="as_of")
     metadata |= {"early_reading": markdown_table(measured.early), "by_scenario": markdown_table(measured.by_scenario)}
     if measured.rows.is_empty():

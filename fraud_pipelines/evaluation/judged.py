@@ -1,0 +1,163 @@
+"""What is judged of a range of days, as it was known at the end of a day: read once, for every model and policy."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from fraud_pipelines.decisions.policies import Policy
+from fraud_pipelines.detection.daily import ENSEMBLE_MODEL
+from fraud_pipelines.evaluation.alert_levels import Decided, alert_levels
+from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
+from fraud_pipelines.evaluation.levels import payments_above
+from fraud_pipelines.evaluation.outcomes import reporting_delay, screening_model
+from fraud_pipelines.evaluation.summaries import AMOUNT, POLICY_PREFIX, Summaries, read_summaries
+from fraud_pipelines.evaluation.windows import FRAUD_COLUMNS, DaySummary, Window, stand_for
+from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+
+_HERE: Final = Path(__file__).parent
+_ONE_DAY: Final = timedelta(days=1)
+
+
+class JudgedDays:
+    """The days from ``first`` to ``last``, by the labels known at the end of ``as_of``.
+
+    Nothing later than ``as_of`` is looked at, so that the answer stays the same whatever comes after.
+
+    Args:
+        models: judge the scores of every model, and the amounts alone.
+        policy: judge the decisions of this policy; without it none.
+        detailed_to: of later days only the counts are needed, of decisions their alert levels too.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        as_of: date,
+        first: date,
+        last: date,
+        *,
+        models: bool = True,
+        policy: Policy | None = None,
+        detailed_to: date | None = None,
+    ) -> None:
+        self.as_of = as_of
+        self._warehouse = warehouse
+        self._days = {"first": first, "last": last}
+        self._models = models
+        self._policy = policy
+        self._detailed_to = detailed_to
+        self._of: dict[tuple[str, str], pl.DataFrame] = {}
+
+    @cached_property
+    def summaries(self) -> Summaries:
+        return read_summaries(
+            self._warehouse, **self._days, models=self._models, policy=self._policy, detailed_to=self._detailed_to
+        )
+
+    @cached_property
+    def chargebacks(self) -> ReportingDelay:
+        return reporting_delay(self._warehouse, self.as_of)
+
+    @cached_property
+    def labelled(self) -> pl.DataFrame:
+        """Every payment with a label: ``transaction_id``, ``event_date``, ``user_id``, ``amount``,
+        ``merchant_category``, ``country``, ``is_fraud``, ``late``."""
+        return self._warehouse.read(_query("labelled_payments"), self._days | {"known_before": self.as_of + _ONE_DAY})
+
+    def reported(self, window: Window) -> Reported:
+        """How many of the window's chargebacks are in."""
+        return self.chargebacks.reported(window.payments, complete=0 < window.labelled == window.transactions)
+
+    def window(self, name: str, channel: str, first: date, last: date, *, alert_share: float = 0.0) -> Window:
+        """The days of a model, of a policy (`POLICY_PREFIX`), or of the `AMOUNT` alone.
+
+        Args:
+            alert_share: share of a day's payments that the amount alone would alert.
+        """
+        days = self.summaries.days(name, channel, first, last)
+        labelled = self._judged(name, channel).filter(pl.col("event_date").is_between(first, last))
+        if name == AMOUNT:
+            days, labelled = _alerted_by_amount(days, labelled, alert_share)
+        return Window(
+            days=days,
+            frauds=labelled.filter("is_fraud").select("transaction_id", *FRAUD_COLUMNS),
+            labelled=labelled.height,
+            alerts_labelled=int(labelled["alert"].sum()),
+        )
+
+    def decided(self, channel: str, first: date, last: date, reported: Reported) -> Decided:
+        """The payments that the policy decided, at their alert levels."""
+        assert self._policy
+        name = POLICY_PREFIX + self._policy.name
+        days = self.summaries.days(name, channel, first, last)
+        labelled = self._judged(name, channel).filter(pl.col("event_date").is_between(first, last))
+        frauds = labelled.filter("is_fraud")
+        return Decided(
+            days={day.event_date: day.alert_levels for day in days if day.alert_levels},
+            fraud_levels=alert_levels(frauds, self._policy),
+            fraud_amounts=frauds["amount"].to_numpy(),
+            fraud_weights=stand_for(frauds, reported),
+            labelled=labelled.height,
+            labelled_frauds=frauds.height,
+        )
+
+    def _judged(self, name: str, channel: str) -> pl.DataFrame:
+        if (name, channel) not in self._of:
+            self._of[name, channel] = self._read(name, channel)
+        return self._of[name, channel]
+
+    def _read(self, name: str, channel: str) -> pl.DataFrame:
+        """Every labelled payment that it judged: the columns of `labelled`, ``score``, ``raw_score``, ``alert``."""
+        if name == AMOUNT:
+            return self.labelled.with_columns(
+                score=pl.col("amount"), raw_score=pl.col("amount"), alert=pl.lit(value=False)
+            )
+        if name.startswith(POLICY_PREFIX):
+            return self.labelled.join(self._decisions(channel), on="transaction_id", maintain_order="left")
+        scores = self._scores.filter(model_name=name, channel=channel).drop("event_date")
+        return self.labelled.join(scores, on="transaction_id", maintain_order="left")
+
+    @cached_property
+    def _scores(self) -> pl.DataFrame:
+        """Of the labelled payments, by every model."""
+        ids = self.labelled.select("transaction_id")
+        with self._warehouse.connect(read_only=True) as connection, registered(connection, _labelled=ids):
+            return select(connection, _query("labelled_scores"), self._days)
+
+    def _decisions(self, channel: str) -> pl.DataFrame:
+        assert self._policy
+        parameters = {
+            "channel": channel,
+            "policy": self._policy.name,
+            "screening_model": screening_model(channel),
+            "second_stage": self._policy.second_stage,
+            "ensemble_model": ENSEMBLE_MODEL,
+        }
+        frames = {"_labelled": self.labelled.select("transaction_id"), "_labelled_scores": self._scores}
+        with self._warehouse.connect(read_only=True) as connection, registered(connection, **frames):
+            return select(connection, _query("labelled_decisions"), self._days | parameters)
+
+
+def _alerted_by_amount(
+    days: list[DaySummary], labelled: pl.DataFrame, share: float
+) -> tuple[list[DaySummary], pl.DataFrame]:
+    """The largest amounts of a day are alerts: those that at most this share of its payments reaches."""
+    alert = np.zeros(labelled.height, dtype=bool)
+    found = []
+    for day in days:
+        most, reached = share * day.transactions, np.cumsum(day.levels.payments)
+        found.append(replace(day, alerts=int(reached[reached <= most].max(initial=0))))
+        of_day = (labelled["event_date"] == day.event_date).to_numpy()
+        amounts = labelled["amount"].to_numpy()[of_day]
+        above, at = payments_above([day.levels], amounts, amounts)
+        alert[of_day] = above + at <= most
+    return found, labelled.with_columns(alert=pl.Series(alert))
+
+
+def _query(name: str) -> str:
+    return (_HERE / f"{name}.sql").read_text()

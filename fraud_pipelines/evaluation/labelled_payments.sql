@@ -1,0 +1,13 @@
+-- The payments of a range of days that had a label before $known_before.
+SELECT t.transaction_id,
+       t.event_date,
+       t.user_id,
+       t.amount,
+       t.merchant_category,
+       t.country,
+       l.actual_fraud AS is_fraud,
+       l.late
+FROM feedback.labels_between($first::TIMESTAMP, $known_before::TIMESTAMP) l
+JOIN raw.transactions t USING (transaction_id)
+WHERE t.event_date BETWEEN $first AND $last
+ORDER BY t.transaction_id

@@ -1,0 +1,36 @@
+-- What tells whether a summary still fits its day: the number of payments, and a hash of what it is made from.
+WITH scores AS (
+    SELECT event_date, model_name, channel, count(*) AS payments, bit_xor(hash(score + raw_score)) AS content
+    FROM scoring.transaction_scores
+    WHERE event_date BETWEEN $first AND $last
+    GROUP BY ALL
+),
+of_channel AS (
+    SELECT event_date, channel, bit_xor(content) AS content FROM scores GROUP BY ALL
+),
+decisions AS (
+    SELECT event_date, channel, count(*) AS payments, bit_xor(hash(score)) AS content,
+           count(*) FILTER (decision <> 'approve') AS alerts
+    FROM scoring.decisions
+    WHERE policy = $policy
+      AND event_date BETWEEN $first AND $last
+    GROUP BY ALL
+),
+amounts AS (
+    SELECT event_date, count(*) AS payments, bit_xor(hash(amount)) AS content
+    FROM raw.transactions
+    WHERE event_date BETWEEN $first AND $last
+    GROUP BY ALL
+)
+SELECT event_date, model_name, channel, concat_ws(':', payments, content) AS token
+FROM scores
+WHERE $models
+UNION ALL
+SELECT d.event_date, $prefix || $policy, d.channel, concat_ws(':', d.payments, d.alerts, d.content, s.content, md5($settings))
+FROM decisions d
+LEFT JOIN of_channel s USING (event_date, channel)
+UNION ALL
+SELECT event_date, $amount, $batch, concat_ws(':', payments, content)
+FROM amounts
+SEMI JOIN (FROM scores WHERE channel = $batch) s USING (event_date)
+WHERE $models
