@@ -71,26 +71,26 @@ def _columns(connection: duckdb.DuckDBPyConnection, table: str, names: tuple[str
     return _SCHEMAS[table, names]
 
 
-def markdown_table(rows: pl.DataFrame, *, cell_length: int = CELL_LENGTH) -> dg.MetadataValue:
-    """``rows`` as a Markdown table: dates and numbers short, lists joined, texts cut at ``cell_length``."""
+def markdown_table(rows: pl.DataFrame) -> dg.MetadataValue:
+    """``rows`` as a Markdown table: dates and numbers short, lists joined, long texts cut."""
     if rows.is_empty():
         return dg.MetadataValue.md("none")
     header = "| " + " | ".join(rows.columns) + " |"
     rule = "|" + " --- |" * rows.width
-    body = ["| " + " | ".join(_cell(value, cell_length) for value in row) + " |" for row in rows.iter_rows()]
+    body = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows.iter_rows()]
     return dg.MetadataValue.md("\n".join([header, rule, *body]))
 
 
-def _cell(value: object, length: int) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < MANY_DIGITS else f"{value:,.0f}"
     if isinstance(value, list):
-        return "; ".join(_cell(item, length) for item in value)
+        return "; ".join(_cell(item) for item in value)
     text = value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)
-    if len(text) > length:
-        text = text[:length] + "…"
+    if len(text) > CELL_LENGTH:
+        text = text[:CELL_LENGTH] + "…"
     return text.replace("|", "\\|").replace("\n", " ")
 
 

@@ -16,16 +16,13 @@ from fraud_pipelines.defs.keys import (
     SUPERVISED,
     TRANSACTION_FEATURES,
 )
-from fraud_pipelines.defs.metadata import link, markdown_table, numbers, partition_day, table_metadata
+from fraud_pipelines.defs.metadata import link, numbers, partition_day, table_metadata
 from fraud_pipelines.defs.models.assets import WITH_AUTOENCODER
 from fraud_pipelines.defs.partitions import the_day_before
 from fraud_pipelines.pages import version_page
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
-
-WHOLE = 400
-"""Characters of a decision in words, or of a link."""
 
 
 @daily_asset(
@@ -63,19 +60,16 @@ def model_promotion(
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, "monitoring.model_promotions", day=day, date_column="as_of")
     decisions = pl.Series([each.decision for each in promotions], dtype=pl.String)
-    shown = pl.DataFrame(
-        [
-            {
-                "model": link(version_page(settings, each.model_name, each.candidate_version), each.version),
-                "decision": each.decision,
-                "why": each.why,
-            }
-            for each in promotions
-        ]
-    )
+    shown = {
+        each.model_name: dg.MetadataValue.md(
+            f"{link(version_page(settings, each.model_name, each.candidate_version), each.version)} "
+            f"{each.decision}: {each.why}"
+        )
+        for each in promotions
+    }
     return dg.MaterializeResult(
         metadata={
-            "decisions": markdown_table(shown, cell_length=WHOLE),
+            **shown,
             **numbers({name: int((decisions == name).sum()) for name in get_args(Decision)}),
             **table,
         }
