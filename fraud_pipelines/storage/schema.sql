@@ -807,6 +807,7 @@ COMMENT ON COLUMN scoring.review_queue.user_id IS 'Who paid.';
 COMMENT ON COLUMN scoring.review_queue."timestamp" IS 'When it happened, UTC.';
 COMMENT ON COLUMN scoring.review_queue.reason IS 'Which stage decided, and how.';
 COMMENT ON COLUMN scoring.review_queue.reason_codes IS 'What is unusual, in words for the reviewer.';
+COMMENT ON COLUMN scoring.review_queue.model_versions IS 'The versions that scored it, as model/version.';
 COMMENT ON COLUMN scoring.review_queue.fraud_probability IS 'How often such alerts turned out to be fraud, see scoring.alert_precision.';
 COMMENT ON COLUMN scoring.review_queue.expected_loss IS 'fraud_probability × amount: the queue is ordered by it.';
 
