@@ -81,14 +81,15 @@ def shown(demo: Installation, asset: str) -> dict[str, dg.MetadataValue]:
 
 def test_the_page_of_performance_shows_precision_recall_and_the_curve_first(demo: Installation) -> None:
     page = shown(demo, "monitoring/model_performance")
-    assert list(page)[:4] == ["performance", "pr_curve", "precision", "precision_low"]
+    assert list(page)[:2] == ["performance", "pr_curve"]
+    assert "precision" in page or "…" in str(page["performance"].value)
     table = str(page["performance"].value)
     assert len(table) < 1000, "Dagster shows what is shorter without a click"
     assert table.splitlines()[0] == "|  | precision | recall | average precision | alerts a day |"
     assert table.splitlines()[2].startswith("| policy:balanced | ")
     assert str(page["pr_curve"].value).startswith("![figure](data:image/svg+xml;base64,")
     assert {"recall", "recall_low", "recall_high"} <= page.keys() or "…" in table
-    assert list(page).index("preview") > list(page).index("precision")
+    assert list(page).index("preview") > max(list(page).index(name) for name in ("pr_curve", "alerts_per_day"))
 
 
 def test_no_page_is_a_list_of_numbers_nor_of_digits(demo: Installation) -> None:
