@@ -30,6 +30,7 @@ def listen(name: str, host: str, port: int, *, option: str) -> socket.socket:
     if not 0 <= port <= 65_535:
         raise InvalidInput(f"{place}: a port is a number from 1 to 65535. Choose one with {option}.")
     try:
+        socket.getaddrinfo(host, port)  # create_server hides that a name is unknown
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except PermissionError as error:
         raise InvalidInput(
