@@ -270,7 +270,7 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
     first, last = matured_window(
         day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
     )
-    judged = JudgedDays(warehouse, day, first, day, models=False, policy=policy, detailed_to=last)
+    judged = JudgedDays(warehouse, day, first, day, models=(), policy=policy, detailed_to=last)
     with warehouse.connect(read_only=True):
         window = judged.window(POLICY_PREFIX + policy.name, BATCH, first, last)
         reported = judged.reported(window)

@@ -1,5 +1,6 @@
 """What is judged of a range of days, as it was known at the end of a day: read once, for every model and policy."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -29,7 +30,7 @@ class JudgedDays:
     Nothing later than ``as_of`` is looked at, so that the answer stays the same whatever comes after.
 
     Args:
-        models: judge the scores of every model, and the amounts alone.
+        models: whose scores are judged; by default those of every model, and the amounts alone.
         policy: judge the decisions of this policy; without it none.
         detailed_to: of later days only the counts are needed, of decisions their alert levels too.
     """
@@ -41,7 +42,7 @@ class JudgedDays:
         first: date,
         last: date,
         *,
-        models: bool = True,
+        models: Sequence[str] | None = None,
         policy: Policy | None = None,
         detailed_to: date | None = None,
     ) -> None:

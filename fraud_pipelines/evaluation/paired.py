@@ -71,19 +71,17 @@ def daily_average_precision(outcomes: pl.DataFrame, reported: Reported = ALL_REP
     )
 
 
-def thinned(rows: pl.DataFrame, most_a_day: int) -> pl.DataFrame:
-    """All frauds and, of each day, at most so many of the other rows, with the ``weight`` that makes up for the rest.
-
-    Which rows are taken depends on nothing but their ids, so that it is the same again.
+def sample_weights(rows: pl.DataFrame, payments: Mapping[date, int]) -> pl.DataFrame:
+    """A sample with the ``weight`` of each row: how many it stands for.
 
     Args:
-        rows: with ``transaction_id``, ``event_date`` and ``is_fraud``.
+        rows: all known frauds (``is_fraud``) and a sample of the other payments, with ``event_date``.
+        payments: how many there were on each day.
     """
-    order = pl.col("transaction_id").hash(seed=0).rank("ordinal").over("event_date", "is_fraud")
-    size = pl.len().over("event_date", "is_fraud")
-    return rows.with_columns(
-        weight=pl.when("is_fraud").then(1.0).otherwise((size / most_a_day).clip(lower_bound=1.0))
-    ).filter(pl.col("is_fraud") | (order <= most_a_day))
+    total = pl.col("event_date").replace_strict(payments, default=0, return_dtype=pl.Float64)
+    frauds = pl.col("is_fraud").sum().over("event_date")
+    others = pl.len().over("event_date") - frauds
+    return rows.with_columns(weight=pl.when("is_fraud").then(1.0).otherwise((total - frauds) / others))
 
 
 def paired_difference(

@@ -17,9 +17,9 @@ from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
 from fraud_pipelines.evaluation.metrics import average_precision_of_days
 from fraud_pipelines.evaluation.outcomes import matured_window, reporting_delay
-from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, thinned
+from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, sample_weights
 from fraud_pipelines.evaluation.summaries import BATCH
-from fraud_pipelines.features.frames import read_features
+from fraud_pipelines.features.frames import sample_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelVersionInfo
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -32,7 +32,9 @@ ALERT_FACTOR: Final = 2.0
 MIN_FRAUDS: Final = 30
 """Known frauds on the judged days; with fewer, the mean of daily average precisions is chance."""
 JUDGED_A_DAY: Final = 1_000
-"""Legitimate transactions of a day that are scored again to judge two versions; of more, so many stand for all."""
+"""Transactions of a day that are scored again to judge two versions; of more, about so many stand for all."""
+ALIKE_ROWS: Final = 100_000
+"""Transactions of the day itself that tell whether two versions see it alike; of more, about so many."""
 MAX_SCORE_PSI: Final = 0.1
 """A stability index above it is no longer calm."""
 _SCORE_BANDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9)
@@ -50,7 +52,7 @@ class Evidence:
         self.day = day
         self._warehouse = warehouse
         self._settings = settings
-        self._read_for: list[date] = []
+        self._read_for: tuple[list[date], list[str]] = ([], [])
         self._rows = pl.DataFrame()
 
     def judged_days(self, versions: Iterable[ModelVersionInfo]) -> list[date]:
@@ -65,7 +67,7 @@ class Evidence:
         self, candidate: FraudModel, champion: FraudModel, days: list[date]
     ) -> tuple[bool, dict[str, object]]:
         """Whether the candidate is no worse, on labelled days, and the figures."""
-        rows = self._labelled(days)
+        rows = self._labelled(days, {*candidate.schema, *champion.schema})
         scored = [
             rows.select("event_date", "is_fraud", "late", "weight").hstack(
                 model.score(rows).select("raw_score", "is_anomaly")
@@ -107,8 +109,18 @@ class Evidence:
             label_delay_days=self._settings.label_delay_days,
             evaluation_days=2 * self._settings.evaluation_days,
         )
-        judged = JudgedDays(self._warehouse, self.day - _DAY, first, last)
-        windows = [judged.window(name, BATCH, first, last) for name in (SUPERVISED_MODEL, ENSEMBLE_MODEL)]
+        scored_days = self._warehouse.read(
+            """
+            SELECT count(DISTINCT event_date) FROM scoring.transaction_scores
+            WHERE model_name = $model AND channel = $channel AND event_date BETWEEN $first AND $last
+            """,
+            {"model": SUPERVISED_MODEL, "channel": BATCH, "first": first, "last": last},
+        ).item()
+        if scored_days < self._settings.evaluation_days:
+            return False, {"days": scored_days, "needed_days": self._settings.evaluation_days}
+        rivals = (SUPERVISED_MODEL, ENSEMBLE_MODEL)
+        judged = JudgedDays(self._warehouse, self.day - _DAY, first, last, models=rivals)
+        windows = [judged.window(name, BATCH, first, last) for name in rivals]
         with_frauds = (set(window.frauds["event_date"]) for window in windows)
         days = sorted(set.intersection(*with_frauds))[-self._settings.evaluation_days :]
         if len(days) < self._settings.evaluation_days:
@@ -127,51 +139,76 @@ class Evidence:
             "average_precision_difference": difference.json(),
         }
 
+    @property
+    def _last_matured(self) -> date:
+        return self.day - _DAY - timedelta(days=self._settings.label_delay_days)
+
+    @property
+    def _reach(self) -> int:
+        """How many days back versions may be judged."""
+        return 2 * (self._settings.evaluation_days + self._settings.training_days)
+
     @cached_property
     def _frauds(self) -> dict[date, int]:
         """Matured days → frauds known before the day, ascending and without days that have none."""
-        last = self.day - _DAY - timedelta(days=self._settings.label_delay_days)
-        span = 2 * (self._settings.evaluation_days + self._settings.training_days)
+        last = self._last_matured
         found = self._warehouse.read(
             _FRAUD_DAYS_SQL.read_text(),
-            {"first": last - timedelta(days=span), "last": last, "known_before": self.day},
+            {"first": last - timedelta(days=self._reach), "last": last, "known_before": self.day},
         )
         return dict(found.iter_rows())
 
     def _reported(self, days: list[date]) -> Reported:
         """How many chargebacks on the payments of these days were in when the day began."""
-        payments = self._warehouse.read(
-            """
-            SELECT event_date, count(*) FROM raw.transactions
-            WHERE event_date BETWEEN $first AND $last GROUP BY event_date ORDER BY event_date
-            """,
-            {"first": days[0], "last": days[-1]},
+        payments = self._payments
+        return self._delay.reported({day: payments.get(day, 0) for day in days})
+
+    @cached_property
+    def _payments(self) -> dict[date, int]:
+        """How many there were on each day that may be judged."""
+        return dict(
+            self._warehouse.read(
+                """
+                SELECT event_date, count(*) FROM features.transaction_features
+                WHERE event_date BETWEEN $first AND $last GROUP BY event_date ORDER BY event_date
+                """,
+                {"first": self._last_matured - timedelta(days=self._reach), "last": self._last_matured},
+            ).iter_rows()
         )
-        return self._delay.reported({day: count for day, count in payments.iter_rows() if day in days})
 
     @cached_property
     def _delay(self) -> ReportingDelay:
         return reporting_delay(self._warehouse, self.day - _DAY)
 
-    def _labelled(self, days: list[date]) -> pl.DataFrame:
-        """Features of these days with ``is_fraud`` and ``weight``; most models are judged by the same days."""
-        if days != self._read_for:
-            features = read_features(self._warehouse, days[0], days[-1]).filter(pl.col("event_date").is_in(days))
+    def _labelled(self, days: list[date], columns: Iterable[str]) -> pl.DataFrame:
+        """Some features of these days with ``is_fraud``, ``late`` and ``weight``: all known frauds, and a sample that
+        stands for the other payments; most models are judged by the same days."""
+        wanted = sorted({"event_date", *columns})
+        if (days, wanted) != self._read_for:
             labels = self._warehouse.read(
                 """
                 SELECT transaction_id, actual_fraud AS is_fraud, late
-                FROM feedback.labels_before($instant::TIMESTAMP)
+                FROM feedback.labels_between($first::TIMESTAMP, $instant::TIMESTAMP)
                 """,
-                {"instant": self.day},
+                {"first": days[0], "instant": self.day},
             )
-            self._read_for = days
-            rows = features.join(labels, on="transaction_id", how="left", maintain_order="left")
-            self._rows = thinned(rows.with_columns(pl.col("is_fraud", "late").fill_null(value=False)), JUDGED_A_DAY)
+            features = sample_features(
+                self._warehouse,
+                days[0],
+                days[-1],
+                most=JUDGED_A_DAY * ((days[-1] - days[0]).days + 1),
+                always=labels.filter("is_fraud")["transaction_id"],
+                columns=wanted,
+            ).rows.filter(pl.col("event_date").is_in(days))
+            rows = features.join(labels, on="transaction_id", how="left", maintain_order="left").with_columns(
+                pl.col("is_fraud", "late").fill_null(value=False)
+            )
+            self._read_for, self._rows = (days, wanted), sample_weights(rows, self._payments)
         return self._rows
 
     @cached_property
     def _of_the_day(self) -> pl.DataFrame:
-        return read_features(self._warehouse, self.day, self.day)
+        return sample_features(self._warehouse, self.day, self.day, most=ALIKE_ROWS).rows
 
 
 def _rounded(reported: Reported) -> float | None:

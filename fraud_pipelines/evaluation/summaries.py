@@ -77,7 +77,7 @@ def read_summaries(
     first: date,
     last: date,
     *,
-    models: bool = True,
+    models: Sequence[str] | None = None,
     policy: Policy | None = None,
     detailed_to: date | None = None,
 ) -> Summaries:
@@ -86,7 +86,7 @@ def read_summaries(
     A summary fits as long as the scores and decisions of its day do, which their number and a hash tell.
 
     Args:
-        models: those of every model, and of the amounts alone.
+        models: those of these models; by default of every model, and of the amounts alone.
         policy: those of this policy's decisions.
         detailed_to: of later days only the counts are needed.
     """

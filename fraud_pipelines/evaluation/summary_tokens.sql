@@ -3,6 +3,7 @@ WITH scores AS (
     SELECT event_date, model_name, channel, count(*) AS payments, bit_xor(hash(score + raw_score)) AS content
     FROM scoring.transaction_scores
     WHERE event_date BETWEEN $first AND $last
+      AND ($policy IS NOT NULL OR $models IS NULL OR list_contains($models, model_name))
     GROUP BY ALL
 ),
 of_channel AS (
@@ -24,7 +25,7 @@ amounts AS (
 )
 SELECT event_date, model_name, channel, concat_ws(':', payments, content) AS token
 FROM scores
-WHERE $models
+WHERE $models IS NULL OR list_contains($models, model_name)
 UNION ALL
 SELECT d.event_date, $prefix || $policy, d.channel, concat_ws(':', d.payments, d.alerts, d.content, s.content, md5($settings))
 FROM decisions d
@@ -33,4 +34,4 @@ UNION ALL
 SELECT event_date, $amount, $batch, concat_ws(':', payments, content)
 FROM amounts
 SEMI JOIN (FROM scores WHERE channel = $batch) s USING (event_date)
-WHERE $models
+WHERE $models IS NULL

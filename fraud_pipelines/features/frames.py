@@ -60,13 +60,17 @@ def read_features_of(
 
 def read_columns(warehouse: Warehouse, day: date, columns: Sequence[str]) -> pl.DataFrame:
     """``transaction_id`` and some columns of `read_features` of ``day``, without reading the others."""
-    names = ", ".join(f'"{name}"' for name in dict.fromkeys(("transaction_id", *columns)))
-    query = _FEATURES_SQL.format(table=FEATURE_TABLE, condition="")
-    return warehouse.read(f"SELECT {names} FROM ({query})", {"first": day, "last": day})
+    return warehouse.read(_query("", columns), {"first": day, "last": day})
 
 
 def sample_features(
-    warehouse: Warehouse, first: date, last: date, *, most: int | None = None, always: pl.Series | None = None
+    warehouse: Warehouse,
+    first: date,
+    last: date,
+    *,
+    most: int | None = None,
+    always: pl.Series | None = None,
+    columns: Sequence[str] | None = None,
 ) -> FeatureSample:
     """`read_features`, of about ``most`` transactions where the days have more.
 
@@ -76,6 +80,7 @@ def sample_features(
     Args:
         most: the expected number of rows; all of them without it.
         always: ids that are in the sample besides, whatever their hash.
+        columns: only ``transaction_id`` and these, without reading the others.
 
     Raises:
         MissingData: no features are stored for any of these days.
@@ -95,15 +100,19 @@ def sample_features(
                 "days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
             )
         if most is None or total <= most:
-            return FeatureSample(
-                select(connection, _FEATURES_SQL.format(table=FEATURE_TABLE, condition=""), days), total
-            )
+            return FeatureSample(select(connection, _query("", columns), days), total)
         with registered(connection, _always=pl.DataFrame({"id": always}, schema={"id": pl.String})):
             condition = (
                 "AND (md5_number_lower(f.transaction_id) < $bound OR f.transaction_id IN (SELECT id FROM _always))"
             )
             bound = 2**64 * most // total
-            drawn = select(
-                connection, _FEATURES_SQL.format(table=FEATURE_TABLE, condition=condition), {**days, "bound": bound}
-            )
+            drawn = select(connection, _query(condition, columns), {**days, "bound": bound})
     return FeatureSample(drawn, total)
+
+
+def _query(condition: str, columns: Sequence[str] | None) -> str:
+    query = _FEATURES_SQL.format(table=FEATURE_TABLE, condition=condition)
+    if columns is None:
+        return query
+    names = ", ".join(f'"{name}"' for name in dict.fromkeys(("transaction_id", *columns)))
+    return f"SELECT {names} FROM ({query})"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from fraud_pipelines.evaluation.paired import average_precision_by_day, paired_difference, thinned
+from fraud_pipelines.evaluation.paired import average_precision_by_day, paired_difference, sample_weights
 
 DAY = date(2026, 10, 1)
 
@@ -51,19 +51,16 @@ def test_a_difference_is_over_the_days_that_both_have_and_its_interval_holds_its
     assert paired_difference(one, {}) is None
 
 
-def test_of_a_large_day_all_frauds_and_a_sample_stay_that_stands_for_the_rest() -> None:
+def test_a_sample_stands_for_all_payments_of_its_day() -> None:
     rows = pl.DataFrame(
         {
-            "transaction_id": [f"t{number}" for number in range(600)],
-            "event_date": [DAY] * 500 + [DAY + timedelta(days=1)] * 100,
-            "is_fraud": [number % 50 == 0 for number in range(600)],
+            "event_date": [DAY] * 5 + [DAY + timedelta(days=1)] * 3,
+            "is_fraud": [True, True, False, False, False, False, False, True],
         }
     )
-    kept = thinned(rows, 200)
-    by_day = (
-        kept.group_by("event_date", "is_fraud").agg(pl.len(), pl.col("weight").sum()).sort("event_date", "is_fraud")
-    )
-    assert by_day["len"].to_list() == [200, 10, 98, 2]
-    assert by_day["weight"].to_list() == pytest.approx([490, 10, 98, 2])
-    again = thinned(rows.sample(fraction=1, shuffle=True, seed=1), 200)
-    assert set(again["transaction_id"]) == set(kept["transaction_id"])
+    weighted = sample_weights(rows, {DAY: 500, DAY + timedelta(days=1): 3})
+    assert weighted["weight"].to_list() == [1, 1, 166, 166, 166, 1, 1, 1]
+    assert weighted.group_by("event_date").agg(pl.col("weight").sum()).sort("event_date")["weight"].to_list() == [
+        500,
+        3,
+    ]
