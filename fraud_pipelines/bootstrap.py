@@ -1,19 +1,36 @@
 """Bootstrap: makes the data directory, the warehouse, MLflow's database and Dagster's home, once."""
 
+import contextlib
 import hashlib
+import logging
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import duckdb
+import yaml
 
+from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
 DAGSTER_YAML = """\
 # Written by fraud-pipelines where it is missing; edit it as you like.
-# PostgreSQL, run launchers and the rest: see Dagster's documentation of the instance.
+# For PostgreSQL: pip install 'fraud-pipelines[postgres]', and in place of "storage" at the end of this file
+#   storage:
+#     postgres:
+#       postgres_db:
+#         scheme: postgresql+psycopg2    # the driver that Dagster's storage is written for
+#         hostname: db.example
+#         port: 5432
+#         db_name: dagster
+#         username: dagster
+#         password:
+#           env: DAGSTER_POSTGRES_PASSWORD
+# Run launchers and the rest: see Dagster's documentation of the instance.
 telemetry:
   enabled: false
 nux:
@@ -132,6 +149,39 @@ def prepare_dagster_home(home: Path) -> None:
     os.environ["DAGSTER_HOME"] = str(home.resolve())
     from dagster import DagsterInstance
 
-    with DagsterInstance.get() as instance:
+    with _storage_errors_named(config), DagsterInstance.get() as instance:
+        if getattr(instance.event_log_storage, "postgres_url", "").startswith("postgresql://"):
+            raise InvalidInput(
+                f"{config}: Dagster's storage is written for psycopg2, and postgresql:// means psycopg 3. Write "
+                "scheme: postgresql+psycopg2 (or postgres_url: postgresql+psycopg2://…) under storage."
+            )
         instance.get_runs(limit=1)
         instance.event_log_storage.set_concurrency_slots(WAREHOUSE_POOL, 1)
+
+
+@contextlib.contextmanager
+def _storage_errors_named(config: Path) -> Iterator[None]:
+    """The errors of Dagster's storage on PostgreSQL as one of ours; those of other storages are Dagster's to tell."""
+    storage = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    if "postgres" not in str(storage.get("storage", "")):
+        yield
+        return
+    if find_spec("dagster_postgres") is None:
+        raise InvalidInput(
+            f"Dagster's storage in {config} is PostgreSQL, whose drivers are missing: "
+            "pip install 'fraud-pipelines[postgres]'"
+        )
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # Dagster tells of each of its tries.
+    try:
+        yield
+    except (DagsterPostgresException, SQLAlchemyError) as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        raise InvalidInput(
+            f"Dagster's storage on PostgreSQL failed: {cause}. Check that the server runs, and storage in {config}."
+        ) from None
+    finally:
+        logging.disable(disabled)

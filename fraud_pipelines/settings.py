@@ -9,13 +9,12 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field,
 
 from fraud_pipelines.environment import read
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.artifact_location import names_database_server
 
 ENVIRONMENT_PREFIX: Final = "FRAUD_"
 CLOCK_SKEW: Final = timedelta(seconds=120)
 """How far a timestamp may lie ahead of this machine's clock, unless `FRAUD_CLOCK_SKEW_SECONDS` says otherwise."""
 _SQLITE: Final = "sqlite:///"
-_DATABASES: Final = ("postgresql:", "postgresql+", "mysql:", "mysql+", "mssql:", "mssql+")
-"""Schemes of databases that MLflow keeps its records in without a server of its own."""
 
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
@@ -212,7 +211,7 @@ class Settings(BaseModel):
         """
         if self.mlflow_database:
             return self.mlflow_database.with_name("artifacts")
-        return self.mlflow_dir / "artifacts" if self.tracking_uri.startswith(_DATABASES) else None
+        return self.mlflow_dir / "artifacts" if names_database_server(self.tracking_uri) else None
 
     @property
     def first_partition(self) -> date:

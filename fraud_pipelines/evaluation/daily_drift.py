@@ -96,7 +96,7 @@ def _judged(name: str, by_day: Days, day: date, window: Sequence[date]) -> _Judg
         # Either comparison may tell, so that chance has as many chances.
         p_value=min(1.0, len(p_values) * min(p_values)) if p_values and not left_out else None,
     )
-    row = {
+    row: dict[str, object] = {
         "psi": first.psi,
         "rows": today.rows,
         "reference_rows": sum(each.rows for each in trained_on),

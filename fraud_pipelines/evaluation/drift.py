@@ -102,7 +102,9 @@ def drifted(comparisons: Mapping[str, Comparison]) -> set[str]:
     They are those with a PSI above `SHIFTED` whose p-value holds by Holm's procedure (1979) at `FALSE_ALARMS`: on so
     many days without drift, at most, any feature at all is named.
     """
-    judged = sorted((found.p_value, name) for name, found in comparisons.items() if found.p_value is not None)
+    judged: list[tuple[float, str]] = sorted(
+        (found.p_value, name) for name, found in comparisons.items() if found.p_value is not None
+    )
     named: set[str] = set()
     for place, (p_value, name) in enumerate(judged):
         if p_value * (len(judged) - place) > FALSE_ALARMS:

@@ -13,6 +13,8 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 SQLITE: Final = "sqlite:///"
+_DATABASES: Final = ("postgresql", "mysql", "mssql")
+"""Databases besides SQLite that MLflow keeps its records in without a server of its own."""
 _WAIT_SECONDS: Final = 60.0
 _DEFAULT_EXPERIMENT: Final = 0
 
@@ -22,6 +24,11 @@ def database_path(tracking_uri: str) -> Path | None:
     if not tracking_uri.startswith(SQLITE):
         return None
     return Path(tracking_uri.removeprefix(SQLITE).partition("?")[0])
+
+
+def names_database_server(tracking_uri: str) -> bool:
+    """Whether an address such as ``postgresql+psycopg2://…`` is that of a database's server, and not of MLflow's."""
+    return tracking_uri.partition(":")[0].partition("+")[0] in _DATABASES
 
 
 def local_path(address: str) -> Path | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from fraud_pipelines.errors import RegistryUnavailable
-from fraud_pipelines.storage.artifact_location import SQLITE, database_path, follow_database
+from fraud_pipelines.storage.artifact_location import SQLITE, database_path, follow_database, names_database_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,10 +62,23 @@ def _client(tracking_uri: str, process: int) -> "MlflowClient":  # noqa: ARG001 
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # in case it was imported before
+    if names_database_server(tracking_uri):
+        _reach_database(tracking_uri)
     with _environment(_PROBE):
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _reach_database(uri: str) -> None:
+    """Raise SQLAlchemy's error where a database can't be reached: MLflow itself would try for three minutes."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def find_artifacts(tracking_uri: str, artifact_root: Path | None) -> None:
@@ -88,6 +101,11 @@ def errors_named(tracking_uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         text = _without_credentials(str(error), tracking_uri)
         cause = (text.strip() or type(error).__name__).splitlines()[0].rstrip(". ")
+        if isinstance(error, ImportError) and tracking_uri.startswith("postgresql"):
+            raise RegistryUnavailable(
+                f"MLflow at {without_password(tracking_uri)} needs the driver of PostgreSQL ({cause}): "
+                "pip install 'fraud-pipelines[postgres]'"
+            ) from None
         raise RegistryUnavailable(
             f"MLflow at {without_password(tracking_uri)} failed: {cause}. Check that the server runs and "
             "MLFLOW_TRACKING_URI is right (unset, it is SQLite under the data directory), then run the step again: "

@@ -156,7 +156,7 @@ def test_a_hundred_thousand_rows_alarm_no_more_and_a_shift_among_them_is_found()
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
-@pytest.mark.parametrize("rows", [50, 3000])
+@pytest.mark.parametrize("rows", [100, 3000])
 def test_a_real_shift_is_found_among_features_without_one(shift: str, rows: int) -> None:
     rng = np.random.default_rng(rows)
     usual, today = SHIFTS[shift]

@@ -1,5 +1,7 @@
 """Distributions: exact for few values, close for many, and the same whether days are added up or taken as one."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 import pytest
@@ -14,7 +16,7 @@ VALUES = st.lists(
 TEXTS = st.lists(st.none() | st.sampled_from("abcdefghijklmnop"), max_size=60)
 
 
-def numbers(values: object) -> pl.Series:
+def numbers(values: Iterable[float | None]) -> pl.Series:
     return pl.Series("feature", values, dtype=pl.Float64)
 
 

@@ -1,7 +1,6 @@
 """The guard: programs, pages of this server and followed links pass; what pages of other origins cause doesn't."""
 
 import asyncio
-from collections.abc import Mapping
 from urllib.parse import quote
 
 import pytest
@@ -40,7 +39,7 @@ PAGES = Starlette(
 GUARD = Guard(PAGES, ["fraud.example"], headers={"X-Frame-Options": "DENY"})
 
 
-def send(method: str, headers: Mapping[str, str], query: str = "", *, kind: str = "http") -> list[Message]:
+def send(method: str, headers: dict[str, str], query: str = "", *, kind: str = "http") -> list[Message]:
     """What the guarded application answers to a request."""
     scope: Scope = {
         "type": kind,
@@ -66,7 +65,7 @@ def send(method: str, headers: Mapping[str, str], query: str = "", *, kind: str 
     return sent
 
 
-def status(method: str, headers: Mapping[str, str], query: str = "") -> int:
+def status(method: str, headers: dict[str, str], query: str = "") -> int:
     return int(send(method, headers, query)[0]["status"])
 
 
