@@ -21,7 +21,8 @@ _TRAINING: Final = "workflowType=machine_learning"
 
 def page_address(host: str, port: int) -> str:
     """The address of a server that listens on ``host``; one that listens everywhere is reached on this machine."""
-    return f"http://{'127.0.0.1' if host in {'0.0.0.0', '::', ''} else host}:{port}"
+    reached = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def mlflow_page(settings: Settings) -> str:
@@ -31,6 +32,11 @@ def mlflow_page(settings: Settings) -> str:
     if settings.tracking_uri.startswith(("http://", "https://")):
         return without_password(settings.tracking_uri).rstrip("/")
     return page_address("127.0.0.1", MLFLOW_PORT)
+
+
+def training_view(settings: Settings, experiment_id: str) -> str:
+    """The training runs in MLflow."""
+    return f"{mlflow_page(settings)}/#/experiments/{experiment_id}/runs?{_TRAINING}"
 
 
 def run_page(settings: Settings, experiment_id: str, run_id: str) -> str:

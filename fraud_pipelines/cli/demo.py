@@ -7,6 +7,7 @@ import polars as pl
 
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.pages import training_view
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -99,9 +100,8 @@ def _show_places(settings: Settings) -> None:
         "Look at it    make up   (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000, "
         "review page http://127.0.0.1:3001)"
     )
-    if settings.mlflow_database:
-        registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-        console.print(f"Training runs {registry.training_view_url('http://127.0.0.1:5000')}")
+    registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+    console.print(f"Training runs {training_view(settings, registry.experiment_id)}")
 
 
 def _clear(settings: Settings) -> None:

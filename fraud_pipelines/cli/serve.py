@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from fraud_pipelines.environment import environment_for_dagster
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
-from fraud_pipelines.pages import page_address
+from fraud_pipelines.pages import page_address, training_view
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.web.server import address, listen, say, warn_of_strangers
+from fraud_pipelines.web.server import listen, say, warn_of_strangers
 
 STOP_SECONDS = 20.0
 
@@ -53,13 +53,14 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
     try:
         for name in ports:
             servers[name] = _start(commands[name], environment)
-        say(f"Dagster UI  {address(host, dagster_port)}")
-        local = address(host, mlflow_port)
+        say(f"Dagster UI  {page_address(host, dagster_port)}")
+        local = page_address(host, mlflow_port)
         say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
         if settings.mlflow_database and settings.mlflow_database.exists():
             registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-            say(f"  its training runs: {registry.training_view_url(local)}")
-        say(f"Review page {address(host, review_port)}")
+            reached = settings.model_copy(update={"mlflow_url": environment["FRAUD_MLFLOW_URL"]})
+            say(f"  its training runs: {training_view(reached, registry.experiment_id)}")
+        say(f"Review page {page_address(host, review_port)}")
         warn_of_strangers("What listens", host)
         say("Ctrl-C stops them.")
         while not stopped:

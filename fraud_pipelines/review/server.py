@@ -1,8 +1,9 @@
 """Serves the review page: one process, one port, until it is told to stop."""
 
+from fraud_pipelines.pages import page_address
 from fraud_pipelines.review.desk import READ_WAIT_SECONDS, WRITE_WAIT_SECONDS, Desk
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.web.server import address, listen, names_of, say, server_of, warn_of_strangers
+from fraud_pipelines.web.server import listen, names_of, say, server_of, warn_of_strangers
 
 
 def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False) -> None:
@@ -23,6 +24,6 @@ def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False)
     )
     app = create_app(desk, names=names_of(host, settings.allowed_host_names))
     if not quiet:
-        say(f"Review page  {address(host, listening.getsockname()[1])}")
+        say(f"Review page  {page_address(host, listening.getsockname()[1])}")
         warn_of_strangers("The review page", host)
     server_of(app).run(sockets=[listening])

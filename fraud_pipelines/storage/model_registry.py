@@ -204,10 +204,6 @@ class ModelRegistry:
         with errors_named(self.tracking_uri):
             return self._runs.close_abandoned(partition, backend=backend)
 
-    def training_view_url(self, server: str) -> str:
-        """Address of the training runs in the MLflow UI at ``server``, whose bare address opens another view."""
-        return f"{server}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
-
     def _versions_for(self, model_name: str, partition: date) -> list[ModelVersionInfo]:
         with errors_named(self.tracking_uri):
             return [version for version in self._models.of_day(partition) if version.name == model_name]

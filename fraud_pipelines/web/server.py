@@ -44,11 +44,6 @@ def listen(name: str, host: str, port: int, *, option: str) -> socket.socket:
         ) from error
 
 
-def address(host: str, port: int) -> str:
-    """The address of a page."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def names_of(host: str, allowed: Collection[str]) -> list[str]:
     """The names under which a page on ``host`` may be asked for, besides ``localhost`` and addresses."""
     return [host, socket.gethostname(), *allowed]
