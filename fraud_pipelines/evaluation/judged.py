@@ -132,7 +132,8 @@ class JudgedDays:
 
     def _decisions(self, channel: str) -> pl.DataFrame:
         assert self._policy
-        parameters = {
+        parameters: dict[str, object] = {
+            **self._days,
             "channel": channel,
             "policy": self._policy.name,
             "screening_model": screening_model(channel),
@@ -141,7 +142,7 @@ class JudgedDays:
         }
         frames = {"_labelled": self.labelled.select("transaction_id"), "_labelled_scores": self._scores}
         with self._warehouse.connect(read_only=True) as connection, registered(connection, **frames):
-            return select(connection, _query("labelled_decisions"), self._days | parameters)
+            return select(connection, _query("labelled_decisions"), parameters)
 
 
 def _alerted_by_amount(

@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.evaluation.daily import (
-    POLICY_PREFIX,
     Measured,
     measure_performance,
     store_performance,
@@ -17,6 +16,7 @@ from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.proposals import put_in_effect
 from fraud_pipelines.evaluation.report import daily_report
 from fraud_pipelines.evaluation.scenarios import UNNAMED, scenario_recall
+from fraud_pipelines.evaluation.summaries import POLICY_PREFIX
 from fraud_pipelines.evaluation.windows import window_of
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_pipelines.decisions.policies import POLICIES
+from fraud_pipelines.decisions.policies import POLICIES, Policy
 from fraud_pipelines.evaluation import levels as levels_module
 from fraud_pipelines.evaluation import summaries as summaries_module
 from fraud_pipelines.evaluation.daily import measure_performance, store_performance, tune_thresholds
 from fraud_pipelines.evaluation.levels import Levels, levels_of, payments_above
 from fraud_pipelines.evaluation.metrics import measure
 from fraud_pipelines.evaluation.summaries import Key, read_summaries
-from fraud_pipelines.evaluation.windows import window_of
+from fraud_pipelines.evaluation.windows import DaySummary, window_of
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, random_outcomes, reported_share
@@ -57,7 +57,12 @@ def test_each_evening_reads_its_own_day_alone(warehouse: Warehouse, monkeypatch:
     evening(warehouse, DAY)
     made: list[Key] = []
     make = summaries_module._made
-    monkeypatch.setattr(summaries_module, "_made", lambda *args: made.append(args[1]) or make(*args))
+
+    def noted(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySummary:
+        made.append(key)
+        return make(warehouse, key, policy)
+
+    monkeypatch.setattr(summaries_module, "_made", noted)
 
     for _ in range(2):
         evening(warehouse, DAY + timedelta(days=1))

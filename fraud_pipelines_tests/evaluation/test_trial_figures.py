@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fraud_pipelines.evaluation.cards import card_precision, cards_by_day
+from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.trial_figures import FIGURES, Day, Ratio, compare, day_figures, window_figures
 
 
@@ -53,8 +53,8 @@ def test_a_card_found_on_one_day_counts_no_more_on_the_next(seeds: list[int]) ->
     blocked: set[str] = set()
     found = window_figures([day_figures(day, alerts=5, cards=3, blocked=blocked) for day in days])
     every = pl.concat(days)
-    codes = np.unique(every["raw_score"].to_numpy(), return_inverse=True)[1].astype(np.int64)
-    expected = card_precision(cards_by_day(every, codes, every["frauds"].to_numpy()), 3)
+    outcomes = every.with_columns(score="raw_score", amount=pl.lit(1.0), alert=pl.lit(False), labelled=pl.lit(True))
+    expected = performance(outcomes, review_cost=0.0, k=3, resamples=0).card_precision_at_k
     assert found["card_precision_at_k"] == pytest.approx(expected)
 
 
