@@ -140,7 +140,7 @@ def _spread(groups: Sequence[Floats], rows: int) -> tuple[float, int]:
         total = counts.sum(axis=0)
         expected = counts.sum(axis=1, keepdims=True) * total / total.sum()
         squares += float(np.sum((counts - expected)[:, total > 0] ** 2 / expected[:, total > 0]))
-        freedom += (len(counts) - 1) * max(np.count_nonzero(total) - 1, 1)
+        freedom += (len(counts) - 1) * max(int(np.count_nonzero(total)) - 1, 1)
         days += len(counts) - 1
     if not days:
         return 1.0, 0
