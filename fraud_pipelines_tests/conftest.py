@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import polars as pl
@@ -19,6 +20,9 @@ from hypothesis import settings as hypothesis_settings
 
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 # An example may be slow on a busy machine, or because it imports; that is no failure.
 hypothesis_settings.register_profile("project", deadline=None)
@@ -55,6 +59,17 @@ class Installation:
     @property
     def warehouse(self) -> Warehouse:
         return Warehouse(self.settings.warehouse_path)
+
+    @contextmanager
+    def dagster(self) -> Iterator["dg.DagsterInstance"]:
+        """Dagster's instance in the data directory, whose configuration reads ``DAGSTER_HOME``."""
+        import dagster as dg
+
+        with (
+            mock.patch.dict(os.environ, {"DAGSTER_HOME": str(self.settings.dagster_home)}),
+            dg.DagsterInstance.get() as instance,
+        ):
+            yield instance
 
     def invoke(self, *arguments: str, succeeds: bool = True, **environment: str) -> str:
         """As `run`, in this process: seconds faster. Days must lie within the last thirty."""

@@ -155,7 +155,7 @@ def test_the_log_of_real_runs_verifies_and_dagster_keeps_its_head(installed: Ins
     output = installed.invoke("audit")
     assert "Nothing was changed" in output
     head = output.strip().rpartition(":")[2]
-    with dg.DagsterInstance.from_config(str(installed.settings.dagster_home)) as instance:
+    with installed.dagster() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(["scoring", "decisions"]))
     assert event
     assert event.asset_materialization

@@ -253,5 +253,5 @@ def test_a_day_after_one_that_was_never_run_is_refused_or_runs_with_the_features
     decided = installation.warehouse.read("SELECT DISTINCT event_date FROM scoring.decisions")
     assert decided["event_date"].to_list() == [SECOND]
     key = dg.AssetKey(["features", "transaction_features"])
-    with dg.DagsterInstance.from_config(str(installation.settings.dagster_home)) as instance:
+    with installation.dagster() as instance:
         assert instance.get_materialized_partitions(key) == {FIRST.isoformat(), SECOND.isoformat()}

@@ -63,7 +63,7 @@ def registry(demo: Installation) -> ModelRegistry:
 
 
 def test_every_day_of_every_daily_asset_is_materialized(demo: Installation, days: list[date]) -> None:
-    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+    with demo.dagster() as instance:
         for asset in DAILY_ASSETS:
             done = instance.get_materialized_partitions(dg.AssetKey(asset.split("/")))
             assert done == {day.isoformat() for day in days}, asset
@@ -71,7 +71,7 @@ def test_every_day_of_every_daily_asset_is_materialized(demo: Installation, days
 
 def shown(demo: Installation, asset: str) -> dict[str, dg.MetadataValue]:
     """What the page of an asset shows of its latest day, in order, but for what Dagster shows elsewhere."""
-    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+    with demo.dagster() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(asset.split("/")))
     assert event
     assert event.asset_materialization
@@ -100,7 +100,7 @@ def test_no_page_is_a_list_of_numbers_nor_of_digits(demo: Installation) -> None:
 
 
 def test_every_table_of_an_asset_is_shown_with_descriptions(demo: Installation) -> None:
-    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+    with demo.dagster() as instance:
         for asset in DAILY_ASSETS:
             event = instance.get_latest_materialization_event(dg.AssetKey(asset.split("/")))
             assert event
@@ -141,7 +141,7 @@ def test_a_run_again_with_nothing_new_leaves_the_version_of_the_data(demo: Insta
             for day in days
         ]
     assert len(set(versions)) == len(days)
-    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home)) as instance:
+    with demo.dagster() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey(["raw", "transactions"]))
     assert event
     assert event.asset_materialization

@@ -154,6 +154,7 @@ def test_what_is_logged_in_mlflow_are_runs_of_their_own_experiment(production: I
 
     client = connect(production.settings.tracking_uri, production.settings.artifact_root)
     experiment = client.get_experiment_by_name("fraud-pipelines-trials")
+    assert experiment
     runs = client.search_runs([experiment.experiment_id])
     whole = next(run for run in runs if run.info.run_name == "no z")
     sets = {
