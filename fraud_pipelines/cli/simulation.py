@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 if TYPE_CHECKING:
     from fraud_pipelines.transactions.simulator import SimulationConfig
@@ -95,9 +95,18 @@ class SimulatedAnswers:
         """Write the labels that become known on ``day`` into the landing zone."""
         from fraud_pipelines.transactions.simulator import labels_known_on, write_labels
 
-        decisions = self._warehouse.read(
-            "SELECT transaction_id, decision FROM scoring.decisions WHERE channel = 'batch' AND event_date < ?", [day]
-        )
+        frauds = self._truth.filter("is_fraud").select("transaction_id")
+        # Who approved what is legitimate hears nothing of it.
+        with self._warehouse.connect(read_only=True) as connection, registered(connection, _frauds=frauds):
+            decisions = select(
+                connection,
+                """
+                SELECT transaction_id, decision FROM scoring.decisions
+                WHERE channel = 'batch' AND event_date < $day
+                  AND (decision <> 'approve' OR transaction_id IN (FROM _frauds))
+                """,
+                {"day": day},
+            )
         labels = labels_known_on(day, self._truth, decisions)
         # Who finds a fraud sees of what kind it is.
         kinds = self._truth.filter("is_fraud").select("transaction_id", "scenario")
