@@ -206,8 +206,6 @@ def _decisions_of(event: dg.DagsterEvent) -> dict[str, int]:
 def _retry_of(event: dg.DagsterEvent) -> str:
     """Why a step is tried again, and when."""
     data = event.step_retry_data
-    cause = data.error
-    while cause.cause:
-        cause = cause.cause
-    message = cause.message.strip().partition(": ")[2] or cause.message.strip()
+    failure = data.error.cause or data.error
+    message = failure.message.strip().partition(": ")[2] or failure.message.strip()
     return f"{event.step_key} is tried again in {data.seconds_to_wait or 0:.0f} s. {message}"
