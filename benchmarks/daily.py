@@ -29,8 +29,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     import dagster as dg
-    from fraud_pipelines.defs.shell_runs import ShellRuns
 
+    from fraud_pipelines.defs.shell_runs import ShellRuns
     from fraud_pipelines.settings import Settings
 
 LARGE: Final = {"days": 11, "transactions_per_day": 1_000_000, "users": 300_000}
@@ -103,10 +103,10 @@ def simulated_days(settings: "Settings", config: object) -> Iterator[date]:
 def shell_runs() -> Iterator["ShellRuns"]:
     """Runs of the daily job in this process, as ``fraud-pipelines run`` makes them."""
     import dagster as dg
-    from fraud_pipelines.defs.shell_runs import ShellRuns
 
     from fraud_pipelines.cli.daily_runs import JOB_NAME
     from fraud_pipelines.definitions import defs
+    from fraud_pipelines.defs.shell_runs import ShellRuns
 
     with dg.DagsterInstance.get() as instance, ShellRuns(instance, defs().resolve_job_def(JOB_NAME)) as runs:
         yield runs

@@ -210,14 +210,10 @@ def test_the_pages_of_a_version_say_what_it_is_and_what_it_learned_from(registry
 
 
 def test_a_table_is_read_by_mlflow_and_compared_across_runs(registry: ModelRegistry, folder: Path) -> None:
-    import mlflow
-
     for fingerprint in ("f1", "f2"):
         log(registry, folder, fingerprint=fingerprint)
-    mlflow.set_tracking_uri(registry.tracking_uri)
-    experiment = client(registry).get_experiment_by_name(registry.experiment)
-    by_feature = mlflow.load_table("contributions.json", extra_columns=["run_id"])
-    assert experiment is not None
+    experiment = registry.experiment_id
+    by_feature = client(registry).load_table(experiment, "contributions.json", extra_columns=["run_id"])
     assert by_feature.groupby("run_id")["share"].sum().to_list() == [1.0, 1.0]
 
 
