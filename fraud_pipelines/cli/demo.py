@@ -100,8 +100,9 @@ def _show_places(settings: Settings) -> None:
         "Look at it    make up   (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000, "
         "review page http://127.0.0.1:3001)"
     )
-    registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-    console.print(f"Training runs {training_view(settings, registry.experiment_id)}")
+    if settings.mlflow_database:
+        registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
+        console.print(f"Training runs {training_view(settings, registry.experiment_id)}")
 
 
 def _clear(settings: Settings) -> None:
