@@ -135,7 +135,7 @@ def test_status_lists_what_was_not_delivered(warehouse: Warehouse) -> None:
     assert "told in vain" not in status()
     with warehouse.transaction() as connection:
         connection.execute("DROP TABLE monitoring.alerts")
-    assert "not delivered, the latest 10: none" in status()
+    assert "could not be delivered, the latest first: none" in status()
 
 
 def test_features_that_drifted_are_told(warehouse: Warehouse) -> None:

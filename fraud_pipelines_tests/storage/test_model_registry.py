@@ -209,10 +209,13 @@ def test_the_pages_of_a_version_say_what_it_is_and_what_it_learned_from(registry
     assert client(registry).get_registered_model(MODEL).description == "By a person."
 
 
-def test_a_table_is_read_by_mlflow_and_compared_across_runs(registry: ModelRegistry, folder: Path) -> None:
+def test_a_table_is_read_by_mlflow_and_compared_across_runs(
+    registry: ModelRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for fingerprint in ("f1", "f2"):
         log(registry, folder, fingerprint=fingerprint)
     experiment = registry.experiment_id
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry.tracking_uri)  # for the files, load_table asks no client
     by_feature = client(registry).load_table(experiment, "contributions.json", extra_columns=["run_id"])
     assert by_feature.groupby("run_id")["share"].sum().to_list() == [1.0, 1.0]
 
