@@ -340,7 +340,7 @@ def test_mlflow_shows_performance_over_the_days_with_the_day_as_step(demo: Insta
 
 
 def test_a_day_logged_again_corrects_its_point_and_no_other(demo: Installation, days: list[date]) -> None:
-    series = MetricSeries(demo.settings.tracking_uri, experiment="test", artifact_root=demo.data_dir / "artifacts")
+    series = MetricSeries(demo.settings.tracking_uri, experiment="test", artifact_root=demo.settings.artifact_root)
     for day, value in zip((days[0], days[1], days[0], days[0]), (0.25, 0.5, 0.125, 0.125), strict=True):
         series.log({"policy": {"precision": value}}, day=day)
     assert series.points("policy", "precision") == [(days[0], 0.125), (days[1], 0.5)]
