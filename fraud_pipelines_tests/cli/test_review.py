@@ -107,7 +107,7 @@ def test_up_starts_the_page_by_a_command_that_works_from_anywhere(reviewed: Inst
     command = [*serving._review_command("127.0.0.1", 0), "--help"]
     environment = reviewed.environment | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "review page" in done.stdout
+    assert "Serve the review page alone." in done.stdout
 
 
 def test_in_80_columns_the_queue_keeps_its_figures_and_in_a_pipe_its_reasons_too(reviewed: Installation) -> None:
