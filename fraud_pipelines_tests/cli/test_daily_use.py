@@ -144,6 +144,8 @@ def test_an_unreadable_file_in_the_landing_zone_fails_the_day_and_names_the_file
     told = after["monitoring.alerts"].filter(kind="landing")
     assert "broken.parquet" in told["message"].item()
     after["monitoring.alerts"] = after["monitoring.alerts"].filter(pl.col("kind") != "landing")
+    assert after.pop("raw.landing_problems")["name"].item() == "broken.parquet"
+    assert before.pop("raw.landing_problems").is_empty()
     assert_same_content(before, after)
 
 
