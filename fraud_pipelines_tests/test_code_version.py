@@ -51,7 +51,7 @@ def test_words_leave_every_version_as_it_is(versions: Callable[..., dict[str, st
     assert before == versions(), "another process agrees, and so does what was kept"
     assert before == versions(
         ("evaluation/metrics.py", '"""All metrics of a window.', '"""Every metric of a window.'),
-        ("evaluation/ranked.py", "def ranking(", "# By score.\ndef ranking("),
+        ("evaluation/ranked.py", "def find_places(", "# By rank.\ndef find_places("),
         ("decisions/policies.py", 'description="Start value', 'description="The start value'),
         ("decisions/policies.py", "a segment needs merchant_category or", "a segment wants merchant_category or"),
         ("evaluation/outcomes_learned.sql", "SELECT", "-- what became known\nSELECT"),
@@ -65,7 +65,7 @@ def test_words_leave_every_version_as_it_is(versions: Callable[..., dict[str, st
     ("edit", "changed"),
     [
         (
-            ("evaluation/ranked.py", "np.lexsort((raw_score, score))", "np.lexsort((score, raw_score))"),
+            ("evaluation/levels.py", "np.lexsort((raw_score, score))", "np.lexsort((score, raw_score))"),
             {"model_performance", "isolation_forest"},
         ),
         (("evaluation/outcomes_learned.sql", "SELECT", "SELECT DISTINCT"), {"decision_outcomes"}),
