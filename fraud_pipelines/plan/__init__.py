@@ -1,0 +1,1 @@
+"""The plan: what is declared, compiled once and passed as a value."""

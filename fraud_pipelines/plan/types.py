@@ -1,0 +1,83 @@
+"""What a declaration says, as values: columns of a transaction, entities, their aggregates, features by expression.
+
+These hold what was declared, checked and spelled out: a list of windows is one aggregate for each, every name is given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+ColumnType = Literal["text", "number", "integer", "boolean", "timestamp"]
+Role = Literal["numeric", "hash", "label", "binary"]
+Direction = Literal["high", "low", "both"]
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """How a column or feature enters a model; ``daily`` puts it into the schema of the daily models."""
+
+    role: Role
+    direction: Direction = "both"
+    daily: bool = False
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A column of a transaction. ``minimum`` and ``maximum`` are inclusive; ``model`` is None for a mere column."""
+
+    name: str
+    type: ColumnType
+    description: str = ""
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    pii: bool = False
+    model: Modelled | None = None
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """One number about an entity's rows, at each of them: one column of the features.
+
+    Attributes:
+        name: of the column.
+        how: the function, by its name in the registry.
+        of: what it is computed from: columns of the transaction, or aggregates of this entity declared before it.
+        over: the last so many rows, this one included; or the span (t − over, t]; None for a function without a window.
+        where: an SQL condition on the row's own columns, to say which rows count; None for all.
+        options: further parameters of the function, such as those of a profile.
+        model: how a model gets it.
+        description, phrase: words for people, and what a reviewer reads of an alert.
+    """
+
+    name: str
+    how: str
+    of: tuple[str, ...] = ()
+    over: int | timedelta | None = None
+    where: str | None = None
+    options: Mapping[str, float] = field(default_factory=dict)
+    model: Modelled = field(default_factory=lambda: Modelled("numeric", "high"))
+    description: str = ""
+    phrase: str = ""
+
+
+@dataclass(frozen=True)
+class EntityPlan:
+    """All rows that share the values of ``key``, in order (timestamp, transaction_id), and what is told of them."""
+
+    name: str
+    key: tuple[str, ...]
+    aggregates: tuple[Aggregate, ...]
+
+
+@dataclass(frozen=True)
+class ExpressionPlan:
+    """A feature by one SQL expression over a row's columns and features, those declared before it included."""
+
+    name: str
+    sql: str
+    model: Modelled
+    type: ColumnType = "number"
+    description: str = ""
+    phrase: str = ""
