@@ -7,7 +7,7 @@ the last second may not be shown. Here two threads follow them, to their end. Th
 import os
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -30,7 +30,7 @@ class FollowedLogManager(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: dict[str, str]
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, str]
     ) -> "FollowedLogManager":
         return cls(inst_data=inst_data, base_dir=config_value["base_dir"])
 
@@ -44,7 +44,7 @@ class FollowedLogManager(LocalComputeLogManager):
         with _captured(sys.stdout, out), _captured(sys.stderr, err):
             yield CapturedLogContext(log_key)
         # Dagster takes the file's presence for the end of what is printed.
-        Path(self.complete_artifact_path(log_key)).touch()
+        Path(self.complete_artifact_path(log_key)).touch()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The daily models: one version a day and backend, trained once for the same input, and how they score a day."""
 
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,13 @@ DIGEST_TAG: Final = "model_digest"
 """The hash of the model, kept in the registry's database, apart from the files that it protects."""
 TRAINED_FROM_TAG: Final = "trained_from"
 TRAINED_TO_TAG: Final = "trained_to"
+INPUTS_TAG: Final = "inputs_digest"
+"""A digest of what a plan was made from, so that a rerun need not read it to know that nothing has changed."""
+_TRAINING_ROWS: Final = "training_rows"
+_ROWS_IN_WINDOW: Final = "rows_in_window"
+_TRAINING_DAYS: Final = "training_days"
+_BOOTSTRAP: Final = "bootstrap"
+_LEFT_OUT: Final = "left_out"
 
 
 @dataclass(frozen=True)
@@ -215,40 +223,73 @@ class TrainedModel:
 
     version: ModelVersionInfo
     reused: bool
-    left_out: Mapping[str, str]
     report: TrainingReport = field(default_factory=TrainingReport)
     """What was logged beside it; empty of a version that is reused."""
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Feature → why the model does without it."""
+        found: dict[str, str] = json.loads(self.version.tags[_LEFT_OUT])
+        return found
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """``training_rows``, the ``rows_in_window`` of which they may be a sample, and ``training_days``."""
+        return {name: int(self.version.tags[name]) for name in (_TRAINING_ROWS, _ROWS_IN_WINDOW, _TRAINING_DAYS)}
+
+    @property
+    def days(self) -> tuple[str, str]:
+        """The first and the last day it was trained on, as ISO dates."""
+        return self.version.tags[TRAINED_FROM_TAG], self.version.tags[TRAINED_TO_TAG]
+
+    @property
+    def bootstrap(self) -> bool:
+        """Whether the day it scores is among those it was trained on."""
+        return self.version.tags[_BOOTSTRAP] == "true"
+
+
+def trained_before(registry: ModelRegistry, backend: str, day: date, inputs: str) -> TrainedModel | None:
+    """The newest version for ``day``, if it was trained on what has this digest."""
+    latest = registry.latest_for_partition(MODEL_NAMES[backend], day)
+    return TrainedModel(latest, reused=True) if latest and latest.tags.get(INPUTS_TAG) == inputs else None
+
 
 def ensure_daily_model(
-    registry: ModelRegistry, plan: TrainingPlan, *, report: Callable[[FraudModel], TrainingReport]
+    registry: ModelRegistry,
+    plan: TrainingPlan,
+    *,
+    report: Callable[[FraudModel], TrainingReport],
+    inputs: str | None = None,
 ) -> TrainedModel:
     """The version trained by ``plan``: the one that is registered already, else a new one.
 
     A version is never replaced. To run a day again with unchanged input finds its version by the fingerprint of
     the input; with changed input it adds a version. It is a candidate: `fraud_pipelines.evaluation.promotion`
     decides whether it is used, and moves the aliases.
+
+    Args:
+        report: what to log beside a new model.
+        inputs: a digest of what the plan was made from, for `trained_before`.
     """
     name = MODEL_NAMES[plan.backend]
     schema, left_out = plan.schema()
     computed = current_feature_version(schema)
     fingerprint = plan.fingerprint(schema, computed)
     latest = registry.latest_for_partition(name, plan.day)
+    seen = _seen(plan, left_out) | ({} if inputs is None else {INPUTS_TAG: inputs})
     if latest and _is_of_input(latest, plan, schema, fingerprint):
-        return TrainedModel(latest, reused=True, left_out=left_out)
+        if inputs is not None:
+            registry.tag_version(name, latest.version, seen)
+        return TrainedModel(replace(latest, tags={**latest.tags, **seen}), reused=True)
     registry.mark_abandoned_runs(partition=plan.day, backend=plan.backend)
     model = plan.fit(schema, computed)
     reported = report(model)
     with tempfile.TemporaryDirectory() as folder:
         tags = {
             BACKEND_TAG: plan.backend,
-            "training_rows": str(model.training_rows),
-            "rows_in_window": str(plan.rows_in_window),
             "feature_schema": ",".join(schema),
             DIGEST_TAG: model.save(Path(folder)),
-            "bootstrap": str(plan.window.bootstrap).lower(),
-            TRAINED_FROM_TAG: plan.window.days[0].isoformat(),
-            TRAINED_TO_TAG: plan.window.days[-1].isoformat(),
+            **seen,
         }
         version = registry.log_version(
             name,
@@ -258,7 +299,20 @@ def ensure_daily_model(
             record=training_record(plan, model, reported, tags),
             serving=serving_code(model, plan.features.head(5)),
         )
-    return TrainedModel(version, reused=False, left_out=left_out, report=reported)
+    return TrainedModel(version, reused=False, report=reported)
+
+
+def _seen(plan: TrainingPlan, left_out: Mapping[str, str]) -> dict[str, str]:
+    """What a version says, in its tags, of what it was trained on."""
+    return {
+        _TRAINING_ROWS: str(plan.features.height),
+        _ROWS_IN_WINDOW: str(plan.rows_in_window),
+        _TRAINING_DAYS: str(len(plan.window.days)),
+        _BOOTSTRAP: str(plan.window.bootstrap).lower(),
+        TRAINED_FROM_TAG: plan.window.days[0].isoformat(),
+        TRAINED_TO_TAG: plan.window.days[-1].isoformat(),
+        _LEFT_OUT: json.dumps(left_out, sort_keys=True),
+    }
 
 
 def _is_of_input(version: ModelVersionInfo, plan: TrainingPlan, schema: Schema, fingerprint: str) -> bool:

@@ -73,6 +73,8 @@ class Promotion:
     rule: Rule
     decision: Decision
     evidence: Mapping[str, object]
+    inputs: str | None = None
+    """A digest of what the evidence was computed from, where it was."""
 
     @property
     def version(self) -> str:
@@ -92,7 +94,9 @@ class Promotion:
 def decide_promotions(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[Promotion]:
     """Decide for each model that has a version for ``day``; see the module. Writes nothing."""
     with warehouse.connect(read_only=True):
-        history = warehouse.read(f"SELECT as_of, model_name, champion_version, rule FROM {_TABLE} ORDER BY as_of")
+        history = warehouse.read(
+            f"SELECT as_of, model_name, champion_version, rule, decision, evidence, inputs FROM {_TABLE} ORDER BY as_of"
+        )
         evidence = Evidence(warehouse, settings, day)
         decided = []
         for name in DAILY_MODELS:
@@ -123,6 +127,7 @@ class _Verdict:
     rule: Rule
     decision: Decision
     evidence: Mapping[str, object]
+    inputs: str | None = None
 
 
 def _decide(
@@ -140,7 +145,8 @@ def _decide(
         else:
             verdict = _Verdict(None, "supervised", "refused" if previous is None else "withdrawn", found)
     else:
-        verdict = _against(_version(registry, candidate.name, previous), candidate, registry, evidence)
+        of_day = history.filter(pl.col("as_of") == evidence.day)
+        verdict = _against(_version(registry, candidate.name, previous), candidate, registry, evidence, of_day)
     return Promotion(
         as_of=evidence.day,
         model_name=candidate.name,
@@ -150,11 +156,16 @@ def _decide(
         rule=verdict.rule,
         decision=verdict.decision,
         evidence=verdict.evidence,
+        inputs=verdict.inputs,
     )
 
 
 def _against(
-    champion: ModelVersionInfo | None, candidate: ModelVersionInfo, registry: ModelRegistry, evidence: Evidence
+    champion: ModelVersionInfo | None,
+    candidate: ModelVersionInfo,
+    registry: ModelRegistry,
+    evidence: Evidence,
+    decided_before: pl.DataFrame,
 ) -> _Verdict:
     if champion is None or champion.version == candidate.version:
         return _Verdict(candidate.version, "no_rival", "promoted", {})
@@ -163,15 +174,18 @@ def _against(
         return _Verdict(candidate.version, "bootstrap", "promoted", bootstraps)
     if bootstraps["candidate"]:
         return _Verdict(champion.version, "bootstrap", "refused", bootstraps)
-    newer, older = (load_version(registry, each.name, each.version).model for each in (candidate, champion))
     days = evidence.judged_days((candidate, champion))
+    inputs = evidence.inputs((candidate, champion), days)
+    for row in decided_before.filter(pl.col("inputs") == inputs).iter_rows(named=True):
+        return _Verdict(row["champion_version"], row["rule"], row["decision"], json.loads(row["evidence"]), inputs)
+    newer, older = (load_version(registry, each.name, each.version).model for each in (candidate, champion))
     try:
         require_current_features(older)
         alike, found = evidence.of_labels(newer, older, days) if days else evidence.of_stability(newer, older)
     except (InvalidInput, ArtifactRejected) as error:
         return _Verdict(candidate.version, "no_rival", "promoted", {"champion": f"can't score any more: {error}"})
     version, decision = (candidate.version, "promoted") if alike else (champion.version, "refused")
-    return _Verdict(version, "labels" if days else "stability", cast("Decision", decision), found)
+    return _Verdict(version, "labels" if days else "stability", cast("Decision", decision), found, inputs)
 
 
 def _pin(registry: ModelRegistry, name: str, history: pl.DataFrame, day: date) -> ModelVersionInfo | None:

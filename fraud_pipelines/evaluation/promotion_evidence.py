@@ -1,5 +1,6 @@
 """What versions are judged by before one is promoted: labelled days, alert volume, score drift."""
 
+import hashlib
 from collections.abc import Iterable
 from datetime import date, timedelta
 from functools import cached_property
@@ -7,10 +8,18 @@ from math import sqrt
 from pathlib import Path
 from typing import Final
 
+import duckdb
 import numpy as np
 import polars as pl
 
-from fraud_pipelines.detection.daily import ENSEMBLE_MODEL, SUPERVISED_MODEL, TRAINED_FROM_TAG, TRAINED_TO_TAG
+from fraud_pipelines.code_version import code_version
+from fraud_pipelines.detection.daily import (
+    DIGEST_TAG,
+    ENSEMBLE_MODEL,
+    SUPERVISED_MODEL,
+    TRAINED_FROM_TAG,
+    TRAINED_TO_TAG,
+)
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.evaluation.drift import population_stability_index
 from fraud_pipelines.evaluation.judged import JudgedDays
@@ -19,7 +28,9 @@ from fraud_pipelines.evaluation.metrics import average_precision_of_days
 from fraud_pipelines.evaluation.outcomes import matured_window, reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, sample_weights
 from fraud_pipelines.evaluation.summaries import BATCH
-from fraud_pipelines.features.frames import sample_features
+from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.features.frames import features_digest, sample_features
+from fraud_pipelines.features.versions import feature_version
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelVersionInfo
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -54,6 +65,7 @@ class Evidence:
         self._settings = settings
         self._read_for: tuple[list[date], list[str]] = ([], [])
         self._rows = pl.DataFrame()
+        self._digests: dict[tuple[date, date], str] = {}
 
     def judged_days(self, versions: Iterable[ModelVersionInfo]) -> list[date]:
         """The latest matured days with a known fraud that none of them was trained on; none if they are too few, or
@@ -62,6 +74,24 @@ class Evidence:
         days = [day for day in self._frauds if day not in trained_on][-self._settings.evaluation_days :]
         enough = len(days) == self._settings.evaluation_days and sum(map(self._frauds.__getitem__, days)) >= MIN_FRAUDS
         return days if enough and self._reported(days).half_in else []
+
+    def inputs(self, versions: Iterable[ModelVersionInfo], days: list[date]) -> str:
+        """A digest of all that the evidence for these versions, on these days, is computed from.
+
+        Args:
+            versions: the candidate and the champion.
+            days: as `judged_days` gives them; without any, both are judged by the day itself.
+        """
+        content = (
+            [(each.name, each.version, each.tags.get(DIGEST_TAG)) for each in versions],
+            self.day.isoformat(),
+            [day.isoformat() for day in days],
+            self._features_of(days[0], days[-1]) if days else self._features_of(self.day, self.day),
+            self._labels_known if days else "",
+            feature_version(FEATURES),
+            code_version(Evidence),
+        )
+        return hashlib.sha256(repr(content).encode()).hexdigest()
 
     def of_labels(
         self, candidate: FraudModel, champion: FraudModel, days: list[date]
@@ -162,6 +192,24 @@ class Evidence:
         """How many chargebacks on the payments of these days were in when the day began."""
         payments = self._payments
         return self._delay.reported({day: payments.get(day, 0) for day in days})
+
+    def _features_of(self, first: date, last: date) -> str:
+        with self._warehouse.connect(read_only=True) as connection:
+            if (first, last) not in self._digests:
+                self._digests[first, last] = features_digest(connection, first, last)
+        return self._digests[first, last]
+
+    @cached_property
+    def _labels_known(self) -> str:
+        """A digest of the labels that were known before the day, and when each was."""
+        found = self._warehouse.read(
+            """
+            SELECT count(*), bit_xor(hash(transaction_id, source, actual_fraud, known_at)) FROM feedback.label_history
+            WHERE known_at < $instant::TIMESTAMP
+            """,
+            {"instant": self.day},
+        )
+        return repr((found.row(0), duckdb.__version__))
 
     @cached_property
     def _payments(self) -> dict[date, int]:

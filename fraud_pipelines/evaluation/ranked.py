@@ -40,6 +40,21 @@ class Places:
         return reached
 
 
+def ranking(outcomes: pl.DataFrame) -> Integers:
+    """Rank of each row by score, equal scores by raw score; 0 is the least suspicious, ties share a rank.
+
+    Anchored scores are tied for all that lies beyond the training data's tail, which is where most frauds are;
+    the raw score orders those as a review queue would. A missing raw score comes last among its equals.
+    """
+    score = outcomes["score"].to_numpy()
+    raw_score = outcomes["raw_score"].fill_null(-np.inf).to_numpy()
+    order = np.lexsort((raw_score, score))
+    steps = (score[order][1:] != score[order][:-1]) | (raw_score[order][1:] != raw_score[order][:-1])
+    codes = np.empty(outcomes.height, dtype=np.int64)
+    codes[order] = np.concatenate(([0], np.cumsum(steps)))[: outcomes.height]
+    return codes
+
+
 def find_places(codes: Integers, is_fraud: Flags, rows: Floats | None = None) -> tuple[Integers, Places]:
     """Which rows are frauds, the most suspicious first, and their places.
 

@@ -14,11 +14,11 @@ from fraud_pipelines.detection.daily import (
     versions_in_use,
 )
 from fraud_pipelines.detection.default_schema import default_schema
-from fraud_pipelines.detection.detector_plan import detector_plan
+from fraud_pipelines.detection.detector_plan import DetectorTraining
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import MODEL_SCORES, Schema
 from fraud_pipelines.detection.supervised import MIN_FRAUDS, TRAINING_DAYS, supervised_schema, with_model_scores
-from fraud_pipelines.detection.supervised_plan import supervised_plan
+from fraud_pipelines.detection.supervised_plan import SupervisedTraining
 from fraud_pipelines.errors import ArtifactRejected, MissingData
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
@@ -127,22 +127,18 @@ class Arm:
 
     def _plan(self, model: InForce, day: date) -> TrainingPlan:
         if model.backend == SUPERVISED.name:
-            return supervised_plan(
-                self.warehouse,
-                day,
+            return SupervisedTraining(
                 parameters=model.model.parameters,
                 contamination=model.model.contamination,
                 label_delay_days=self.settings.label_delay_days,
                 min_frauds=MIN_FRAUDS,
                 sample_rows=self.settings.training_sample_rows,
-            )
-        return detector_plan(
-            self.warehouse,
-            day,
+            ).plan(self.warehouse, day)
+        return DetectorTraining(
             backend=model.backend,
             parameters=model.model.parameters,
             contamination=model.model.contamination,
             training_days=self.training_days,
             min_training_days=self.settings.min_training_days,
             sample_rows=self.settings.training_sample_rows,
-        )
+        ).plan(self.warehouse, day)

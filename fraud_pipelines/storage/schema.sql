@@ -674,7 +674,8 @@ CREATE TABLE IF NOT EXISTS monitoring.model_promotions (
     previous_champion INTEGER,
     rule VARCHAR NOT NULL,
     decision VARCHAR NOT NULL,
-    evidence VARCHAR NOT NULL
+    evidence VARCHAR NOT NULL,
+    inputs VARCHAR
 );
 COMMENT ON COLUMN monitoring.model_promotions.as_of IS 'The UTC day that the version in use scores.';
 COMMENT ON COLUMN monitoring.model_promotions.model_name IS 'The registered model in MLflow.';
@@ -684,6 +685,7 @@ COMMENT ON COLUMN monitoring.model_promotions.previous_champion IS 'The version 
 COMMENT ON COLUMN monitoring.model_promotions.rule IS 'What decided: pinned, no_rival, bootstrap, supervised, labels or stability.';
 COMMENT ON COLUMN monitoring.model_promotions.decision IS 'promoted, refused, withdrawn or pinned.';
 COMMENT ON COLUMN monitoring.model_promotions.evidence IS 'The figures the decision rests on, as JSON.';
+COMMENT ON COLUMN monitoring.model_promotions.inputs IS 'A digest of the versions and rows that the figures were computed from; null where another rule decided.';
 
 -- The scores that decisions are made by, both stages in a row, of the days from first_day to last_day. Where the second
 -- stage gave no score, the ensemble stands in for it; so it does at the end of a day for which no version of the second

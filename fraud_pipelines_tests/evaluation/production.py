@@ -11,7 +11,7 @@ import polars as pl
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.detection.backends import MODEL_NAMES, parse_parameters
 from fraud_pipelines.detection.daily import LoadedModel, TrainingReport, ensure_daily_model, load_version, score_day
-from fraud_pipelines.detection.detector_plan import detector_plan
+from fraud_pipelines.detection.detector_plan import DetectorTraining
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.settings import Settings
@@ -94,16 +94,14 @@ def _take_in(warehouse: Warehouse) -> None:
 
 def _train(settings: Settings, warehouse: Warehouse, registry: ModelRegistry) -> Iterator[LoadedModel]:
     for backend, parameters in BACKENDS.items():
-        plan = detector_plan(
-            warehouse,
-            LAST,
+        plan = DetectorTraining(
             backend=backend,
             parameters=parse_parameters(backend, parameters),
             contamination=0.02,
             training_days=settings.training_days,
             min_training_days=settings.min_training_days,
             sample_rows=settings.training_sample_rows,
-        )
+        ).plan(warehouse, LAST)
         trained = ensure_daily_model(registry, plan, report=lambda _: TrainingReport({}, {}))
         yield load_version(registry, MODEL_NAMES[backend], trained.version.version)
 

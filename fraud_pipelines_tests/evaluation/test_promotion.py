@@ -21,7 +21,7 @@ from fraud_pipelines.detection.daily import (
 )
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParameters
 from fraud_pipelines.detection.detectors.ecod import EcodParameters
-from fraud_pipelines.detection.supervised_plan import supervised_plan
+from fraud_pipelines.detection.supervised_plan import SupervisedTraining
 from fraud_pipelines.detection.training import training_window
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.promotion import decide_promotions, pin_tags, record_promotions
@@ -213,15 +213,13 @@ def test_a_version_of_the_release_that_hashed_words_is_taken_up_until_a_feature_
 
 
 def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: World) -> None:
-    plan = supervised_plan(
-        world.warehouse,
-        LABELLED,
+    plan = SupervisedTraining(
         parameters=BoostedTreesParameters(max_iter=5),
         contamination=0.02,
         label_delay_days=3,
         min_frauds=20,
         sample_rows=100_000,
-    )
+    ).plan(world.warehouse, LABELLED)
     assert plan.window.days[-1] == day(9)
     assert plan.calibration is not None
     assert plan.calibration["event_date"].unique().sort().to_list() == [day(10), day(11), day(12)]
@@ -286,28 +284,24 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
 
 def test_too_few_known_frauds_make_no_supervised_model(world: World) -> None:
     with pytest.raises(MissingData, match=r"frauds are known among .* at least 5000"):
-        supervised_plan(
-            world.warehouse,
-            LABELLED,
+        SupervisedTraining(
             parameters=BoostedTreesParameters(),
             contamination=0.02,
             label_delay_days=3,
             min_frauds=5000,
             sample_rows=100_000,
-        )
+        ).plan(world.warehouse, LABELLED)
 
 
 def test_of_very_many_transactions_the_supervised_model_learns_from_the_frauds_and_a_sample(world: World) -> None:
     def plan(sample_rows: int) -> TrainingPlan:
-        return supervised_plan(
-            world.warehouse,
-            LABELLED,
+        return SupervisedTraining(
             parameters=BoostedTreesParameters(max_iter=5),
             contamination=0.02,
             label_delay_days=3,
             min_frauds=20,
             sample_rows=sample_rows,
-        )
+        ).plan(world.warehouse, LABELLED)
 
     whole, sampled = plan(100_000), plan(200)
     assert sampled.features["is_fraud"].sum() == whole.features["is_fraud"].sum()

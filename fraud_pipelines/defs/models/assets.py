@@ -53,13 +53,12 @@ def _materialize(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult:
     from fraud_pipelines.decisions.configuration import policy_in_force
-    from fraud_pipelines.detection.daily import ensure_daily_model
-    from fraud_pipelines.detection.detector_plan import detector_plan
+    from fraud_pipelines.detection.daily import ensure_daily_model, trained_before
+    from fraud_pipelines.detection.detector_plan import DetectorTraining
     from fraud_pipelines.evaluation.training_report import training_report
 
-    plan = detector_plan(
-        warehouse,
-        partition_day(context),
+    day = partition_day(context)
+    training = DetectorTraining(
         backend=backend,
         parameters=parameters,
         contamination=policy_in_force(settings).contamination,
@@ -67,12 +66,18 @@ def _materialize(
         min_training_days=settings.min_training_days,
         sample_rows=settings.training_sample_rows,
     )
-    trained = ensure_daily_model(registry, plan, report=lambda model: training_report(model, plan, warehouse, settings))
+    inputs = training.inputs(warehouse, day)
+    trained = trained_before(registry, backend, day, inputs)
+    if trained is None:
+        plan = training.plan(warehouse, day)
+        trained = ensure_daily_model(
+            registry, plan, report=lambda model: training_report(model, plan, warehouse, settings), inputs=inputs
+        )
     for feature, reason in trained.left_out.items():
         context.log.info(f"{feature} is left out of the schema: {reason}")
     return dg.MaterializeResult(
-        metadata=training_metadata(plan, trained, settings, registry),
-        check_results=[verdict(check, not plan.window.bootstrap)],
+        metadata=training_metadata(trained, settings, registry),
+        check_results=[verdict(check, not trained.bootstrap)],
     )
 
 

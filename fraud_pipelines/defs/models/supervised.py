@@ -49,27 +49,33 @@ def supervised(
     other models, on days whose labels have had time to arrive. While too few frauds are known, there is none. (The
     scores of the days before are no edge: it would close a circle over the days, which an asset graph can't draw.)"""
     from fraud_pipelines.decisions.configuration import policy_in_force
-    from fraud_pipelines.detection.daily import ensure_daily_model
-    from fraud_pipelines.detection.supervised_plan import supervised_plan
+    from fraud_pipelines.detection.backends import SUPERVISED
+    from fraud_pipelines.detection.daily import ensure_daily_model, trained_before
+    from fraud_pipelines.detection.supervised_plan import SupervisedTraining
     from fraud_pipelines.errors import MissingData
     from fraud_pipelines.evaluation.training_report import training_report
 
     day = partition_day(context)
-    try:
-        plan = supervised_plan(
-            warehouse,
-            day,
-            parameters=BoostedTreesParameters(**config.model_dump(include=set(BoostedTreesParameters.model_fields))),
-            contamination=policy_in_force(settings).contamination,
-            label_delay_days=settings.label_delay_days,
-            training_days=config.training_days,
-            min_frauds=config.min_frauds,
-            sample_rows=settings.training_sample_rows,
-        )
-    except MissingData as missing:
-        context.log.info(f"no model is trained: {missing}")
-        return dg.MaterializeResult(metadata={"model": "none yet", "why": str(missing)})
-    trained = ensure_daily_model(
-        model_registry, plan, report=lambda model: training_report(model, plan, warehouse, settings)
+    training = SupervisedTraining(
+        parameters=BoostedTreesParameters(**config.model_dump(include=set(BoostedTreesParameters.model_fields))),
+        contamination=policy_in_force(settings).contamination,
+        label_delay_days=settings.label_delay_days,
+        training_days=config.training_days,
+        min_frauds=config.min_frauds,
+        sample_rows=settings.training_sample_rows,
     )
-    return dg.MaterializeResult(metadata=training_metadata(plan, trained, settings, model_registry))
+    inputs = training.inputs(warehouse, day)
+    trained = trained_before(model_registry, SUPERVISED.name, day, inputs)
+    if trained is None:
+        try:
+            plan = training.plan(warehouse, day)
+        except MissingData as missing:
+            context.log.info(f"no model is trained: {missing}")
+            return dg.MaterializeResult(metadata={"model": "none yet", "why": str(missing)})
+        trained = ensure_daily_model(
+            model_registry,
+            plan,
+            report=lambda model: training_report(model, plan, warehouse, settings),
+            inputs=inputs,
+        )
+    return dg.MaterializeResult(metadata=training_metadata(trained, settings, model_registry))

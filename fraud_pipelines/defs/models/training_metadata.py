@@ -10,7 +10,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
-    from fraud_pipelines.detection.daily import TrainedModel, TrainingPlan
+    from fraud_pipelines.detection.daily import TrainedModel
 
 _SHOWN = (
     "backtest_average_precision",
@@ -24,7 +24,7 @@ _ROWS_SHOWN = 10
 
 
 def training_metadata(
-    plan: "TrainingPlan", trained: "TrainedModel", settings: Settings, registry: ModelRegistry
+    trained: "TrainedModel", settings: Settings, registry: ModelRegistry
 ) -> dict[str, dg.MetadataValue | str | bool]:
     """Version, metrics, days and figures; the rest is in MLflow, a link away."""
     version = trained.version
@@ -33,18 +33,12 @@ def training_metadata(
         "mlflow_version": dg.MetadataValue.url(version_page(settings, version.name, version.version)),
         "mlflow_run": dg.MetadataValue.url(run_page(settings, registry.experiment_id, version.run_id)),
         **numbers({name: trained.report.metrics[name] for name in _SHOWN if name in trained.report.metrics}),
-        **numbers(
-            {
-                "training_rows": plan.features.height,
-                "rows_in_window": plan.rows_in_window,
-                "training_days": len(plan.window.days),
-            }
-        ),
-        "trained_from": plan.window.days[0].isoformat(),
-        "trained_to": plan.window.days[-1].isoformat(),
-        "bootstrap": plan.window.bootstrap,
+        **numbers(trained.counts),
+        "trained_from": trained.days[0],
+        "trained_to": trained.days[1],
+        "bootstrap": trained.bootstrap,
         "reused": trained.reused,
-        "left_out": dg.MetadataValue.json(dict(trained.left_out)),
+        "left_out": dg.MetadataValue.json(trained.left_out),
         **{name: markdown_table(rows.head(_ROWS_SHOWN)) for name, rows in trained.report.tables.items()},
         **{name: image(svg, name) for name, svg in trained.report.figures.items()},
     }
