@@ -16,10 +16,20 @@ from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 _FEATURES_SQL: Final = """
     SELECT f.*, t.merchant_id, t.merchant_category, t.device_type, t.device_fingerprint,
            t.country, t.city, t.ip_prefix
-    FROM {table} f
+    FROM {source} f
     JOIN raw.transactions t ON t.transaction_id = f.transaction_id AND t.event_date = f.event_date
     WHERE f.event_date BETWEEN $first AND $last AND t.event_date BETWEEN $first AND $last {condition}
 """
+
+_DRAWN: Final = f"""
+    (WITH drawn AS MATERIALIZED (
+        SELECT transaction_id, event_date FROM {FEATURE_TABLE}
+        WHERE event_date BETWEEN $first AND $last
+          AND (md5_number_lower(transaction_id) < $bound OR transaction_id IN (SELECT id FROM _always)))
+     SELECT d.* FROM {FEATURE_TABLE} d JOIN drawn USING (transaction_id, event_date)
+     WHERE d.event_date BETWEEN $first AND $last)
+"""
+"""Who is drawn is found first: to join all transactions before most are left out takes twice the memory."""
 
 _DIGEST_SQL: Final = f"""
     SELECT event_date, count(*), bit_xor(hash(f)) FROM {FEATURE_TABLE} f
@@ -62,7 +72,7 @@ def read_features_of(
     warehouse: Warehouse, day: date, transaction_ids: pl.Series, *, table: str = FEATURE_TABLE
 ) -> pl.DataFrame:
     """`read_features` of some transactions of ``day``: a row for each that has features in ``table``."""
-    query = _FEATURES_SQL.format(table=table, condition="AND f.transaction_id IN (SELECT id FROM _asked)")
+    query = _FEATURES_SQL.format(source=table, condition="AND f.transaction_id IN (SELECT id FROM _asked)")
     asked = pl.DataFrame({"id": transaction_ids}, schema={"id": pl.String})
     with warehouse.connect(read_only=True) as connection, registered(connection, _asked=asked):
         return _ordered(select(connection, query, {"first": day, "last": day}))
@@ -70,7 +80,7 @@ def read_features_of(
 
 def read_columns(warehouse: Warehouse, day: date, columns: Sequence[str]) -> pl.DataFrame:
     """``transaction_id`` and some columns of `read_features` of ``day``, without reading the others."""
-    return _ordered(warehouse.read(_query("", columns), {"first": day, "last": day}))
+    return _ordered(warehouse.read(_query(FEATURE_TABLE, columns), {"first": day, "last": day}))
 
 
 def sample_features(
@@ -111,13 +121,9 @@ def sample_features(
                 "days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
             )
         if most is None or total <= most:
-            return FeatureSample(_ordered(select(connection, _query("", columns), days)), total)
+            return FeatureSample(_ordered(select(connection, _query(FEATURE_TABLE, columns), days)), total)
         with registered(connection, _always=pl.DataFrame({"id": always}, schema={"id": pl.String})):
-            condition = (
-                "AND (md5_number_lower(f.transaction_id) < $bound OR f.transaction_id IN (SELECT id FROM _always))"
-            )
-            bound = 2**64 * most // total
-            drawn = select(connection, _query(condition, columns), {**days, "bound": bound})
+            drawn = select(connection, _query(_DRAWN, columns), {**days, "bound": 2**64 * most // total})
     return FeatureSample(_ordered(drawn), total)
 
 
@@ -137,8 +143,8 @@ def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(keys)
 
 
-def _query(condition: str, columns: Sequence[str] | None) -> str:
-    query = _FEATURES_SQL.format(table=FEATURE_TABLE, condition=condition)
+def _query(source: str, columns: Sequence[str] | None) -> str:
+    query = _FEATURES_SQL.format(source=source, condition="")
     if columns is None:
         return query
     names = ", ".join(f'"{name}"' for name in dict.fromkeys(("transaction_id", *columns)))

@@ -61,8 +61,8 @@ def decision_outcomes(
     day = partition_day(context)
     learned = outcomes_learned_on(warehouse, day)
     name = "feedback.decision_outcomes"
-    warehouse.overwrite(name, learned, outcome_date=day)
-    with warehouse.connect(read_only=True) as connection:
+    with warehouse.connect() as connection:
+        warehouse.overwrite(name, learned, outcome_date=day)
         table = table_metadata(connection, name, day=day, date_column="outcome_date")
     correct = learned.filter(learned["correct"])
     missed = learned.filter(learned["actual_fraud"] & (learned["decision"] == "approve"))

@@ -54,10 +54,10 @@ def model_promotion(
 
     day = partition_day(context)
     promotions = decide_promotions(warehouse, model_registry, settings, day)
-    record_promotions(warehouse, model_registry, promotions, day)
     for each in promotions:
         context.log.info(f"{each.version} {each.decision}: {each.why}")
-    with warehouse.connect(read_only=True) as connection:
+    with warehouse.connect() as connection:
+        record_promotions(warehouse, model_registry, promotions, day)
         table = table_metadata(connection, "monitoring.model_promotions", day=day, date_column="as_of")
     decisions = pl.Series([each.decision for each in promotions], dtype=pl.String)
     shown = {

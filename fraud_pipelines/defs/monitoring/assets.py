@@ -58,11 +58,11 @@ def model_performance(
     day = partition_day(context)
     with warehouse.connect(read_only=True):
         measured = measure_performance(warehouse, settings, day)
-    store_performance(warehouse, measured, day)
+    with warehouse.connect() as connection:
+        store_performance(warehouse, measured, day)
+        metadata = table_metadata(connection, "monitoring.model_performance", day=day, date_column="as_of")
     log_series(MetricSeries(settings.tracking_uri, artifact_root=settings.artifact_root), measured, day)
     judged = log_matured_days(model_registry, measured)
-    with warehouse.connect(read_only=True) as connection:
-        metadata = table_metadata(connection, "monitoring.model_performance", day=day, date_column="as_of")
     metadata |= {"early_reading": markdown_table(measured.early), "by_scenario": markdown_table(measured.by_scenario)}
     if measured.rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
@@ -96,11 +96,11 @@ def decision_thresholds(
     with warehouse.connect(read_only=True):
         tuned = tune_thresholds(warehouse, settings, day)
     proposed = tuned.proposal.thresholds
-    effect = put_in_effect(warehouse, proposed, tuned.current, mode=settings.tuning_mode, day=day)
-    thresholds = effect.thresholds
-    name, effective = "monitoring.decision_thresholds", thresholds.effective_date
-    with warehouse.connect(read_only=True) as connection:
-        table = table_metadata(connection, name, day=effective, date_column="effective_date")
+    name = "monitoring.decision_thresholds"
+    with warehouse.connect() as connection:
+        effect = put_in_effect(warehouse, proposed, tuned.current, mode=settings.tuning_mode, day=day)
+        thresholds = effect.thresholds
+        table = table_metadata(connection, name, day=thresholds.effective_date, date_column="effective_date")
     return dg.MaterializeResult(
         metadata={
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
@@ -109,7 +109,7 @@ def decision_thresholds(
                 threshold_sweep(tuned.proposal, tuned.policy, current=tuned.current.review_threshold)
             ),
             "alert_volume": image(alert_volume(tuned.daily_alerts, budget=tuned.proposal.alert_budget)),
-            "effective_date": effective.isoformat(),
+            "effective_date": thresholds.effective_date.isoformat(),
             "objective": proposed.objective,
             "origin": effect.origin,
             "proposal_status": effect.status or "put in force",
@@ -139,9 +139,9 @@ def feature_drift(
 
     day = partition_day(context)
     drift = measure_drift(warehouse, settings, day)
-    store_drift(warehouse, drift, day)
     name = "monitoring.feature_drift"
-    with warehouse.connect(read_only=True) as connection:
+    with warehouse.connect() as connection:
+        store_drift(warehouse, drift, day)
         table = table_metadata(connection, name, day=day, order_by="psi DESC")
     shifted = drift.rows.filter(drift.rows["drifted"]).sort("psi", descending=True)
     return dg.MaterializeResult(

@@ -32,8 +32,8 @@ def model_comparison(
         found = compare_as_of(warehouse, settings, day, alert_share=policy_in_force(settings).contamination)
         rows = comparison_rows(warehouse, settings, day, found)
     name = "monitoring.model_comparison"
-    warehouse.overwrite(name, rows, as_of=day)
-    with warehouse.connect(read_only=True) as connection:
+    with warehouse.connect() as connection:
+        warehouse.overwrite(name, rows, as_of=day)
         table = table_metadata(connection, name, day=day, date_column="as_of", order_by='"rank"')
     if rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")

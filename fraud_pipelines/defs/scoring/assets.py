@@ -56,14 +56,15 @@ def transaction_scores(
     from fraud_pipelines.features.frames import read_features
 
     day = partition_day(context)
-    features = read_features(warehouse, day, day)
+    with warehouse.connect(read_only=True):
+        features = read_features(warehouse, day, day)
+        models = load_models_in_use(warehouse, model_registry, day)
     now = utc_now()
-    models = load_models_in_use(warehouse, model_registry, day)
     scores = score_day(features, models, day=day, now=now)
     name = "scoring.transaction_scores"
-    warehouse.overwrite(name, scores, event_date=day, channel="batch")
     outside = scores.filter(~scores["score"].is_between(0, 1))
-    with warehouse.connect(read_only=True) as connection:
+    with warehouse.connect() as connection:
+        warehouse.overwrite(name, scores, event_date=day, channel="batch")
         scored = count_rows(connection, name, event_date=day, channel="batch", model_name=DAILY_MODEL)
         defects = key_defects(connection, name, ["transaction_id", "model_name", "channel"], event_date=day)
         table = table_metadata(connection, name, day=day, order_by="score DESC, transaction_id, model_name")
@@ -118,9 +119,9 @@ def decisions(
     with warehouse.connect(read_only=True):
         engine = engine_in_force(warehouse, settings, day)
         decided = decide_day(warehouse, model_registry, engine, day)
-    recorded = record_decisions(warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now())
     name = "scoring.decisions"
-    with warehouse.connect(read_only=True) as connection:
+    with warehouse.connect() as connection:
+        recorded = record_decisions(warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now())
         rows = count_rows(connection, name, event_date=day, channel="batch")
         transactions = count_rows(connection, "raw.transactions", event_date=day)
         defects = key_defects(connection, name, ["transaction_id", "channel"], event_date=day)

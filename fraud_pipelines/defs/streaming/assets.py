@@ -78,8 +78,8 @@ def stream_agreement(context: dg.AssetExecutionContext, warehouse: dg.ResourcePa
     from fraud_pipelines.streaming.agreement import AGREEMENT_TABLE, compare_day
 
     day = partition_day(context)
-    found = compare_day(warehouse, day)
-    with warehouse.connect(read_only=True) as connection:
+    with warehouse.connect() as connection:
+        found = compare_day(warehouse, day)
         table = table_metadata(connection, AGREEMENT_TABLE, day=day)
     differing = found.differences.filter(found.differences["differing"] > 0).sort("differing", descending=True)
     return dg.MaterializeResult(
