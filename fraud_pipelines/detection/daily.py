@@ -278,8 +278,9 @@ def ensure_daily_model(
     latest = registry.latest_for_partition(name, plan.day)
     seen = _seen(plan, left_out) | ({} if inputs is None else {INPUTS_TAG: inputs})
     if latest and _is_of_input(latest, plan, schema, fingerprint):
-        if inputs is not None:
-            registry.tag_version(name, latest.version, seen)
+        changed = {tag: value for tag, value in seen.items() if latest.tags.get(tag) != value}
+        if inputs is not None and changed:
+            registry.tag_version(name, latest.version, changed)
         return TrainedModel(replace(latest, tags={**latest.tags, **seen}), reused=True)
     registry.mark_abandoned_runs(partition=plan.day, backend=plan.backend)
     model = plan.fit(schema, computed)
