@@ -42,7 +42,7 @@ class SupervisedTraining:
                 select(
                     connection,
                     """
-                    SELECT count(*), bit_xor(hash(transaction_id, actual_fraud))
+                    SELECT count(*), sum(hash(hash(transaction_id, actual_fraud))::HUGEINT)
                     FROM feedback.labels_before($instant::TIMESTAMP)
                     """,
                     {"instant": day},
@@ -50,7 +50,8 @@ class SupervisedTraining:
                 select(
                     connection,
                     """
-                    SELECT count(*), bit_xor(hash(transaction_id, model_name, score)) FROM scoring.transaction_scores
+                    SELECT count(*), sum(hash(hash(transaction_id, model_name, score))::HUGEINT)
+                    FROM scoring.transaction_scores
                     WHERE channel = 'batch' AND event_date BETWEEN $first AND $last
                       AND list_contains($models, model_name)
                     """,

@@ -204,7 +204,8 @@ class Evidence:
         """A digest of the labels that were known before the day, and when each was."""
         found = self._warehouse.read(
             """
-            SELECT count(*), bit_xor(hash(transaction_id, source, actual_fraud, known_at)) FROM feedback.label_history
+            SELECT count(*), sum(hash(hash(transaction_id, source, actual_fraud, known_at))::HUGEINT)
+            FROM feedback.label_history
             WHERE known_at < $instant::TIMESTAMP
             """,
             {"instant": self.day},

@@ -1,16 +1,17 @@
--- What tells whether a summary still fits its day: the number of payments, and a hash of what it is made from.
+-- What tells whether a summary still fits its day: the number of payments, and the sum of the hashes of what it is made
+-- from. By exclusive or, equal values would cancel out in pairs.
 WITH scores AS (
-    SELECT event_date, model_name, channel, count(*) AS payments, bit_xor(hash(score + raw_score)) AS content
+    SELECT event_date, model_name, channel, count(*) AS payments, sum(hash(hash(score, raw_score))::HUGEINT) AS content
     FROM scoring.transaction_scores
     WHERE event_date BETWEEN $first AND $last
       AND ($policy IS NOT NULL OR $models IS NULL OR list_contains($models, model_name))
     GROUP BY ALL
 ),
 of_channel AS (
-    SELECT event_date, channel, bit_xor(content) AS content FROM scores GROUP BY ALL
+    SELECT event_date, channel, sum(content) AS content FROM scores GROUP BY ALL
 ),
 decisions AS (
-    SELECT event_date, channel, count(*) AS payments, bit_xor(hash(score)) AS content,
+    SELECT event_date, channel, count(*) AS payments, sum(hash(score)::HUGEINT) AS content,
            count(*) FILTER (decision <> 'approve') AS alerts
     FROM scoring.decisions
     WHERE policy = $policy
@@ -18,7 +19,7 @@ decisions AS (
     GROUP BY ALL
 ),
 amounts AS (
-    SELECT event_date, count(*) AS payments, bit_xor(hash(amount)) AS content
+    SELECT event_date, count(*) AS payments, sum(hash(amount)::HUGEINT) AS content
     FROM raw.transactions
     WHERE event_date BETWEEN $first AND $last
     GROUP BY ALL

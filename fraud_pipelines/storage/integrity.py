@@ -54,9 +54,9 @@ def content_version(
     Neither the order of the rows counts, nor the columns ``without``: when something was processed is no content.
     """
     rows = f"SELECT * EXCLUDE ({', '.join(without)}) FROM {table}{_condition(where)}"
-    version = f"SELECT count(*), coalesce(bit_xor(hash(rows)), 0) FROM ({rows}) rows"
+    version = f"SELECT count(*), coalesce(sum(hash(hash(rows))::HUGEINT), 0) FROM ({rows}) rows"
     count, content = select(connection, version, list(where.values())).row(0)
-    return f"{count}-{int(content):016x}"
+    return f"{count}-{int(content) % 2**64:016x}"
 
 
 def _condition(where: dict[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from unittest import mock
 import dagster as dg
 import pytest
 import sqlalchemy
+from dagster_shared.check import CheckError
 
 from fraud_pipelines import bootstrap
 from fraud_pipelines.bootstrap import DAGSTER_YAML, prepare_dagster_home
@@ -71,6 +73,37 @@ def test_dagsters_own_storage_reads_what_ours_wrote_and_the_other_way_round(home
     for earlier, later in pairwise(seen):
         assert {run for run, _ in earlier} < {run for run, _ in later}
         assert all(entry in later for entry in earlier[:-1])
+
+
+def test_a_runs_database_has_the_tables_and_the_revision_that_dagster_makes(home: Path) -> None:
+    def content(run_id: str) -> list[tuple[str, ...]]:
+        with sqlite3.connect(home / "history" / "runs" / f"{run_id}.db") as database:
+            tables = database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+            return tables + database.execute("SELECT * FROM alembic_version").fetchall()
+
+    ours = (home / "dagster.yaml").read_text()
+    made = []
+    for text in (ours, ours.partition("storage:\n")[0]):
+        (home / "dagster.yaml").write_text(text)
+        with dg.DagsterInstance.get() as instance:
+            made.append(content(_run(instance)))
+    assert made[0] == made[1]
+
+
+def test_all_that_a_run_is_planned_with_is_stored_in_one_transaction_or_not_at_all(home: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        assert isinstance(storage, KeptEventLogStorage)
+        run_id = _run(instance)
+        entries = instance.all_logs(run_id)
+        copies = [entry._replace(run_id="another") for entry in entries]
+        storage.store_event_batch(copies)
+        assert [entry.dagster_event_type for entry in instance.all_logs("another")] == [
+            entry.dagster_event_type for entry in entries
+        ]
+        with pytest.raises(CheckError):
+            storage.store_event_batch([*copies, "no event"])  # type: ignore[list-item]
+        assert len(instance.all_logs("another")) == len(entries)
 
 
 def test_connections_of_runs_long_past_are_closed(tmp_path: Path) -> None:

@@ -21,16 +21,18 @@ from fraud_pipelines.detection.daily import (
 )
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParameters
 from fraud_pipelines.detection.detectors.ecod import EcodParameters
+from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.supervised_plan import SupervisedTraining
 from fraud_pipelines.detection.training import training_window
 from fraud_pipelines.errors import MissingData
+from fraud_pipelines.evaluation import promotion_evidence
 from fraud_pipelines.evaluation.promotion import decide_promotions, pin_tags, record_promotions
 from fraud_pipelines.evaluation.training_report import training_report
 from fraud_pipelines.features.frames import days_with_features, read_features
 from fraud_pipelines.features.versions import version_by_words
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines_tests.evaluation.stored_days import day, make_warehouse
 
 DAYS = 14
@@ -171,6 +173,47 @@ def test_a_day_run_again_decides_as_then_and_leaves_the_aliases_of_today(world: 
     again = [world.decide(day(number)) for number in (1, 4)]
     assert again == rows[1:3]
     assert world.registry.aliases(MODEL) == aliases == {"champion": 4, "challenger": 4}
+
+
+def test_a_day_run_again_takes_over_what_it_decided_until_a_row_behind_it_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.decide(day(12))
+    before = world.decide(LABELLED)
+    calls: list[list[date]] = []
+    judge = promotion_evidence.Evidence.of_labels
+
+    def counted(
+        self: promotion_evidence.Evidence, candidate: FraudModel, champion: FraudModel, days: list[date]
+    ) -> tuple[bool, dict[str, object]]:
+        calls.append(days)
+        return judge(self, candidate, champion, days)
+
+    monkeypatch.setattr(promotion_evidence.Evidence, "of_labels", counted)
+    assert world.decide(LABELLED) == before
+    assert not calls
+    tables = ("features.transaction_features", "feedback.labels")
+    stored = {table: world.warehouse.read(f"SELECT * FROM {table}") for table in tables}
+    outside = "UPDATE features.transaction_features SET amount = amount + 1 WHERE event_date = ?"
+    with world.warehouse.transaction() as connection:
+        connection.execute(outside, [day(9)])
+    assert world.decide(LABELLED) == before
+    assert not calls
+    changes = [
+        ("UPDATE features.transaction_features SET user_z = user_z + 1 WHERE event_date = ?", day(6)),
+        ("UPDATE feedback.labels SET known_at = known_at - INTERVAL 1 SECOND WHERE known_at < ?", LABELLED),
+    ]
+    try:
+        for number, (change, of_day) in enumerate(changes, 1):
+            with world.warehouse.transaction() as connection:
+                connection.execute(change, [of_day])
+            assert world.decide(LABELLED)["inputs"] != before["inputs"]
+            assert len(calls) == number
+    finally:
+        with world.warehouse.transaction() as connection:
+            for table, rows in stored.items():
+                connection.execute(f"DELETE FROM {table}")
+                insert(connection, table, rows)
 
 
 def test_a_pin_wins_from_the_latest_day_on_and_earlier_days_keep_what_they_had(world: World) -> None:

@@ -98,6 +98,8 @@ def test_what_is_stored_comes_back_as_it_was_made(warehouse: Warehouse) -> None:
         "DELETE FROM scoring.transaction_scores WHERE event_date = $day AND transaction_id LIKE '%1'",
         "UPDATE scoring.decisions SET decision = 'review' WHERE event_date = $day",
         "UPDATE raw.transactions SET amount = amount + 1 WHERE event_date = $day",
+        # An even number of equal values becomes another one.
+        "UPDATE raw.transactions SET amount = 7 WHERE event_date = $day",
     ],
 )
 def test_a_day_that_was_rewritten_is_read_again(warehouse: Warehouse, change: str) -> None:

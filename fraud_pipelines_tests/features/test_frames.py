@@ -7,8 +7,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.frames import read_features, sample_features
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.features.frames import features_digest, read_features, sample_features
+from fraud_pipelines.storage.warehouse import Warehouse, select
 from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse
 
 DAYS = 6
@@ -55,6 +55,40 @@ def test_what_is_asked_for_by_id_is_in_every_sample(warehouse: Warehouse) -> Non
     wanted = read_features(warehouse, day(3), day(3))["transaction_id"].head(50).to_list()
     drawn = _ids(warehouse, 0, 5, 40)
     assert set(_ids(warehouse, 0, 5, 40, wanted)) == {*drawn, *wanted}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE features.transaction_features SET user_z = user_z + 1e-9 WHERE event_date = $day",
+        "UPDATE features.transaction_features SET amount_lag_1 = NULL WHERE event_date = $day",
+        "DELETE FROM features.transaction_features WHERE event_date = $day AND transaction_id LIKE '%7'",
+        "UPDATE features.transaction_features SET is_night = 1 - is_night WHERE event_date = $day",
+        "UPDATE raw.transactions SET merchant_category = 'other' WHERE event_date = $day",
+    ],
+)
+def test_the_digest_of_days_changes_with_any_value_that_is_read_of_them(warehouse: Warehouse, change: str) -> None:
+    def digests() -> list[str]:
+        with warehouse.connect(read_only=True) as connection:
+            return [features_digest(connection, day(first), day(first + 1)) for first in (0, 1, 3)]
+
+    before = digests()
+    assert len(set(before)) == len(before)
+    assert digests() == before
+    with warehouse.connect() as connection:
+        connection.execute("BEGIN")
+        connection.execute(change, {"day": day(2)})
+        after = digests()
+        connection.execute("ROLLBACK")
+    assert [then == now for then, now in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_the_digest_of_days_does_not_change_when_the_same_rows_are_stored_again(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        before = features_digest(connection, day(0), day(3))
+        rows = select(connection, "SELECT * FROM features.transaction_features WHERE event_date = ?", [day(1)])
+        warehouse.overwrite("features.transaction_features", rows.sample(fraction=1, shuffle=True), event_date=day(1))
+        assert features_digest(connection, day(0), day(3)) == before
 
 
 def test_days_without_features_are_named(warehouse: Warehouse) -> None:
