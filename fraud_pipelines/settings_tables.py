@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from fraud_pipelines.environment import variable
 from fraud_pipelines.settings import ENVIRONMENT_PREFIX, Settings
-from fraud_pipelines.streaming.settings import PREFIX, StreamSettings
+from fraud_pipelines.streaming.settings import KAFKA_PREFIX, PREFIX, KafkaSettings, StreamSettings
 
 _ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = (_ROOT / "README.md", _ROOT / "docs" / "streaming.md")
@@ -19,6 +19,7 @@ PAGES: Final = (_ROOT / "README.md", _ROOT / "docs" / "streaming.md")
 _TABLES: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "settings": (Settings, ENVIRONMENT_PREFIX),
     "settings of the stream": (StreamSettings, PREFIX),
+    "settings of Kafka": (KafkaSettings, KAFKA_PREFIX),
 }
 """Name → declaration and prefix. A page holds a table between ``<!-- NAME -->`` and ``<!-- end -->``."""
 

@@ -149,9 +149,9 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
     from fraud_pipelines.bootstrap import prepare
     from fraud_pipelines.storage.model_registry import ModelRegistry
     from fraud_pipelines.storage.warehouse import Warehouse
-    from fraud_pipelines.streaming.kafka import KafkaSettings, KafkaSource, consume
+    from fraud_pipelines.streaming.kafka import KafkaSource, consume
     from fraud_pipelines.streaming.session import StreamSession
-    from fraud_pipelines.streaming.settings import StreamSettings
+    from fraud_pipelines.streaming.settings import KafkaSettings, StreamSettings
 
     topic = KafkaSettings.from_environment()
     prepare(settings)

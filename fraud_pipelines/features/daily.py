@@ -16,6 +16,7 @@ from fraud_pipelines.features.gaps import gaps_before, mark_late_gaps, require_n
 from fraud_pipelines.features.history import History
 from fraud_pipelines.features.tables import (
     FEATURE_TABLE,
+    create_tables,
     mark_stale,
     read_history,
     read_past,
@@ -100,6 +101,7 @@ def _read(connection: duckdb.DuckDBPyConnection, day: date) -> _Inputs:
 def _derive(warehouse: Warehouse, day: date, inputs: _Inputs) -> DayReport:
     features, after = fold_rows(inputs.rows, inputs.before, inputs.past)
     with warehouse.transaction() as connection:
+        create_tables(connection)
         overwrite(connection, FEATURE_TABLE, features, event_date=day)
         forget_distributions(connection, [day])
         outdated = sorted({late for history in after.values() for late in write_history(connection, history, day)})

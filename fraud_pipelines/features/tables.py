@@ -28,6 +28,8 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
     The rows of what was derived before a column was declared are null there.
     """
+    if _are_as_declared(connection):
+        return
     if not table_exists(connection, FEATURE_TABLE):
         create_table(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
     else:
@@ -39,6 +41,18 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
             create_table(connection, history_table(entity), schema, required=(entity.column, "event_date"))
         else:
             add_columns(connection, history_table(entity), schema)
+
+
+def _are_as_declared(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether all is there already, asked at once: this is called for every day."""
+    query = "SELECT schema_name || '.' || table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
+    stored = {(table, column): comment for table, column, comment in select(connection, query).iter_rows()}
+    descriptions = column_descriptions()
+    columns = [(FEATURE_TABLE, column) for column in table_schema()]
+    columns += [(history_table(entity), column) for entity in ENTITIES for column in history_schema(entity)]
+    return stored.keys() >= set(columns) and all(
+        stored[FEATURE_TABLE, column] == description for column, description in descriptions.items()
+    )
 
 
 def declared_tables() -> str:

@@ -1,8 +1,6 @@
 """A Kafka topic as a source of micro-batches: its offsets are committed in DuckDB, together with the results."""
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -11,49 +9,17 @@ from typing import Any, Final, Self
 import duckdb
 import polars as pl
 
-from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.errors import MissingData
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.streaming.batches import BatchReport
 from fraud_pipelines.streaming.session import StreamSession
+from fraud_pipelines.streaming.settings import KAFKA_PREFIX, KafkaSettings
 from fraud_pipelines.transactions.json_lines import JsonLinesFile
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
 
-BROKERS: Final = "FRAUD_STREAM_KAFKA_BROKERS"
-TOPIC: Final = "FRAUD_STREAM_KAFKA_TOPIC"
-OPTIONS: Final = "FRAUD_STREAM_KAFKA_OPTIONS"
-
 _MANAGED: Final = {"enable.auto.commit": False, "enable.auto.offset.store": False, "group.id": "fraud-pipelines"}
 _METADATA_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True)
-class KafkaSettings:
-    """Where the topic is. ``options`` are those of librdkafka, such as ``security.protocol`` and ``sasl.password``."""
-
-    brokers: str
-    topic: str
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read ``FRAUD_STREAM_KAFKA_BROKERS``, ``_TOPIC`` and ``_OPTIONS`` (a JSON object).
-
-        Raises:
-            InvalidInput: one is missing, or the options are no JSON object.
-        """
-        missing = [name for name in (BROKERS, TOPIC) if not os.environ.get(name)]
-        if missing:
-            raise InvalidInput(
-                f"{' and '.join(missing)} must be set to read from Kafka, such as broker:9092 and payments"
-            )
-        try:
-            options = json.loads(os.environ.get(OPTIONS) or "{}")
-        except ValueError as error:
-            raise InvalidInput(f"{OPTIONS} is no JSON: {error}") from None
-        if not isinstance(options, dict):
-            raise InvalidInput(f'{OPTIONS} must be a JSON object, such as {{"security.protocol": "SSL"}}')
-        return cls(os.environ[BROKERS], os.environ[TOPIC], {str(key): str(value) for key, value in options.items()})
 
 
 @dataclass(frozen=True)
@@ -110,17 +76,19 @@ class KafkaSource:
 
         settings = self._settings
         self._consumer: Consumer = Consumer(
-            {**settings.options, "bootstrap.servers": settings.brokers, "auto.offset.reset": "earliest", **_MANAGED}
+            {**settings.librdkafka, "bootstrap.servers": settings.brokers, "auto.offset.reset": "earliest", **_MANAGED}
         )
         try:
             found = self._consumer.list_topics(settings.topic, timeout=_METADATA_SECONDS).topics[settings.topic]
         except KafkaException as error:
             self._consumer.close()
-            raise MissingData(f"Kafka at {settings.brokers} can't be reached: {error}. Check {BROKERS}.") from error
+            raise MissingData(
+                f"Kafka at {settings.brokers} can't be reached: {error}. Check {KAFKA_PREFIX}BROKERS."
+            ) from error
         if found.error is not None or not found.partitions:
             self._consumer.close()
             raise MissingData(
-                f"Kafka at {settings.brokers} has no topic {settings.topic}: {found.error}. Check {TOPIC}."
+                f"Kafka at {settings.brokers} has no topic {settings.topic}: {found.error}. Check {KAFKA_PREFIX}TOPIC."
             )
         left = self._offsets()
         self._consumer.assign(

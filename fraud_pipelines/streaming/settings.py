@@ -1,12 +1,15 @@
-"""What the stream is told: when its detector learns, what it flags, and how much it holds in memory."""
+"""What the stream is told: when its detector learns, what it flags, how much it holds in memory, where a topic is."""
 
+import json
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from fraud_pipelines.environment import read
+from fraud_pipelines.environment import read, variable
+from fraud_pipelines.errors import InvalidInput
 
 PREFIX: Final = "FRAUD_STREAM_"
+KAFKA_PREFIX: Final = f"{PREFIX}KAFKA_"
 
 
 class DetectorSettings(BaseModel):
@@ -78,3 +81,47 @@ class StreamSettings(BaseModel):
             InvalidInput: a variable has a value of the wrong type or out of range.
         """
         return read(cls, PREFIX)
+
+
+class KafkaSettings(BaseModel):
+    """Where ``stream-consume`` reads from. Each can be set as ``FRAUD_STREAM_KAFKA_<FIELD>`` in the environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    brokers: str = Field(default="", description="the brokers, such as `broker:9092`; several with commas between")
+    topic: str = Field(default="", description="the topic; each message a transaction as a JSON object")
+    options: SecretStr = Field(
+        default=SecretStr(""), description='further options of librdkafka, as JSON: `{"security.protocol": "SASL_SSL"}`'
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _are_a_json_object(cls, options: SecretStr) -> SecretStr:
+        try:
+            found = json.loads(options.get_secret_value() or "{}")
+        except ValueError as error:
+            raise ValueError(f"is no JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise ValueError('must be a JSON object, such as {"security.protocol": "SSL"}')
+        return options
+
+    @property
+    def librdkafka(self) -> dict[str, str]:
+        """The further options; they may hold a password."""
+        found = json.loads(self.options.get_secret_value() or "{}")
+        return {str(key): str(value) for key, value in found.items()}
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read ``FRAUD_STREAM_KAFKA_*``.
+
+        Raises:
+            InvalidInput: the brokers or the topic are missing, or the options are no JSON object.
+        """
+        found = read(cls, KAFKA_PREFIX)
+        missing = [variable(cls, KAFKA_PREFIX, name) for name in ("brokers", "topic") if not getattr(found, name)]
+        if missing:
+            raise InvalidInput(
+                f"{' and '.join(missing)} must be set to read from Kafka, such as broker:9092 and payments"
+            )
+        return found

@@ -105,7 +105,8 @@ def test_the_second_stage_counts_from_the_day_on_which_it_is_in_use(warehouse: W
         connection.execute(
             f"""
             INSERT INTO monitoring.model_promotions
-            SELECT DISTINCT event_date, '{name}', 1, if(event_date < ?, NULL, 1), NULL, 'supervised', 'test', '{{}}'
+            SELECT DISTINCT event_date, '{name}', 1, if(event_date < ?, NULL, 1), NULL, 'supervised', 'test',
+                   '{{}}', NULL
             FROM scoring.decisions
             """,
             [since],

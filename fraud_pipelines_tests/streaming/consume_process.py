@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from fraud_pipelines.streaming.kafka import KafkaSettings, KafkaSource
+from fraud_pipelines.streaming.kafka import KafkaSource
+from fraud_pipelines.streaming.settings import KafkaSettings
 from fraud_pipelines_tests.streaming.samples import Stream, now
 
 

@@ -18,8 +18,9 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.streaming.kafka import KafkaSettings, KafkaSource, consume
+from fraud_pipelines.streaming.kafka import KafkaSource, consume
 from fraud_pipelines.streaming.session import StreamSession
+from fraud_pipelines.streaming.settings import KafkaSettings
 from fraud_pipelines_tests.conftest import Installation
 from fraud_pipelines_tests.streaming.samples import SMALL, NoModels, Stream, now, traffic
 
@@ -33,11 +34,15 @@ def test_the_settings_name_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
         KafkaSettings.from_environment()
     monkeypatch.setenv("FRAUD_STREAM_KAFKA_BROKERS", "broker:9092")
     monkeypatch.setenv("FRAUD_STREAM_KAFKA_OPTIONS", "[1]")
-    with pytest.raises(InvalidInput, match="must be a JSON object"):
+    with pytest.raises(InvalidInput, match="FRAUD_STREAM_KAFKA_OPTIONS: must be a JSON object"):
         KafkaSettings.from_environment()
+    monkeypatch.setenv("FRAUD_STREAM_KAFKA_OPTIONS", '{"sasl.password": "s3cret')
+    with pytest.raises(InvalidInput, match="FRAUD_STREAM_KAFKA_OPTIONS: is no JSON") as raised:
+        KafkaSettings.from_environment()
+    assert "s3cret" not in str(raised.value)
     monkeypatch.setenv("FRAUD_STREAM_KAFKA_OPTIONS", '{"sasl.password": "s3cret"}')
     settings = KafkaSettings.from_environment()
-    assert settings.options == {"sasl.password": "s3cret"}
+    assert settings.librdkafka == {"sasl.password": "s3cret"}
     assert "s3cret" not in repr(settings)
 
 
@@ -61,7 +66,7 @@ def broker() -> Broker:
     producer = kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock"})
     metadata = producer.list_topics(TOPIC, timeout=10)
     address = next(iter(metadata.brokers.values()))
-    return Broker(producer, KafkaSettings(f"{address.host}:{address.port}", TOPIC))
+    return Broker(producer, KafkaSettings(brokers=f"{address.host}:{address.port}", topic=TOPIC))
 
 
 def test_each_message_counts_once_whatever_is_cut_off(broker: Broker, tmp_path: Path) -> None:

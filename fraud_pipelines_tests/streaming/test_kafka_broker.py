@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fraud_pipelines.streaming.kafka import BROKERS, TOPIC, KafkaSettings
+from fraud_pipelines.streaming.settings import KAFKA_PREFIX, KafkaSettings
 from fraud_pipelines_tests.streaming import consume_process
 from fraud_pipelines_tests.streaming.samples import Stream, traffic
 
@@ -43,7 +43,7 @@ def topic() -> Iterator[KafkaSettings]:
         admin.list_topics(timeout=20)
         for done in admin.create_topics([kafka_admin.NewTopic("payments", PARTITIONS, 1)]).values():
             done.result(20)
-        yield KafkaSettings(address, "payments")
+        yield KafkaSettings(brokers=address, topic="payments")
     finally:
         broker.kill()
         broker.wait()
@@ -73,7 +73,7 @@ def test_a_consumer_killed_between_and_within_commits_counts_each_message_once(
     values += ["{", '{"transaction_id": "?"}', "null"]
     send(topic, values[: len(values) // 2])
     stream = Stream(tmp_path / "data").prepare()
-    environment = os.environ | {BROKERS: topic.brokers, TOPIC: topic.topic}
+    environment = os.environ | {f"{KAFKA_PREFIX}BROKERS": topic.brokers, f"{KAFKA_PREFIX}TOPIC": topic.topic}
     dice = random.Random(3)
     for attempt in range(KILLS + 1):
         process = subprocess.Popen(
