@@ -66,7 +66,8 @@ class ParquetFile:
 
     def _damaged(self, error: BaseException) -> InvalidInput:
         return InvalidInput(
-            f"{self._name} can't be read as Parquet: {error}. Write the file anew, or name it after its format."
+            f"{self._name} can't be read as Parquet: {str(error).rstrip('.')}. "
+            "Write the file anew, or name it after its format."
         )
 
 
