@@ -52,12 +52,22 @@ class Settings(BaseModel):
     policies_file: Path | None = Field(
         default=None,
         description="[policies of your own](docs/decisions.md#policies)",
-        json_schema_extra={"default": "`policies.yaml` in the data directory"},
+        json_schema_extra={"default": "`policies.yaml` in the data directory or `config/`"},
     )
     rules_file: Path | None = Field(
         default=None,
         description="[allow and block lists, hard rules](docs/decisions.md#hard-rules)",
-        json_schema_extra={"default": "`rules.yaml` in the data directory"},
+        json_schema_extra={"default": "`rules.yaml` in the data directory or `config/`"},
+    )
+    declarations_file: Path | None = Field(
+        default=None,
+        description="[columns, entities and features of your own](docs/declarations.md)",
+        json_schema_extra={"default": "`fraud.yaml` in the data directory or `config/`"},
+    )
+    config_dir: Folder = Field(
+        default=Path("config"),
+        validate_default=True,
+        description="where policies, rules and declarations are looked for after the data directory",
     )
     training_days: int = Field(default=7, ge=1, description="trailing days a model is trained on")
     min_training_days: int = Field(
@@ -162,11 +172,16 @@ class Settings(BaseModel):
         """The file of hard rules; None where there is none."""
         return self._configured(self.rules_file, "rules.yaml")
 
+    @property
+    def declarations_path(self) -> Path | None:
+        """The file of declarations; None where there is none."""
+        return self._configured(self.declarations_file, "fraud.yaml")
+
     def _configured(self, named: Path | None, default: str) -> Path | None:
         if named:
             return named.expanduser()
-        path = self.data_dir / default
-        return path if path.exists() else None
+        paths = (folder / default for folder in (self.data_dir, self.config_dir))
+        return next((path for path in paths if path.exists()), None)
 
     @property
     def landing_transactions(self) -> Path:

@@ -47,7 +47,7 @@ class Aggregate:
         over: the last so many rows, this one included; or the span (t − over, t]; None for a function without a window.
         where: an SQL condition on the row's own columns, to say which rows count; None for all.
         options: further parameters of the function, such as those of a profile.
-        model: how a model gets it.
+        model: how a model gets it; None where no model is given it.
         description, phrase: words for people, and what a reviewer reads of an alert.
     """
 
@@ -57,7 +57,7 @@ class Aggregate:
     over: int | timedelta | None = None
     where: str | None = None
     options: Mapping[str, float] = field(default_factory=dict)
-    model: Modelled = field(default_factory=lambda: Modelled("numeric", "high"))
+    model: Modelled | None = field(default_factory=lambda: Modelled("numeric", "high"))
     description: str = ""
     phrase: str = ""
 
@@ -73,11 +73,21 @@ class EntityPlan:
 
 @dataclass(frozen=True)
 class ExpressionPlan:
-    """A feature by one SQL expression over a row's columns and features, those declared before it included."""
+    """A feature by one SQL expression over a row's columns and other features.
+
+    Attributes:
+        sql: as it was declared. To it every column of a whole number is a BIGINT, so that `hour_of_day * 60` fits.
+        model: how a model gets it; None where no model is given it.
+        type: what kind of value it gives.
+        sql_type: the DuckDB type it is stored as; the value of ``sql`` is cast to it.
+        reads: the columns and features that ``sql`` names.
+    """
 
     name: str
     sql: str
-    model: Modelled
+    model: Modelled | None
     type: ColumnType = "number"
     description: str = ""
     phrase: str = ""
+    sql_type: str = "DOUBLE"
+    reads: tuple[str, ...] = ()

@@ -1,0 +1,196 @@
+"""Compiles declarations: what ships, extended by a file of the user's, into a plan."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from fraud_pipelines.plan import words
+from fraud_pipelines.plan.compile_aggregates import AggregateCompiler, result_type
+from fraud_pipelines.plan.compile_features import FeatureCompiler
+from fraud_pipelines.plan.declared import Declarations, DeclaredAttribute, parsed
+from fraud_pipelines.plan.expressions import SQL_TYPES, ExpressionChecker, Parsed
+from fraud_pipelines.plan.functions import FUNCTIONS
+from fraud_pipelines.plan.names import sql_key_words
+from fraud_pipelines.plan.plan import Plan, PlannedFeature, hashed
+from fraud_pipelines.plan.problems import InvalidDeclarations, unknown
+from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, Names, Place
+from fraud_pipelines.plan.roles import UnfitRole, modelled
+from fraud_pipelines.plan.source import Source, read_source
+from fraud_pipelines.plan.types import Aggregate, Attribute, EntityPlan
+
+SHIPPED: Final = Path(__file__).with_name("shipped.yaml")
+"""The declarations that every installation begins with."""
+
+
+def compile_plan(path: Path | None = None) -> Plan:
+    """The plan of what ships, extended by the file at ``path``.
+
+    Args:
+        path: a declarations file; None for what ships alone.
+
+    Raises:
+        InvalidDeclarations: the file can't be used; all that is wrong with it, each thing once.
+    """
+    sources = [read_source(SHIPPED, "shipped.yaml")]
+    if path:
+        sources.append(read_source(path))
+    for source in sources:
+        _check_sections(source)
+    with ExpressionChecker() as checker:
+        plan = _compiled(sources, checker)
+    problems = [problem for source in sources for problem in source.problems]
+    if problems:
+        raise InvalidDeclarations(problems)
+    return plan
+
+
+def _compiled(sources: list[Source], checker: ExpressionChecker) -> Plan:
+    names = Names(sources[0], sql_key_words())
+    attributes = _attributes(sources, names)
+    entities = AggregateCompiler(attributes, names, checker)
+    for name, place, fields in _section(sources, "entities"):
+        entities.add(name, place, fields)
+    aggregates = [(entity, each) for entity in entities.entities() for each in entity.aggregates]
+    # What is computed from labels comes last, since the fold computes all others in one pass.
+    aggregates.sort(key=lambda pair: FUNCTIONS[pair[1].how].labels)
+
+    types = {name: SQL_TYPES[attribute.type] for name, attribute in attributes.items()}
+    types |= {aggregate.name: FUNCTIONS[aggregate.how].sql_type for _, aggregate in aggregates}
+    features = FeatureCompiler(types, names, checker)
+    for name, place, fields in _section(sources, "features"):
+        features.add(name, place, fields)
+    expressions = {expression.name: expression for expression in features.expressions()}
+
+    optional = frozenset(name for name, attribute in attributes.items() if not attribute.required)
+    definitions = {name: hashed(name, attribute.type) for name, attribute in attributes.items()}
+    planned = {}
+    for entity, aggregate in aggregates:
+        condition = entities.conditions[aggregate.where] if aggregate.where else None
+        definitions[aggregate.name] = _definition(entity, aggregate, condition, definitions)
+        planned[aggregate.name] = _planned(entity, aggregate, condition, definitions[aggregate.name], optional)
+    by_expression = {}
+    for expression in expressions.values():
+        read = [definitions[each] for each in expression.reads]
+        canonical = features.canonical[expression.name]
+        definition = hashed(expression.name, "expression", canonical, expression.sql_type, read)
+        definitions[expression.name] = definition
+        by_expression[expression.name] = PlannedFeature(
+            name=expression.name,
+            type=expression.type,
+            sql_type=expression.sql_type,
+            entity=None,
+            model=expression.model,
+            reads=expression.reads,
+            definition=definition,
+            description=expression.description,
+            formula=expression.sql,
+            null_rule="",
+            phrase=expression.phrase,
+        )
+    planned |= {name: by_expression[name] for name in features.declared if name in by_expression}
+    return Plan(tuple(attributes.values()), entities.entities(), tuple(expressions.values()), planned)
+
+
+def _check_sections(source: Source) -> None:
+    for section, content in source.content.items():
+        if section not in Declarations.model_fields:
+            source.report((section,), unknown(section, "key here", Declarations.model_fields))
+        elif content is not None and not isinstance(content, dict):
+            source.report((section,), "expected names, and under each what is declared")
+    if not source.content and not source.problems:
+        source.report((), "is empty; declare attributes, entities or features")
+
+
+def _section(sources: list[Source], section: str) -> Iterator[tuple[str, Place, object]]:
+    """What stands in a section of each file, in order."""
+    for source in sources:
+        content = source.content.get(section)
+        for name, fields in content.items() if isinstance(content, dict) else ():
+            yield name, Place(source, (section, name)), fields
+
+
+def _attributes(sources: list[Source], names: Names) -> dict[str, Attribute]:
+    attributes: dict[str, Attribute] = {}
+    for name, place, fields in _section(sources, "attributes"):
+        known = attributes.get(name)
+        if known is None and not (names.within("attributes", MAX_ATTRIBUTES, place) and names.take(name, place)):
+            names.broken.add(name)
+            continue
+        attribute = _attribute(name, place, parsed(DeclaredAttribute, place.source, place.key, fields))
+        if known and known.required:
+            place.report(f"{name} is part of every transaction and declared already; choose another name")
+        elif known and attribute and attribute.type != known.type:
+            place.report(f"{name} ships as {known.type} and can't be another type; choose another name", "type")
+        elif attribute:
+            attributes[name] = attribute
+        elif not known:
+            names.broken.add(name)
+    return attributes
+
+
+def _attribute(name: str, place: Place, declared: DeclaredAttribute | None) -> Attribute | None:
+    if declared is None:
+        return None
+    sound = True
+    for key, bound in (("min", declared.min), ("max", declared.max)):
+        if bound is not None and declared.type not in ("number", "integer"):
+            place.report(f"a {declared.type} has no {key}", key)
+            sound = False
+    if declared.min is not None and declared.max is not None and declared.min > declared.max:
+        place.report(f"min {declared.min:g} lies above max {declared.max:g}: no value would do", "min")
+        sound = False
+    try:
+        model = modelled(declared, declared.type, role=None, direction="both")
+    except UnfitRole as unfit:
+        place.report(unfit.message, unfit.key)
+        sound = False
+    if not sound:
+        return None
+    return Attribute(
+        name=name,
+        type=declared.type,
+        description=declared.description,
+        required=declared.required,
+        minimum=declared.min,
+        maximum=declared.max,
+        pii=declared.pii,
+        model=model,
+    )
+
+
+def _definition(
+    entity: EntityPlan, aggregate: Aggregate, condition: Parsed | None, definitions: Mapping[str, str]
+) -> str:
+    """A hash of how an aggregate is computed."""
+    function = FUNCTIONS[aggregate.how]
+    return hashed(
+        aggregate.name,
+        aggregate.how,
+        function.version,
+        function.sql_type,
+        entity.key,
+        [definitions[each] for each in aggregate.of],
+        aggregate.over.total_seconds() if isinstance(aggregate.over, timedelta) else aggregate.over,
+        (condition.canonical, [definitions[each] for each in condition.reads]) if condition else None,
+        sorted(aggregate.options.items()),
+    )
+
+
+def _planned(
+    entity: EntityPlan, aggregate: Aggregate, condition: Parsed | None, definition: str, optional: frozenset[str]
+) -> PlannedFeature:
+    function = FUNCTIONS[aggregate.how]
+    return PlannedFeature(
+        name=aggregate.name,
+        type=result_type(function),
+        sql_type=function.sql_type,
+        entity=entity.name,
+        model=aggregate.model,
+        reads=tuple(dict.fromkeys((*entity.key, *aggregate.of, *(condition.reads if condition else ())))),
+        definition=definition,
+        description=words.description(entity, aggregate),
+        formula=words.formula(entity, aggregate),
+        null_rule=words.null_rule(entity, aggregate, optional),
+        phrase=aggregate.phrase,
+    )

@@ -1,0 +1,71 @@
+"""What ships as declarations is what the engine computes today: names, types, roles, and every bit of an expression."""
+
+from datetime import datetime, timedelta
+
+import duckdb
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from fraud_pipelines.features.catalog import FEATURES, table_schema
+from fraud_pipelines.features.declarations import ENTITIES
+from fraud_pipelines.features.engine import READ, add_derived
+from fraud_pipelines.plan import compile_plan
+from fraud_pipelines.plan.expressions import read_type
+from fraud_pipelines.plan.plan import POLARS_TYPES
+from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS, TRANSACTION_COLUMNS
+
+PLAN = compile_plan()
+
+
+def test_the_columns_are_those_of_today() -> None:
+    assert list(PLAN.attribute_types.items()) == list(TRANSACTION_COLUMNS.items())
+    assert [each.name for each in PLAN.attributes if each.required] == list(REQUIRED_COLUMNS)
+
+
+def test_the_features_are_those_of_today_in_order() -> None:
+    assert list(PLAN.feature_types.items()) == list(table_schema().items())
+
+
+def test_models_get_each_feature_as_today() -> None:
+    today = {
+        name: (feature.role, feature.direction, feature.daily) for name, feature in FEATURES.items() if feature.modelled
+    }
+    assert {name: (model.role, model.direction, model.daily) for name, model in PLAN.model_schema.items()} == today
+
+
+def test_the_entities_are_those_of_today() -> None:
+    assert [(each.name, each.key) for each in PLAN.entities] == [(each.name, (each.column,)) for each in ENTITIES]
+
+
+_moments = st.datetimes(min_value=datetime(1960, 1, 1), max_value=datetime(2100, 1, 1)) | st.integers(0, 400).map(
+    lambda hours: datetime(2026, 2, 26) + timedelta(hours=hours)
+)
+_numbers = st.floats(allow_nan=False) | st.sampled_from([119.99999, 120.0, 120.00001, -0.0])
+_values = {
+    "timestamp": _moments,
+    "amount": _numbers,
+    "country_changed": st.none() | st.sampled_from([0, 1]),
+    "minutes_since_last": st.none() | _numbers,
+}
+
+
+@given(st.lists(st.fixed_dictionaries(_values), min_size=1, max_size=40))
+def test_each_expression_gives_the_bits_of_today(rows: list[dict[str, object]]) -> None:
+    assert READ.keys() == _values.keys()
+    frame = pl.DataFrame(rows, schema=READ)
+    today = add_derived(frame).select(expression.name for expression in PLAN.expressions)
+
+    wide, declared = frame.with_columns(pl.selectors.integer().cast(pl.Int64)), []
+    with duckdb.connect() as connection:
+        for expression in PLAN.expressions:
+            connection.register("so_far", wide.to_arrow())
+            [value] = connection.sql(f"SELECT ({expression.sql})::{expression.sql_type} FROM so_far").pl()
+            declared.append(value.alias(expression.name))
+            if expression.name not in wide.columns:
+                read = POLARS_TYPES[read_type(expression.sql_type)]
+                wide = wide.with_columns(value.cast(read).alias(expression.name))
+
+    bits = [pl.col("amount").reinterpret(signed=True), pl.exclude("amount")]
+    assert_frame_equal(pl.DataFrame(declared).select(bits), today.select(bits))
