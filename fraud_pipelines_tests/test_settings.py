@@ -178,3 +178,17 @@ def test_the_tables_hold_every_setting_once() -> None:
         assert text.count(f"| `{name}` | ") == 1
     for field in {*Settings.model_fields} - {"mlflow_tracking_uri", "dagster_home"}:
         assert text.count(f"| `FRAUD_{field.upper()}` | ") == 1
+
+
+def test_declarations_are_looked_for_in_the_data_directory_then_in_config(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", config_dir=tmp_path / "config")
+    assert (settings.declarations_path, settings.rules_path) == (None, None)
+    for folder in ("config", "data"):
+        (tmp_path / folder).mkdir()
+        for name in ("fraud.yaml", "fraud.example.yaml", "rules.yaml", "policies.yaml"):
+            (tmp_path / folder / name).touch()
+        assert settings.declarations_path == tmp_path / folder / "fraud.yaml"
+        assert settings.rules_path == tmp_path / folder / "rules.yaml"
+        assert settings.policies_path == tmp_path / folder / "policies.yaml"
+    named = Settings(data_dir=tmp_path / "data", declarations_file=tmp_path / "own.yaml")
+    assert named.declarations_path == tmp_path / "own.yaml"

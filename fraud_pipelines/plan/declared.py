@@ -41,7 +41,7 @@ def _windows(value: object) -> object:
 
 
 def _function(value: object) -> object:
-    if value not in FUNCTIONS:
+    if not isinstance(value, str) or value not in FUNCTIONS:
         raise ValueError(unknown(value, "function", FUNCTIONS))
     return value
 

@@ -23,7 +23,7 @@ def sql_key_words() -> frozenset[str]:
     """The words that SQL keeps for itself: a column of such a name would have to be quoted everywhere."""
     with duckdb.connect(":memory:") as connection:
         words = connection.execute(
-            "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
+            "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')"
         ).fetchall()
     return frozenset(word for (word,) in words) | _MOMENTS | {"user", "current_user", "session_user"}
 

@@ -10,6 +10,9 @@ import yaml
 from fraud_pipelines.plan.problems import InvalidDeclarations, Key, Problem, written_key
 
 MAX_BYTES: Final = 1_000_000
+_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+)
 MAX_VALUES: Final = 50_000
 """Of values in a file. An alias that stands for a list of aliases, and so on, would multiply without end."""
 
@@ -22,6 +25,8 @@ class Source:
     content: dict[str, Any]
     lines: dict[Key, int]
     problems: list[Problem] = field(default_factory=list)
+    unreadable: set[Key] = field(default_factory=set)
+    """Keys whose value could not be read, which is reported already."""
 
     def line(self, key: Key) -> int:
         """The line of ``key``, or of what it would stand in."""
@@ -30,7 +35,9 @@ class Source:
         return self.lines.get(key, 1)
 
     def report(self, key: Key, message: str) -> None:
-        """Note a problem at ``key``."""
+        """Note a problem at ``key``, unless its value could not even be read."""
+        if key in self.unreadable:
+            return
         self.problems.append(Problem(self.name, self.line(key), written_key(key), message))
 
     def place(self, key: Key) -> str:
@@ -74,7 +81,7 @@ def read_source(path: Path, name: str | None = None) -> Source:
         line = node.start_mark.line + 1
         message = "is no mapping; expected the keys attributes, entities and features"
         raise InvalidDeclarations([Problem(name, line, "", message)])
-    return Source(name, content, reader.lines, reader.problems)
+    return Source(name, content, reader.lines, reader.problems, reader.unreadable)
 
 
 class _Reader:
@@ -83,6 +90,7 @@ class _Reader:
     def __init__(self, name: str) -> None:
         self.lines: dict[Key, int] = {}
         self.problems: list[Problem] = []
+        self.unreadable: set[Key] = set()
         self._name = name
         self._constructor = yaml.constructor.SafeConstructor()
         self._values = 0
@@ -94,7 +102,10 @@ class _Reader:
             problem = Problem(self._name, self.lines[key], written_key(key), f"is beyond {MAX_VALUES:,} values")
             raise InvalidDeclarations([problem])
         if node in above:
-            self._report(node, key, "stands within itself")
+            self._report(node, key, "stands within itself", unreadable=True)
+            return None
+        if node.tag not in _TAGS:
+            self._report(node, key, f"the tag {node.tag} has no meaning here", unreadable=True)
             return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key, (*above, node))
@@ -132,17 +143,16 @@ class _Reader:
                 yield name, child
 
     def _scalar(self, node: yaml.Node, key: Key) -> Any:
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            self._report(node, key, f"the tag {node.tag} has no meaning here")
-            return None
         try:
             return self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             said = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
-            self._report(node, key, f"is no valid value: {said}")
+            self._report(node, key, f"is no valid value: {said}", unreadable=True)
             return None
 
-    def _report(self, node: yaml.Node, key: Key, message: str) -> None:
+    def _report(self, node: yaml.Node, key: Key, message: str, *, unreadable: bool = False) -> None:
+        if unreadable:
+            self.unreadable.add(key)
         self.problems.append(Problem(self._name, node.start_mark.line + 1, written_key(key), message))
 
 
