@@ -9,7 +9,7 @@ from fraud_pipelines.errors import FraudPipelinesError
 
 SECTIONS: Final = {
     "Begin": ("demo", "up", "status"),
-    "Days": ("import", "simulate", "run"),
+    "Days": ("import", "declarations", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
     "Decisions": ("review", "audit", "replay"),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),

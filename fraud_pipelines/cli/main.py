@@ -367,6 +367,57 @@ def unpin(model: str) -> None:
     unpin(Settings.from_environment(), model)
 
 
+@main.group()
+def declarations() -> None:
+    """Check and show columns, entities and features of your own."""
+
+
+declarations_argument = click.argument("file", required=False, type=click.Path(path_type=Path))
+
+
+@declarations.command("check")
+@declarations_argument
+def check_declarations(file: Path | None) -> None:
+    """Check FILE, by default the one in force (fraud.yaml).
+
+    Every problem is told with its line and key. Nothing is written.
+    """
+    from fraud_pipelines.cli.declarations import check
+
+    check(Settings.from_environment(), file)
+
+
+@declarations.command("show")
+@declarations_argument
+@click.option("--own", is_flag=True, help="Leave out what ships unchanged.")
+def show_declarations(file: Path | None, own: bool) -> None:
+    """Show all that is declared, and how it is computed."""
+    from fraud_pipelines.cli.declarations import show
+
+    show(Settings.from_environment(), file, own=own)
+
+
+@declarations.command("diff")
+@declarations_argument
+@click.option("--against", type=click.Path(path_type=Path), help="Compare with this file; by default with what ships.")
+def diff_declarations(file: Path | None, against: Path | None) -> None:
+    """Tell what a change of the declarations would do.
+
+    Columns and features that are new or become others, entities that start cold, models to be retrained.
+    """
+    from fraud_pipelines.cli.declarations import diff
+
+    diff(Settings.from_environment(), file, against)
+
+
+@declarations.command("schema")
+def declarations_schema() -> None:
+    """Print the JSON Schema of the file, for editors."""
+    from fraud_pipelines.cli.declarations import schema
+
+    schema()
+
+
 @main.command("stream-consume")
 @click.option("--once", is_flag=True, help="Stop when nothing more waits.")
 def stream_consume(once: bool) -> None:

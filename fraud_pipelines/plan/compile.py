@@ -117,7 +117,7 @@ def _attributes(sources: list[Source], names: Names) -> dict[str, Attribute]:
         if known is None and not (names.within("attributes", MAX_ATTRIBUTES, place) and names.take(name, place)):
             names.broken.add(name)
             continue
-        attribute = _attribute(name, place, parsed(DeclaredAttribute, place.source, place.key, fields))
+        attribute = _attribute(name, place, parsed(DeclaredAttribute, place.source, place.key, fields), known)
         if known and known.required:
             place.report(f"{name} is part of every transaction and declared already; choose another name")
         elif known and attribute and attribute.type != known.type:
@@ -129,33 +129,39 @@ def _attributes(sources: list[Source], names: Names) -> dict[str, Attribute]:
     return attributes
 
 
-def _attribute(name: str, place: Place, declared: DeclaredAttribute | None) -> Attribute | None:
+def _attribute(
+    name: str, place: Place, declared: DeclaredAttribute | None, known: Attribute | None
+) -> Attribute | None:
+    """A column; what the declaration leaves out of one that is ``known`` stays as it is."""
     if declared is None:
         return None
+    given, base = declared.model_fields_set, known or Attribute(name, declared.type)
+    minimum = declared.min if "min" in given else base.minimum
+    maximum = declared.max if "max" in given else base.maximum
     sound = True
     for key, bound in (("min", declared.min), ("max", declared.max)):
         if bound is not None and declared.type not in ("number", "integer"):
             place.report(f"a {declared.type} has no {key}", key)
             sound = False
-    if declared.min is not None and declared.max is not None and declared.min > declared.max:
-        place.report(f"min {declared.min:g} lies above max {declared.max:g}: no value would do", "min")
+    if minimum is not None and maximum is not None and minimum > maximum:
+        place.report(f"min {minimum:g} lies above max {maximum:g}: no value would do", "min")
         sound = False
     try:
         model = modelled(declared, declared.type, role=None, direction="both")
     except UnfitRole as unfit:
         place.report(unfit.message, unfit.key)
-        sound = False
+        return None
     if not sound:
         return None
     return Attribute(
         name=name,
         type=declared.type,
-        description=declared.description,
-        required=declared.required,
-        minimum=declared.min,
-        maximum=declared.max,
-        pii=declared.pii,
-        model=model,
+        description=declared.description if "description" in given else base.description,
+        required=declared.required if "required" in given else base.required,
+        minimum=minimum,
+        maximum=maximum,
+        pii=declared.pii if "pii" in given else base.pii,
+        model=model if given & {"role", "direction", "daily"} else base.model,
     )
 
 

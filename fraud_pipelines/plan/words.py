@@ -16,6 +16,20 @@ def description(entity: EntityPlan, aggregate: Aggregate) -> str:
     return text
 
 
+def computation(aggregate: Aggregate) -> str:
+    """How it was declared, in one line: ``sum of amount, 24 h, where status = 'declined'``."""
+    over, _, _ = _window(aggregate.over)
+    rows = " rows" if isinstance(aggregate.over, int) else ""
+    options = FUNCTIONS[aggregate.how].options
+    parts = [
+        aggregate.how + (f" of {', '.join(aggregate.of)}" if aggregate.of else ""),
+        over + rows,
+        *(f"{name} {value:g}" for name, value in aggregate.options.items() if value != options[name].default),
+        f"where {' '.join(aggregate.where.split())}" if aggregate.where else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def formula(entity: EntityPlan, aggregate: Aggregate) -> str:
     """How it is computed; x stands for the column, t for the time, i for the position of the row."""
     return _filled(FUNCTIONS[aggregate.how].formula, entity, aggregate)

@@ -1,6 +1,7 @@
 """The plan: names, types, order, what a model gets, and versions that follow what is computed and nothing else."""
 
 import pickle
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -211,6 +212,15 @@ def test_a_column_that_ships_keeps_its_place_when_its_settings_are_replaced(tmp_
     assert list(plan.attribute_types) == list(compile_plan().attribute_types)
     assert plan.daily_schema["country"] == Modelled("label", "both", daily=True)
     assert plan.version == compile_plan().version
+
+
+def test_what_is_left_out_of_a_column_that_ships_stays(tmp_path: Path) -> None:
+    shipped = {each.name: each for each in compile_plan().attributes}
+    plan = plan_of(tmp_path, "attributes: {ip_prefix: {type: text, role: hash}, city: {type: text, required: true}}")
+    now = {each.name: each for each in plan.attributes}
+    assert now["ip_prefix"] == replace(shipped["ip_prefix"], model=Modelled("hash", "both"))
+    assert now["ip_prefix"].pii
+    assert now["city"] == replace(shipped["city"], required=True)
 
 
 def test_an_empty_section_declares_nothing(tmp_path: Path) -> None:
