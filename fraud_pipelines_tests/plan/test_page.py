@@ -1,0 +1,53 @@
+"""The page about declarations names every key, function, option and limit there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fraud_pipelines.plan import source, spans
+from fraud_pipelines.plan.compile_aggregates import MAX_KEY_COLUMNS
+from fraud_pipelines.plan.declared import DeclaredAggregate, DeclaredAttribute, DeclaredFeature
+from fraud_pipelines.plan.expressions import MAX_LENGTH
+from fraud_pipelines.plan.functions import FUNCTIONS
+from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, MAX_ENTITIES, MAX_FEATURES
+from fraud_pipelines.plan.sql_functions import SCALAR_FUNCTIONS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "declarations.md").read_text(encoding="utf-8")
+
+
+def test_every_function_stands_in_the_table_with_its_options() -> None:
+    rows = [line.split("|") for line in PAGE.splitlines() if line.startswith("| `")]
+    for name, function in FUNCTIONS.items():
+        [row] = [cells for cells in rows if f"`{name}`" in cells[1] and len(cells) == 7]
+        over = {"none": "–", "rows": "rows", "span": "span", "either": "rows or span"}[function.over]
+        assert row[3].strip() == over, name
+        for option, bounds in function.options.items():
+            assert f"`{option}` ({bounds.default:g})" in row[5] or "as `z`" in row[5], (name, option)
+
+
+def test_every_key_is_explained() -> None:
+    named = set(re.findall(r"`(\w+)`", PAGE))
+    for model in (DeclaredAttribute, DeclaredAggregate, DeclaredFeature):
+        assert model.model_fields.keys() <= named
+
+
+def test_the_sql_functions_are_those_of_the_list() -> None:
+    lists = re.findall(r"^- (?:numbers|conditions|text|times): ((?:.+\n)(?:  .+\n)*)", PAGE, re.MULTILINE)
+    told = [name.strip() for names in lists for name in names.split(",")]
+    assert sorted(told) == sorted(name for name in SCALAR_FUNCTIONS if name[0].isalpha())
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        f"up to {MAX_ATTRIBUTES} columns, {MAX_ENTITIES} entities and {MAX_FEATURES} features",
+        f"up to {source.MAX_BYTES // 1_000_000} MB",
+        f"up to {MAX_LENGTH:,} characters",
+        f"up to {spans.MAX_SPAN.days} days",
+        f"up to {spans.MAX_ROWS:,}",
+        f"a list of up to {MAX_KEY_COLUMNS}",
+    ],
+)
+def test_the_limits_are_those_in_force(limit: str) -> None:
+    assert limit in PAGE
