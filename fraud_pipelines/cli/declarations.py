@@ -8,8 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.cli.terminal import narrow_table, terminal
-from fraud_pipelines.plan import Plan, compile_plan, words
+from fraud_pipelines.plan import words
 from fraud_pipelines.plan.changes import Changes, Difference, changes, in_words
+from fraud_pipelines.plan.compile import compile_plan
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 
 console = terminal(highlight=False)

@@ -18,6 +18,7 @@ from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, Names, Place
 from fraud_pipelines.plan.roles import UnfitRole, modelled
 from fraud_pipelines.plan.source import Source, read_source
 from fraud_pipelines.plan.types import Aggregate, Attribute, EntityPlan
+from fraud_pipelines.settings import Settings
 
 SHIPPED: Final = Path(__file__).with_name("shipped.yaml")
 """The declarations that every installation begins with."""
@@ -43,6 +44,15 @@ def compile_plan(path: Path | None = None) -> Plan:
     if problems:
         raise InvalidDeclarations(problems)
     return plan
+
+
+def plan_in_force(settings: Settings) -> Plan:
+    """What ships, extended by the declarations file of the installation, if it has one.
+
+    Raises:
+        InvalidDeclarations: the file can't be used.
+    """
+    return compile_plan(settings.declarations_path)
 
 
 def _compiled(sources: list[Source], checker: ExpressionChecker) -> Plan:
@@ -74,7 +84,8 @@ def _compiled(sources: list[Source], checker: ExpressionChecker) -> Plan:
         read = [definitions[each] for each in expression.reads]
         canonical = features.canonical[expression.name]
         definition = hashed(expression.name, "expression", canonical, expression.sql_type, read)
-        definitions[expression.name] = definition
+        # Of a feature that is a column, unchanged, what others read is the column.
+        definitions.setdefault(expression.name, definition)
         by_expression[expression.name] = PlannedFeature(
             name=expression.name,
             type=expression.type,

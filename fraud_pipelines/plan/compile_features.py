@@ -67,7 +67,7 @@ class FeatureCompiler:
                 self.names.broken.add(name)
             else:
                 plans[name] = plan
-                types[name] = plan.sql_type
+                types.setdefault(name, plan.sql_type)
         return tuple(plans.values())
 
     def _is_attribute(self, name: str) -> bool:

@@ -6,6 +6,7 @@ They check each value by itself. What must fit together is checked when the plan
 import difflib
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
@@ -47,6 +48,8 @@ def _function(value: object) -> object:
 
 
 def _number(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d{1,2}", value, re.ASCII):
+        return float(value)  # 1e12, which PyYAML takes for text
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"expected a number, not {value!r}")
     return value

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fraud_pipelines.plan import compile_plan
+from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines_tests.conftest import Installation
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 from textwrap import dedent
 
-from fraud_pipelines.plan import InvalidDeclarations, Plan, compile_plan
+from fraud_pipelines.plan.compile import compile_plan
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.problems import InvalidDeclarations
 
 
 def written(folder: Path, text: str, name: str = "fraud.yaml") -> Path:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fraud_pipelines.plan import compile_plan
 from fraud_pipelines.plan.changes import Difference, changes
+from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines_tests.plan.files import plan_of
 
 BEFORE = """

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fraud_pipelines.plan import InvalidDeclarations, compile_plan
+from fraud_pipelines.plan.compile import compile_plan
+from fraud_pipelines.plan.problems import InvalidDeclarations
 from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, MAX_ENTITIES, MAX_FEATURES
 from fraud_pipelines_tests.plan.files import problems_of, written
 

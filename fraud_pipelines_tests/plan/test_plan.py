@@ -8,9 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud_pipelines.plan import Plan, compile_plan
+from fraud_pipelines.plan.compile import compile_plan, plan_in_force
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import Aggregate, Modelled
-from fraud_pipelines_tests.plan.files import plan_of, problems_of
+from fraud_pipelines.settings import Settings
+from fraud_pipelines_tests.plan.files import plan_of, problems_of, written
 
 EXAMPLE = Path(__file__).parents[2] / "data" / "fraud.example.yaml"
 
@@ -221,6 +223,22 @@ def test_what_is_left_out_of_a_column_that_ships_stays(tmp_path: Path) -> None:
     assert now["ip_prefix"] == replace(shipped["ip_prefix"], model=Modelled("hash", "both"))
     assert now["ip_prefix"].pii
     assert now["city"] == replace(shipped["city"], required=True)
+
+
+def test_a_feature_that_is_a_column_leaves_alone_what_others_read(tmp_path: Path) -> None:
+    base = "attributes: {abroad: {type: boolean}}\nfeatures: {far: {sql: abroad AND amount > 5}REST}"
+    plan = plan_of(tmp_path, base.replace("REST", ""))
+    more = plan_of(tmp_path, base.replace("REST", ", abroad: {sql: abroad}"))
+    assert list(more.features)[-2:] == ["far", "abroad"]
+    assert more.features["abroad"].model == Modelled("binary", "high")
+    assert more.version_of(["far"]) == plan.version_of(["far"])
+
+
+def test_the_plan_in_force_is_that_of_the_installation(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, config_dir=tmp_path / "config")
+    assert plan_in_force(settings) == compile_plan()
+    written(tmp_path, CONTRACT)
+    assert "card_speed" in plan_in_force(settings).features
 
 
 def test_an_empty_section_declares_nothing(tmp_path: Path) -> None:

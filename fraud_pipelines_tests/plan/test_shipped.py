@@ -11,9 +11,10 @@ from polars.testing import assert_frame_equal
 from fraud_pipelines.features.catalog import FEATURES, table_schema
 from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.engine import READ, add_derived
-from fraud_pipelines.plan import compile_plan
+from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.expressions import read_type
 from fraud_pipelines.plan.plan import POLARS_TYPES
+from fraud_pipelines.transactions.cleaning import MAX_AMOUNT
 from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS, TRANSACTION_COLUMNS
 
 PLAN = compile_plan()
@@ -22,6 +23,11 @@ PLAN = compile_plan()
 def test_the_columns_are_those_of_today() -> None:
     assert list(PLAN.attribute_types.items()) == list(TRANSACTION_COLUMNS.items())
     assert [each.name for each in PLAN.attributes if each.required] == list(REQUIRED_COLUMNS)
+
+
+def test_an_amount_has_the_bounds_that_rows_are_judged_by() -> None:
+    [amount] = [each for each in PLAN.attributes if each.name == "amount"]
+    assert (amount.minimum, amount.maximum) == (0, MAX_AMOUNT)
 
 
 def test_the_features_are_those_of_today_in_order() -> None:
