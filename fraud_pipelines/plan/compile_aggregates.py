@@ -119,7 +119,7 @@ class AggregateCompiler:
             place.report(unfit.message, unfit.key)
             self.names.broken |= set(names)
             return
-        options = {name: declared.options.get(name, option.default) for name, option in function.options.items()}
+        options = {name: float(declared.options.get(name, each.default)) for name, each in function.options.items()}
         for name, window in zip(names, windows, strict=True):
             draft.aggregates.append(
                 Aggregate(

@@ -101,9 +101,9 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "lag": Function(
         1,
         "rows",
-        "{of} of {whose} transaction {over} before this one.",
+        "{of} of {whose} {back}.",
         "x[i − {over}]",
-        "null for the first {over} transactions",
+        "null for the {first}",
         direction="both",
     ),
     "distinct": Function(

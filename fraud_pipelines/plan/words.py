@@ -48,7 +48,10 @@ def _filled(template: str, entity: EntityPlan, aggregate: Aggregate) -> str:
     whose = "the " + " and ".join(column.removesuffix("_id").replace("_", " ") for column in entity.key) + "'s"
     over, within, window = _window(aggregate.over)
     options = {name: f"{value:g}" for name, value in aggregate.options.items()}
+    steps = aggregate.over if isinstance(aggregate.over, int) else 1
     words = {
+        "back": "previous transaction" if steps == 1 else f"transaction {steps} before this one",
+        "first": "first transaction" if steps == 1 else f"first {steps} transactions",
         "whose": whose,
         "Whose": whose[:1].upper() + whose[1:],
         "of": " and ".join(aggregate.of),

@@ -14,6 +14,7 @@ from fraud_pipelines.features.engine import READ, add_derived
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.expressions import read_type
 from fraud_pipelines.plan.plan import POLARS_TYPES
+from fraud_pipelines.plan.types import Aggregate, EntityPlan
 from fraud_pipelines.transactions.cleaning import MAX_AMOUNT
 from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS, TRANSACTION_COLUMNS
 
@@ -35,14 +36,45 @@ def test_the_features_are_those_of_today_in_order() -> None:
 
 
 def test_models_get_each_feature_as_today() -> None:
-    today = {
+    schema = {
         name: (feature.role, feature.direction, feature.daily) for name, feature in FEATURES.items() if feature.modelled
     }
-    assert {name: (model.role, model.direction, model.daily) for name, model in PLAN.model_schema.items()} == today
+    assert {name: (model.role, model.direction, model.daily) for name, model in PLAN.model_schema.items()} == schema
 
 
 def test_the_entities_are_those_of_today() -> None:
     assert [(each.name, each.key) for each in PLAN.entities] == [(each.name, (each.column,)) for each in ENTITIES]
+
+
+def today(entity: EntityPlan, aggregate: Aggregate) -> tuple[object, ...]:
+    """What `FEATURES` says of how an aggregate is computed, from its declaration."""
+    of, how, over, options = aggregate.of, aggregate.how, aggregate.over, aggregate.options
+    seconds = over.total_seconds() if isinstance(over, timedelta) else None
+    shrunk = [options[name] for name in ("window", "weight", "share") if name in options]
+    delay = options.get("delay_days", 0) * 86_400
+    parameters: dict[str, tuple[object, ...]] = {
+        "count": ("count", seconds),
+        "lag": ("lag", *of, over),
+        "minutes_since_last": ("since_last", "minutes"),
+        "days_since_last": ("since_last", "days"),
+        "changed": ("changed", *of),
+        "ratio_to_mean": ("ratio_to_average", *of),
+        **{name: (name, *of, *shrunk) for name in ("z", "rz", "log_ratio", "max_ratio")},
+        "outsized": (how, *of, *shrunk, options.get("outsized_z"), options.get("outsized_days", 0) * 86_400),
+        "fraud_count": ("fraud_count", seconds, delay),
+        "fraud_rate": ("fraud_rate", seconds, delay),
+        "labelled_count": ("past_count", seconds, delay),
+        **{name: ("rolling", *of, name, over) for name in ("mean", "std", "min", "max")},
+    }
+    counted = ("count_mean", 86_400, over) if of == ("tx_count_24h",) else None
+    return (*entity.key, *(counted or parameters[how]))
+
+
+def test_each_aggregate_is_declared_with_the_parameters_of_today() -> None:
+    declared = {each.name: today(entity, each) for entity in PLAN.entities for each in entity.aggregates}
+    assert declared == {name: feature.computed for name, feature in FEATURES.items() if name in declared}
+    assert len(declared) + len(PLAN.expressions) == len(FEATURES)
+    assert not [each for entity in PLAN.entities for each in entity.aggregates if each.where]
 
 
 _moments = st.datetimes(min_value=datetime(1960, 1, 1), max_value=datetime(2100, 1, 1)) | st.integers(0, 400).map(
@@ -61,7 +93,7 @@ _values = {
 def test_each_expression_gives_the_bits_of_today(rows: list[dict[str, object]]) -> None:
     assert READ.keys() == _values.keys()
     frame = pl.DataFrame(rows, schema=READ)
-    today = add_derived(frame).select(expression.name for expression in PLAN.expressions)
+    expected = add_derived(frame).select(expression.name for expression in PLAN.expressions)
 
     wide, declared = frame.with_columns(pl.selectors.integer().cast(pl.Int64)), []
     with duckdb.connect() as connection:
@@ -74,4 +106,4 @@ def test_each_expression_gives_the_bits_of_today(rows: list[dict[str, object]]) 
                 wide = wide.with_columns(value.cast(read).alias(expression.name))
 
     bits = [pl.col("amount").reinterpret(signed=True), pl.exclude("amount")]
-    assert_frame_equal(pl.DataFrame(declared).select(bits), today.select(bits))
+    assert_frame_equal(pl.DataFrame(declared).select(bits), expected.select(bits))
