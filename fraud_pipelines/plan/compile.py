@@ -152,7 +152,7 @@ def _attribute(
     sound = True
     for key, bound in (("min", declared.min), ("max", declared.max)):
         if bound is not None and declared.type not in ("number", "integer"):
-            place.report(f"a {declared.type} has no {key}", key)
+            place.report(f"a column of type {declared.type} has no {key}", key)
             sound = False
     if minimum is not None and maximum is not None and minimum > maximum:
         place.report(f"min {minimum:g} lies above max {maximum:g}: no value would do", "min")

@@ -80,7 +80,7 @@ class AggregateCompiler:
         for column in columns:
             attribute = self.attributes.get(column)
             if attribute and attribute.type != "text":
-                place.report(f"{column} is a {attribute.type}; an entity's key must be text", "key")
+                place.report(f"{column} is of type {attribute.type}; an entity's key must be text", "key")
             elif attribute is None and column not in self.names.broken:
                 place.report(unknown(column, "column of a transaction", self.attributes), "key")
             sound = sound and attribute is not None and attribute.type == "text"
@@ -155,7 +155,7 @@ class AggregateCompiler:
         for column in declared.of:
             value_type = self._type(column, above)
             if value_type and value_type not in function.types:
-                place.report(f"{declared.how} takes a {_kinds(function)}; {column} is a {value_type}", "of")
+                place.report(f"{declared.how} takes {_kinds(function)}; {column} is of type {value_type}", "of")
             elif value_type is None and column not in self.names.broken:
                 place.report(self._unknown(column, draft, above), "of")
             sound = sound and value_type in function.types
@@ -194,7 +194,7 @@ class AggregateCompiler:
             place.report(str(error), "where")
             return False
         if sql_type != "BOOLEAN":
-            place.report(f"must be true or false of a row, and gives a {sql_type}", "where")
+            place.report(f"must be true or false of a row, and is of type {sql_type}", "where")
             return False
         self.conditions[where] = condition
         return True
@@ -250,7 +250,7 @@ def _options_fit(place: Place, declared: DeclaredAggregate, function: Function) 
 
 
 def _kinds(function: Function) -> str:
-    return "number" if "text" not in function.types else "text, a number or a boolean"
+    return "a number" if "text" not in function.types else "text, a number or a boolean"
 
 
 def _likely_names(entity: str, fields: object) -> set[str]:

@@ -78,4 +78,4 @@ def _advice(role: str | None, value_type: ColumnType) -> str:
         return "its role is none"
     if value_type == "text":
         return "text needs a role, hash or label"
-    return f"a {value_type} has no role"
+    return f"a value of type {value_type} has no role"

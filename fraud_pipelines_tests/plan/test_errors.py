@@ -28,7 +28,7 @@ ATTRIBUTES = {
     "c: {type: number, min: low}": ("attributes.c.min", "expected a number, not 'low'"),
     "c: {type: number, min: .nan}": ("attributes.c.min", "expected a number"),
     "c: {type: number, min: true}": ("attributes.c.min", "expected a number"),
-    "c: {type: text, max: 3}": ("attributes.c.max", "a text has no max"),
+    "c: {type: text, max: 3}": ("attributes.c.max", "of type text has no max"),
     "c: {type: text, pii: 1}": ("attributes.c.pii", "expected true or false, not 1"),
     "c: {type: text, description: 5}": ("attributes.c.description", "expected text, not 5"),
     "Currency: {type: text}": ("attributes.Currency", "is no name.* such as currency"),
@@ -58,7 +58,7 @@ AGGREGATES = {
     "{how: count, of: amount, over: 5}": ("of", "count takes no column"),
     "{how: speed, of: amount}": ("of", "speed takes 2 columns, not 1"),
     "{how: speed, of: [amount, amount]}": ("of", "names amount twice"),
-    "{how: sum, of: country, over: 5}": ("of", "sum takes a number; country is a text"),
+    "{how: sum, of: country, over: 5}": ("of", "sum takes a number; country is of type text"),
     "{how: mean, of: hour_of_day, over: 5}": ("of", "'hour_of_day' is no column"),
     "{how: mean, of: device_tx_count_24h, over: 5}": ("of", "is no aggregate of card above"),
     "{how: sum, of: amount}": ("over", "sum needs a window"),
@@ -100,7 +100,7 @@ AGGREGATES = {
 
 ENTITIES = {
     "card: {key: card_id, aggregates: [{how: days_since_first}]}": ("entities.card.key", "'card_id' is no column"),
-    "card: {key: amount, aggregates: [{how: days_since_first}]}": ("entities.card.key", "amount is a number"),
+    "card: {key: amount, aggregates: [{how: days_since_first}]}": ("entities.card.key", "amount is of type number"),
     "card: {key: 5, aggregates: [{how: days_since_first}]}": ("entities.card.key", "expected the name of a column"),
     "card: {key: [], aggregates: [{how: days_since_first}]}": ("entities.card.key", "expected the name of a column"),
     "card: {aggregates: [{how: days_since_first}]}": ("entities.card.key", "is required"),
