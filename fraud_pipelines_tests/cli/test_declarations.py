@@ -81,6 +81,12 @@ def test_diff_tells_what_a_change_does(installation: Installation, tmp_path: Pat
     assert "nothing changes." in installation.invoke("declarations", "diff", str(file), "--against", str(file))
 
 
+def test_the_schema_in_the_docs_is_the_one_that_is_printed(installation: Installation) -> None:
+    copy = EXAMPLE.parents[1] / "docs" / "fraud.schema.json"
+    printed = installation.invoke("declarations", "schema")
+    assert copy.read_text(encoding="utf-8") == printed, f"fraud-pipelines declarations schema > docs/{copy.name}"
+
+
 def test_the_schema_knows_the_keys_and_functions(installation: Installation) -> None:
     schema = json.loads(installation.invoke("declarations", "schema"))
     declared = yaml.safe_load(EXAMPLE.read_text())
