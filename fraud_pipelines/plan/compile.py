@@ -1,6 +1,6 @@
 """Compiles declarations: what ships, extended by a file of the user's, into a plan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -72,13 +72,16 @@ def _compiled(sources: list[Source], checker: ExpressionChecker) -> Plan:
         features.add(name, place, fields)
     expressions = {expression.name: expression for expression in features.expressions()}
 
-    optional = frozenset(name for name, attribute in attributes.items() if not attribute.required)
+    optional = {name for name, attribute in attributes.items() if not attribute.required}
     definitions = {name: hashed(name, attribute.type) for name, attribute in attributes.items()}
     planned = {}
     for entity, aggregate in aggregates:
         condition = entities.conditions[aggregate.where] if aggregate.where else None
         definitions[aggregate.name] = _definition(entity, aggregate, condition, definitions)
-        planned[aggregate.name] = _planned(entity, aggregate, condition, definitions[aggregate.name], optional)
+        feature = _planned(entity, aggregate, condition, definitions[aggregate.name], optional)
+        planned[aggregate.name] = feature
+        if not feature.null_rule.startswith("never null"):
+            optional.add(aggregate.name)
     by_expression = {}
     for expression in expressions.values():
         read = [definitions[each] for each in expression.reads]
@@ -96,7 +99,7 @@ def _compiled(sources: list[Source], checker: ExpressionChecker) -> Plan:
             definition=definition,
             description=expression.description,
             formula=expression.sql,
-            null_rule="",
+            null_rule=expression.null_rule,
             phrase=expression.phrase,
         )
     planned |= {name: by_expression[name] for name in features.declared if name in by_expression}
@@ -195,7 +198,7 @@ def _definition(
 
 
 def _planned(
-    entity: EntityPlan, aggregate: Aggregate, condition: Parsed | None, definition: str, optional: frozenset[str]
+    entity: EntityPlan, aggregate: Aggregate, condition: Parsed | None, definition: str, optional: Set[str]
 ) -> PlannedFeature:
     function = FUNCTIONS[aggregate.how]
     return PlannedFeature(

@@ -128,6 +128,7 @@ class FeatureCompiler:
             phrase=declared.phrase,
             sql_type=sql_type,
             reads=expression.reads,
+            null_rule=declared.null_rule,
         )
 
 

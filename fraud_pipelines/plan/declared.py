@@ -120,6 +120,7 @@ class DeclaredFeature(_Declared):
     """A feature without history: one SQL expression over a row's columns and features."""
 
     sql: Annotated[str, Field(max_length=4_000)]
+    null_rule: Text = Field(default="", description="When it is null, in words.")
     role: DeclaredRole | None = Field(default=None, description="How a model gets it; none: no model does.")
     direction: Direction | None = Field(default=None, description="Which side is suspicious.")
     daily: bool = Field(default=False, description="Whether it enters the daily models.")

@@ -40,6 +40,7 @@ class Function:
         labels: whether it is computed from labels. Such a feature comes after all others of every entity.
         where: whether rows can be chosen by a condition.
         description, formula, null_rule: words about the feature, see `fraud_pipelines.plan.words`.
+        if_complete: the null rule where every row counts and has the value; by default the same.
         version: raised when the function gives another value for the same rows.
     """
 
@@ -55,7 +56,13 @@ class Function:
     direction: Direction = "high"
     labels: bool = False
     where: bool = True
+    if_complete: str = ""
     version: int = 1
+
+    @property
+    def complete_null_rule(self) -> str:
+        """When the feature is null, if every row counts and has the value."""
+        return self.if_complete or self.null_rule
 
 
 _WINDOW: Final = Option(50, 1, 1_000, whole=True)
@@ -68,6 +75,7 @@ def _delay(days: int) -> Mapping[str, Option]:
     return {"delay_days": Option(days, 0, 366, whole=True)}
 
 
+_NEVER: Final = "never null"
 _FIRST: Final = "null for the first transaction"
 _ZERO: Final = "never null; 0 without history"
 _LABELLED: Final = "that happened in (t − {delay_days} d − {over}, t − {delay_days} d]"
@@ -83,7 +91,12 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     ),
     "sum": Function(1, "either", "Sum of {of} of {whose} transactions {within}.", "Σx {window}", "never null"),
     "mean": Function(
-        1, "either", "Mean of {of} of {whose} transactions {within}.", "Σx / n {window}", "null without a value"
+        1,
+        "either",
+        "Mean of {of} of {whose} transactions {within}.",
+        "Σx / n {window}",
+        "null without a value",
+        if_complete=_NEVER,
     ),
     "std": Function(
         1,
@@ -91,12 +104,23 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
         "Standard deviation of {of} of {whose} transactions {within}.",
         "sqrt(Σ(x − mean)² / (n − 1)) {window}",
         "null with fewer than two values",
+        if_complete="null with one transaction",
     ),
     "min": Function(
-        1, "either", "Smallest {of} of {whose} transactions {within}.", "min(x) {window}", "null without a value"
+        1,
+        "either",
+        "Smallest {of} of {whose} transactions {within}.",
+        "min(x) {window}",
+        "null without a value",
+        if_complete=_NEVER,
     ),
     "max": Function(
-        1, "either", "Largest {of} of {whose} transactions {within}.", "max(x) {window}", "null without a value"
+        1,
+        "either",
+        "Largest {of} of {whose} transactions {within}.",
+        "max(x) {window}",
+        "null without a value",
+        if_complete=_NEVER,
     ),
     "lag": Function(
         1,

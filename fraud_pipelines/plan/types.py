@@ -81,6 +81,7 @@ class ExpressionPlan:
         type: what kind of value it gives.
         sql_type: the DuckDB type it is stored as; the value of ``sql`` is cast to it.
         reads: the columns and features that ``sql`` names.
+        null_rule: when it is null, in words.
     """
 
     name: str
@@ -91,3 +92,4 @@ class ExpressionPlan:
     phrase: str = ""
     sql_type: str = "DOUBLE"
     reads: tuple[str, ...] = ()
+    null_rule: str = ""

@@ -1,5 +1,6 @@
 """Words about an aggregate, from its function: what it is, by which formula, when it is null."""
 
+from collections.abc import Set
 from datetime import timedelta
 
 from fraud_pipelines.plan.functions import FUNCTIONS
@@ -35,9 +36,11 @@ def formula(entity: EntityPlan, aggregate: Aggregate) -> str:
     return _filled(FUNCTIONS[aggregate.how].formula, entity, aggregate)
 
 
-def null_rule(entity: EntityPlan, aggregate: Aggregate, optional: frozenset[str]) -> str:
-    """When it is null; ``optional`` are the columns that a row may lack."""
-    rule = _filled(FUNCTIONS[aggregate.how].null_rule, entity, aggregate)
+def null_rule(entity: EntityPlan, aggregate: Aggregate, optional: Set[str]) -> str:
+    """When it is null; ``optional`` are the columns, and the aggregates, that a row may lack."""
+    function = FUNCTIONS[aggregate.how]
+    complete = aggregate.where is None and optional.isdisjoint(aggregate.of)
+    rule = _filled(function.complete_null_rule if complete else function.null_rule, entity, aggregate)
     lacking = [column for column in entity.key if column in optional]
     if not lacking:
         return rule

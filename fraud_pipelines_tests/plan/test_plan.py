@@ -225,6 +225,30 @@ def test_what_is_left_out_of_a_column_that_ships_stays(tmp_path: Path) -> None:
     assert now["city"] == replace(shipped["city"], required=True)
 
 
+def test_a_null_rule_speaks_of_missing_values_only_where_there_can_be_some(tmp_path: Path) -> None:
+    plan = plan_of(
+        tmp_path,
+        """
+        attributes: {fee: {type: number}, tax: {type: number, required: true}}
+        entities:
+          user:
+            aggregates:
+              - {how: mean, of: tax, over: 5}
+              - {how: mean, of: tax, over: 5, where: tax > 1, name: large}
+              - {how: mean, of: fee, over: 5}
+              - {how: mean, of: tax_mean_5, over: 3}
+              - {how: mean, of: fee_mean_5, over: 3}
+        """,
+    )
+    assert {name: plan.features[name].null_rule for name in own(plan)} == {
+        "tax_mean_5": "never null",
+        "large": "null without a value",
+        "fee_mean_5": "null without a value",
+        "tax_mean_5_mean_3": "never null",
+        "fee_mean_5_mean_3": "null without a value",
+    }
+
+
 def test_a_feature_that_is_a_column_leaves_alone_what_others_read(tmp_path: Path) -> None:
     base = "attributes: {abroad: {type: boolean}}\nfeatures: {far: {sql: abroad AND amount > 5}REST}"
     plan = plan_of(tmp_path, base.replace("REST", ""))

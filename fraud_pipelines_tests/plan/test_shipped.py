@@ -42,6 +42,21 @@ def test_models_get_each_feature_as_today() -> None:
     assert {name: (model.role, model.direction, model.daily) for name, model in PLAN.model_schema.items()} == schema
 
 
+def test_words_are_those_of_today() -> None:
+    declared = {name: (feature.description, feature.null_rule) for name, feature in PLAN.features.items()}
+    today = {name: (feature.description, feature.null_rule) for name, feature in FEATURES.items()}
+    # Said of any column by now, not of amounts alone.
+    told = declared.pop("amount_vs_avg"), today.pop("amount_vs_avg")
+    assert told[0][0] == told[1][0]
+    assert told[0][1] == told[1][1].replace("amounts", "values")
+    assert declared == today
+
+
+def test_each_feature_requires_the_columns_of_today() -> None:
+    read = {name: {*PLAN.columns_read([name])} - {*REQUIRED_COLUMNS} for name in PLAN.features}
+    assert read == {name: {*feature.requires} for name, feature in FEATURES.items()}
+
+
 def test_the_entities_are_those_of_today() -> None:
     assert [(each.name, each.key) for each in PLAN.entities] == [(each.name, (each.column,)) for each in ENTITIES]
 
