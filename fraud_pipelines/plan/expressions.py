@@ -1,6 +1,7 @@
 """SQL expressions of declarations, checked by DuckDB without data: scalar, of one row, known columns, a known type."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,15 @@ SQL_TYPES: Final[Mapping[ColumnType, str]] = {
     "timestamp": "TIMESTAMP",
 }
 """Type of a declaration → DuckDB's."""
+
+_SAMPLES: Final[Mapping[str, str]] = {
+    "VARCHAR": "'1'",
+    "DOUBLE": "1::DOUBLE",
+    "BIGINT": "1::BIGINT",
+    "BOOLEAN": "true",
+    "TIMESTAMP": "TIMESTAMP '2001-02-03 04:05:06'",
+}
+"""A value of each type, for a row in which a text that can't be converted shows."""
 
 WHOLE: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _RESULTS: Final[Mapping[str, ColumnType]] = {
@@ -142,12 +152,29 @@ class ExpressionChecker:
             self._connection.execute(query)
         except duckdb.Error as error:
             raise InvalidExpression(_first_line(error)) from error
+        self._check_texts(parsed, columns)
         given = str(described[0][1])
         if given.startswith("DECIMAL") or given == "HUGEINT":
             given = "DOUBLE"
         if given not in _RESULTS:
             raise InvalidExpression(f"gives a value of type {given}; cast it to a number, text or boolean")
         return _RESULTS[given], "DOUBLE" if given == "FLOAT" else given
+
+    def _check_texts(self, parsed: Parsed, columns: Mapping[str, str]) -> None:
+        """Refuse a text that is no value of the type it is compared to: `amount > 'high'` would fail on every row."""
+        sample = ", ".join(f'{_SAMPLES[read_type(columns[name])]} AS "{name}"' for name in parsed.reads)
+        try:
+            self._connection.execute(f"SELECT ({parsed.sql}\n) FROM (SELECT {sample})")
+        except duckdb.ConversionException as error:
+            message = str(error).split("\n", maxsplit=1)[0]
+            texts = [text.replace("''", "'") for text in re.findall(r"'((?:[^']|'')*)'", parsed.sql)]
+            # A column's own text may be any other than that of the sample.
+            of_column = "source column" in message
+            if not of_column and any(f"'{text}'" in message or f'"{text}"' in message for text in texts):
+                raise InvalidExpression(_first_line(error)) from error
+        except duckdb.Error:
+            # It depends on the values of a row, which are others than those of the sample.
+            return
 
     def _expression(self, sql: str) -> dict[str, Any]:
         try:

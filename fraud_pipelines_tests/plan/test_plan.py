@@ -225,6 +225,24 @@ def test_what_is_left_out_of_a_column_that_ships_stays(tmp_path: Path) -> None:
     assert now["city"] == replace(shipped["city"], required=True)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CAST(country AS TIMESTAMP) > timestamp",
+        "CAST(country AS DOUBLE) + amount",
+        "strptime(country, '%Y') > timestamp",
+        "CAST(amount * 300 AS TINYINT)",
+        "amount > '3'",
+        "timestamp > '2026-01-01'",
+        "TRY(amount > 'high')",
+        "CASE country WHEN 'x' THEN amount END",
+    ],
+)
+def test_what_depends_on_the_values_of_a_row_is_no_mistake(tmp_path: Path, sql: str) -> None:
+    plan = plan_of(tmp_path, f'features: {{a: {{sql: "{sql}", role: none}}}}')
+    assert own(plan) == ["a"]
+
+
 def test_a_null_rule_speaks_of_missing_values_only_where_there_can_be_some(tmp_path: Path) -> None:
     plan = plan_of(
         tmp_path,
