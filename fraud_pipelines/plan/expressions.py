@@ -162,12 +162,14 @@ class ExpressionChecker:
 
     def _check_texts(self, parsed: Parsed, columns: Mapping[str, str]) -> None:
         """Refuse a text that is no value of the type it is compared to: `amount > 'high'` would fail on every row."""
+        texts = [text.replace("''", "'") for text in re.findall(r"'((?:[^']|'')*)'", parsed.sql)]
+        if not texts:
+            return
         sample = ", ".join(f'{_SAMPLES[read_type(columns[name])]} AS "{name}"' for name in parsed.reads)
         try:
             self._connection.execute(f"SELECT ({parsed.sql}\n) FROM (SELECT {sample})")
         except duckdb.ConversionException as error:
             message = str(error).split("\n", maxsplit=1)[0]
-            texts = [text.replace("''", "'") for text in re.findall(r"'((?:[^']|'')*)'", parsed.sql)]
             # A column's own text may be any other than that of the sample.
             of_column = "source column" in message
             if not of_column and any(f"'{text}'" in message or f'"{text}"' in message for text in texts):
