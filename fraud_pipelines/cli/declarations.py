@@ -9,7 +9,7 @@ from rich.table import Table
 
 from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.plan import words
-from fraud_pipelines.plan.changes import Changes, Difference, changes, in_words
+from fraud_pipelines.plan.changes import Changes, Difference, changes
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
@@ -68,12 +68,13 @@ def show(settings: Settings, file: Path | None, *, own: bool) -> None:
 
 
 def _show_columns(plan: Plan, only: set[str] | None) -> None:
-    table = _table("Columns", "name", "type", "required", "from", "to", "personal", "model")
+    table = _table("Columns", "name", "type", "required", "from", "to", "personal", "role", "models")
     for each in plan.attributes:
         if only is None or each.name in only:
             bounds = ("" if bound is None else f"{bound:g}" for bound in (each.minimum, each.maximum))
-            model = in_words(each.model) if each.model else ""
-            table.add_row(each.name, each.type, _yes(each.required), *bounds, _yes(each.pii), model)
+            role = each.model.role if each.model else ""
+            entered = _models(plan, each.name)
+            table.add_row(each.name, each.type, _yes(each.required), *bounds, _yes(each.pii), role, entered)
     _print(table)
 
 
@@ -87,15 +88,22 @@ def _show_entities(plan: Plan, only: set[str] | None) -> None:
 
 
 def _show_features(plan: Plan, only: set[str] | None) -> None:
-    table = _table("Features", "name", "type", "entity", "daily models")
+    table = _table("Features", "name", "type", "entity", "models")
     table.add_column("how", overflow="fold")
     declared = {each.name: words.computation(each) for entity in plan.entities for each in entity.aggregates}
     declared |= {each.name: " ".join(each.sql.split()) for each in plan.expressions}
     for name, feature in plan.features.items():
         if only is None or name in only:
-            daily = _yes(feature.model is not None and feature.model.daily)
-            table.add_row(name, feature.sql_type, feature.entity or "", daily, escape(declared[name]))
+            entered = _models(plan, name)
+            table.add_row(name, feature.sql_type, feature.entity or "", entered, escape(declared[name]))
     _print(table)
+
+
+def _models(plan: Plan, name: str) -> str:
+    """Which models a column or feature enters: the daily ones, the supervised one, both or none."""
+    schemas = {"daily": plan.daily_schema, "supervised": plan.supervised_schema}
+    entered = [models for models, schema in schemas.items() if name in schema]
+    return "both" if len(entered) == 2 else "".join(entered)
 
 
 def diff(settings: Settings, file: Path | None, against: Path | None) -> None:

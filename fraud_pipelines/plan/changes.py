@@ -9,8 +9,6 @@ from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.spans import written_span
 from fraud_pipelines.plan.types import Aggregate, Attribute, Modelled
 
-_SUPERVISED_ROLES = ("numeric", "binary")
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -54,7 +52,7 @@ def changes(before: Plan, after: Plan) -> Changes:
         features=_features(before, after),
         cold=_cold(before, after),
         daily_models=_reads(before, before.daily_schema) != _reads(after, after.daily_schema),
-        supervised_model=_reads(before, _supervised(before)) != _reads(after, _supervised(after)),
+        supervised_model=_reads(before, before.supervised_schema) != _reads(after, after.supervised_schema),
     )
 
 
@@ -118,10 +116,6 @@ def _reach(aggregates: Sequence[Aggregate]) -> str:
     rows += [int(each.options["window"]) for each in aggregates if "window" in each.options]
     told = [written_span(max(spans))] if spans else []
     return " and ".join([*told, *([f"{max(rows)} transactions"] if rows else [])])
-
-
-def _supervised(plan: Plan) -> dict[str, Modelled]:
-    return {name: model for name, model in plan.model_schema.items() if model.role in _SUPERVISED_ROLES}
 
 
 def _reads(plan: Plan, schema: Mapping[str, Modelled]) -> tuple[str, dict[str, tuple[str, str]]]:

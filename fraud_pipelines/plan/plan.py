@@ -107,6 +107,11 @@ class Plan:
         """The part of `model_schema` that the daily models use."""
         return {name: model for name, model in self.model_schema.items() if model.daily}
 
+    @property
+    def supervised_schema(self) -> dict[str, Modelled]:
+        """The part of `model_schema` that the supervised model uses: numbers and flags."""
+        return {name: model for name, model in self.model_schema.items() if model.role in ("numeric", "binary")}
+
     @cached_property
     def version(self) -> str:
         """A hash of what is computed and which rows are accepted.

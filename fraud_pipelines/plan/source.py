@@ -35,8 +35,8 @@ class Source:
         return self.lines.get(key, 1)
 
     def report(self, key: Key, message: str) -> None:
-        """Note a problem at ``key``, unless its value could not even be read."""
-        if key in self.unreadable:
+        """Note a problem at ``key``, unless its value, or what it stands in, could not even be read."""
+        if any(key[:depth] in self.unreadable for depth in range(len(key) + 1)):
             return
         self.problems.append(Problem(self.name, self.line(key), written_key(key), message))
 
@@ -132,7 +132,11 @@ class _Reader:
                 self._report(name_node, key, "a key must be a name")
                 continue
             name, line = name_node.value, name_node.start_mark.line + 1
-            if name_node.tag != "tag:yaml.org,2002:str":
+            if name_node.tag == "tag:yaml.org,2002:merge":
+                self.unreadable.add(key)
+                message = "<< can't be used here; write the keys out"
+                self.problems.append(Problem(self._name, line, written_key((*key, name)), message))
+            elif name_node.tag != "tag:yaml.org,2002:str":
                 # Such as `no`, which is YAML's word for false, or a number.
                 self._report(name_node, (*key, name), f"{name!r} is no text to YAML; put it in quotes")
             elif name in first:

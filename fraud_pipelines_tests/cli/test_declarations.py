@@ -54,11 +54,15 @@ def test_show_prints_how_each_feature_is_computed(installation: Installation) ->
     lines = installation.invoke("declarations", "show", str(EXAMPLE)).splitlines()
     rows = {line.split()[0]: " ".join(line.split()) for line in lines if line.strip()}
     assert compile_plan(EXAMPLE).features.keys() <= rows.keys()
-    assert rows["card_declines_1h"] == "card_declines_1h INTEGER card count, 1 h, where status = 'declined'"
+    assert rows["card_declines_1h"] == "card_declines_1h INTEGER card supervised count, 1 h, where status = 'declined'"
     assert rows["latitude"] == "latitude number -90 90"
     assert rows["customer_at_merchant"] == "customer_at_merchant user_id, merchant_id 2"
-    assert rows["customer_at_merchant_amount_z"].endswith("yes z of amount, window 20")
-    assert rows["amount_in_new_country"].endswith("DOUBLE yes amount * coalesce(country_changed, 0)")
+    assert rows["customer_at_merchant_amount_z"].endswith("both z of amount, window 20")
+    assert rows["amount_in_new_country"].endswith("DOUBLE both amount * coalesce(country_changed, 0)")
+
+    assert rows["v1"] == "v1 number numeric both"
+    assert rows["merchant_category"] == "merchant_category text label daily"
+    assert rows["card_amount_mean_10"] == "card_amount_mean_10 DOUBLE card mean of amount, 10 rows"
 
     own = installation.invoke("declarations", "show", str(EXAMPLE), "--own")
     assert "card_declines_1h" in own

@@ -214,6 +214,7 @@ def test_a_mistake_is_one_message_with_its_line_and_key(
         ("attributes:\n  a: {type: text}\n  ? [b]\n  : {type: text}\n", 3, "attributes", "a key must be a name"),
         ("attributes: &a\n  a: *a\n", 1, "attributes.a", "stands within itself"),
         ("attributes:\n  a: !!python/name:os.system {type: text}\n", 2, "attributes.a", "the tag .* has no meaning"),
+        ("attributes:\n  a: {<<: {type: text}, pii: true}\n", 2, "attributes.a.<<", "write the keys out"),
         ("attributes:\n  a: {type: !secret x}\n", 2, "attributes.a.type", "tag !secret has no meaning"),
         (
             "attributes:\n  a: {type: text, description: 2026-13-45}\n",
