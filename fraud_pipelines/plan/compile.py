@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Set
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -46,13 +47,33 @@ def compile_plan(path: Path | None = None) -> Plan:
     return plan
 
 
+def shipped_plan() -> Plan:
+    """The plan of what ships alone."""
+    return _compiled_once(None, None)
+
+
 def plan_in_force(settings: Settings) -> Plan:
     """What ships, extended by the declarations file of the installation, if it has one.
+
+    A process compiles the same content of a file once.
 
     Raises:
         InvalidDeclarations: the file can't be used.
     """
-    return compile_plan(settings.declarations_path)
+    path = settings.declarations_path
+    if path is None:
+        return shipped_plan()
+    try:
+        content = path.read_bytes()
+    except OSError:  # What is wrong with it is told where it is compiled.
+        return compile_plan(path)
+    return _compiled_once(path, content)
+
+
+@cache
+def _compiled_once(path: Path | None, content: bytes | None) -> Plan:
+    del content
+    return compile_plan(path)
 
 
 def _compiled(sources: list[Source], checker: ExpressionChecker) -> Plan:
