@@ -9,17 +9,18 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from fraud_pipelines.features.aggregates import entity_features
-from fraud_pipelines.features.catalog import FEATURES, table_schema
-from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.derived import DERIVED
-from fraud_pipelines.features.engine import add_derived, fold_in_shards, prepare
+from fraud_pipelines.features.engine import fold_in_shards, prepare
+from fraud_pipelines.features.feature_plan import feature_plan
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import History, empty_histories
+from fraud_pipelines.features.program import folded
+from fraud_pipelines.plan.compile import shipped_plan
 
 KEYS: Final = ("user_id", "timestamp", "transaction_id")
-COMPUTED: Final = [feature.name for entity in ENTITIES for feature in entity_features(entity)] + [
-    derived.feature.name for derived in DERIVED
+COMPUTED: Final = [
+    *(each.name for entity in shipped_plan().entities for each in folded(entity)),
+    *(each.name for each in shipped_plan().expressions),
 ]
 """Every feature but those from labels, of which the benchmark has none."""
 
@@ -32,9 +33,12 @@ def fold(connection: duckdb.DuckDBPyConnection) -> None:
     """One pass over each user's history, in shards of users on all cores."""
     connection.execute("SET memory_limit = '2GB'")  # else DuckDB keeps what it has written in memory
     changed: dict[str, History] = {}
-    computed = fold_in_shards(prepare(_columns(connection)), empty_histories(), Past.nothing(), changed)
+    compiled = feature_plan(shipped_plan())
+    prepared = prepare(_columns(connection), compiled)
+    computed = fold_in_shards(prepared, empty_histories(compiled.programs), Past.nothing(), changed)
+    del prepared
     batches = (batch for features in computed for batch in _arrow(features.select(*KEYS, *COMPUTED)).to_batches())
-    schema = _arrow(pl.DataFrame(schema=table_schema()).select(*KEYS, *COMPUTED)).schema
+    schema = _arrow(pl.DataFrame(schema=shipped_plan().feature_types).select(*KEYS, *COMPUTED)).schema
     connection.register("features_as_they_come", pa.RecordBatchReader.from_batches(schema, batches))
     connection.execute("CREATE TABLE features AS FROM features_as_they_come")
 
@@ -54,7 +58,7 @@ def floor(connection: duckdb.DuckDBPyConnection) -> None:
     """Sort, and write columns of the same types; compute no feature."""
     values = {"Float64": "(amount + {})::DOUBLE", "Int32": "(minute(timestamp) + {})::INTEGER"}
     filled = [
-        f'{values.get(str(FEATURES[name].dtype), "hour(timestamp)::TINYINT").format(k)} AS "{name}"'
+        f'{values.get(str(shipped_plan().features[name].dtype), "hour(timestamp)::TINYINT").format(k)} AS "{name}"'
         for k, name in enumerate(COMPUTED)
     ]
     connection.execute(
@@ -208,8 +212,11 @@ def _shared_counts(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
-    types = {name: FEATURES[name].dtype for name in COMPUTED}
-    result = add_derived(frame).select(*KEYS, *(pl.col(name).cast(dtype) for name, dtype in types.items()))
+    types = {name: shipped_plan().features[name].dtype for name in COMPUTED}
+    result = frame
+    for each in DERIVED:
+        result = result.with_columns(each.expression)
+    result = result.select(*KEYS, *(pl.col(name).cast(dtype) for name, dtype in types.items()))
     connection.register("result", result)
     connection.execute("CREATE TABLE features AS FROM result")
 

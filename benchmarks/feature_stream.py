@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 
 from fraud_pipelines.features.engine import fold_rows, prepare
+from fraud_pipelines.features.feature_plan import feature_plan
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import empty_histories
 from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.plan.compile import shipped_plan
 
 USERS: Final = 100_000
 HISTORY_ROWS: Final = 10 * USERS
@@ -28,7 +30,8 @@ def stream(transactions: pl.DataFrame) -> dict[str, float]:
             these have been found fraudulent.
     """
     earlier = transactions.head(HISTORY_ROWS)
-    _, histories = fold_rows(prepare(earlier), empty_histories(), Past.nothing())
+    compiled = feature_plan(shipped_plan())
+    _, histories = fold_rows(prepare(earlier, compiled), empty_histories(compiled.programs), Past.nothing())
     live = LiveHistories(histories, _past(earlier))
     single = transactions.slice(HISTORY_ROWS, WARM_UP + SINGLE).to_dicts()
     took = []

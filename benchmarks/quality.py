@@ -44,7 +44,7 @@ from fraud_pipelines.detection.supervised import fit_supervised, supervised_sche
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.ranked import ranking
-from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.plan.compile import shipped_plan
 
 ALERT_SHARE: Final = 0.01
 SCENARIOS: Final = {1: "amount", 2: "terminal", 3: "card"}
@@ -177,7 +177,11 @@ def _scored_by_labels(seed: int, training: pl.DataFrame, test: pl.DataFrame) -> 
         detector = FraudModel.fit(training, backend=backend, schema=daily, contamination=ALERT_SHARE, seed=seed)
         scored = [detector.score(rows)["score"].alias(f"{backend}_score") for rows in (training, test)]
         features = [rows.with_columns(score) for rows, score in zip(features, scored, strict=True)]
-    further = {name: FeatureRole(role=of.role) for name, of in FEATURES.items() if of.modelled and name not in left_out}
+    further = {
+        name: FeatureRole(role=of.model.role)
+        for name, of in shipped_plan().features.items()
+        if of.model and name not in left_out
+    }
     model = fit_supervised(
         features[0],
         features[0],

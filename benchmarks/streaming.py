@@ -37,10 +37,12 @@ from fraud_pipelines.detection.daily import DIGEST_TAG, LoadedModel, current_fea
 from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.features.engine import fold_rows, prepare
+from fraud_pipelines.features.feature_plan import feature_plan
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import Histories, empty_histories
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import write_history
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import CHAMPION, ModelRegistry
 from fraud_pipelines.storage.training_record import TrainingRecord
@@ -88,7 +90,8 @@ def compare(settings: Settings, arguments: argparse.Namespace) -> None:
     coming = COLLECTED + arguments.single + 4 * arguments.batches * 1_000 + 10_000
     rows = transactions(known + coming, arguments.users)
     earlier, stream = rows.head(known), rows.slice(known)
-    features, histories = fold_rows(prepare(earlier), empty_histories(), Past.nothing())
+    compiled = feature_plan(shipped_plan())
+    features, histories = fold_rows(prepare(earlier, compiled), empty_histories(compiled.programs), Past.nothing())
     version = current_feature_version(DEFAULT_SCHEMA)
     ensemble = FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
     registry = _registered(settings, ensemble)
@@ -122,7 +125,7 @@ def compare(settings: Settings, arguments: argparse.Namespace) -> None:
 
 def soak(settings: Settings, count: int, *, users: int = 50_000, rate: int = 500, share: int = 100) -> None:
     """Play ``count`` transactions, a file a second's worth; memory and the size of the warehouse after each run."""
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=60)
+    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=60)
     registry = _registered(settings, _ensemble(transactions(60_000, 5_000)))
     folder = settings.landing_stream
     folder.mkdir(parents=True)
@@ -241,7 +244,8 @@ def _screener(settings: Settings, warehouse: Warehouse, histories: Histories, en
 
 
 def _ensemble(earlier: pl.DataFrame) -> FraudModel:
-    features, _ = fold_rows(prepare(earlier), empty_histories(), Past.nothing())
+    compiled = feature_plan(shipped_plan())
+    features, _ = fold_rows(prepare(earlier, compiled), empty_histories(compiled.programs), Past.nothing())
     version = current_feature_version(DEFAULT_SCHEMA)
     return FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
 
@@ -264,7 +268,7 @@ def _registered(settings: Settings, model: FraudModel) -> ModelRegistry:
 
 def _warehouse(settings: Settings, earlier: pl.DataFrame, histories: Histories) -> Warehouse:
     """The warehouse as the daily runs leave it: transactions, and every entity's history."""
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=60)
+    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=60)
     with warehouse.transaction() as connection:
         stored = earlier.with_columns(
             event_date=pl.col("timestamp").dt.date(), source=pl.lit("bench"), ingested_at=pl.lit(NOW)

@@ -14,6 +14,8 @@ import duckdb
 import yaml
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -97,13 +99,13 @@ def prepare(settings: Settings) -> None:
         settings.mlflow_dir,
     ):
         folder.mkdir(parents=True, exist_ok=True)
-    open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    open_warehouse(settings.warehouse_path, plan=plan_in_force(settings), wait_seconds=settings.warehouse_wait_seconds)
     ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root).initialise()
     prepare_dagster_home(settings.dagster_home)
 
 
-def open_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
-    """The warehouse at ``path`` with all its tables; made where it is missing.
+def open_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
+    """The warehouse at ``path`` with all its tables, those of the ``plan`` included; made where it is missing.
 
     What an earlier release made is brought up to date, after a copy of the file beside it. One that is up to date is
     not written to.
@@ -116,11 +118,14 @@ def open_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
     from fraud_pipelines.streaming.tables import PLACE_COLUMNS
 
     warehouse = Warehouse(path, wait_seconds=wait_seconds)
-    warehouse.initialise(declared=f"{declared_tables()}{PLACE_COLUMNS}", make_declared=_make_declared_tables)
+    warehouse.initialise(
+        declared=f"{declared_tables(plan)}{PLACE_COLUMNS}",
+        make_declared=lambda connection: _make_declared_tables(connection, plan),
+    )
     return warehouse
 
 
-def open_existing_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
+def open_existing_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
     """The warehouse at ``path``, brought up to date as by `open_warehouse`; one that is missing is not made.
 
     Raises:
@@ -129,21 +134,24 @@ def open_existing_warehouse(path: Path, *, wait_seconds: float) -> Warehouse:
     """
     if not path.exists():
         Warehouse(path).read("SELECT 1")  # Says how to begin.
-    return open_warehouse(path, wait_seconds=wait_seconds)
+    return open_warehouse(path, plan=plan, wait_seconds=wait_seconds)
 
 
 def warehouse_of(settings: Settings) -> Warehouse:
     """The warehouse of an installation, as by `open_existing_warehouse`."""
-    return open_existing_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    plan = plan_in_force(settings)
+    return open_existing_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
 
 
-def _make_declared_tables(connection: duckdb.DuckDBPyConnection) -> None:
+def _make_declared_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     from fraud_pipelines.decisions.earlier_log import adopt_earlier_decisions
+    from fraud_pipelines.features.earlier_histories import adopt_earlier_histories
     from fraud_pipelines.features.tables import create_tables
     from fraud_pipelines.streaming.tables import create_tables as create_stream_tables
 
-    create_tables(connection)
-    create_stream_tables(connection)
+    adopt_earlier_histories(connection)
+    create_tables(connection, plan)
+    create_stream_tables(connection, plan)
     adopt_earlier_decisions(connection, now=datetime.now(UTC).replace(tzinfo=None))
 
 

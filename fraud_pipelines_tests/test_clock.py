@@ -16,6 +16,7 @@ from fraud_pipelines.decisions.chargebacks import land_chargebacks
 from fraud_pipelines.decisions.labels import land_labels
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import CLOCK_SKEW, Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -60,7 +61,7 @@ def test_the_daily_landing_zone(installation: Installation, environment: dict[st
     payments(installation.settings.landing_transactions / "x.jsonl")
     with mock.patch.dict(os.environ, installation.environment | environment):
         settings = Settings.from_environment()
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=10)
+    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=10)
     day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
     resources = {"settings": settings, "warehouse": warehouse}
     with dg.DagsterInstance.ephemeral() as instance:
@@ -72,7 +73,7 @@ def test_the_daily_landing_zone(installation: Installation, environment: dict[st
 def test_the_stream(tmp_path: Path, environment: dict[str, str], expected: set[str]) -> None:
     with mock.patch.dict(os.environ, {"FRAUD_DATA_DIR": str(tmp_path)} | environment):
         settings = Settings.from_environment()
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=10)
+    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=10)
     payments(settings.landing_stream / "x.jsonl")
     session = StreamSession(warehouse, cast(ModelRegistry, NoModels()), settings, SMALL)
     assert drain(session, settings.landing_stream, clock=now).accepted == len(expected)
@@ -85,7 +86,7 @@ NOON = datetime(2026, 6, 1, 12)
 @pytest.fixture
 def judged(tmp_path: Path) -> Warehouse:
     """A warehouse with a payment of noon by its own clock, which is a minute ahead of ours."""
-    warehouse = open_warehouse(tmp_path / "fraud.duckdb", wait_seconds=10)
+    warehouse = open_warehouse(tmp_path / "fraud.duckdb", plan=shipped_plan(), wait_seconds=10)
     with warehouse.transaction() as connection:
         connection.execute(
             "INSERT INTO raw.transactions BY NAME SELECT 'a' AS transaction_id, 'u' AS user_id, ? AS timestamp, "
@@ -138,7 +139,7 @@ def test_the_setting_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_timestamp_of_tomorrow_belongs_to_tomorrow(tmp_path: Path) -> None:
     """Just before midnight, a payment of a clock that is ahead is one of the next day."""
     settings = Settings(data_dir=tmp_path)
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=10)
+    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=10)
     midnight = datetime(2026, 6, 2)
     settings.landing_stream.mkdir(parents=True)
     row = {"transaction_id": "a", "user_id": "u", "timestamp": midnight.isoformat(), "amount": 5.0}

@@ -10,6 +10,7 @@ from typing import Self
 import dagster as dg
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import days_with_transactions
@@ -128,7 +129,7 @@ class DailyRuns:
             skew=self.settings.clock_skew,
         )
         landed.require_usable()
-        for report in derive_earlier_days(self._warehouse, day):
+        for report in derive_earlier_days(self._warehouse, day, plan=plan_in_force(self.settings)):
             self._instance.report_runless_asset_event(derived_day(report.day, report.rows))
             yield report.day
 

@@ -14,6 +14,7 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.chargebacks import NOT_FRAUD
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.intake import LandingReport
@@ -41,7 +42,9 @@ def import_path(
         InvalidInput: there is nothing to read; or, after all else has been taken in, files can't be read, the mapping
             doesn't fit them, or more of their rows were rejected than accepted.
     """
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    warehouse = open_warehouse(
+        settings.warehouse_path, plan=plan_in_force(settings), wait_seconds=settings.warehouse_wait_seconds
+    )
     kind = _land_labels if labels else _land_transactions
     land = kind(warehouse, mapping_file, clock, settings.clock_skew)
     files, troubles = _files(path)

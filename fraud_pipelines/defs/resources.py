@@ -6,6 +6,7 @@ from typing import Final
 import dagster as dg
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -35,7 +36,8 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
     def _bring_up_to_date(self) -> None:
         path = Path(self.path)
         if path not in _UP_TO_DATE or not path.exists():
-            open_warehouse(path, wait_seconds=self.wait_seconds)
+            plan = plan_in_force(Settings.from_environment())
+            open_warehouse(path, plan=plan, wait_seconds=self.wait_seconds)
             _UP_TO_DATE.add(path)
 
 

@@ -22,7 +22,8 @@ from fraud_pipelines.evaluation.outcomes import last_known_day, matured_window
 from fraud_pipelines.evaluation.trial_arms import Arm, InForce, models_in_force
 from fraud_pipelines.evaluation.trial_features import TrialFeatures, trial_features
 from fraud_pipelines.evaluation.trial_pair import BackendTrial, Ground, Pair
-from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -109,7 +110,8 @@ def run_trial(
         MissingData: the days have no features, no models in use, or too little before them.
         ArtifactRejected, RegistryUnavailable: as for `models_in_force`.
     """
-    in_force = _chosen(models_in_force(production, registry, trial.last), trial)
+    plan = plan_in_force(settings)
+    in_force = _chosen(models_in_force(production, registry, trial.last), trial, plan)
     training_days = max(settings.training_days, trial.training_days or 0)
     reach = max(each.days_before(settings, training_days) for each in in_force)
     features = trial_features(
@@ -117,6 +119,7 @@ def run_trial(
         folder,
         trial.first - timedelta(days=reach),
         trial.last,
+        plan=plan,
         redefined=any(each.redefined for each in in_force),
     )
     days, skipped = _days_to_score(features, settings, trial)
@@ -144,7 +147,7 @@ def run_trial(
     return TrialResult(
         trial=trial,
         features=features,
-        removed=tuple(dict.fromkeys(name for each in in_force for name in each.features if name not in FEATURES)),
+        removed=tuple(dict.fromkeys(name for each in in_force for name in each.features if name not in plan.features)),
         days=days,
         skipped=skipped,
         frauds=sum(int(rows["is_fraud"].sum()) for rows in ground.by_day.values()),
@@ -154,7 +157,7 @@ def run_trial(
     )
 
 
-def _chosen(in_force: Mapping[str, InForce], trial: Trial) -> list[InForce]:
+def _chosen(in_force: Mapping[str, InForce], trial: Trial, plan: Plan) -> list[InForce]:
     for backend in trial.backends:
         if backend not in in_force:
             raise InvalidInput(
@@ -162,8 +165,8 @@ def _chosen(in_force: Mapping[str, InForce], trial: Trial) -> list[InForce]:
             )
     chosen = [model for backend, model in in_force.items() if not trial.backends or backend in trial.backends]
     for name in trial.without:
-        if not any(name in model.features or name in FEATURES for model in chosen):
-            alike = get_close_matches(name, FEATURES, n=3)
+        if not any(name in model.features or name in plan.features for model in chosen):
+            alike = get_close_matches(name, plan.features, n=3)
             raise InvalidInput(
                 f"There is no feature {name}" + (f"; did you mean {' or '.join(alike)}?" if alike else ".")
             )

@@ -14,12 +14,10 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.aggregates import entity_features, feedback_features
-from fraud_pipelines.features.catalog import FEATURES, table_schema
 from fraud_pipelines.features.daily import derive_day
-from fraud_pipelines.features.declarations import ENTITIES, Entity
-from fraud_pipelines.features.derived import DERIVED
-from fraud_pipelines.features.engine import FOLDED, add_derived, fold_rows, prepare
+from fraud_pipelines.features.engine import fold_rows, prepare
+from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
+from fraud_pipelines.features.program import EntityProgram
 from fraud_pipelines.features.tables import (
     FEATURE_TABLE,
     create_tables,
@@ -28,8 +26,8 @@ from fraud_pipelines.features.tables import (
     read_past,
     table_exists,
 )
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse, add_columns, insert, select
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 _RAW: Final = "raw.transactions"
 _SCORES: Final = "scoring.transaction_scores"
@@ -39,8 +37,6 @@ _LABELLED_SQL: Final = f"""
     AND transaction_id IN (SELECT transaction_id FROM feedback.label_history)
 """
 """How late labels come is told by all of them."""
-_DERIVED: Final = [each.feature.name for each in DERIVED]
-_FOLDED: Final = [feature.name for feature in FOLDED]
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,9 @@ class TrialFeatures:
     refold: Refold | None
 
 
-def trial_features(production: Warehouse, folder: Path, first: date, last: date, *, redefined: bool) -> TrialFeatures:
+def trial_features(
+    production: Warehouse, folder: Path, first: date, last: date, *, plan: Plan, redefined: bool
+) -> TrialFeatures:
     """Copy what a trial needs of ``first`` to ``last`` into ``folder``, and compute there what is declared now.
 
     Features without a history are computed from the stored ones. Those with a history are folded again, from the
@@ -82,36 +80,39 @@ def trial_features(production: Warehouse, folder: Path, first: date, last: date,
     otherwise on the last day.
 
     Args:
+        plan: what is declared now.
         redefined: whether a model in force learned from features that are declared otherwise now.
 
     Raises:
         MissingData: no features are stored for any of these days.
     """
+    compiled = feature_plan(plan)
+    expressions = [each.name for each in plan.expressions]
     with production.connect(read_only=True) as connection:
         days = _days(connection, first, last)
-        refold = _refold(connection, days, redefined=redefined)
+        refold = _refold(connection, compiled, days, redefined=redefined)
         stored = set(_columns(connection, FEATURE_TABLE))
         labels = {table: select(connection, f"SELECT * FROM {table}") for table in _LABELS}
         labelled = select(connection, _LABELLED_SQL, [days[0], days[-1]])
     present, candidate = (Warehouse(folder / f"{name}.duckdb") for name in ("present", "candidate"))
     for warehouse in (present, candidate):
         warehouse.initialise()
-    rows, valued, changed = 0, dict.fromkeys(FEATURES, False), dict.fromkeys(FEATURES, 0)
+    rows, valued, changed = 0, dict.fromkeys(plan.features, False), dict.fromkeys(plan.features, 0)
     with present.connect() as to_present, candidate.connect() as to_candidate:
         for connection in (to_present, to_candidate):
-            create_tables(connection)
+            create_tables(connection, plan)
             for table, frame in labels.items():
                 insert(connection, table, frame)
         _add(to_present, _RAW, labelled)
         if refold:
-            _fold_from_the_beginning(production, candidate, last)
+            _fold_from_the_beginning(production, candidate, last, plan)
         for day in days:
             before, transactions, scores = _read_day(production, day)
-            now = before.drop(_DERIVED, strict=False)
+            now = before.drop(expressions, strict=False)
             if refold:
                 folded = select(to_candidate, f"SELECT * FROM {FEATURE_TABLE} WHERE event_date = ?", [day])
                 now = _replaced(now, folded, refold.names)
-            now = _derived(now, transactions)
+            now = _derived(now, transactions, compiled)
             to_candidate.execute(f"DELETE FROM {FEATURE_TABLE} WHERE event_date = ?", [day])
             to_candidate.execute(f"DELETE FROM {_RAW} WHERE event_date = ?", [day])
             for connection, rows_of_day in ((to_present, before), (to_candidate, now)):
@@ -119,13 +120,13 @@ def trial_features(production: Warehouse, folder: Path, first: date, last: date,
                 _add(connection, _RAW, transactions)
                 _add(connection, _SCORES, scores)
             rows += before.height
-            for name in FEATURES:
+            for name in plan.features:
                 if name in stored:
                     valued[name] |= before[name].null_count() < before.height
                     changed[name] += _differing(before[name], now[name])
         if refold:
             to_candidate.execute(f"DELETE FROM {FEATURE_TABLE} WHERE event_date < ?", [days[0]])
-    new = tuple(name for name in FEATURES if not valued[name] and (name not in stored or changed[name]))
+    new = tuple(name for name in plan.features if not valued[name] and (name not in stored or changed[name]))
     return TrialFeatures(
         present=present,
         candidate=candidate,
@@ -154,70 +155,78 @@ def _days(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> lis
     return days
 
 
-def _refold(connection: duckdb.DuckDBPyConnection, days: Sequence[date], *, redefined: bool) -> Refold | None:
+def _refold(
+    connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, days: Sequence[date], *, redefined: bool
+) -> Refold | None:
     """Whether the features with a history have to be folded again, and which.
 
     A column that has no value yet may be new, or of a young production whose windows reach back to nothing: to derive
     the last day again tells.
     """
     stored = set(_columns(connection, FEATURE_TABLE))
-    names, why = [name for name in _FOLDED if name not in stored], []
+    folded = _folded(compiled.plan)
+    names, why = [name for name in folded if name not in stored], []
     if names:
         why.append(f"{_listed(names)} had never been computed")
     outdated = [
-        entity for entity in ENTITIES if _kept_declarations(connection, entity, days[-1]) - {entity.fingerprint}
+        each for each in compiled.programs if _kept_declarations(connection, each, days[-1]) - {each.fingerprint}
     ]
-    for entity in outdated:
-        names += [feature.name for feature in (*entity_features(entity), *feedback_features(entity))]
-        why.append(f"of each {entity.name} another history is kept now")
-    empty = _without_values(connection, days, stored)
+    for each in outdated:
+        names += [aggregate.name for aggregate in each.entity.aggregates]
+        why.append(f"of each {each.entity.name} another history is kept now")
+    empty = _without_values(connection, days, [name for name in folded if name in stored])
     if not outdated and (empty or redefined):
-        differing = [name for name in _differing_on(connection, days[-1]) if redefined or name in empty]
+        differing = [name for name in _differing_on(connection, compiled, days[-1]) if redefined or name in empty]
         names += differing
         if differing:
             why.append(f"{_listed(differing)} came out otherwise on {days[-1]}")
     return Refold(" and ".join(why), tuple(dict.fromkeys(names))) if names else None
 
 
-def _kept_declarations(connection: duckdb.DuckDBPyConnection, entity: Entity, last: date) -> set[str]:
+def _folded(plan: Plan) -> list[str]:
+    """The features with a history."""
+    return [name for name, feature in plan.features.items() if feature.entity]
+
+
+def _kept_declarations(connection: duckdb.DuckDBPyConnection, program: EntityProgram, last: date) -> set[str]:
     """Under which declarations the entity's histories up to ``last`` were kept."""
-    table = history_table(entity)
+    table = history_table(program.entity)
     if not table_exists(connection, table):
         return set()
     query = f"SELECT DISTINCT declaration FROM {table} WHERE event_date <= ? AND declaration IS NOT NULL"
     return set(select(connection, query, [last]).to_series())
 
 
-def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date], stored: set[str]) -> set[str]:
+def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date], known: Sequence[str]) -> set[str]:
     """Features with a history whose stored column holds nothing on these days."""
-    known = [name for name in _FOLDED if name in stored]
     counts = ", ".join(f'count("{name}")' for name in known)
     query = f"SELECT {counts} FROM {FEATURE_TABLE} WHERE event_date BETWEEN ? AND ?"
     values = select(connection, query, [days[0], days[-1]]).row(0)
     return {name for name, count in zip(known, values, strict=True) if not count}
 
 
-def _differing_on(connection: duckdb.DuckDBPyConnection, day: date) -> list[str]:
+def _differing_on(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, day: date) -> list[str]:
     """Features that come out otherwise than they are stored when the day is derived again from the histories."""
-    columns = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
-    prepared = prepare(select(connection, f"SELECT {columns} FROM {_RAW} WHERE event_date = ?", [day]))
+    columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types)
+    prepared = prepare(select(connection, f"SELECT {columns} FROM {_RAW} WHERE event_date = ?", [day]), compiled)
     before = {
-        entity.name: read_history(connection, entity, prepared.runs[entity.name].keys, day) for entity in ENTITIES
+        each.entity.name: read_history(connection, each, prepared.runs[each.entity.name].keys, day)
+        for each in compiled.programs
     }
     features, _ = fold_rows(prepared, before, read_past(connection, prepared.transactions, day))
     stored = select(connection, f"SELECT * FROM {FEATURE_TABLE} WHERE event_date = ?", [day])
-    names = [name for name in _FOLDED if name in stored.columns]
+    names = [name for name in _folded(compiled.plan) if name in stored.columns]
     now = _replaced(stored, features, names)
     return [name for name in names if _differing(stored[name], now[name])]
 
 
-def _fold_from_the_beginning(production: Warehouse, candidate: Warehouse, last: date) -> None:
+def _fold_from_the_beginning(production: Warehouse, candidate: Warehouse, last: date, plan: Plan) -> None:
     """Derive every stored day up to ``last`` in the candidate's warehouse, as the daily run would have."""
     days = production.read(f"SELECT DISTINCT event_date FROM {_RAW} WHERE event_date <= ? ORDER BY 1", [last])
     for day in days.to_series():
         transactions = production.read(f"SELECT * FROM {_RAW} WHERE event_date = ?", [day])
         candidate.overwrite(_RAW, transactions, event_date=day)
-        derive_day(candidate, day)
+        derive_day(candidate, day, plan=plan)
 
 
 def _read_day(production: Warehouse, day: date) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -243,15 +252,17 @@ def _replaced(rows: pl.DataFrame, folded: pl.DataFrame, names: Sequence[str]) ->
     )
 
 
-def _derived(folded: pl.DataFrame, transactions: pl.DataFrame) -> pl.DataFrame:
+def _derived(folded: pl.DataFrame, transactions: pl.DataFrame, compiled: FeaturePlan) -> pl.DataFrame:
     """All features as they are declared now, from those with a history and the columns of the transaction."""
-    further = [name for name in TRANSACTION_COLUMNS if name not in folded.columns]
+    types = compiled.plan.feature_types
+    further = [name for name in transactions.columns if name not in folded.columns]
     rows = folded.join(
         transactions.select("transaction_id", *further), on="transaction_id", how="left", maintain_order="left"
     )
-    missing = [name for name in table_schema() if name not in rows.columns and name not in _DERIVED]
-    rows = rows.with_columns(pl.lit(None, dtype=table_schema()[name]).alias(name) for name in missing)
-    return add_derived(rows).select(*table_schema())
+    expressions = {each.name for each in compiled.plan.expressions}
+    missing = [name for name in types if name not in rows.columns and name not in expressions]
+    rows = rows.with_columns(pl.lit(None, dtype=types[name]).alias(name) for name in missing)
+    return compiled.expressions.on_frame(rows).select(*types)
 
 
 def _differing(before: pl.Series, now: pl.Series) -> int:

@@ -7,10 +7,11 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.features.cold_start import Starts, incomplete, starts, write_starts
 from fraud_pipelines.features.daily_distributions import forget_distributions
-from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.engine import Prepared, fold_rows, prepare, uncomputable
+from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.gaps import gaps_before, mark_late_gaps, require_no_gap
 from fraud_pipelines.features.history import History
@@ -22,9 +23,9 @@ from fraud_pipelines.features.tables import (
     read_past,
     write_history,
 )
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
 from fraud_pipelines.transactions.days import require_transactions
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class DayReport:
         new_users: those without an earlier transaction.
         nulls: how many rows have no value, by feature.
         uncomputable: features that are null throughout since a column they need is unknown, and that column.
+        cold: features that are null throughout, since their entity has been declared only lately → the first day on
+            which they will be complete, None: once they are rebuilt.
         outdated_days: later days marked in ``raw.stale_days``, since their features came from another history.
     """
 
@@ -46,10 +49,11 @@ class DayReport:
     new_users: int
     nulls: dict[str, int]
     uncomputable: dict[str, str]
+    cold: dict[str, date | None]
     outdated_days: tuple[date, ...]
 
 
-def derive_day(warehouse: Warehouse, day: date) -> DayReport:
+def derive_day(warehouse: Warehouse, day: date, *, plan: Plan) -> DayReport:
     """Replace the features of ``day``, and the histories as of its end, in one transaction.
 
     The day starts from the histories as they stood at its beginning, whatever has been derived since.
@@ -60,11 +64,11 @@ def derive_day(warehouse: Warehouse, day: date) -> DayReport:
     """
     with warehouse.connect(read_only=True) as connection:
         require_no_gap(connection, day)
-        inputs = _read(connection, day)
+        inputs = _read(connection, day, feature_plan(plan))
     return _derive(warehouse, day, inputs)
 
 
-def derive_earlier_days(warehouse: Warehouse, day: date) -> Iterator[DayReport]:
+def derive_earlier_days(warehouse: Warehouse, day: date, *, plan: Plan) -> Iterator[DayReport]:
     """Derive what `derive_day` of ``day`` misses: the features of each earlier day that has transactions and none.
 
     Days that were derived from histories which change by that are derived again, so that ``day`` starts from nothing
@@ -76,11 +80,38 @@ def derive_earlier_days(warehouse: Warehouse, day: date) -> Iterator[DayReport]:
     while waiting:
         earliest = min(waiting)
         with warehouse.connect(read_only=True) as connection:
-            inputs = _read(connection, earliest)
+            inputs = _read(connection, earliest, feature_plan(plan))
         report = _derive(warehouse, earliest, inputs)
         waiting.remove(earliest)
         waiting.update(outdated for outdated in report.outdated_days if outdated < day)
         yield report
+
+
+def rebuild(warehouse: Warehouse, *, plan: Plan) -> Iterator[DayReport]:
+    """Derive every stored day again, from the first on, where an entity has been declared later than that.
+
+    Features of other entities come out as they are stored. Days are derived in order, each in a transaction of its
+    own; what is stopped goes on from there. There is nothing to do where all entities know all of their past.
+
+    Raises:
+        MissingData: no features are stored yet.
+    """
+    compiled = feature_plan(plan)
+    query = f"SELECT DISTINCT event_date FROM {FEATURE_TABLE} ORDER BY 1"
+    with warehouse.connect(read_only=True) as connection:
+        days: list[date] = select(connection, query).to_series().to_list()
+        if not days:
+            raise MissingData("No features are stored yet: there is nothing to rebuild.")
+        found = starts(connection, compiled, days[-1])
+    if not found.cold:
+        return
+    reached = [found.by_entity[name].rebuilt_through for name in found.cold]
+    done = None if None in reached else min(day for day in reached if day is not None)
+    for day in days:
+        if done is None or day > done:
+            with warehouse.connect(read_only=True) as connection:
+                inputs = _read(connection, day, compiled)
+            yield _derive(warehouse, day, inputs, outdates=False)
 
 
 @dataclass(frozen=True)
@@ -90,36 +121,52 @@ class _Inputs:
     rows: Prepared
     before: dict[str, History]
     past: Past
+    starts: Starts
 
 
-def _read(connection: duckdb.DuckDBPyConnection, day: date) -> _Inputs:
-    rows = prepare(_transactions(connection, day))
-    before = {entity.name: read_history(connection, entity, rows.runs[entity.name].keys, day) for entity in ENTITIES}
-    return _Inputs(rows, before, read_past(connection, rows.transactions, day))
+def _read(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> _Inputs:
+    rows = prepare(_transactions(connection, day, compiled.plan), compiled)
+    before = {
+        each.entity.name: read_history(connection, each, rows.runs[each.entity.name].keys, day)
+        for each in compiled.programs
+    }
+    past = read_past(connection, rows.transactions, day)
+    return _Inputs(rows, before, past, starts(connection, compiled, day))
 
 
-def _derive(warehouse: Warehouse, day: date, inputs: _Inputs) -> DayReport:
-    features, after = fold_rows(inputs.rows, inputs.before, inputs.past)
+def _derive(warehouse: Warehouse, day: date, inputs: _Inputs, *, outdates: bool = True) -> DayReport:
+    compiled = inputs.rows.compiled
+    plan = compiled.plan
+    ready = incomplete(compiled, inputs.starts)
+    unknown = {name: complete for name, complete in ready.items() if complete is None or complete > day}
+    features, after = fold_rows(inputs.rows, inputs.before, inputs.past, unknown=unknown)
     with warehouse.transaction() as connection:
-        create_tables(connection)
+        create_tables(connection, plan)
         overwrite(connection, FEATURE_TABLE, features, event_date=day)
         forget_distributions(connection, [day])
         outdated = sorted({late for history in after.values() for late in write_history(connection, history, day)})
-        mark_stale(connection, outdated, f"history changed by a rerun of {day}")
+        write_starts(connection, compiled, inputs.starts)
+        if outdates:
+            mark_stale(connection, outdated, f"history changed by a rerun of {day}")
         mark_late_gaps(connection, day)
-    nulls = features.select(pl.col(name).null_count() for name in FEATURES).row(0, named=True)
+    nulls = features.select(pl.col(name).null_count() for name in plan.features).row(0, named=True)
     return DayReport(
         day=day,
         rows=features.height,
         users=len(after["user"]),
         new_users=len(after["user"]) - len(inputs.before["user"]),
         nulls=nulls,
-        uncomputable=uncomputable(inputs.rows.transactions),
+        uncomputable={
+            name: column
+            for name, column in uncomputable(inputs.rows.transactions, plan).items()
+            if nulls[name] == features.height and name not in unknown
+        },
+        cold=unknown,
         outdated_days=tuple(outdated),
     )
 
 
-def _transactions(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFrame:
+def _transactions(connection: duckdb.DuckDBPyConnection, day: date, plan: Plan) -> pl.DataFrame:
     require_transactions(connection, day)
-    names = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
+    names = ", ".join(f'"{name}"' for name in plan.attribute_types)
     return select(connection, f"SELECT {names} FROM raw.transactions WHERE event_date = ?", [day])

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
-from fraud_pipelines.features.fold import microseconds
+from fraud_pipelines.features.program import microseconds
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, TIMESTAMP
 
 Ints = NDArray[np.int64]

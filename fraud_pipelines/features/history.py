@@ -1,86 +1,126 @@
-"""What the fold has kept of each entity, as a table: typed columns and lists, one row an entity."""
+"""What the fold has kept of each entity, as a table: one row an entity."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.declarations import ENTITIES, Entity
+from fraud_pipelines.features.keys import key_columns, keys_of
+from fraud_pipelines.features.program import EntityProgram
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
+Ints = NDArray[np.int64]
 
-def history_schema(entity: Entity) -> dict[str, pl.DataType]:
-    """Columns of the entity's history: the id, then no more than its declared features can still reach."""
-    schema: dict[str, pl.DataType] = {entity.column: pl.String(), "last_timestamp": TIMESTAMP}
-    schema |= {f"last_{column}": pl.String() for column in entity.changes}
-    if entity.average:
-        schema |= {"transactions": pl.Int64(), "amount_total": pl.Float64()}
-    if entity.kept_amounts:
-        schema["recent_amounts"] = pl.List(pl.Float64())
-    if entity.kept_span:
-        schema["recent_timestamps"] = pl.List(TIMESTAMP)
-    if entity.kept_counts:
-        schema["recent_counts"] = pl.List(pl.Int64())
-    if entity.profile:
-        schema["outsized_timestamps"] = pl.List(TIMESTAMP)
-    schema["declaration"] = pl.String()
-    return schema
+KEPT_COLUMNS: Final[Mapping[str, pl.DataType]] = {
+    "transactions": pl.Int64(),
+    "last_timestamp": TIMESTAMP,
+    "state": pl.List(pl.Int64()),
+    "declaration": pl.String(),
+}
+"""The columns of every history besides the key. ``state`` is a run of the kernel (`kernel.Packed`)."""
+
+
+def history_schema(program: EntityProgram) -> dict[str, pl.DataType]:
+    """Columns of the entity's history: its key, then what is kept."""
+    return {**dict.fromkeys(program.entity.key, pl.String()), **KEPT_COLUMNS}
 
 
 @dataclass(frozen=True)
 class History:
-    """The state of every entity of one kind: ``frame`` has the columns of `history_schema`, sorted by the id.
+    """The state of every entity of one kind: ``frame`` has the columns of `history_schema`, sorted by the key.
 
-    ``transactions`` and ``amount_total`` count from the first transaction on; the lists hold, oldest first, what
-    the windows can still reach of amounts and of timestamps.
+    ``transactions`` counts from the first transaction on; ``state`` holds no more than the declared features can
+    still reach.
     """
 
-    entity: Entity
+    program: EntityProgram
     frame: pl.DataFrame
 
     @classmethod
-    def empty(cls, entity: Entity) -> Self:
+    def empty(cls, program: EntityProgram) -> Self:
         """The state before the first transaction."""
-        return cls(entity, pl.DataFrame(schema=history_schema(entity)))
+        return cls(program, pl.DataFrame(schema=history_schema(program)))
 
     @classmethod
-    def from_frame(cls, entity: Entity, frame: pl.DataFrame) -> Self:
+    def of(cls, program: EntityProgram, keys: pl.Series, at: Ints, numbers: Ints) -> Self:
+        """What the kernel returned of the entities with these keys."""
+        import pyarrow as pa
+
+        states = pl.from_arrow(pa.LargeListArray.from_arrays(at, numbers))
+        assert isinstance(states, pl.Series)
+        heads = at[:-1]
+        frame = pl.DataFrame(
+            [
+                *key_columns(keys.alias("key"), program.entity.key),
+                pl.Series("transactions", numbers[heads]),
+                pl.Series("last_timestamp", numbers[heads + 1]).cast(TIMESTAMP),
+                states.alias("state"),
+                pl.repeat(program.fingerprint, len(keys), dtype=pl.String, eager=True).alias("declaration"),
+            ]
+        )
+        return cls(program, frame.sort(program.entity.key))
+
+    @classmethod
+    def from_frame(cls, program: EntityProgram, frame: pl.DataFrame) -> Self:
         """Take over stored rows, in any order and with any further columns; no rows are the empty history.
 
         Raises:
-            InvalidInput: a column is missing, an id is there twice, or the rows were kept under other declarations.
+            InvalidInput: a column is missing, a key is there twice, or the rows were kept under other declarations.
         """
         if frame.is_empty():
-            return cls.empty(entity)
-        if "declaration" in frame.columns and not (frame["declaration"] == entity.fingerprint).all():
+            return cls.empty(program)
+        name = program.entity.name
+        if "declaration" in frame.columns and not (frame["declaration"] == program.fingerprint).all():
             raise InvalidInput(
-                f"the stored {entity.name} history was kept for other windows than features/declarations.py now "
-                "names, and can't be continued. Derive the features again from the first day on."
+                f"the stored {name} history was kept for other declarations than those in force, and can't be "
+                "continued. Derive the features again from the first day on: fraud-pipelines features rebuild."
             )
-        schema = history_schema(entity)
-        missing = [name for name in schema if name not in frame.columns]
+        schema = history_schema(program)
+        missing = [column for column in schema if column not in frame.columns]
         if missing:
-            raise InvalidInput(f"the {entity.name} history lacks the columns {missing}; derive its days again")
-        frame = frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).sort(entity.column)
-        if frame[entity.column].n_unique() < frame.height:
-            raise InvalidInput(f"the {entity.name} history holds a {entity.column} more than once")
-        return cls(entity, frame)
+            raise InvalidInput(f"the {name} history lacks the columns {missing}; derive its days again")
+        key = program.entity.key
+        frame = frame.select(pl.col(column).cast(dtype) for column, dtype in schema.items()).sort(key)
+        if frame.select(key).is_duplicated().any():
+            raise InvalidInput(f"the {name} history holds a {', '.join(key)} more than once")
+        return cls(program, frame)
 
     def __len__(self) -> int:
         return self.frame.height
 
+    @property
+    def keys(self) -> pl.Series:
+        """The key of each entity, as by `keys_of`."""
+        return keys_of(self.frame, self.program.entity.key).alias("key")
+
+    def runs(self) -> tuple[Ints, Ints, Ints]:
+        """Where each state starts, how long it is, and all of them one after the other."""
+        return packed(self.frame["state"])
+
     def updated(self, newer: "History") -> "History":
         """This history with the entities of ``newer`` replaced or added."""
-        untouched = self.frame.join(newer.frame, on=self.entity.column, how="anti")
-        return History(self.entity, pl.concat([untouched, newer.frame]).sort(self.entity.column))
+        key = list(self.program.entity.key)
+        untouched = self.frame.join(newer.frame, on=key, how="anti")
+        return History(self.program, pl.concat([untouched, newer.frame]).sort(key))
+
+
+def packed(states: pl.Series) -> tuple[Ints, Ints, Ints]:
+    """Runs of the kernel from a column of states: starts, lengths and numbers; a null is an empty run."""
+    lengths = np.array(states.list.len().fill_null(0).to_numpy(), dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths
+    # A writable copy: numba compiles anew for arrays that are read-only.
+    numbers = np.array(states.explode(empty_as_null=False, keep_nulls=False).to_numpy(), dtype=np.int64)
+    return starts, lengths, numbers if numbers.size else np.zeros(1, dtype=np.int64)
 
 
 Histories = Mapping[str, History]
-"""A history for each kind of entity, by `Entity.name`."""
+"""A history for each kind of entity, by its name."""
 
 
-def empty_histories(entities: Iterable[Entity] = ENTITIES) -> dict[str, History]:
+def empty_histories(programs: Iterable[EntityProgram]) -> dict[str, History]:
     """Histories before the first transaction."""
-    return {entity.name: History.empty(entity) for entity in entities}
+    return {program.entity.name: History.empty(program) for program in programs}

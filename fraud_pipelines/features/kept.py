@@ -8,24 +8,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraud_pipelines.features.aggregates import entity_features
-from fraud_pipelines.features.declarations import Entity
-from fraud_pipelines.features.fold import from_state, plan, to_state
+from fraud_pipelines.features.arrays import Columns, stacked
 from fraud_pipelines.features.history import History
+from fraud_pipelines.features.program import EntityProgram
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _ALONE: Final = np.array([0, 1])
+_FIRST: Final = np.array([0])
 _NEW: Final = -1
 
 
 class Arrivals(NamedTuple):
     """Transactions as columns; ``rank`` is each one's position in the order (timestamp, transaction_id)."""
 
-    columns: Mapping[str, Sequence[str | None]]
+    keys: Mapping[str, Sequence[str | None]]  # by the name of the entity
     timestamp: Ints
-    amount: Floats
+    columns: Columns
     rank: Ints
 
 
@@ -48,14 +48,13 @@ class Kept:
         keep_changes: whether to keep what changes until `changed` is asked for it, even of the forgotten.
     """
 
-    def __init__(self, entity: Entity, limit: int | None, *, keep_changes: bool) -> None:
-        self.entity = entity
+    def __init__(self, program: EntityProgram, limit: int | None, *, keep_changes: bool) -> None:
+        self.program = program
         self._limit = limit
         self._slots: dict[str, int] = {} if limit is None else OrderedDict()  # idle for longest first
         self._runs = _Runs()
         self._changed: dict[str, int] | None = {} if keep_changes else None
-        self._features = len(entity_features(entity))
-        self._codes: dict[str, dict[str | None, int]] = {column: {None: -1} for column in entity.changes}
+        self._features = len(program.names)
 
     def touch(self, key: str) -> bool:
         """Whether the entity is held; if so, it is the one that was active last."""
@@ -66,53 +65,48 @@ class Kept:
 
     def load(self, history: History) -> None:
         """Take over stored states, instead of what is held of the same entities."""
-        from fraud_pipelines.features import kernel
-
-        frame = history.frame.sort("last_timestamp", self.entity.column)
-        last = {column: frame[f"last_{column}"].to_list() for column in self.entity.changes}
-        at, packed = kernel.pack(to_state(frame), self._coded(last, frame.height))
-        keys = frame[self.entity.column].to_list()
-        self._put(Change(keys, self._find(keys), at, packed))
+        key = self.program.entity.key
+        loaded = History(self.program, history.frame.sort("last_timestamp", *key))
+        keys = loaded.keys.to_list()
+        starts, lengths, numbers = loaded.runs()
+        self._put(Change(keys, self._find(keys), np.append(starts, starts[-1:] + lengths[-1:]), numbers))
         self._forget()
 
     def fold(self, rows: Arrivals) -> tuple[Floats, Change]:
         """Features, shape (features, rows), and what `change` is to take over."""
-        from fraud_pipelines.features import kernel
-
         positions: dict[str, int] = {}
-        ids = rows.columns[self.entity.column]
+        ids = rows.keys[self.program.entity.name]
         entity = np.array([-1 if key is None else positions.setdefault(key, len(positions)) for key in ids], np.int64)
         order = np.argsort(entity * len(ids) + rows.rank)[np.count_nonzero(entity < 0) :]
-        out = np.full((self._features, order.size), np.nan)
         keys = list(positions)
         slots = self._find(keys)
-        at, packed = kernel.fold_packed(
-            plan(self.entity),
-            np.searchsorted(entity[order], np.arange(len(keys) + 1)),
-            rows.timestamp[order],
-            rows.amount[order],
-            self._coded(rows.columns, len(ids))[:, order],
-            *self._runs.of(slots),
-            out,
-        )
+        at = np.searchsorted(entity[order], np.arange(len(keys) + 1))
+        out, change = self._folded(keys, slots, at, order, rows)
         values = np.full((self._features, len(ids)), np.nan)
         values[:, order] = out
-        return values, Change(keys, slots, at, packed)
+        return values, change
 
-    def fold_one(
-        self, columns: Mapping[str, Sequence[str | None]], timestamp: Ints, amount: Floats
-    ) -> tuple[Floats, Change | None]:
+    def fold_one(self, rows: Arrivals) -> tuple[Floats, Change | None]:
         """`fold` for one row: its features, and its change, if it has an entity."""
+        key = rows.keys[self.program.entity.name][0]
+        if key is None:
+            return np.full((self._features, 1), np.nan), None
+        return self._folded([key], np.array([self._slots.get(key, _NEW)]), _ALONE, _FIRST, rows)
+
+    def _folded(self, keys: list[str], slots: Ints, at: Ints, order: Ints, rows: Arrivals) -> tuple[Floats, Change]:
         from fraud_pipelines.features import kernel
 
-        key = columns[self.entity.column][0]
-        out = np.full((self._features, 1), np.nan)
-        if key is None:
-            return out, None
-        slots = np.array([self._slots.get(key, _NEW)])
-        codes, runs = self._coded(columns, 1), self._runs.of(slots)
-        at, packed = kernel.fold_packed(plan(self.entity), _ALONE, timestamp, amount, codes, *runs, out)
-        return out, Change([key], slots, at, packed)
+        program = self.program
+        out = np.full((self._features, order.size), np.nan)
+        new = kernel.Rows(
+            at,
+            rows.timestamp[order],
+            stacked(rows.columns.values, program.values, order, np.float64),
+            stacked(rows.columns.codes, program.codes, order, np.int64),
+            stacked(rows.columns.masks, program.conditions, order, np.bool_),
+        )
+        after_at, packed = kernel.fold(program.arrays, new, kernel.Packed(*self._runs.of(slots)), out)
+        return out, Change(keys, slots, after_at, packed)
 
     def change(self, change: Change) -> None:
         """Take over what `fold` has returned."""
@@ -166,22 +160,12 @@ class Kept:
                 self._runs.free(slot)
 
     def _history(self, slots: Mapping[str, int]) -> History:
-        from fraud_pipelines.features import kernel
-
-        last_codes = np.empty((len(self.entity.changes), len(slots)), dtype=np.int64)
-        state = kernel.unpack(*self._runs.of(np.array(list(slots.values()), dtype=np.int64)), last_codes)
-        latest = {}
-        for codes, (column, known) in zip(last_codes, self._codes.items(), strict=True):
-            values = list(known)
-            latest[f"last_{column}"] = pl.Series([values[code + 1] for code in codes], dtype=pl.String())
-        return History(self.entity, from_state(self.entity, pl.Series(list(slots), dtype=pl.String()), state, latest))
-
-    def _coded(self, columns: Mapping[str, Sequence[str | None]], rows: int) -> Ints:
-        """The watched columns as numbers, shape (columns, rows): one for each value met so far, -1 for none."""
-        codes = np.empty((len(self.entity.changes), rows), dtype=np.int64)
-        for k, (column, known) in enumerate(self._codes.items()):
-            codes[k] = [known.setdefault(value, len(known) - 1) for value in columns[column]]
-        return codes
+        starts, lengths, numbers = self._runs.of(np.array(list(slots.values()), dtype=np.int64))
+        at = np.append(0, np.cumsum(lengths))
+        found = np.empty(at[-1], dtype=np.int64)
+        for k, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+            found[at[k] : at[k + 1]] = numbers[start : start + length]
+        return History.of(self.program, pl.Series("key", list(slots), dtype=pl.String()), at, found)
 
 
 class _Runs:

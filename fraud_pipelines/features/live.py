@@ -2,23 +2,26 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final, cast
+from datetime import date, datetime, timedelta
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.catalog import KEY_COLUMNS, table_schema
-from fraud_pipelines.features.declarations import ENTITIES
-from fraud_pipelines.features.engine import FOLDED, READ, add_derived, checked
+from fraud_pipelines.features.arrays import Columns, code_of
+from fraud_pipelines.features.engine import KEY_COLUMNS, checked
+from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.feedback import Happened, Past, with_feedback
 from fraud_pipelines.features.fold import to_series
 from fraud_pipelines.features.history import Histories, History
 from fraud_pipelines.features.kept import Arrivals, Kept
+from fraud_pipelines.features.keys import key_of
 from fraud_pipelines.features.ordering import in_time
-from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS, TRANSACTION_COLUMNS
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import Attribute
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -26,11 +29,14 @@ Floats = NDArray[np.float64]
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = timedelta(days=1) // _MICROSECOND
-_TEXTS: Final = [name for name, dtype in TRANSACTION_COLUMNS.items() if dtype == pl.String()]
-_NEEDED: Final = [name for name in TRANSACTION_COLUMNS if name in KEY_COLUMNS or name in READ]
-_KINDS: Final = [(feature.name, feature.dtype.is_integer()) for feature in FOLDED]
-_OUT: Final = list(table_schema())
-_COLUMNS: Final = sorted({column for entity in ENTITIES for column in (entity.column, *entity.changes)})
+_ALONE: Final = np.zeros(1, dtype=np.int64)
+_PYTHON: Final[Mapping[str, tuple[type, ...]]] = {
+    "text": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "timestamp": (datetime,),
+}
 
 
 class LiveHistories:
@@ -40,8 +46,9 @@ class LiveHistories:
     rows that come are looked at, however many entities are known. Not for several threads at once.
 
     Args:
-        histories: of earlier transactions, by `Entity.name`.
-        past: earlier transactions and their labels, for the feedback features.
+        histories: of earlier transactions, by the entity's name.
+        past: earlier transactions and their labels, for the features from labels.
+        plan: what is declared; what ships by default.
         limit: how many entities of each kind to keep; of more, those idle for longest are forgotten. A forgotten
             one comes back as new unless its history is loaded again: see `unknown` and `warm`.
         keep_changes: whether to keep each history that a fold changes until `changed` is asked for it, even one
@@ -53,18 +60,29 @@ class LiveHistories:
         histories: Histories | None = None,
         past: Past | None = None,
         *,
+        plan: Plan | None = None,
         limit: int | None = None,
         keep_changes: bool = False,
     ) -> None:
-        self._kept = [Kept(entity, limit, keep_changes=keep_changes) for entity in ENTITIES]
+        self.compiled: FeaturePlan = feature_plan(plan or shipped_plan())
+        self._kept = [Kept(each, limit, keep_changes=keep_changes) for each in self.compiled.programs]
+        features = self.compiled.plan.features
+        happened = [name for entity in with_feedback() for name in _names(entity)]
+        folded = [name for each in self.compiled.programs for name in each.names]
+        self._kinds = [(name, features[name].dtype) for name in (*folded, *happened)]
+        self._out = list(self.compiled.plan.feature_types)
+        self.incomplete: Mapping[str, date | None] = {}
+        """Features that are null until a day, or throughout: see `cold_start.incomplete`."""
+        self._values = sorted({name for each in self.compiled.programs for name in each.values})
+        self._codes = sorted({name for each in self.compiled.programs for name in each.codes})
         self.learn(past or Past.nothing())
         self.warm(histories or {})
 
     def warm(self, histories: Histories) -> None:
         """Take over stored histories; an entity that is held already gets the stored one instead."""
         for kept in self._kept:
-            if kept.entity.name in histories:
-                kept.load(histories[kept.entity.name])
+            if kept.program.entity.name in histories:
+                kept.load(histories[kept.program.entity.name])
 
     def learn(self, past: Past) -> None:
         """Look feedback features up in ``past`` from now on."""
@@ -72,20 +90,21 @@ class LiveHistories:
         self._happened = [(each, {key: code for code, key in enumerate(each.ids)}) for each in found]
 
     def unknown(self, transactions: pl.DataFrame) -> dict[str, list[str]]:
-        """The entities in ``transactions`` of which nothing is held, by `Entity.name`, sorted.
+        """The keys in ``transactions`` of which nothing is held, by the entity's name, sorted.
 
         Those that are held count as active now: to `warm` the others won't make them forgotten, as long as all of
         them together are within the limit.
         """
         missing: dict[str, list[str]] = {}
+        keys = self.compiled.keys(transactions)
         for kept in self._kept:
-            keys = transactions[kept.entity.column].drop_nulls().unique().sort().to_list()
-            missing[kept.entity.name] = [key for key in keys if not kept.touch(key)]
+            name = kept.program.entity.name
+            missing[name] = [key for key in keys[name].drop_nulls().unique().sort().to_list() if not kept.touch(key)]
         return missing
 
     def histories(self) -> dict[str, History]:
         """The histories as `compute_features` would return them."""
-        return {kept.entity.name: kept.history() for kept in self._kept}
+        return {kept.program.entity.name: kept.history() for kept in self._kept}
 
     def changed(self) -> dict[str, History]:
         """The histories that folds have changed since this was last asked, as they stand: what there is to store.
@@ -93,7 +112,7 @@ class LiveHistories:
         Raises:
             RuntimeError: these histories were made without ``keep_changes``.
         """
-        return {kept.entity.name: kept.changed() for kept in self._kept}
+        return {kept.program.entity.name: kept.changed() for kept in self._kept}
 
     def fold(self, transactions: pl.DataFrame) -> pl.DataFrame:
         """Features of ``transactions``, which are folded into the histories.
@@ -108,22 +127,27 @@ class LiveHistories:
         Raises:
             InvalidInput: as `compute_features`; the histories are then as before.
         """
-        rows = checked(transactions).sort("user_id", "timestamp", "transaction_id")
+        compiled = self.compiled
+        rows = checked(transactions, compiled.plan).sort("user_id", "timestamp", "transaction_id")
         order = in_time(rows)
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)
         arrivals = Arrivals(
-            columns={name: rows[name].to_list() for name in _COLUMNS},
+            keys={name: keys.to_list() for name, keys in compiled.keys(rows).items()},
             timestamp=rows["timestamp"].to_physical().to_numpy().copy(),
-            amount=rows["amount"].to_numpy().copy(),
+            columns=compiled.columns(rows),
             rank=rank,
         )
         folded = [kept.fold(arrivals) for kept in self._kept]
         values = [value for found, _ in folded for value in found]
-        values += self._feedback(arrivals.columns, arrivals.timestamp)
-        series = [to_series(feature, value) for feature, value in zip(FOLDED, values, strict=True)]
+        values += self._feedback(arrivals.keys, arrivals.timestamp)
+        series = [to_series(name, dtype, value) for (name, dtype), value in zip(self._kinds, values, strict=True)]
         days = pl.Series("event_date", arrivals.timestamp // _DAY, dtype=pl.Int32).cast(pl.Date)
-        features = add_derived(rows[_NEEDED].hstack([days, *series]))[_OUT]
+        needed = rows[list(dict.fromkeys([*KEY_COLUMNS, *compiled.raw]))]
+        features = compiled.expressions.on_frame(needed.hstack([days, *series]))[self._out].with_columns(
+            pl.when(pl.lit(value=False) if ready is None else pl.col("event_date") >= ready).then(pl.col(name))
+            for name, ready in self.incomplete.items()
+        )
         for kept, (_, change) in zip(self._kept, folded, strict=True):
             kept.change(change)
         return features
@@ -132,48 +156,95 @@ class LiveHistories:
         """`fold` for one transaction: its columns by name in, keys and features by name out, null as None.
 
         Raises:
-            InvalidInput: a required value is missing, a value is of another type, or the amount is negative or not
-                finite; the histories are then as before.
+            InvalidInput: a required value is missing, a value is of another type, or a number is not finite or below
+                its least value; the histories are then as before.
         """
-        texts, timestamp, amount = _checked(transaction)
-        columns = {name: [texts[name]] for name in _COLUMNS}
-        instants = np.array([(timestamp - _EPOCH) // _MICROSECOND])
-        amounts = np.array([amount])
-        folded = [kept.fold_one(columns, instants, amounts) for kept in self._kept]
+        compiled = self.compiled
+        row = _checked(transaction, compiled.plan.attributes)
+        timestamp: Any = row["timestamp"]
+        masks = compiled.conditions.on_row(row)
+        arrivals = Arrivals(
+            keys={
+                each.entity.name: [key_of([_text(row[name]) for name in each.entity.key])] for each in compiled.programs
+            },
+            timestamp=np.array([(timestamp - _EPOCH) // _MICROSECOND]),
+            columns=Columns(
+                {name: np.array([_number(row[name])]) for name in self._values},
+                {name: np.array([code_of(row[name])]) for name in self._codes},
+                {sql: np.array([holds]) for sql, holds in masks.items()},
+            ),
+            rank=_ALONE,
+        )
+        folded = [kept.fold_one(arrivals) for kept in self._kept]
         values = [value for found, _ in folded for value in found[:, 0].tolist()]
-        values += [float(value[0]) for value in self._feedback(columns, instants)]
-        row: dict[str, object] = {**texts, "timestamp": timestamp, "amount": amount, "event_date": timestamp.date()}
-        for (name, is_integer), value in zip(_KINDS, values, strict=True):
-            row[name] = None if value != value else int(value) if is_integer else value  # noqa: PLR0124
-        read = tuple(row[name] for name in READ)
-        row |= add_derived(pl.DataFrame([read, read], schema=READ, orient="row")).row(0, named=True)
+        values += [float(value[0]) for value in self._feedback(arrivals.keys, arrivals.timestamp)]
+        row["event_date"] = timestamp.date()
+        for (name, dtype), value in zip(self._kinds, values, strict=True):
+            row[name] = None if value != value else int(value) if dtype.is_integer() else value  # noqa: PLR0124
+        row |= compiled.expressions.on_row(row)
+        for name, ready in self.incomplete.items():
+            if ready is None or timestamp.date() < ready:
+                row[name] = None
         for kept, (_, change) in zip(self._kept, folded, strict=True):
             if change is not None:
                 kept.change(change)
-        return {name: row[name] for name in _OUT}
+        return {name: row[name] for name in self._out}
 
-    def _feedback(self, columns: Mapping[str, Sequence[str | None]], timestamp: Ints) -> list[Floats]:
-        """The features that need labels, in the order of `FEATURES`."""
+    def _feedback(self, keys: Mapping[str, Sequence[str | None]], timestamp: Ints) -> list[Floats]:
+        """The features that need labels, in the order of the plan."""
         values: list[Floats] = []
         for happened, codes in self._happened:
-            keys = columns[happened.entity.column]
-            code = np.array([-1 if key is None else codes.get(key, -1) for key in keys], dtype=np.int64)
-            values += happened.features(code, np.array([key is not None for key in keys]), timestamp)
+            ids = keys[happened.entity.name]
+            code = np.array([-1 if key is None else codes.get(key, -1) for key in ids], dtype=np.int64)
+            values += happened.features(code, np.array([key is not None for key in ids]), timestamp)
         return values
 
 
-def _checked(transaction: Mapping[str, object]) -> tuple[dict[str, str | None], datetime, float]:
-    """The texts of the transaction, complete, its timestamp and its amount."""
-    missing = [name for name in REQUIRED_COLUMNS if transaction.get(name) is None]
+def _names(entity: Any) -> list[str]:
+    from fraud_pipelines.features.aggregates import feedback_features
+
+    return [feature.name for feature in feedback_features(entity)]
+
+
+def _text(value: object) -> str | None:
+    assert value is None or isinstance(value, str)
+    return value
+
+
+def _number(value: object) -> float:
+    return math.nan if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _checked(transaction: Mapping[str, object], attributes: Sequence[Attribute]) -> dict[str, object]:
+    """All columns of the transaction, None where it has none, numbers as floats."""
+    missing = [each.name for each in attributes if each.required and transaction.get(each.name) is None]
     if missing:
         raise InvalidInput(f"the transaction has no {missing}; validate transactions first")
-    timestamp, amount = transaction["timestamp"], transaction["amount"]
-    if not isinstance(timestamp, datetime) or timestamp.tzinfo is not None:
-        raise InvalidInput(f"the transaction's timestamp is {timestamp!r}, expected a datetime in UTC without a zone")
-    if not isinstance(amount, int | float) or not math.isfinite(amount) or amount < 0:
-        raise InvalidInput(f"the transaction's amount is {amount!r}, expected a finite number of at least 0")
-    texts = {name: transaction.get(name) for name in _TEXTS}
-    for name, value in texts.items():
-        if value is not None and not isinstance(value, str):
-            raise InvalidInput(f"the transaction's {name} is {value!r}, expected a text")
-    return cast(dict[str, str | None], texts), timestamp, float(amount)
+    row: dict[str, object] = {}
+    for each in attributes:
+        value = transaction.get(each.name)
+        name = f"the transaction's {each.name}"
+        if value is not None:
+            flag = isinstance(value, bool) and each.type != "boolean"
+            if flag or not isinstance(value, _PYTHON[each.type]):
+                raise InvalidInput(f"{name} is {value!r}, expected {_EXPECTED[each.type]}")
+            if isinstance(value, datetime) and value.tzinfo is not None:
+                raise InvalidInput(f"{name} is {value!r}, expected a datetime in UTC without a zone")
+            if each.type == "number":
+                number: Any = value
+                low = -math.inf if each.minimum is None else each.minimum
+                if not math.isfinite(number) or number < low:
+                    bound = "" if each.minimum is None else f" of at least {each.minimum:g}"
+                    raise InvalidInput(f"{name} is {value!r}, expected a finite number{bound}")
+                value = float(number)
+        row[each.name] = value
+    return row
+
+
+_EXPECTED: Final = {
+    "text": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "timestamp": "a datetime in UTC without a zone",
+}

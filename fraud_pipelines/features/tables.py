@@ -7,99 +7,121 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.catalog import KEY_COLUMNS, column_descriptions, table_schema
-from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, Entity, span_length
+from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, span_length
 from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
+from fraud_pipelines.features.keys import key_columns
+from fraud_pipelines.features.program import EntityProgram, programs
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.storage.warehouse import add_columns, overwrite, registered, select
 
 LATELY: Final = timedelta(days=8)
 
 FEATURE_TABLE: Final = "features.transaction_features"
 
+KEY_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "transaction_id": "The transaction.",
+    "user_id": "Who paid: customer, account or card.",
+    "timestamp": "When it happened, UTC.",
+    "event_date": "The UTC day of the transaction.",
+}
+"""The key columns of the feature table, and what they hold."""
 
-def history_table(entity: Entity) -> str:
+
+def history_table(entity: EntityPlan) -> str:
     """The table of the entity's state: a row for each day on which the entity had transactions."""
     return f"features.{entity.name}_history"
 
 
-def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+def create_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     """Create the feature tables, or the columns, that are missing of what is declared, and describe each feature.
 
     The rows of what was derived before a column was declared are null there.
     """
-    if _are_as_declared(connection):
+    if _are_as_declared(connection, plan):
         return
     if not table_exists(connection, FEATURE_TABLE):
-        create_table(connection, FEATURE_TABLE, table_schema(), required=KEY_COLUMNS)
+        create_table(connection, FEATURE_TABLE, plan.feature_types, required=KEY_DESCRIPTIONS)
     else:
-        add_columns(connection, FEATURE_TABLE, table_schema())
-    describe(connection, FEATURE_TABLE, column_descriptions())
-    for entity in ENTITIES:
-        schema = history_schema(entity) | {"event_date": pl.Date()}
-        if not table_exists(connection, history_table(entity)):
-            create_table(connection, history_table(entity), schema, required=(entity.column, "event_date"))
+        add_columns(connection, FEATURE_TABLE, plan.feature_types)
+    describe(connection, FEATURE_TABLE, column_descriptions(plan))
+    for program in programs(plan):
+        table, schema = history_table(program.entity), history_schema(program) | {"event_date": pl.Date()}
+        required = (*program.entity.key, "event_date")
+        if not table_exists(connection, table):
+            create_table(connection, table, schema, required=required)
         else:
-            add_columns(connection, history_table(entity), schema)
+            add_columns(connection, table, schema)
 
 
-def _are_as_declared(connection: duckdb.DuckDBPyConnection) -> bool:
+def column_descriptions(plan: Plan) -> dict[str, str]:
+    """What each column of ``features.transaction_features`` holds."""
+    return {**KEY_DESCRIPTIONS, **{name: feature.description for name, feature in plan.features.items()}}
+
+
+def _are_as_declared(connection: duckdb.DuckDBPyConnection, plan: Plan) -> bool:
     """Whether all is there already, asked at once: this is called for every day."""
     query = "SELECT schema_name || '.' || table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
     stored = {(table, column): comment for table, column, comment in select(connection, query).iter_rows()}
-    descriptions = column_descriptions()
-    columns = [(FEATURE_TABLE, column) for column in table_schema()]
-    columns += [(history_table(entity), column) for entity in ENTITIES for column in history_schema(entity)]
+    descriptions = column_descriptions(plan)
+    columns = [(FEATURE_TABLE, column) for column in plan.feature_types]
+    columns += [(history_table(each.entity), column) for each in programs(plan) for column in history_schema(each)]
     return stored.keys() >= set(columns) and all(
-        stored[FEATURE_TABLE, column] == description for column, description in descriptions.items()
+        (stored[FEATURE_TABLE, column] or "") == description for column, description in descriptions.items()
     )
 
 
-def declared_tables() -> str:
+def declared_tables(plan: Plan) -> str:
     """All that the tables of features and histories follow from, as text: equal texts make equal tables."""
-    histories = [(entity.name, entity.column, history_schema(entity)) for entity in ENTITIES]
-    return repr((table_schema(), column_descriptions(), histories))
+    histories = [(each.entity.name, each.entity.key, history_schema(each)) for each in programs(plan)]
+    return repr((plan.feature_types, column_descriptions(plan), histories))
 
 
-def read_history(connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl.Series, day: date) -> History:
+def read_history(connection: duckdb.DuckDBPyConnection, program: EntityProgram, keys: pl.Series, day: date) -> History:
     """The state of those ``keys`` that are known, as of the end of the last day before ``day`` they were active on.
 
     Most were active lately, so that the days long past are searched only for the others.
     """
-    if not table_exists(connection, history_table(entity)):
-        return History.empty(entity)
-    oldest = day - entity.kept_span - timedelta(days=1) if entity.forgets else date.min
-    found = _latest_before(connection, entity, keys, day - LATELY, day)
+    if not table_exists(connection, history_table(program.entity)):
+        return History.empty(program)
+    wanted = pl.DataFrame(key_columns(keys.drop_nulls().unique().alias("key"), program.entity.key))
+    oldest = day - program.reach - timedelta(days=1) if program.forgets else date.min
+    found = _latest_before(connection, program, wanted, day - LATELY, day)
     if oldest < day - LATELY:
-        others = keys.filter(~keys.is_in(found[entity.column].implode()))
-        found = pl.concat([found, _latest_before(connection, entity, others, oldest, day - LATELY)])
-    return History.from_frame(entity, found)
+        others = wanted.join(found, on=program.entity.key, how="anti")
+        found = pl.concat([found, _latest_before(connection, program, others, oldest, day - LATELY)])
+    return History.from_frame(program, found.filter(pl.col("declaration") == program.fingerprint))
 
 
 def _latest_before(
-    connection: duckdb.DuckDBPyConnection, entity: Entity, keys: pl.Series, first: date, end: date
+    connection: duckdb.DuckDBPyConnection, program: EntityProgram, wanted: pl.DataFrame, first: date, end: date
 ) -> pl.DataFrame:
     """The latest row of each key in the days from ``first`` to before ``end``."""
-    table = history_table(entity)
-    with registered(connection, _keys=keys.drop_nulls().unique().alias("id").to_frame()):
+    table, key = history_table(program.entity), _quoted(program.entity.key)
+    with registered(connection, _wanted=wanted):
         latest = select(
             connection,
             f"""
-            SELECT {entity.column}, max(event_date) AS event_date FROM {table}
-            WHERE event_date >= $first AND event_date < $end AND {entity.column} IN (SELECT id FROM _keys)
-            GROUP BY {entity.column}
+            SELECT {key}, max(event_date) AS event_date FROM {table} SEMI JOIN _wanted USING ({key})
+            WHERE event_date >= $first AND event_date < $end AND declaration = $declaration
+            GROUP BY {key}
             """,
-            {"first": first, "end": end},
+            {"first": first, "end": end, "declaration": program.fingerprint},
         )
     with registered(connection, _latest=latest):
         return select(
             connection,
             f"""
-            SELECT * FROM {table} SEMI JOIN _latest USING ({entity.column}, event_date)
+            SELECT * FROM {table} SEMI JOIN _latest USING ({key}, event_date)
             WHERE event_date >= $first AND event_date < $end
             """,
             {"first": min(latest["event_date"].to_list(), default=end), "end": end},
         )
+
+
+def _quoted(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)
 
 
 def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: date) -> Past:
@@ -137,7 +159,7 @@ def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: da
           AND transaction_id IN (FROM feedback.label_history SELECT transaction_id WHERE actual_fraud)
         """,
         {
-            "oldest": day - max(_feedback_reach(entity) for entity in ENTITIES),
+            "oldest": day - span_length(LABEL_DELAY) - timedelta(days=30),
             "newest": day - span_length(LABEL_DELAY),
             "end": day + timedelta(days=1),
         },
@@ -152,12 +174,14 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: History, day: 
         The later days whose features were derived from what is now replaced by something else, in order.
     """
     rows = history.frame.with_columns(event_date=pl.lit(day))
-    outdated = _outdated_days(connection, history.entity, rows, day)
-    overwrite(connection, history_table(history.entity), rows, event_date=day)
+    outdated = _outdated_days(connection, history.program.entity, rows, day)
+    overwrite(connection, history_table(history.program.entity), rows, event_date=day)
     return outdated
 
 
-def _outdated_days(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: pl.DataFrame, day: date) -> list[date]:
+def _outdated_days(
+    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, rows: pl.DataFrame, day: date
+) -> list[date]:
     """Later days on which an entity was active whose state as of ``day`` is about to become another.
 
     That is the next such day, since what the rerun of it changes will mark the one after it; and, for what the
@@ -167,19 +191,19 @@ def _outdated_days(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: 
     last = select(connection, f"SELECT max(event_date) FROM {table}").item()
     if last is None or last <= day:
         return []
-    names = ", ".join(f'"{name}"' for name in rows.columns)
+    names, key = _quoted(rows.columns), _quoted(entity.key)
     with registered(connection, _new=rows):
         outdated = select(
             connection,
             f"""
             WITH stored AS (SELECT {names} FROM {table} WHERE event_date = $day),
                  changed AS (
-                     SELECT {entity.column} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
-                     UNION SELECT {entity.column} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
+                     SELECT {key} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
+                     UNION SELECT {key} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
                  ),
-                 later AS (SELECT {entity.column}, event_date FROM {table} SEMI JOIN changed USING ({entity.column})
+                 later AS (SELECT {key}, event_date FROM {table} SEMI JOIN changed USING ({key})
                            WHERE event_date > $day)
-            SELECT min(event_date) AS event_date FROM later GROUP BY {entity.column}
+            SELECT min(event_date) AS event_date FROM later GROUP BY {key}
             UNION SELECT event_date FROM later WHERE event_date BETWEEN $first AND $last
             ORDER BY event_date
             """,
@@ -188,9 +212,10 @@ def _outdated_days(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: 
     return outdated["event_date"].to_list()
 
 
-def _feedback_reach(entity: Entity) -> timedelta:
+def _feedback_reach(entity: EntityPlan) -> timedelta:
     """How far back the entity's feedback features look; nothing if it has none."""
-    spans = [span_length(span) for span in (*entity.risks, *entity.fraud_counts)]
+    declared = next((each for each in ENTITIES if each.name == entity.name), None)
+    spans = [span_length(span) for span in (*declared.risks, *declared.fraud_counts)] if declared else []
     return span_length(LABEL_DELAY) + max(spans) if spans else timedelta(0)
 
 

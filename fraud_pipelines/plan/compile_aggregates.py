@@ -128,6 +128,7 @@ class AggregateCompiler:
                     of=tuple(declared.of),
                     over=None if window is None else rows_or_span(window),
                     where=declared.where,
+                    where_reads=self.conditions[declared.where].reads if declared.where else (),
                     options=options,
                     model=model,
                     description=declared.description,

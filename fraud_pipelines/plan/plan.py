@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.plan.expressions import SQL_TYPES
+from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.types import Attribute, ColumnType, EntityPlan, ExpressionPlan, Modelled
 
 POLARS_TYPES: Final[Mapping[str, pl.DataType]] = {
@@ -80,6 +81,9 @@ class Plan:
     expressions: tuple[ExpressionPlan, ...]
     features: Mapping[str, PlannedFeature]
 
+    def __hash__(self) -> int:
+        return hash(self.version)
+
     @property
     def attribute_types(self) -> dict[str, pl.DataType]:
         """Columns of a transaction → their types in Polars."""
@@ -133,6 +137,32 @@ class Plan:
         columns = [(name, types[name]) for name in chosen if name in types and name not in self.features]
         return hashed(features, columns)
 
+    def lineage(self) -> dict[str, "Lineage"]:
+        """What each feature is computed from, however many steps away.
+
+        An aggregate looks at the entity's rows in order of time, so that the time is among its columns.
+        """
+        labelled = {each.name for entity in self.entities for each in entity.aggregates if FUNCTIONS[each.how].labels}
+        found = {}
+        for name in self.features:
+            read = self._reached(name)
+            history = any(each in self.features and self.features[each].entity for each in read)
+            columns = {*self.columns_read([name]), *(("timestamp",) if history else ())}
+            labels = ("actual_fraud", "known_at", "transaction_id") if read & labelled else ()
+            found[name] = Lineage(tuple(sorted(columns)), labels)
+        return found
+
+    def _reached(self, name: str) -> set[str]:
+        """The feature and all that it reads, transitively."""
+        reached: set[str] = set()
+        waiting = [name]
+        while waiting:
+            each = waiting.pop()
+            if each not in reached:
+                reached.add(each)
+                waiting += self.features[each].reads if each in self.features else ()
+        return reached
+
     def columns_read(self, names: Iterable[str]) -> tuple[str, ...]:
         """The columns of a transaction that these features follow from, transitively, in the order of the table."""
         found: set[str] = set()
@@ -148,6 +178,14 @@ class Plan:
             waiting += [each for each in feature.reads if each != name] if feature else []
             found |= {name} | ({*feature.reads} if feature else set())
         return tuple(attribute.name for attribute in self.attributes if attribute.name in found)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Columns of ``raw.transactions`` and of ``feedback.labels`` that a feature is computed from."""
+
+    transactions: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
 
 def hashed(*content: object) -> str:

@@ -46,6 +46,7 @@ class Aggregate:
         of: what it is computed from: columns of the transaction, or aggregates of this entity declared before it.
         over: the last so many rows, this one included; or the span (t − over, t]; None for a function without a window.
         where: an SQL condition on the row's own columns, to say which rows count; None for all.
+        where_reads: the columns that it names.
         options: further parameters of the function, such as those of a profile.
         model: how a model gets it; None where no model is given it.
         description, phrase: words for people, and what a reviewer reads of an alert.
@@ -56,6 +57,7 @@ class Aggregate:
     of: tuple[str, ...] = ()
     over: int | timedelta | None = None
     where: str | None = None
+    where_reads: tuple[str, ...] = ()
     options: Mapping[str, float] = field(default_factory=dict)
     model: Modelled | None = field(default_factory=lambda: Modelled("numeric", "high"))
     description: str = ""

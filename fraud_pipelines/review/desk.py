@@ -20,6 +20,7 @@ from fraud_pipelines.decisions.review_queue import (
     recent_verdicts,
 )
 from fraud_pipelines.errors import WarehouseBusy
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -57,10 +58,12 @@ class Desk:
         self,
         path: Path,
         *,
+        plan: Plan,
         read_wait: float = READ_WAIT_SECONDS,
         write_wait: float = WRITE_WAIT_SECONDS,
         skew: timedelta = CLOCK_SKEW,
     ) -> None:
+        self._plan = plan
         self._skew = skew
         self._reading = Warehouse(path, wait_seconds=read_wait)
         self._writing = Warehouse(path, wait_seconds=write_wait)
@@ -105,7 +108,7 @@ class Desk:
         """Once: bring up a warehouse of an earlier release. One that isn't there is not made."""
         if not self._is_current:
             with _held(self._bringing_up, self._reading.wait_seconds):
-                open_existing_warehouse(self._reading.path, wait_seconds=self._reading.wait_seconds)
+                open_existing_warehouse(self._reading.path, plan=self._plan, wait_seconds=self._reading.wait_seconds)
                 self._is_current = True
 
 

@@ -1,6 +1,7 @@
 """Serves the review page: one process, one port, until it is told to stop."""
 
 from fraud_pipelines.pages import page_address
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.review.desk import READ_WAIT_SECONDS, WRITE_WAIT_SECONDS, Desk
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.web.server import listen, names_of, say, server_of, warn_of_strangers
@@ -18,6 +19,7 @@ def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False)
     wait = settings.warehouse_wait_seconds
     desk = Desk(
         settings.warehouse_path,
+        plan=plan_in_force(settings),
         read_wait=min(READ_WAIT_SECONDS, wait),
         write_wait=min(WRITE_WAIT_SECONDS, wait),
         skew=settings.clock_skew,

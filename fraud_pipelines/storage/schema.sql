@@ -66,6 +66,14 @@ COMMENT ON COLUMN raw.landing_problems.name IS 'The entry, below the zone.';
 COMMENT ON COLUMN raw.landing_problems.reason IS 'Why it was not taken in, or not moved away.';
 COMMENT ON COLUMN raw.landing_problems.noticed_at IS 'When the problems of the zone were last found to be others than before, UTC.';
 
+-- Where the past of each entity begins: no row, or no first_day, where all of it was folded.
+CREATE TABLE IF NOT EXISTS features.entity_starts (
+    entity VARCHAR NOT NULL,
+    declaration VARCHAR NOT NULL,
+    first_day DATE,
+    rebuilt_through DATE
+);
+
 -- Days whose derived tables no longer follow from what is stored; a rerun of the day removes its row.
 CREATE TABLE IF NOT EXISTS raw.stale_days (
     event_date DATE NOT NULL,
@@ -776,6 +784,10 @@ COMMENT ON COLUMN raw.landed_files.rows_accepted IS 'Rows stored.';
 COMMENT ON COLUMN raw.landed_files.rows_rejected IS 'Rows kept apart with their reason.';
 COMMENT ON COLUMN raw.landed_files.landed_at IS 'When it was taken in, UTC.';
 
+COMMENT ON COLUMN features.entity_starts.entity IS 'The entity, by its name in the declarations.';
+COMMENT ON COLUMN features.entity_starts.declaration IS 'What is kept of it: a hash of the declaration.';
+COMMENT ON COLUMN features.entity_starts.first_day IS 'The first day that was folded; null for all there were.';
+COMMENT ON COLUMN features.entity_starts.rebuilt_through IS 'While it is rebuilt from the first stored day on, the last day this has reached.';
 COMMENT ON COLUMN raw.stale_days.event_date IS 'The UTC day that needs a rerun.';
 COMMENT ON COLUMN raw.stale_days.reason IS 'What came after the day was run.';
 COMMENT ON COLUMN raw.stale_days.marked_at IS 'When it was found, UTC.';

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
 
 import polars as pl
 
@@ -13,8 +12,8 @@ from fraud_pipelines.decisions.rules import COLLECTING, second_stage_decided
 from fraud_pipelines.detection.daily import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.supervised import SCORE_FEATURES
-from fraud_pipelines.features.catalog import table_schema
 from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.streaming.detector import Screening, StreamDetector
 from fraud_pipelines.streaming.rows import (
     DECISION_COLUMNS,
@@ -24,9 +23,6 @@ from fraud_pipelines.streaming.rows import (
     model_versions,
     score_rows,
 )
-from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS
-
-_ROW_SCHEMA: Final = table_schema() | OPTIONAL_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -98,6 +94,9 @@ class Screener:
         self.detector = detector
         self._engine_of = engine_of
         self._second_stage = second_stage
+        plan = histories.compiled.plan
+        self._raw = [name for name in plan.attribute_types if name not in plan.feature_types]
+        self._row_schema = plan.feature_types | {name: plan.attribute_types[name] for name in self._raw}
 
     def screen(self, transactions: pl.DataFrame) -> Screened:
         """Screen transactions, in order of time (then id) whatever the order of the rows.
@@ -108,9 +107,9 @@ class Screener:
         Raises:
             InvalidInput: a column is missing or unusable; nothing was folded or learned.
         """
-        rows = _complete(transactions).sort("timestamp", "transaction_id")
+        rows = _complete(transactions, self.histories.compiled.plan).sort("timestamp", "transaction_id")
         features = self.histories.fold(rows).sort("timestamp", "transaction_id")
-        full = features.hstack(rows.select(list(OPTIONAL_COLUMNS)))
+        full = features.hstack(rows.select(self._raw))
         found = self.detector.screen(full)
         parts = [
             self._judged(full.filter(of_day), Screening(found.rows.filter(of_day), found.models), self._engine_of(day))
@@ -131,7 +130,7 @@ class Screener:
             InvalidInput: a required value is missing or unusable; nothing was folded or learned.
         """
         features = self.histories.fold_one(transaction)
-        row = {**{name: transaction.get(name) for name in OPTIONAL_COLUMNS}, **features}
+        row = {**{name: transaction.get(name) for name in self._raw}, **features}
         found = self.detector.screen_one(row)
         day = features["event_date"]
         assert isinstance(day, date)
@@ -140,7 +139,9 @@ class Screener:
         second = self._second_stage() if flagged else None
         suspect = ensemble = None
         if second:
-            opinions, suspect = _opinions(second, _frame(row), pl.Series([found.score], dtype=pl.Float64))
+            opinions, suspect = _opinions(
+                second, _frame(row, self._row_schema), pl.Series([found.score], dtype=pl.Float64)
+            )
             ensemble = opinions[-1][1]["score"][0]
         made = engine.decide_one(
             row | {"screening_score": found.score, "ensemble_score": ensemble}, unscored=COLLECTING
@@ -149,7 +150,12 @@ class Screener:
         if made.decision != "approve":
             by_second = second is not None and second_stage_decided(made.reason, made.score, ensemble)
             decided_by = {0: second.model if second and by_second else found.model}
-            codes = _reasons(_frame(row) if suspect is None else suspect, decided_by, pl.Series([made.reason]), engine)
+            codes = _reasons(
+                _frame(row, self._row_schema) if suspect is None else suspect,
+                decided_by,
+                pl.Series([made.reason]),
+                engine,
+            )
         return ScreenedTransaction(
             transaction_id=str(features["transaction_id"]),
             decision=made.decision,
@@ -217,14 +223,15 @@ def _opinions(
     return [*opinions, (second, second.model.score(suspects))], suspects
 
 
-def _frame(row: Mapping[str, object]) -> pl.DataFrame:
-    return pl.DataFrame([tuple(row[name] for name in _ROW_SCHEMA)], schema=_ROW_SCHEMA, orient="row")
+def _frame(row: Mapping[str, object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    return pl.DataFrame([tuple(row[name] for name in schema)], schema=pl.Schema(schema), orient="row")
 
 
-def _complete(transactions: pl.DataFrame) -> pl.DataFrame:
+def _complete(transactions: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """The transactions with every optional column, null where there is none."""
-    missing = {name: dtype for name, dtype in OPTIONAL_COLUMNS.items() if name not in transactions.columns}
-    return transactions.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in missing.items())
+    types = plan.attribute_types
+    missing = [each.name for each in plan.attributes if not each.required and each.name not in transactions.columns]
+    return transactions.with_columns(pl.lit(None, types[name]).alias(name) for name in missing)
 
 
 def _reasons(

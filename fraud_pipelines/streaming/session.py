@@ -12,11 +12,13 @@ import polars as pl
 from fraud_pipelines.decisions.configuration import engine_in_force, policy_in_force
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.log import append_decisions
-from fraud_pipelines.features.declarations import ENTITIES, USER
+from fraud_pipelines.features.cold_start import incomplete, starts
+from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
 from fraud_pipelines.features.tables import read_past
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
@@ -89,6 +91,7 @@ class StreamSession:
         self.stream = stream or StreamSettings()
         self.warehouse = warehouse
         self._settings = settings
+        self._compiled: FeaturePlan = feature_plan(plan_in_force(settings))
         second_stage = policy_in_force(settings).second_stage
         self.champion = Champion(registry, second_stage, every_seconds=self.stream.champion_seconds)
         self._engines: dict[date, DecisionEngine] = {}
@@ -111,8 +114,8 @@ class StreamSession:
         self.champion.refresh()
         with self.warehouse.transaction() as connection:
             if self._loaded is None:
-                create_feature_tables(connection)
-                create_tables(connection)
+                create_feature_tables(connection, self._compiled.plan)
+                create_tables(connection, self._compiled.plan)
             decided = transactions_decided(connection)
             landed = _land(connection, batches, decided, now, self._settings.clock_skew)
             # Should anything fail from here on, memory is ahead of the disk, and is given up.
@@ -140,12 +143,13 @@ class StreamSession:
         """
         self.champion.refresh()
         with self.warehouse.transaction() as connection:
-            create_feature_tables(connection)
-            create_tables(connection)
+            create_feature_tables(connection, self._compiled.plan)
+            create_tables(connection, self._compiled.plan)
             loaded = self._on_base(connection, self._load(connection, ()))
-            expected = _expected(connection, user_ids, day, active_days)
-            live = LiveHistories(limit=self.stream.users_in_memory)
+            expected = _expected(connection, self._compiled, user_ids, day, active_days)
+            live = LiveHistories(plan=self._compiled.plan, limit=self.stream.users_in_memory)
             _warm(connection, live, expected, loaded.base)
+            live.incomplete = _incomplete(connection, self._compiled, loaded.base)
             live.learn(read_past(connection, known_entities(connection, day), day))
         loaded.screener.histories = live
         return loaded.screener
@@ -155,22 +159,26 @@ class StreamSession:
         seen = transactions_decided(connection) - sum(batch.report.accepted for batch in landed)
         detector = self.stream.detector
         fresh = StreamDetector(detector)
-        window = read_window(connection, fresh.schema, max(seen - detector.kept, 0))
+        window = read_window(connection, fresh.schema, max(seen - detector.kept, 0), plan=self._compiled.plan)
+        base = read_base(connection)
+        live = self._no_histories()
+        live.incomplete = _incomplete(connection, self._compiled, base)
         screener = Screener(
-            self._no_histories(),
+            live,
             StreamDetector(detector, schema=fresh.schema, state=DetectorState(seen, window)) if seen else fresh,
             self._engine_of,
             self.champion.current,
         )
-        return _Loaded(screener, read_base(connection))
+        return _Loaded(screener, base)
 
     def _on_base(self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded) -> _Loaded:
         """Go over to the histories of the latest derived day, if it is another than before."""
-        base = latest_derived_day(connection)
+        base = latest_derived_day(connection, self._compiled)
         if base != loaded.base:
-            write_base(connection, base)
+            write_base(connection, base, self._compiled)
             live = loaded.screener.histories = self._no_histories()
-            for rows in batches_since(connection, base):
+            live.incomplete = _incomplete(connection, self._compiled, base)
+            for rows in batches_since(connection, base, plan=self._compiled.plan):
                 _warm(connection, live, rows, base)
                 live.fold(rows)
                 _store(connection, live)
@@ -212,7 +220,8 @@ class StreamSession:
         loaded.looked_up += _warm(connection, live, rows, loaded.base)
         if loaded.looked_up > _MANY:
             loaded.looked_up = -(2**62)  # once is enough
-            live.warm(read_active_histories(connection, loaded.base, limit=self.stream.users_in_memory // 2))
+            most = self.stream.users_in_memory // 2
+            live.warm(read_active_histories(connection, self._compiled, loaded.base, limit=most))
             _warm(connection, live, rows, loaded.base)
 
     def _past(self, connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> Past:
@@ -225,7 +234,7 @@ class StreamSession:
         return past
 
     def _no_histories(self) -> LiveHistories:
-        return LiveHistories(limit=self.stream.users_in_memory, keep_changes=True)
+        return LiveHistories(plan=self._compiled.plan, limit=self.stream.users_in_memory, keep_changes=True)
 
     def _engine_of(self, day: date) -> DecisionEngine:
         if day not in self._engines:
@@ -267,16 +276,21 @@ def _stretches(landed: Sequence[LandedBatch], rows: int) -> Iterator[list[_Piece
 
 
 def _expected(
-    connection: duckdb.DuckDBPyConnection, user_ids: Iterable[str], day: date, active_days: int | None
+    connection: duckdb.DuckDBPyConnection,
+    compiled: FeaturePlan,
+    user_ids: Iterable[str],
+    day: date,
+    active_days: int | None,
 ) -> pl.DataFrame:
-    """The entities that are expected, one kind a column."""
-    columns = [entity.column for entity in ENTITIES]
-    named = pl.DataFrame({USER.column: list(user_ids)}, schema={USER.column: pl.String})
+    """The keys of the entities that are expected."""
+    columns = list(dict.fromkeys(column for each in compiled.programs for column in each.entity.key))
+    named = pl.DataFrame({"user_id": list(user_ids)}, schema={"user_id": pl.String})
     if active_days is None:
         return pl.concat([pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), named], how="diagonal")
+    names = ", ".join(f'"{name}"' for name in columns)
     active = select(
         connection,
-        f"SELECT DISTINCT {', '.join(columns)} FROM raw.transactions WHERE event_date BETWEEN $first AND $day",
+        f"SELECT DISTINCT {names} FROM raw.transactions WHERE event_date BETWEEN $first AND $day",
         {"first": day - timedelta(days=active_days), "day": day},
     )
     return pl.concat([active, named], how="diagonal")
@@ -287,12 +301,20 @@ def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.D
     unknown = live.unknown(rows)
     live.warm(
         {
-            entity.name: read_stream_history(connection, entity, unknown[entity.name], base)
-            for entity in ENTITIES
-            if unknown[entity.name]
+            each.entity.name: read_stream_history(connection, each, unknown[each.entity.name], base)
+            for each in live.compiled.programs
+            if unknown[each.entity.name]
         }
     )
     return sum(map(len, unknown.values()))
+
+
+def _incomplete(
+    connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, base: date | None
+) -> dict[str, date | None]:
+    """The features of entities that don't know all of the past of the days after ``base``."""
+    following = date.min if base is None else base + timedelta(days=1)
+    return incomplete(compiled, starts(connection, compiled, following))
 
 
 def _store(connection: duckdb.DuckDBPyConnection, live: LiveHistories) -> None:

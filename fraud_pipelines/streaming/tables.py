@@ -12,13 +12,25 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.catalog import KEY_COLUMNS, column_descriptions, table_schema
-from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, USER, Entity, span_length
+from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, span_length
+from fraud_pipelines.features.feature_plan import FeaturePlan
 from fraud_pipelines.features.feedback import risk_columns
 from fraud_pipelines.features.history import History, history_schema
-from fraud_pipelines.features.tables import LATELY, create_table, describe, history_table, read_history, table_exists
+from fraud_pipelines.features.keys import key_columns, keys_of
+from fraud_pipelines.features.program import EntityProgram, programs
+from fraud_pipelines.features.tables import (
+    KEY_DESCRIPTIONS,
+    LATELY,
+    column_descriptions,
+    create_table,
+    describe,
+    history_table,
+    read_history,
+    table_exists,
+)
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.storage.warehouse import add_columns, insert, registered, select
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 FEEDBACK_REACH: Final = span_length(LABEL_DELAY) + max(
     (span_length(span) for entity in ENTITIES for span in entity.risks), default=timedelta(0)
@@ -33,26 +45,28 @@ _PLACE_DESCRIPTIONS: Final = {
 }
 
 
-def stream_history_table(entity: Entity) -> str:
+def stream_history_table(entity: EntityPlan) -> str:
     """The table of the entity's state in the stream: a row for each entity that occurred since the base."""
     return f"streaming.{entity.name}_history"
 
 
-def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+def create_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     """Create the tables, or their columns, that are missing of what is declared."""
-    tables = {FEATURE_TABLE: (PLACE_COLUMNS | table_schema(), (*PLACE_COLUMNS, *KEY_COLUMNS))}
-    tables |= {stream_history_table(entity): (history_schema(entity), (entity.column,)) for entity in ENTITIES}
+    tables: dict[str, tuple[dict[str, pl.DataType], tuple[str, ...]]] = {
+        FEATURE_TABLE: (PLACE_COLUMNS | plan.feature_types, (*PLACE_COLUMNS, *KEY_DESCRIPTIONS))
+    }
+    tables |= {stream_history_table(each.entity): (history_schema(each), each.entity.key) for each in programs(plan)}
     for table, (schema, required) in tables.items():
         if table_exists(connection, table):
             add_columns(connection, table, schema)
         else:
             create_table(connection, table, schema, required=required)
-    describe(connection, FEATURE_TABLE, _PLACE_DESCRIPTIONS | column_descriptions())
+    describe(connection, FEATURE_TABLE, _PLACE_DESCRIPTIONS | column_descriptions(plan))
 
 
-def latest_derived_day(connection: duckdb.DuckDBPyConnection) -> date | None:
+def latest_derived_day(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan) -> date | None:
     """The last day that left histories behind."""
-    day: date | None = select(connection, f"SELECT max(event_date) FROM {history_table(USER)}").item()
+    day: date | None = select(connection, f"SELECT max(event_date) FROM {history_table(compiled.users.entity)}").item()
     return day
 
 
@@ -62,52 +76,59 @@ def read_base(connection: duckdb.DuckDBPyConnection) -> date | None:
     return days[0] if len(days) else None
 
 
-def write_base(connection: duckdb.DuckDBPyConnection, day: date | None) -> None:
+def write_base(connection: duckdb.DuckDBPyConnection, day: date | None, compiled: FeaturePlan) -> None:
     """Forget the stored histories of the stream: from now on they go on from those of ``day``."""
     connection.execute("DELETE FROM streaming.history_base")
     insert(connection, "streaming.history_base", pl.DataFrame({"event_date": [day]}, schema={"event_date": pl.Date}))
-    for entity in ENTITIES:
-        connection.execute(f"DELETE FROM {stream_history_table(entity)}")
+    for each in compiled.programs:
+        connection.execute(f"DELETE FROM {stream_history_table(each.entity)}")
 
 
 def read_stream_history(
-    connection: duckdb.DuckDBPyConnection, entity: Entity, keys: Iterable[str], base: date | None
+    connection: duckdb.DuckDBPyConnection, program: EntityProgram, keys: Iterable[str], base: date | None
 ) -> History:
     """The state of those ``keys`` that are known: the stream's own, else that of the day it goes on from."""
-    wanted = pl.Series("id", list(keys), dtype=pl.String)
-    table = stream_history_table(entity)
-    with registered(connection, _keys=wanted.to_frame()):
-        own = select(connection, f"SELECT * FROM {table} WHERE {entity.column} IN (SELECT id FROM _keys)")
-    history = History.from_frame(entity, own)
-    others = wanted.filter(~wanted.is_in(own[entity.column].implode()))
+    wanted = pl.Series("key", list(keys), dtype=pl.String)
+    key = program.entity.key
+    table, columns = stream_history_table(program.entity), ", ".join(f'"{name}"' for name in key)
+    with registered(connection, _keys=pl.DataFrame(key_columns(wanted, key))):
+        own = select(
+            connection,
+            f"SELECT * FROM {table} SEMI JOIN _keys USING ({columns}) WHERE declaration = ?",
+            [program.fingerprint],
+        )
+    history = History.from_frame(program, own)
+    others = wanted.filter(~wanted.is_in(history.keys.implode()))
     if base is None or others.is_empty():
         return history
     following = date.fromordinal(base.toordinal() + 1)
-    return read_history(connection, entity, others, following).updated(history)
+    return read_history(connection, program, others, following).updated(history)
 
 
 def read_active_histories(
-    connection: duckdb.DuckDBPyConnection, base: date | None, *, limit: int
+    connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, base: date | None, *, limit: int
 ) -> dict[str, History]:
-    """The state of every entity that was active in the days up to ``base`` or in the stream since, by `Entity.name`.
+    """The state of every entity that was active in the days up to ``base`` or in the stream since, by its name.
 
     Of a kind with more than ``limit`` of them, none.
     """
     found: dict[str, History] = {}
-    for entity in ENTITIES:
-        column, own = entity.column, stream_history_table(entity)
+    for program in compiled.programs:
+        own = stream_history_table(program.entity)
+        columns = ", ".join(f'"{name}"' for name in program.entity.key)
         since = (base or date.min) - LATELY if base else date.min
         keys = select(
             connection,
             f"""
-            SELECT {column} FROM {own}
-            UNION SELECT {column} FROM {history_table(entity)} WHERE event_date BETWEEN $since AND $base
+            SELECT {columns} FROM {own}
+            UNION SELECT {columns} FROM {history_table(program.entity)} WHERE event_date BETWEEN $since AND $base
             LIMIT $most
             """,
             {"since": since, "base": base or date.min, "most": limit + 1},
-        )[column]
-        if len(keys) <= limit:
-            found[entity.name] = read_stream_history(connection, entity, keys, base)
+        )
+        if keys.height <= limit:
+            ids = keys_of(keys, program.entity.key)
+            found[program.entity.name] = read_stream_history(connection, program, ids, base)
     return found
 
 
@@ -124,9 +145,11 @@ def write_stream_history(connection: duckdb.DuckDBPyConnection, history: History
     """Replace the stored state of the entities in ``history``."""
     if not len(history):
         return
-    table, column = stream_history_table(history.entity), history.entity.column
-    with registered(connection, _changed=history.frame.select(column)):
-        connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT {column} FROM _changed)")
+    key = history.program.entity.key
+    table = stream_history_table(history.program.entity)
+    same = " AND ".join(f'{table}."{name}" = _changed."{name}"' for name in key)
+    with registered(connection, _changed=history.frame.select(key)):
+        connection.execute(f"DELETE FROM {table} USING _changed WHERE {same}")
     insert(connection, table, history.frame)
 
 
@@ -136,9 +159,11 @@ def transactions_decided(connection: duckdb.DuckDBPyConnection) -> int:
     return int(select(connection, query).item())
 
 
-def read_window(connection: duckdb.DuckDBPyConnection, columns: Iterable[str], first_position: int) -> pl.DataFrame:
+def read_window(
+    connection: duckdb.DuckDBPyConnection, columns: Iterable[str], first_position: int, *, plan: Plan
+) -> pl.DataFrame:
     """Those columns, of features or of transactions, from ``first_position`` on, in order of arrival."""
-    features = set(table_schema())
+    features = set(plan.feature_types)
     names = list(columns)
     raw = [name for name in names if name not in features]
     chosen = ", ".join(f't."{name}"' if name in raw else f'f."{name}"' for name in names)
@@ -150,9 +175,9 @@ def read_window(connection: duckdb.DuckDBPyConnection, columns: Iterable[str], f
     )
 
 
-def batches_since(connection: duckdb.DuckDBPyConnection, day: date | None) -> Iterator[pl.DataFrame]:
+def batches_since(connection: duckdb.DuckDBPyConnection, day: date | None, *, plan: Plan) -> Iterator[pl.DataFrame]:
     """The stream's transactions of later days than ``day``, batch by batch in order of arrival."""
-    columns = ", ".join(f't."{name}"' for name in TRANSACTION_COLUMNS)
+    columns = ", ".join(f't."{name}"' for name in plan.attribute_types)
     rows = select(
         connection,
         f"""

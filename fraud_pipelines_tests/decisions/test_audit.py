@@ -19,6 +19,7 @@ from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, GENESIS, canonica
 from fraud_pipelines.decisions.log import append_decisions, record_decisions
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 
 DAY = date(2026, 10, 1)
@@ -313,7 +314,7 @@ def test_the_decisions_of_an_earlier_release_are_taken_into_the_log_once(tmp_pat
         audit_decisions(warehouse)
 
     for _ in range(2):
-        open_warehouse(warehouse.path, wait_seconds=5)
+        open_warehouse(warehouse.path, plan=shipped_plan(), wait_seconds=5)
         log = warehouse.read(
             "SELECT transaction_id, revision, action, decision, decided_at FROM scoring.decision_revisions "
             "ORDER BY sequence"

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.reasons import reason_codes
-from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.derived import derived
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 
 NO_CONTRIBUTIONS = pl.DataFrame(
@@ -192,7 +192,7 @@ def test_a_feature_that_somebody_added_is_named_by_its_description(monkeypatch: 
         derived("channel", pl.lit("web"), "Sales channel.", formula="c", role="label"),
         derived("ratio", pl.col("amount"), "POS share of the day.", formula="r"),
     )
-    known = {**FEATURES, **{each.feature.name: each.feature for each in added}}
+    known = {**shipped_plan().features, **{each.feature.name: each.feature for each in added}}
     monkeypatch.setattr("fraud_pipelines.decisions.reasons.FEATURES", known)
     assert reasons({"abroad": 1250.5}, "abroad") == ["the amount, if paid abroad, else 0: 1,250"]
     assert reasons({"odd_hour": 1}, "odd_hour") == ["it is made before dawn: yes"]
@@ -237,7 +237,7 @@ def test_without_anything_to_go_by_the_amount_is_named() -> None:
 def test_every_alert_gets_one_to_three_reasons_and_then_context_whatever_the_features_hold(
     values: list[float | None], data: st.DataObject
 ) -> None:
-    names = data.draw(st.lists(st.sampled_from(list(FEATURES)), unique=True, max_size=5))
+    names = data.draw(st.lists(st.sampled_from(list(shipped_plan().features)), unique=True, max_size=5))
     frame = pl.DataFrame(
         {"transaction_id": [f"t{n}" for n in range(len(values))], "amount": [1.0] * len(values)}
         | {name: pl.Series(values, dtype=pl.Float64) for name in names}

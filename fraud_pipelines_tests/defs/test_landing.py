@@ -13,6 +13,7 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.defs.feedback.assets import labels
 from fraud_pipelines.defs.raw.assets import transactions
 from fraud_pipelines.defs.streaming.assets import processed_batches
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines_tests.conftest import Installation
 from fraud_pipelines_tests.decisions.webhooks import Webhook as Hook
@@ -37,7 +38,7 @@ def payment(path: Path, name: str) -> None:
 def materialize(asset: dg.AssetsDefinition, installation: Installation, hook: Hook) -> bool:
     """Whether a run of the asset succeeds."""
     settings = Settings(data_dir=installation.data_dir, alert_webhook=SecretStr(hook.url))
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=10)
+    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=10)
     resources = {"settings": settings, "warehouse": warehouse, "model_registry": NoModels()}
     partition = None if asset.partitions_def is None else YESTERDAY.isoformat()
     with dg.DagsterInstance.ephemeral() as instance:

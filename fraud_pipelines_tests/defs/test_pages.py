@@ -11,6 +11,7 @@ from fraud_pipelines.features import catalog
 from fraud_pipelines.features.declarations import Feature
 from fraud_pipelines.features.lineage import columns_read
 from fraud_pipelines.features.tables import create_tables
+from fraud_pipelines.plan.compile import shipped_plan
 
 UNDESCRIBED = "_history"
 """Tables of state, which no asset shows; but the view of that name shows labels."""
@@ -19,11 +20,11 @@ UNDESCRIBED = "_history"
 def test_every_column_is_described_also_one_that_a_feature_adds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warehouse = open_warehouse(tmp_path / "fraud.duckdb", wait_seconds=5)
+    warehouse = open_warehouse(tmp_path / "fraud.duckdb", plan=shipped_plan(), wait_seconds=5)
     added = Feature("amount_twice", "Twice the amount.", "2 × amount", "–", "–", "derived", computed=("2a",))
     monkeypatch.setitem(catalog.FEATURES, added.name, added)
     with warehouse.transaction() as connection:
-        create_tables(connection)
+        create_tables(connection, shipped_plan())
 
     columns = warehouse.read(
         "SELECT schema_name || '.' || table_name AS name, column_name, comment FROM duckdb_columns() WHERE NOT internal"

@@ -7,6 +7,7 @@ import pytest
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.defs.resources import WarehouseResource
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse
 
 
@@ -14,7 +15,7 @@ from fraud_pipelines.storage.warehouse import Warehouse
 def test_a_warehouse_has_what_this_release_needs(tmp_path: Path, made: str) -> None:
     path = tmp_path / "fraud.duckdb"
     if made != "not yet":
-        with open_warehouse(path, wait_seconds=5).transaction() as connection:
+        with open_warehouse(path, plan=shipped_plan(), wait_seconds=5).transaction() as connection:
             connection.execute("DROP MACRO TABLE scoring.stage_scores")
             connection.execute("DROP TABLE monitoring.model_promotions")
             connection.execute("DROP TABLE main.schema_version")

@@ -14,6 +14,7 @@ from fraud_pipelines.detection.daily import LoadedModel, TrainingReport, ensure_
 from fraud_pipelines.detection.detector_plan import DetectorTraining
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.frames import read_features
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import CHAMPION, ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, insert
@@ -31,7 +32,7 @@ def make_production(settings: Settings) -> None:
 
     Every fraud is charged back two days later.
     """
-    warehouse = open_warehouse(settings.warehouse_path, wait_seconds=10)
+    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=10)
     settings.mlflow_dir.mkdir(parents=True, exist_ok=True)
     settings.landing_transactions.mkdir(parents=True)
     (settings.landing_transactions / "waiting.csv").write_text("transaction_id,user_id,timestamp,amount\n")
@@ -40,7 +41,7 @@ def make_production(settings: Settings) -> None:
     _take_in(warehouse)
     days = [FIRST + timedelta(days=number) for number in range(DAYS)]
     for day in days:
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     models = list(_train(settings, warehouse, registry))
     with warehouse.transaction() as connection:
         for day in days:

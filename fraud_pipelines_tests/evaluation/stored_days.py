@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from fraud_pipelines.bootstrap import open_warehouse
-from fraud_pipelines.features.catalog import table_schema
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 
 FIRST = date(2026, 9, 1)
@@ -21,7 +21,7 @@ def day(number: int) -> date:
 
 def make_warehouse(path: Path, *, days: int) -> Warehouse:
     """So many days of `ROWS` transactions, `FRAUDS` of which are unusual for their user and labelled two days later."""
-    warehouse = open_warehouse(path, wait_seconds=10)
+    warehouse = open_warehouse(path, plan=shipped_plan(), wait_seconds=10)
     frames = [_day(number) for number in range(days)]
     transactions = pl.concat(frames).select(
         "transaction_id",
@@ -43,7 +43,7 @@ def make_warehouse(path: Path, *, days: int) -> Warehouse:
             (pl.col("timestamp") + timedelta(days=2)).alias("ingested_at"),
         )
     )
-    columns = table_schema()
+    columns = shipped_plan().feature_types
     features = pl.concat(frames).drop("is_fraud")
     features = features.with_columns(
         pl.lit(0).cast(kind).alias(name) if kind.is_numeric() else pl.lit(None, dtype=kind).alias(name)

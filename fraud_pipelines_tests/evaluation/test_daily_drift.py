@@ -12,8 +12,8 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.daily_drift import measure_drift, store_drift
 from fraud_pipelines.evaluation.drift import population_stability_index
-from fraud_pipelines.features.catalog import table_schema
 from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 
@@ -28,7 +28,7 @@ def day(number: int) -> date:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    return open_warehouse(tmp_path / "fraud.duckdb", wait_seconds=10)
+    return open_warehouse(tmp_path / "fraud.duckdb", plan=shipped_plan(), wait_seconds=10)
 
 
 def store_days(warehouse: Warehouse, days: int, rows: int, make: MakeDay, *, first: int = 0) -> None:
@@ -42,10 +42,10 @@ def store_days(warehouse: Warehouse, days: int, rows: int, make: MakeDay, *, fir
             "timestamp": [datetime.combine(day(number), time())] * rows,
             "event_date": [day(number)] * rows,
         }
-        columns = {name: 0 if dtype.is_numeric() else None for name, dtype in table_schema().items()}
+        columns = {name: 0 if dtype.is_numeric() else None for name, dtype in shipped_plan().feature_types.items()}
         given = keys | dict(make(rng, day(number)))
         frame = pl.DataFrame(given).with_columns(pl.lit(columns[name]).alias(name) for name in columns.keys() - given)
-        frames.append(frame.select(pl.col(name).cast(dtype) for name, dtype in table_schema().items()))
+        frames.append(frame.select(pl.col(name).cast(dtype) for name, dtype in shipped_plan().feature_types.items()))
     with warehouse.transaction() as connection:
         insert(connection, "features.transaction_features", pl.concat(frames))
 
@@ -145,7 +145,7 @@ def test_a_day_that_is_derived_anew_is_summed_up_anew(warehouse: Warehouse) -> N
             event_date=pl.lit(day(1)), source=pl.lit("test"), ingested_at=pl.lit(datetime(2026, 9, 9))
         )
         insert(connection, "raw.transactions", rows)
-    derive_day(warehouse, day(1))
+    derive_day(warehouse, day(1), plan=shipped_plan())
     assert warehouse.read("SELECT DISTINCT event_date FROM features.daily_distributions").rows() == [(day(0),)]
     assert run(warehouse, 1)["amount"]["rows"] == 1
 

@@ -1,23 +1,24 @@
 """A day in the warehouse equals the same day in one long run, whenever and however often it is derived."""
 
-from dataclasses import replace
 from datetime import date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.features import daily, engine, tables
-from fraud_pipelines.features.catalog import FEATURES
-from fraud_pipelines.features.daily import derive_day
-from fraud_pipelines.features.declarations import ENTITIES, USER
+from fraud_pipelines.errors import MissingData
+from fraud_pipelines.features.daily import derive_day, rebuild
 from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.features.program import folded
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import frame
 from fraud_pipelines_tests.features.stored import store
+from fraud_pipelines_tests.plan.files import plan_of
 
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=k) for k in range(5)]
@@ -66,7 +67,7 @@ def _stale(warehouse: Warehouse) -> list[date]:
 
 def test_day_by_day_equals_all_at_once(warehouse: Warehouse) -> None:
     for day in DAYS:
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
     assert_frame_equal(stored, compute_features(frame(_transactions()))[0])
     assert _stale(warehouse) == []
@@ -74,9 +75,9 @@ def test_day_by_day_equals_all_at_once(warehouse: Warehouse) -> None:
 
 def test_a_rerun_of_an_old_day_changes_nothing(warehouse: Warehouse) -> None:
     for day in DAYS:
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     before = _tables(warehouse)
-    report = derive_day(warehouse, DAYS[1])
+    report = derive_day(warehouse, DAYS[1], plan=shipped_plan())
     for old, new in zip(before, _tables(warehouse), strict=True):
         assert_frame_equal(old, new)
     assert report.outdated_days == ()
@@ -85,12 +86,12 @@ def test_a_rerun_of_an_old_day_changes_nothing(warehouse: Warehouse) -> None:
 
 def test_a_late_transaction_outdates_the_next_day_of_its_user(warehouse: Warehouse) -> None:
     for day in DAYS:
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     store(warehouse, [_transaction(900, "u2", datetime(2026, 3, 2, 12), 5.0)])
-    assert derive_day(warehouse, DAYS[1]).outdated_days == (DAYS[4],)
+    assert derive_day(warehouse, DAYS[1], plan=shipped_plan()).outdated_days == (DAYS[4],)
     assert _stale(warehouse) == [DAYS[4]]
 
-    assert derive_day(warehouse, DAYS[4]).outdated_days == ()
+    assert derive_day(warehouse, DAYS[4], plan=shipped_plan()).outdated_days == ()
     expected, _ = compute_features(frame([*_transactions(), _transaction(900, "u2", datetime(2026, 3, 2, 12), 5.0)]))
     stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
     assert_frame_equal(stored, expected)
@@ -98,66 +99,110 @@ def test_a_late_transaction_outdates_the_next_day_of_its_user(warehouse: Warehou
 
 def test_a_deleted_transaction_outdates_what_followed_it(warehouse: Warehouse) -> None:
     for day in DAYS:
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     with warehouse.transaction() as connection:
         connection.execute("DELETE FROM raw.transactions WHERE user_id = 'u1' AND event_date = ?", [DAYS[2]])
-    assert derive_day(warehouse, DAYS[2]).outdated_days == (DAYS[3],)
+    assert derive_day(warehouse, DAYS[2], plan=shipped_plan()).outdated_days == (DAYS[3],)
+
+
+CITY = "entities: {user: {key: user_id, aggregates: [{how: changed, of: city}]}}"
 
 
 @pytest.fixture
-def changed_declaration(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def changed(warehouse: Warehouse, tmp_path: Path) -> Plan:
     """All days derived, and then another column declared for the user."""
     for day in DAYS:
-        derive_day(warehouse, day)
-    user = replace(USER, changes=("country", "city"))
-    for module in (daily, engine, tables):
-        monkeypatch.setattr(module, "ENTITIES", (user, *(entity for entity in ENTITIES if entity != USER)))
-    monkeypatch.setattr(engine, "USER", user)
+        derive_day(warehouse, day, plan=shipped_plan())
+    return plan_of(tmp_path, CITY)
 
 
-@pytest.mark.usefixtures("changed_declaration")
-def test_after_a_changed_declaration_all_days_can_be_derived_again(warehouse: Warehouse) -> None:
-    assert derive_day(warehouse, DAYS[0]).outdated_days == (DAYS[1], DAYS[4])
+def _user_features(plan: Plan) -> list[str]:
+    (user,) = (entity for entity in plan.entities if entity.name == "user")
+    return [each.name for each in folded(user)]
+
+
+def test_after_a_changed_declaration_all_days_can_be_derived_again(warehouse: Warehouse, changed: Plan) -> None:
+    assert derive_day(warehouse, DAYS[0], plan=changed).outdated_days == (DAYS[1], DAYS[4])
     for day in DAYS[1:]:
-        derive_day(warehouse, day)
-    columns = warehouse.read("SELECT * FROM features.user_history").columns
+        assert not derive_day(warehouse, day, plan=changed).cold
     stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
-    assert "last_city" in columns
-    assert_frame_equal(stored, compute_features(frame(_transactions()))[0])
+    assert_frame_equal(stored[list(changed.feature_types)], compute_features(frame(_transactions()), plan=changed)[0])
 
 
-@pytest.mark.usefixtures("changed_declaration")
-def test_after_a_changed_declaration_a_later_day_alone_is_refused(warehouse: Warehouse) -> None:
-    with pytest.raises(InvalidInput, match=r"user history was kept for other windows.*from the first day on"):
-        derive_day(warehouse, DAYS[4])
-    derive_day(warehouse, DAYS[0])
-    with pytest.raises(InvalidInput, match=r"user history was kept for other windows.*from the first day on"):
-        derive_day(warehouse, DAYS[4])
+def test_after_a_changed_declaration_a_later_day_alone_is_null_and_not_low(warehouse: Warehouse, changed: Plan) -> None:
+    report = derive_day(warehouse, DAYS[4], plan=changed)
+    unknown = {*_user_features(changed), "impossible_travel"}
+    assert set(report.cold) == unknown
+    stored = warehouse.read("SELECT * FROM features.transaction_features WHERE event_date = ?", [DAYS[4]])
+    assert all(stored[name].null_count() == stored.height for name in unknown)
+    # A count over an hour is complete on the day after, and what looks back on rows once all were folded.
+    assert report.cold["tx_count_1h"] == DAYS[4] + timedelta(days=1)
+    assert report.cold["tx_count_7d"] == DAYS[4] + timedelta(days=7)
+    assert report.cold["amount_lag_1"] is None
+
+
+def test_a_rebuild_makes_it_whole_and_goes_on_where_it_was_stopped(warehouse: Warehouse, changed: Plan) -> None:
+    derive_day(warehouse, DAYS[4], plan=changed)
+    assert [report.day for report in islice(rebuild(warehouse, plan=changed), 2)] == DAYS[:2]
+    assert derive_day(warehouse, DAYS[4], plan=changed).cold  # the days between have not been folded yet
+    assert [report.day for report in rebuild(warehouse, plan=changed)] == DAYS[2:]
+    stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
+    assert_frame_equal(stored[list(changed.feature_types)], compute_features(frame(_transactions()), plan=changed)[0])
+    assert list(rebuild(warehouse, plan=changed)) == []
+    assert _stale(warehouse) == []
+
+
+def test_a_new_entity_is_null_until_its_span_has_passed(warehouse: Warehouse, tmp_path: Path) -> None:
+    declared = "entities: {shop: {key: merchant_id, aggregates: [{how: sum, of: amount, over: [1h, 48h]}]}}"
+    plan = plan_of(tmp_path, declared)
+    for day in DAYS[:2]:
+        derive_day(warehouse, day, plan=shipped_plan())
+    for day in DAYS[2:]:
+        derive_day(warehouse, day, plan=plan)
+    nulls = warehouse.read(
+        "SELECT event_date, count(shop_amount_sum_1h) > 0, count(shop_amount_sum_48h) > 0 "
+        "FROM features.transaction_features GROUP BY 1 ORDER BY 1"
+    )
+    complete = {day: (short, long) for day, short, long in nulls.iter_rows()}
+    assert complete == {
+        DAYS[0]: (False, False),
+        DAYS[1]: (False, False),
+        DAYS[2]: (False, False),
+        DAYS[3]: (True, False),
+        DAYS[4]: (True, True),
+    }
+    expected, _ = compute_features(frame(_transactions()), plan=plan)
+    columns = ["transaction_id", "shop_amount_sum_48h"]
+    stored = warehouse.read(
+        "SELECT * FROM features.transaction_features WHERE event_date = ? ORDER BY transaction_id", [DAYS[4]]
+    )
+    of_day = expected.filter(pl.col("event_date") == DAYS[4]).sort("transaction_id")
+    assert_frame_equal(stored[columns], of_day[columns])
 
 
 def test_the_report_counts_users_and_nulls(warehouse: Warehouse) -> None:
-    report = derive_day(warehouse, DAYS[0])
+    report = derive_day(warehouse, DAYS[0], plan=shipped_plan())
     assert (report.rows, report.users, report.new_users) == (26, 3, 3)
     assert report.nulls["amount_lag_1"] == 3
     assert report.uncomputable == {}
-    assert [derive_day(warehouse, day).new_users for day in DAYS[1:3]] == [0, 1]
+    assert [derive_day(warehouse, day, plan=shipped_plan()).new_users for day in DAYS[1:3]] == [0, 1]
 
 
 def test_a_column_without_values_is_reported_and_its_features_are_null(warehouse: Warehouse) -> None:
     with warehouse.transaction() as connection:
         connection.execute("UPDATE raw.transactions SET country = NULL")
-    report = derive_day(warehouse, DAYS[0])
+    report = derive_day(warehouse, DAYS[0], plan=shipped_plan())
     assert report.uncomputable == {"country_changed": "country", "impossible_travel": "country"}
     assert report.nulls["impossible_travel"] == report.rows
 
 
 def test_a_day_without_transactions_names_the_nearest(warehouse: Warehouse) -> None:
     with pytest.raises(MissingData, match=r"2026-03-09.* 2026-03-05"):
-        derive_day(warehouse, date(2026, 3, 9))
+        derive_day(warehouse, date(2026, 3, 9), plan=shipped_plan())
     with warehouse.transaction() as connection:
         connection.execute("DELETE FROM raw.transactions")
     with pytest.raises(MissingData, match="2026-03-01"):
-        derive_day(warehouse, FIRST)
+        derive_day(warehouse, FIRST, plan=shipped_plan())
 
 
 def _comments(warehouse: Warehouse) -> dict[str, str]:
@@ -169,16 +214,16 @@ def _comments(warehouse: Warehouse) -> dict[str, str]:
 
 
 def test_every_feature_column_is_described_in_the_database(warehouse: Warehouse) -> None:
-    derive_day(warehouse, FIRST)
-    described = {name: feature.description for name, feature in FEATURES.items()}
+    derive_day(warehouse, FIRST, plan=shipped_plan())
+    described = {name: feature.description for name, feature in shipped_plan().features.items()}
     assert _comments(warehouse).items() >= described.items()
 
 
 def test_a_feature_declared_later_gets_its_column(warehouse: Warehouse) -> None:
-    derive_day(warehouse, FIRST)
+    derive_day(warehouse, FIRST, plan=shipped_plan())
     with warehouse.transaction() as connection:
         connection.execute("ALTER TABLE features.transaction_features DROP COLUMN user_z")
-    derive_day(warehouse, DAYS[1])
-    assert _comments(warehouse)["user_z"] == FEATURES["user_z"].description
+    derive_day(warehouse, DAYS[1], plan=shipped_plan())
+    assert _comments(warehouse)["user_z"] == shipped_plan().features["user_z"].description
     counts = warehouse.read("SELECT event_date, count(user_z) FROM features.transaction_features GROUP BY 1 ORDER BY 1")
     assert counts.rows() == [(DAYS[0], 0), (DAYS[1], 25)]

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.catalog import FEATURES, table_schema
+from fraud_pipelines.features import kernel
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.history import Histories, History
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines_tests.features.oracle import Transaction, feedback_features, shared_features, user_features
 from fraud_pipelines_tests.features.random_transactions import START, frame, transactions
 
@@ -88,7 +89,7 @@ def test_features_agree_with_the_plain_definitions(rows: list[Transaction]) -> N
 
 def test_the_plain_definitions_cover_every_feature() -> None:
     defined = user_features([_BLANK])["t"] | shared_features([_BLANK])["t"] | feedback_features([_BLANK], [])["t"]
-    assert set(FEATURES) == set(defined)
+    assert set(shipped_plan().features) == set(defined)
 
 
 @EXAMPLES
@@ -109,18 +110,25 @@ def test_what_comes_later_changes_nothing_earlier(rows: list[Transaction], data:
 def test_a_history_survives_its_table(rows: list[Transaction]) -> None:
     _, histories = compute_features(frame(rows))
     for history in histories.values():
-        again = History.from_frame(history.entity, history.frame.reverse())
+        again = History.from_frame(history.program, history.frame.reverse())
         assert_frame_equal(history.frame, again.frame)
 
 
 @EXAMPLES
 @given(transactions())
 def test_a_history_keeps_only_what_a_window_can_reach(rows: list[Transaction]) -> None:
-    kept = compute_features(frame(rows))[1]["user"].frame
-    reach = pl.col("last_timestamp") - timedelta(days=7)
-    assert kept.select((pl.col("recent_timestamps").list.min() > reach).all()).item()
-    longest = kept.select(pl.col("recent_amounts", "recent_counts").list.len().max()).row(0)
-    assert longest <= (50, 4)
+    history = compute_features(frame(rows))[1]["user"]
+    arrays = history.program.arrays
+    for state in history.frame["state"].to_list():
+        newest, lengths = state[1], state[kernel.HEAD + arrays.scalars :][: len(arrays.tails)]
+        elements = state[kernel.HEAD + arrays.scalars + len(arrays.tails) :]
+        for (kind, keep, _), length in zip(arrays.tails.tolist(), lengths, strict=True):
+            tail, elements = elements[:length], elements[length:]
+            if kind < kernel.TIMES:
+                assert length <= keep <= 50
+            else:
+                assert all(newest - keep < time <= newest for time in tail)
+        assert not elements
 
 
 def test_late_rows_see_what_has_arrived_up_to_their_time() -> None:
@@ -145,7 +153,7 @@ def test_the_result_has_the_tables_columns_and_order() -> None:
         }
     )
     features, _ = compute_features(rows)
-    assert dict(features.schema) == table_schema()
+    assert dict(features.schema) == shipped_plan().feature_types
     assert features["transaction_id"].to_list() == ["c", "a", "b"]
     assert features["event_date"].to_list() == [date(2026, 3, 2), START.date(), START.date()]
 
@@ -153,7 +161,7 @@ def test_the_result_has_the_tables_columns_and_order() -> None:
 def test_no_transactions_give_no_features() -> None:
     features, histories = compute_features(frame([]))
     assert features.is_empty()
-    assert dict(features.schema) == table_schema()
+    assert dict(features.schema) == shipped_plan().feature_types
     assert all(len(history) == 0 for history in histories.values())
 
 
@@ -176,4 +184,4 @@ def test_a_history_kept_for_other_windows_is_refused() -> None:
         schema=history.frame.schema,
     )
     with pytest.raises(InvalidInput, match="from the first day"):
-        History.from_frame(history.entity, stored)
+        History.from_frame(history.program, stored)

@@ -10,17 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import Histories
+from fraud_pipelines.features.program import from_labels
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.oracle import Label, Transaction, feedback_features, shared_features
 from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
 from fraud_pipelines_tests.features.stored import store
 
-FEEDBACK = [name for name, feature in FEATURES.items() if feature.group == "feedback"]
+FEEDBACK = [each.name for entity in shipped_plan().entities for each in from_labels(entity)]
 EXAMPLES = settings(max_examples=30, deadline=None)
 
 
@@ -168,7 +169,7 @@ def test_the_warehouse_gives_day_by_day_what_memory_gives_at_once(warehouse: War
     rows, known = _busy_days()
     store(warehouse, rows, known)
     for day in sorted({row["timestamp"].date() for row in rows}):
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     found = warehouse.read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
     expected = _found(rows, known)
     assert_frame_equal(found, expected)
@@ -180,8 +181,8 @@ def test_a_late_transaction_outdates_the_days_whose_risk_it_changes(warehouse: W
     store(warehouse, rows)
     days = sorted({row["timestamp"].date() for row in rows})
     for day in days:
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     store(warehouse, [{**rows[0], "transaction_id": "late", "user_id": "u7", "device_fingerprint": None}])
     next_day, within_a_week, *reached, beyond = days[1:]
-    assert derive_day(warehouse, days[0]).outdated_days == (next_day, within_a_week, *reached)
+    assert derive_day(warehouse, days[0], plan=shipped_plan()).outdated_days == (next_day, within_a_week, *reached)
     assert (next_day, within_a_week, beyond) == (date(2026, 3, 2), date(2026, 3, 8), date(2026, 4, 8))

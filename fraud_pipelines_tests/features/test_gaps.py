@@ -15,6 +15,7 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.daily import derive_day, derive_earlier_days
 from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
@@ -42,7 +43,7 @@ def payment(number: int, day: date, *, user: str = "u") -> Transaction:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse with its tables, of which each test takes a copy."""
     path = tmp_path_factory.mktemp("gaps") / "fraud.duckdb"
-    open_warehouse(path, wait_seconds=5)
+    open_warehouse(path, plan=shipped_plan(), wait_seconds=5)
     return path
 
 
@@ -85,17 +86,17 @@ def assert_as_in_one_run(warehouse: Warehouse, days: Sequence[date]) -> None:
 def test_a_day_whose_earlier_days_were_never_derived_is_refused_by_name(warehouse: Warehouse) -> None:
     pay(warehouse, DAYS[0], DAYS[1], DAYS[3])
     with pytest.raises(MissingData) as refused:
-        derive_day(warehouse, DAYS[3])
+        derive_day(warehouse, DAYS[3], plan=shipped_plan())
     message = str(refused.value)
     assert f"{DAYS[0]} and {DAYS[1]} have transactions" in message
     assert f"run --from {DAYS[0]} --to {DAYS[3]}" in message
     assert f"run --from {DAYS[3]} --to {DAYS[3]} --with-earlier" in message
     assert "with_earlier" in message
-    derive_day(warehouse, DAYS[0])
+    derive_day(warehouse, DAYS[0], plan=shipped_plan())
     with pytest.raises(MissingData, match=f"{DAYS[1]} has transactions"):
-        derive_day(warehouse, DAYS[3])
-    derive_day(warehouse, DAYS[1])
-    derive_day(warehouse, DAYS[3])
+        derive_day(warehouse, DAYS[3], plan=shipped_plan())
+    derive_day(warehouse, DAYS[1], plan=shipped_plan())
+    derive_day(warehouse, DAYS[3], plan=shipped_plan())
     assert stale(warehouse) == []
     assert_as_in_one_run(warehouse, DAYS)
 
@@ -104,15 +105,15 @@ def test_of_many_days_the_first_are_named_and_all_are_counted(warehouse: Warehou
     days = [FIRST + timedelta(days=k) for k in range(40)]
     pay(warehouse, *days)
     with pytest.raises(MissingData, match=f"39 days from {days[0]} to {days[38]} .*{days[4]}, ") as refused:
-        derive_day(warehouse, days[39])
+        derive_day(warehouse, days[39], plan=shipped_plan())
     assert len(str(refused.value)) < 700
 
 
 def test_the_earlier_days_can_be_derived_first(warehouse: Warehouse) -> None:
     pay(warehouse, DAYS[0], DAYS[1], DAYS[3])
-    assert [report.day for report in derive_earlier_days(warehouse, DAYS[3])] == [DAYS[0], DAYS[1]]
-    derive_day(warehouse, DAYS[3])
-    assert list(derive_earlier_days(warehouse, DAYS[4])) == []
+    assert [report.day for report in derive_earlier_days(warehouse, DAYS[3], plan=shipped_plan())] == [DAYS[0], DAYS[1]]
+    derive_day(warehouse, DAYS[3], plan=shipped_plan())
+    assert list(derive_earlier_days(warehouse, DAYS[4], plan=shipped_plan())) == []
     assert_as_in_one_run(warehouse, DAYS)
 
 
@@ -120,38 +121,38 @@ def test_a_late_payment_before_the_first_derived_day_is_stale_and_stops_nothing(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
     pay(warehouse, DAYS[3], DAYS[4], DAYS[5])
-    derive_day(warehouse, DAYS[3])
+    derive_day(warehouse, DAYS[3], plan=shipped_plan())
     assert arrive_late(warehouse, tmp_path, DAYS[0]) == (DAYS[0],)
     for day in (DAYS[4], DAYS[3], DAYS[5]):
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     assert stale(warehouse) == [DAYS[0]]
-    derive_day(warehouse, DAYS[0])
+    derive_day(warehouse, DAYS[0], plan=shipped_plan())
     assert DAYS[3] in stale(warehouse)
 
 
 def test_a_late_payment_on_a_day_that_had_none_is_stale_and_stops_nothing(warehouse: Warehouse, tmp_path: Path) -> None:
     pay(warehouse, DAYS[0], DAYS[3], DAYS[4])
     for day in (DAYS[0], DAYS[3]):
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     assert arrive_late(warehouse, tmp_path, DAYS[1]) == (DAYS[1],)
-    derive_day(warehouse, DAYS[4])
+    derive_day(warehouse, DAYS[4], plan=shipped_plan())
     assert stale(warehouse) == [DAYS[1]]
 
 
 def test_late_days_among_themselves_are_derived_in_order(warehouse: Warehouse, tmp_path: Path) -> None:
     pay(warehouse, DAYS[4])
-    derive_day(warehouse, DAYS[4])
+    derive_day(warehouse, DAYS[4], plan=shipped_plan())
     arrive_late(warehouse, tmp_path, DAYS[0], DAYS[1])
     with pytest.raises(MissingData, match=f"{DAYS[0]} has"):
-        derive_day(warehouse, DAYS[1])
+        derive_day(warehouse, DAYS[1], plan=shipped_plan())
 
 
 def test_days_that_an_earlier_release_passed_over_are_named_as_stale_once(warehouse: Warehouse) -> None:
     pay(warehouse, DAYS[4])
-    derive_day(warehouse, DAYS[4])
+    derive_day(warehouse, DAYS[4], plan=shipped_plan())
     store(warehouse, [payment(90, DAYS[0]), payment(91, DAYS[5])])
     for _ in range(2):
-        derive_day(warehouse, DAYS[5])
+        derive_day(warehouse, DAYS[5], plan=shipped_plan())
     marks = warehouse.read("SELECT event_date, reason FROM raw.stale_days")
     assert marks.rows() == [(DAYS[0], "has transactions and lies before the first day that was run")]
 
@@ -160,12 +161,12 @@ def test_what_was_derived_over_a_gap_is_derived_again_with_the_earlier_days(ware
     """As an earlier release left it: the fourth day was derived without the third."""
     pay(warehouse, DAYS[0], DAYS[1], DAYS[3])
     for day in (DAYS[0], DAYS[1], DAYS[3]):
-        derive_day(warehouse, day)
+        derive_day(warehouse, day, plan=shipped_plan())
     store(warehouse, [payment(90, DAYS[2]), payment(91, DAYS[4])])
     with pytest.raises(MissingData, match=f"{DAYS[2]} has"):
-        derive_day(warehouse, DAYS[4])
-    assert [report.day for report in derive_earlier_days(warehouse, DAYS[4])] == [DAYS[2], DAYS[3]]
-    derive_day(warehouse, DAYS[4])
+        derive_day(warehouse, DAYS[4], plan=shipped_plan())
+    assert [report.day for report in derive_earlier_days(warehouse, DAYS[4], plan=shipped_plan())] == [DAYS[2], DAYS[3]]
+    derive_day(warehouse, DAYS[4], plan=shipped_plan())
     assert_as_in_one_run(warehouse, DAYS)
     assert stale(warehouse) == [DAYS[3]]
 
@@ -187,11 +188,11 @@ def test_whatever_order_days_are_asked_for_in_what_is_not_stale_is_right(
                 arrive_late(warehouse, Path(folder), *sorted(late))
             if day in {*paid, *(late if number >= 2 else ())}:
                 try:
-                    derive_day(warehouse, day)
+                    derive_day(warehouse, day, plan=shipped_plan())
                 except MissingData:
-                    for _ in derive_earlier_days(warehouse, day):
+                    for _ in derive_earlier_days(warehouse, day, plan=shipped_plan()):
                         pass
-                    derive_day(warehouse, day)
+                    derive_day(warehouse, day, plan=shipped_plan())
         marked = set(stale(warehouse))
         assert_as_in_one_run(warehouse, [day for day in derived(warehouse) if not _follows(day, marked)])
 

@@ -1,6 +1,7 @@
 """Histories held in memory give the bits of the batch, one transaction or many at a time."""
 
 import math
+import struct
 from datetime import timedelta
 from itertools import pairwise
 
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.catalog import table_schema
-from fraud_pipelines.features.declarations import USER
+from fraud_pipelines.features import kernel
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import History
 from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
@@ -32,7 +33,7 @@ def _bits(features: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fold_one(live: LiveHistories, row: Transaction) -> pl.DataFrame:
-    return pl.DataFrame([live.fold_one({**row})], schema=table_schema())
+    return pl.DataFrame([live.fold_one({**row})], schema=shipped_plan().feature_types)
 
 
 @EXAMPLES
@@ -64,6 +65,15 @@ def test_it_goes_on_from_stored_histories(rows: list[Transaction], data: st.Data
     assert_frame_equal(_bits(LiveHistories(histories).fold(frame(rows[cut:]))), _bits(expected))
 
 
+def _totals(history: History) -> list[tuple[str, int, float]]:
+    """User, number of transactions, and the sum of their amounts, which `ratio_to_mean` keeps."""
+    place = kernel.HEAD + 2 * history.program.scalar_uses.index("ratio") + 1
+    return [
+        (user, transactions, struct.unpack("<d", struct.pack("<q", state[place]))[0])
+        for user, transactions, state in history.frame.select("user_id", "transactions", "state").iter_rows()
+    ]
+
+
 def _row(**values: object) -> dict[str, object]:
     return {"transaction_id": "t", "user_id": "u", "timestamp": START, "amount": 1.0, **values}
 
@@ -89,7 +99,7 @@ def test_beyond_the_limit_the_longest_idle_are_forgotten() -> None:
     live.warm({"user": known})
     assert live.unknown(coming)["user"] == ["b"]
     # Asked for, "a" was active last: what is warmed for "b" takes the place of "c".
-    live.warm({"user": History.from_frame(USER, known.frame.head(1).with_columns(user_id=pl.lit("b")))})
+    live.warm({"user": History.from_frame(known.program, known.frame.head(1).with_columns(user_id=pl.lit("b")))})
     assert live.histories()["user"].frame["user_id"].to_list() == ["a", "b"]
 
 
@@ -101,10 +111,10 @@ def test_what_changed_is_told_once_even_of_those_forgotten_since() -> None:
     live.fold_one(_row(user_id="b", amount=2.0))
     live.fold_one(_row(user_id="b", amount=3.0))
     changed = live.changed()
-    assert changed["user"].frame.select("user_id", "amount_total").rows() == [("a", 1.0), ("b", 5.0)]
+    assert _totals(changed["user"]) == [("a", 1, 1.0), ("b", 2, 5.0)]
     assert changed["merchant"].frame.is_empty()
     live.fold_one(_row(user_id="b", amount=4.0))
-    assert live.changed()["user"].frame.select("user_id", "amount_total").rows() == [("b", 9.0)]
+    assert _totals(live.changed()["user"]) == [("b", 3, 9.0)]
     assert all(history.frame.is_empty() for history in live.changed().values())
 
 
@@ -112,10 +122,10 @@ def test_who_is_forgotten_and_comes_back_is_new_in_what_changed_too() -> None:
     live = LiveHistories(limit=1, keep_changes=True)
     for user, amount in (("a", 1.0), ("b", 2.0), ("a", 3.0), ("c", 4.0), ("d", 5.0)):
         live.fold_one(_row(user_id=user, amount=amount))
-    changed = live.changed()["user"].frame.select("user_id", "transactions", "amount_total").rows()
+    changed = _totals(live.changed()["user"])
     assert changed == [("a", 1, 3.0), ("b", 1, 2.0), ("c", 1, 4.0), ("d", 1, 5.0)]
     live.fold_one(_row(user_id="e", amount=6.0))
-    assert live.histories()["user"].frame.select("user_id", "amount_total").rows() == [("e", 6.0)]
+    assert _totals(live.histories()["user"]) == [("e", 1, 6.0)]
 
 
 def test_many_entities_with_growing_histories_give_the_bits_of_the_batch() -> None:

@@ -65,7 +65,7 @@ def test_an_option_counts_for_the_version_once_it_differs_from_the_default(
 
 
 def test_no_name_is_free_that_a_table_beside_the_transactions_has(tmp_path: Path) -> None:
-    warehouse = open_warehouse(tmp_path / "fraud.duckdb", wait_seconds=5)
+    warehouse = open_warehouse(tmp_path / "fraud.duckdb", plan=compile_plan(), wait_seconds=5)
     joined = ("raw.transactions", "raw.rejected_transactions", "scoring.transaction_scores", "scoring.decisions")
     rows = warehouse.read(
         "SELECT DISTINCT column_name FROM information_schema.columns "

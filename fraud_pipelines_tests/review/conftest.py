@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 import uvicorn
 
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.review.app import create_app
 from fraud_pipelines.review.desk import Desk
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -99,7 +100,9 @@ def patience() -> float:
 def port(warehouse: Warehouse, patience: float) -> Iterator[int]:
     """Where the page is served, on the test's own warehouse."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = create_app(Desk(warehouse.path, read_wait=patience, write_wait=patience), names=["reviews.example"])
+    app = create_app(
+        Desk(warehouse.path, plan=shipped_plan(), read_wait=patience, write_wait=patience), names=["reviews.example"]
+    )
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -9,6 +9,7 @@ import pytest
 
 from fraud_pipelines.bootstrap import open_existing_warehouse, open_warehouse
 from fraud_pipelines.errors import InvalidInput, MissingData
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage import schema_version
 from fraud_pipelines.storage.schema_version import migrations
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -51,7 +52,7 @@ def test_an_earlier_file_comes_up_with_all_it_held_and_is_kept_aside(old: Path) 
     before = warehouse_content(Warehouse(old))
     assert "main.schema_version" not in before
 
-    open_warehouse(old, wait_seconds=5)
+    open_warehouse(old, plan=shipped_plan(), wait_seconds=5)
 
     after = warehouse_content(Warehouse(old))
     assert version(old) == [(len(migrations()),)]
@@ -71,7 +72,7 @@ def test_an_earlier_file_comes_up_with_all_it_held_and_is_kept_aside(old: Path) 
 def test_an_earlier_file_becomes_what_a_new_one_is(old: Path, tmp_path: Path) -> None:
     new = tmp_path / "new" / "fraud.duckdb"
     for path in (old, new):
-        open_warehouse(path, wait_seconds=5)
+        open_warehouse(path, plan=shipped_plan(), wait_seconds=5)
 
     assert structure(old) == structure(new)
     assert version(old) == version(new) == [(len(migrations()),)]
@@ -79,17 +80,17 @@ def test_an_earlier_file_becomes_what_a_new_one_is(old: Path, tmp_path: Path) ->
 
 
 def test_what_is_up_to_date_is_not_written_to(old: Path) -> None:
-    open_warehouse(old, wait_seconds=5)
+    open_warehouse(old, plan=shipped_plan(), wait_seconds=5)
     before = old.stat().st_mtime_ns
     with duckdb.connect(str(old), read_only=True):  # a shell that reads, which a writer would have to wait for
-        open_warehouse(old, wait_seconds=0.1)
+        open_warehouse(old, plan=shipped_plan(), wait_seconds=0.1)
 
     assert old.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_file_of_a_newer_release_is_refused(old: Path, read_only: bool) -> None:
-    open_warehouse(old, wait_seconds=5)
+    open_warehouse(old, plan=shipped_plan(), wait_seconds=5)
     with duckdb.connect(str(old)) as connection:
         connection.execute("UPDATE main.schema_version SET version = 999")
 
@@ -97,7 +98,7 @@ def test_a_file_of_a_newer_release_is_refused(old: Path, read_only: bool) -> Non
     with newer, Warehouse(old).connect(read_only=read_only):
         pass
     with pytest.raises(InvalidInput, match="newer release"):
-        open_warehouse(old, wait_seconds=5)
+        open_warehouse(old, plan=shipped_plan(), wait_seconds=5)
 
 
 def test_each_migration_is_applied_once_and_all_or_nothing(
@@ -132,7 +133,7 @@ def test_without_room_for_the_copy_nothing_is_changed(old: Path, monkeypatch: py
     monkeypatch.setenv("PATH", "")
 
     with pytest.raises(InvalidInput, match=r"copied to fraud\.schema-0\.duckdb.*Make room"):
-        open_warehouse(old, wait_seconds=5)
+        open_warehouse(old, plan=shipped_plan(), wait_seconds=5)
 
     assert_same_content(before, warehouse_content(Warehouse(old)))
     assert list(old.parent.iterdir()) == [old]
@@ -166,5 +167,5 @@ def test_who_only_reads_an_earlier_file_is_served(
 
 def test_to_open_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match="fraud-pipelines demo"):
-        open_existing_warehouse(tmp_path / "fraud.duckdb", wait_seconds=1)
+        open_existing_warehouse(tmp_path / "fraud.duckdb", plan=shipped_plan(), wait_seconds=1)
     assert not list(tmp_path.iterdir())

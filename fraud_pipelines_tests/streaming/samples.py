@@ -9,6 +9,7 @@ from typing import Literal, cast
 import polars as pl
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -70,7 +71,7 @@ class Stream:
 
     def prepare(self) -> "Stream":
         self.folder.mkdir(parents=True, exist_ok=True)
-        open_warehouse(self.settings.warehouse_path, wait_seconds=10)
+        open_warehouse(self.settings.warehouse_path, plan=shipped_plan(), wait_seconds=10)
         return self
 
     def session(self) -> StreamSession:

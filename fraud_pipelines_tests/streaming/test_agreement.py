@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.streaming.agreement import compare_day
 from fraud_pipelines.streaming.tables import read_base
 from fraud_pipelines.transactions.landing import land_transactions
@@ -33,7 +33,7 @@ def day_before(rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> 
     file = stream.data_dir / "rest.parquet"
     earlier.gather_every(2, offset=1).write_parquet(file)
     land_transactions(stream.warehouse, file, ColumnMapping.identity(), now=now())
-    derive_day(stream.warehouse, DAY_BEFORE)
+    derive_day(stream.warehouse, DAY_BEFORE, plan=shipped_plan())
     return stream.data_dir
 
 
@@ -59,11 +59,11 @@ def test_in_order_the_stream_gives_the_features_of_the_day_to_the_bit(stream: St
         if number % 3 == 0:
             stream.drain()
     stream.drain()
-    derive_day(stream.warehouse, YESTERDAY)
+    derive_day(stream.warehouse, YESTERDAY, plan=shipped_plan())
 
     found = compare_day(stream.warehouse, YESTERDAY)
 
-    assert found.differences["feature"].to_list() == list(FEATURES)
+    assert found.differences["feature"].to_list() == list(shipped_plan().features)
     assert (found.differences["compared"] == coming.height).all()
     assert differing(stream) == {}
     assert found.day.row(0, named=True) == {
@@ -93,7 +93,7 @@ def test_what_comes_out_of_order_is_seen_in_the_differences_and_both_are_kept(
     stream.drain()
     drop(stream.folder, "late.parquet", late)
     stream.drain()
-    derive_day(stream.warehouse, YESTERDAY)
+    derive_day(stream.warehouse, YESTERDAY, plan=shipped_plan())
 
     found = differing(stream)
 
@@ -119,7 +119,7 @@ def test_once_a_day_is_derived_the_stream_goes_on_from_it(stream: Stream, rows: 
     half = coming.height // 2
     drop(stream.folder, "a.parquet", coming[:half])
     stream.drain()
-    derive_day(stream.warehouse, YESTERDAY)  # too early: the other half is late, and marks it
+    derive_day(stream.warehouse, YESTERDAY, plan=shipped_plan())  # too early: the other half is late, and marks it
     assert stream.warehouse.read("FROM raw.stale_days").is_empty()
 
     drop(stream.folder, "b.parquet", coming[half:])
@@ -129,7 +129,7 @@ def test_once_a_day_is_derived_the_stream_goes_on_from_it(stream: Stream, rows: 
         assert read_base(connection) == YESTERDAY
     stale = stream.warehouse.read("SELECT event_date, reason FROM raw.stale_days")
     assert stale.rows() == [(YESTERDAY, f"{coming.height - half} transactions arrived late from the stream")]
-    derive_day(stream.warehouse, YESTERDAY)
+    derive_day(stream.warehouse, YESTERDAY, plan=shipped_plan())
     assert differing(stream) == {}
 
 
@@ -146,10 +146,10 @@ def test_the_stream_of_a_later_day_is_folded_onto_the_day_derived_meanwhile(
     file = tmp_path / "rest.parquet"
     earlier.gather_every(2, offset=1).write_parquet(file)
     land_transactions(stream.warehouse, file, ColumnMapping.identity(), now=now())
-    derive_day(stream.warehouse, DAY_BEFORE)
+    derive_day(stream.warehouse, DAY_BEFORE, plan=shipped_plan())
     drop(stream.folder, "c.parquet", coming[40:])
     stream.drain()
-    derive_day(stream.warehouse, YESTERDAY)
+    derive_day(stream.warehouse, YESTERDAY, plan=shipped_plan())
 
     compare_day(stream.warehouse, YESTERDAY)
 

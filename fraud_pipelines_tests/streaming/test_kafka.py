@@ -16,6 +16,7 @@ import pytest
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.streaming.kafka import KafkaSource, consume
@@ -167,7 +168,7 @@ def test_the_command_reads_the_clock_after_it_has_polled(
     monkeypatch.setattr("fraud_pipelines.storage.model_registry.ModelRegistry", lambda *_, **__: NoModels())
     monkeypatch.setattr(
         "fraud_pipelines.bootstrap.prepare",
-        lambda settings: open_warehouse(settings.warehouse_path, wait_seconds=10),
+        lambda settings: open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=10),
     )
 
     shown = installation.invoke(

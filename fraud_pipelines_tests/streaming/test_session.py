@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.streaming.batches import FrameBatch
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.transactions.verdicts import store_labels
@@ -78,7 +79,7 @@ def test_feedback_features_go_on_when_a_day_has_been_derived_meanwhile(stream: S
     session.commit([FrameBatch("earlier", "library", earlier)], now=at)
     commit = batches(rows)
     session.commit([commit[0]], now=at)
-    derive_day(stream.warehouse, YESTERDAY - TEN_DAYS)
+    derive_day(stream.warehouse, YESTERDAY - TEN_DAYS, plan=shipped_plan())
     session.commit([commit[1]], now=at)
 
     known = stream.warehouse.read(

@@ -9,7 +9,10 @@ from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdic
 from fraud_pipelines.defs.keys import LABELS, TRANSACTION_FEATURES, TRANSACTIONS
 from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
 from fraud_pipelines.defs.partitions import the_day_before
-from fraud_pipelines.features.lineage import columns_read
+from fraud_pipelines.features.tables import KEY_DESCRIPTIONS
+from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import count_rows, key_defects
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -19,15 +22,6 @@ ROWS_ARE_COMPLETE = blocking_check(
 KEYS_ARE_SOUND = blocking_check(
     TRANSACTION_FEATURES, "transaction_ids_are_unique", "Every transaction has one row of features, under its id."
 )
-
-READS = {
-    feature: [
-        *(dg.TableColumnDep(TRANSACTIONS, column) for column in read.transactions),
-        *(dg.TableColumnDep(LABELS, column) for column in read.labels),
-    ]
-    for feature, read in columns_read().items()
-}
-"""The columns that each feature is computed from."""
 
 
 class FeatureConfig(dg.Config):
@@ -49,24 +43,27 @@ class FeatureConfig(dg.Config):
     checks=[ROWS_ARE_COMPLETE, KEYS_ARE_SOUND],
 )
 def transaction_features(
-    context: dg.AssetExecutionContext, config: FeatureConfig, warehouse: dg.ResourceParam[Warehouse]
+    context: dg.AssetExecutionContext,
+    config: FeatureConfig,
+    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
     """Features of the day's transactions: velocity, lags, time, geography, and the user's own habits, computed
     by one fold over each user's history. They see nothing later than the transaction itself."""
     from fraud_pipelines.features.daily import derive_day, derive_earlier_days
 
-    day = partition_day(context)
+    day, plan = partition_day(context), plan_in_force(settings)
     if config.with_earlier:
-        for earlier in derive_earlier_days(warehouse, day):
+        for earlier in derive_earlier_days(warehouse, day, plan=plan):
             context.log_event(derived_day(earlier.day, earlier.rows))
-    report = derive_day(warehouse, day)
+    report = derive_day(warehouse, day, plan=plan)
     if report.uncomputable:
         context.log.warning(f"null, since the transactions lack their columns: {', '.join(report.uncomputable)}")
     name = "features.transaction_features"
     with warehouse.connect(read_only=True) as connection:
         rows, transactions = (count_rows(connection, each, event_date=day) for each in (name, "raw.transactions"))
         defects = key_defects(connection, name, ["transaction_id"], event_date=day)
-        table = table_metadata(connection, name, day=day, order_by='"timestamp"', reads=READS)
+        table = table_metadata(connection, name, day=day, order_by='"timestamp"', reads=_reads(plan))
     return dg.MaterializeResult(
         metadata={
             **numbers({"users": report.users, "new_users": report.new_users, "features": len(report.nulls)}),
@@ -79,6 +76,19 @@ def transaction_features(
             verdict(KEYS_ARE_SOUND, not defects, numbers({"duplicated": defects.duplicated, "null": defects.null})),
         ],
     )
+
+
+def _reads(plan: Plan) -> dict[str, list[dg.TableColumnDep]]:
+    """The columns that each feature is computed from, and each key column."""
+    keys = {name: [dg.TableColumnDep(TRANSACTIONS, name)] for name in KEY_DESCRIPTIONS}
+    reads = plan.lineage()
+    return keys | {
+        name: [
+            *(dg.TableColumnDep(TRANSACTIONS, column) for column in read.transactions),
+            *(dg.TableColumnDep(LABELS, column) for column in read.labels),
+        ]
+        for name, read in reads.items()
+    }
 
 
 def derived_day(day: date, rows: int) -> dg.AssetMaterialization:

@@ -7,6 +7,7 @@ import dagster as dg
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.defs.metadata import utc_now
 from fraud_pipelines.errors import WarehouseBusy
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -33,7 +34,7 @@ def failed_run_alert_sensor(context: dg.RunFailureSensorContext) -> None:
     alert = failed_run_alert(run.job_name, run.run_id, _day(partition), _cause(context))
     path, wait = settings.warehouse_path, min(WAIT_SECONDS, settings.warehouse_wait_seconds)
     try:
-        warehouse = open_warehouse(path, wait_seconds=wait)
+        warehouse = open_warehouse(path, plan=plan_in_force(settings), wait_seconds=wait)
     except WarehouseBusy:
         warehouse = Warehouse(path, wait_seconds=wait)
     delivery = raise_alerts(warehouse, [alert], webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
