@@ -14,6 +14,8 @@ from fraud_pipelines.storage.artifact_location import names_database_server
 ENVIRONMENT_PREFIX: Final = "FRAUD_"
 CLOCK_SKEW: Final = timedelta(seconds=120)
 """How far a timestamp may lie ahead of this machine's clock, unless `FRAUD_CLOCK_SKEW_SECONDS` says otherwise."""
+LABEL_DELAY_DAYS: Final = 7
+"""After how many days a transaction without a label counts as legitimate, unless `FRAUD_LABEL_DELAY_DAYS` differs."""
 _SQLITE: Final = "sqlite:///"
 
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
@@ -79,7 +81,9 @@ class Settings(BaseModel):
         description="a model learns from about so many rows, drawn by a hash of the id, where its days have more",
     )
     label_delay_days: int = Field(
-        default=7, ge=0, description="after which an unlabelled transaction counts as legitimate"
+        default=LABEL_DELAY_DAYS,
+        ge=0,
+        description="after which an unlabelled transaction counts as legitimate: in fraud rates, evaluation and tuning",
     )
     unreported_share: float = Field(
         default=0.3,

@@ -19,17 +19,19 @@ from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, Names, Place
 from fraud_pipelines.plan.roles import UnfitRole, modelled
 from fraud_pipelines.plan.source import Source, read_source
 from fraud_pipelines.plan.types import Aggregate, Attribute, EntityPlan
-from fraud_pipelines.settings import Settings
+from fraud_pipelines.settings import LABEL_DELAY_DAYS, Settings
 
 SHIPPED: Final = Path(__file__).with_name("shipped.yaml")
 """The declarations that every installation begins with."""
 
 
-def compile_plan(path: Path | None = None) -> Plan:
+def compile_plan(path: Path | None = None, *, label_delay_days: int = LABEL_DELAY_DAYS) -> Plan:
     """The plan of what ships, extended by the file at ``path``.
 
     Args:
         path: a declarations file; None for what ships alone.
+        label_delay_days: after how many days an unlabelled transaction counts as legitimate
+            (`Settings.label_delay_days`): the ``delay_days`` of fraud rates, unless a declaration sets it.
 
     Raises:
         InvalidDeclarations: the file can't be used; all that is wrong with it, each thing once.
@@ -40,7 +42,7 @@ def compile_plan(path: Path | None = None) -> Plan:
     for source in sources:
         _check_sections(source)
     with ExpressionChecker() as checker:
-        plan = _compiled(sources, checker)
+        plan = _compiled(sources, checker, {"delay_days": float(label_delay_days)})
     problems = [problem for source in sources for problem in source.problems]
     if problems:
         raise InvalidDeclarations(problems)
@@ -49,37 +51,37 @@ def compile_plan(path: Path | None = None) -> Plan:
 
 def shipped_plan() -> Plan:
     """The plan of what ships alone."""
-    return _compiled_once(None, None)
+    return _compiled_once(None, None, LABEL_DELAY_DAYS)
 
 
 def plan_in_force(settings: Settings) -> Plan:
-    """What ships, extended by the declarations file of the installation, if it has one.
+    """What ships, extended by the declarations file of the installation, if it has one, with its label delay.
 
     A process compiles the same content of a file once.
 
     Raises:
         InvalidDeclarations: the file can't be used.
     """
-    path = settings.declarations_path
+    path, delay = settings.declarations_path, settings.label_delay_days
     if path is None:
-        return shipped_plan()
+        return _compiled_once(None, None, delay)
     try:
         content = path.read_bytes()
     except OSError:  # What is wrong with it is told where it is compiled.
-        return compile_plan(path)
-    return _compiled_once(path, content)
+        return compile_plan(path, label_delay_days=delay)
+    return _compiled_once(path, content, delay)
 
 
 @cache
-def _compiled_once(path: Path | None, content: bytes | None) -> Plan:
+def _compiled_once(path: Path | None, content: bytes | None, label_delay_days: int) -> Plan:
     del content
-    return compile_plan(path)
+    return compile_plan(path, label_delay_days=label_delay_days)
 
 
-def _compiled(sources: list[Source], checker: ExpressionChecker) -> Plan:
+def _compiled(sources: list[Source], checker: ExpressionChecker, options: Mapping[str, float]) -> Plan:
     names = Names(sources[0], sql_key_words())
     attributes = _attributes(sources, names)
-    entities = AggregateCompiler(attributes, names, checker)
+    entities = AggregateCompiler(attributes, names, checker, options)
     for name, place, fields in _section(sources, "entities"):
         entities.add(name, place, fields)
     aggregates = [(entity, each) for entity in entities.entities() for each in entity.aggregates]

@@ -28,11 +28,15 @@ class EntityDraft:
 
 @dataclass
 class AggregateCompiler:
-    """Compiles the section ``entities`` of each file in turn; problems go to where they stand."""
+    """Compiles the section ``entities`` of each file in turn; problems go to where they stand.
+
+    ``options`` are those of functions that the installation's settings give, by name, where a declaration doesn't.
+    """
 
     attributes: Mapping[str, Attribute]
     names: Names
     checker: ExpressionChecker
+    options: Mapping[str, float]
     drafts: dict[str, EntityDraft] = field(default_factory=dict)
     conditions: dict[str, Parsed] = field(default_factory=dict)
     """What ``where`` says → what was read of it."""
@@ -119,7 +123,8 @@ class AggregateCompiler:
             place.report(unfit.message, unfit.key)
             self.names.broken |= set(names)
             return
-        options = {name: float(declared.options.get(name, each.default)) for name, each in function.options.items()}
+        defaults = {name: self.options.get(name, each.default) for name, each in function.options.items()}
+        options = {name: float(declared.options.get(name, default)) for name, default in defaults.items()}
         for name, window in zip(names, windows, strict=True):
             draft.aggregates.append(
                 Aggregate(

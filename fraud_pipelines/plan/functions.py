@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fraud_pipelines.plan.types import ColumnType, Direction, Role
+from fraud_pipelines.settings import LABEL_DELAY_DAYS
 
 Over = Literal["none", "rows", "span", "either"]
 """What ``over`` may be: absent, a number of rows, a span of time, or one of the latter two."""
@@ -70,15 +71,17 @@ _SHRUNK: Final = {"window": _WINDOW, "weight": Option(5, 0, 1_000), "share": Opt
 _OUTSIZED: Final = {"outsized_z": Option(4, 0, 100), "outsized_days": Option(14, 1, 366, whole=True)}
 
 
-def _delay(days: int) -> Mapping[str, Option]:
-    """How many days before the payment the window ends."""
-    return {"delay_days": Option(days, 0, 366, whole=True)}
-
+_DELAY: Final = {"delay_days": Option(LABEL_DELAY_DAYS, 0, 366, whole=True)}
+"""How old a transaction is that counts as legitimate without a label. The installation's setting is the default."""
+_PRIOR: Final = {"weight": Option(0.1, 0, 1_000), "prior": Option(0.005, 1e-6, 1)}
+"""Frauds that a rate begins with, and the rate without history: with the defaults 0.1 in 20 transactions."""
 
 _NEVER: Final = "never null"
 _FIRST: Final = "null for the first transaction"
 _ZERO: Final = "never null; 0 without history"
-_LABELLED: Final = "that happened in (t − {delay_days} d − {over}, t − {delay_days} d]"
+_RATED: Final = (
+    "transactions in (t − {delay_days} d − {over}, t − {delay_days} d], and later ones with a label known before t"
+)
 
 FUNCTIONS: Final[Mapping[str, Function]] = {
     "count": Function(
@@ -216,40 +219,43 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "fraud_count": Function(
         0,
         "span",
-        "{Whose} frauds in {over}, as far as labels were known by now.",
-        f"known frauds, {_LABELLED}, labels with known_at < t",
+        "{Whose} frauds in the last {over}, as far as labels were known by now.",
+        "known frauds in (t − {over}, t), labels with known_at < t",
         "never null",
         sql_type="INTEGER",
-        options=_delay(0),
         labels=True,
         where=False,
+        version=2,
     ),
     "fraud_rate": Function(
         0,
         "span",
         "{Whose} fraud rate over {over}, as far as labels were known by now.",
-        f"known frauds / transactions, {_LABELLED}, labels with known_at < t",
-        "null if there were no transactions in the window",
-        options=_delay(7),
+        "(k + {weight}) / (n + {weight} / {prior}); k: known frauds in (t − {delay_days} d − {over}, t), labels with "
+        f"known_at < t; n: {_RATED}",
+        "never null",
+        options=_DELAY | _PRIOR,
         labels=True,
         where=False,
+        version=2,
     ),
     "labelled_count": Function(
         0,
         "span",
-        "{Whose} transactions of which the fraud rate over {over} is the share of frauds.",
-        f"transactions, {_LABELLED}",
+        "{Whose} transactions that the fraud rate over {over} is about.",
+        _RATED,
         "never null",
         sql_type="INTEGER",
-        options=_delay(7),
+        options=_DELAY,
         labels=True,
         where=False,
+        version=2,
     ),
     "days_since_fraud": Function(
         0,
         "none",
         "Days since {whose} latest fraud that was known by now.",
-        "t − time of the latest fraud, in days, labels with known_at < t",
+        "t − time of the latest fraud before t, in days, labels with known_at < t",
         "null without a known fraud",
         direction="low",
         labels=True,

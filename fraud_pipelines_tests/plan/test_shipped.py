@@ -13,12 +13,17 @@ from fraud_pipelines.features.declarations import ENTITIES
 from fraud_pipelines.features.derived import DERIVED
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.expressions import read_type
+from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.plan import POLARS_TYPES
 from fraud_pipelines.plan.types import Aggregate, EntityPlan
 from fraud_pipelines.transactions.cleaning import MAX_AMOUNT
 from fraud_pipelines.transactions.schema import REQUIRED_COLUMNS, TRANSACTION_COLUMNS
 
 PLAN = compile_plan()
+FROM_LABELS = {
+    aggregate.name for entity in PLAN.entities for aggregate in entity.aggregates if FUNCTIONS[aggregate.how].labels
+}
+"""Features that count what was known before the payment, with no fixed delay: other ones than the engine's."""
 
 
 def test_the_columns_are_those_of_today() -> None:
@@ -45,6 +50,8 @@ def test_models_get_each_feature_as_today() -> None:
 def test_words_are_those_of_today() -> None:
     declared = {name: (feature.description, feature.null_rule) for name, feature in PLAN.features.items()}
     today = {name: (feature.description, feature.null_rule) for name, feature in FEATURES.items()}
+    for name in FROM_LABELS:
+        del declared[name], today[name]
     # Said of any column by now, not of amounts alone.
     told = declared.pop("amount_vs_avg"), today.pop("amount_vs_avg")
     assert told[0][0] == told[1][0]
@@ -66,7 +73,6 @@ def today(entity: EntityPlan, aggregate: Aggregate) -> tuple[object, ...]:
     of, how, over, options = aggregate.of, aggregate.how, aggregate.over, aggregate.options
     seconds = over.total_seconds() if isinstance(over, timedelta) else None
     shrunk = [options[name] for name in ("window", "weight", "share") if name in options]
-    delay = options.get("delay_days", 0) * 86_400
     parameters: dict[str, tuple[object, ...]] = {
         "count": ("count", seconds),
         "lag": ("lag", *of, over),
@@ -76,9 +82,6 @@ def today(entity: EntityPlan, aggregate: Aggregate) -> tuple[object, ...]:
         "ratio_to_mean": ("ratio_to_average", *of),
         **{name: (name, *of, *shrunk) for name in ("z", "rz", "log_ratio", "max_ratio")},
         "outsized": (how, *of, *shrunk, options.get("outsized_z"), options.get("outsized_days", 0) * 86_400),
-        "fraud_count": ("fraud_count", seconds, delay),
-        "fraud_rate": ("fraud_rate", seconds, delay),
-        "labelled_count": ("past_count", seconds, delay),
         **{name: ("rolling", *of, name, over) for name in ("mean", "std", "min", "max")},
     }
     counted = ("count_mean", 86_400, over) if of == ("tx_count_24h",) else None
@@ -86,9 +89,14 @@ def today(entity: EntityPlan, aggregate: Aggregate) -> tuple[object, ...]:
 
 
 def test_each_aggregate_is_declared_with_the_parameters_of_today() -> None:
-    declared = {each.name: today(entity, each) for entity in PLAN.entities for each in entity.aggregates}
+    declared = {
+        each.name: today(entity, each)
+        for entity in PLAN.entities
+        for each in entity.aggregates
+        if each.name not in FROM_LABELS
+    }
     assert declared == {name: feature.computed for name, feature in FEATURES.items() if name in declared}
-    assert len(declared) + len(PLAN.expressions) == len(FEATURES)
+    assert len(declared) + len(FROM_LABELS) + len(PLAN.expressions) == len(FEATURES)
     assert not [each for entity in PLAN.entities for each in entity.aggregates if each.where]
 
 
