@@ -1,0 +1,195 @@
+"""Features from labels: how much fraud an entity has had, as far as it was known at the time (point-in-time).
+
+A payment at t looks at the transactions of its entity that happened before t, and at the labels with ``known_at`` < t.
+One that happened at the very instant t is not looked at, whatever is known of it.
+
+- *Known fraud.* The label in force is the latest of its source. From the moment a chargeback is known, no review
+  counts any more. A transaction is a known fraud at t if the label in force before t says fraud.
+- ``fraud_count`` over w: known frauds that happened in (t − w, t).
+- ``days_since_fraud``: from the latest known fraud, however long ago it happened, until t. Null without one.
+- ``labelled_count`` over w: the number n of transactions that the rate is about. With the label delay d, those that
+  happened in (t − d − w, t − d], since these are old enough to be labelled: without a label they count as legitimate.
+  And of the younger ones, in (t − d, t), those of which some label is known, whatever it says.
+- ``fraud_rate`` over w: (k + a) / (n + a / p), where k of the n are known frauds: those that happened in
+  (t − d − w, t). a is the weight and p the prior rate, both options of the function. Without any transactions the rate
+  is p. As every known fraud is one of the n, the rate is never above 1.
+
+The delay d is the option ``delay_days``: ``FRAUD_LABEL_DELAY_DAYS``, unless a declaration sets it. Of an entity that
+never occurred the counts are 0 and the rate is p. Only where a part of the key is null are all of them null.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fraud_pipelines.features.label_events import (
+    LabelEvents,
+    delay_of,
+    delays,
+    label_aggregates,
+    looks_back_for_ever,
+    window_of,
+)
+from fraud_pipelines.features.label_timelines import NEVER, LatestTimeline, Timeline
+from fraud_pipelines.plan.types import Aggregate, EntityPlan
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_DAY: Final = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class LabelLookup:
+    """The label features of one entity, at any instant: the same bits for one row, a micro-batch or a shard of a day.
+
+    Attributes:
+        entity: whose features they are.
+        keys: the key columns of the entities that something may be known of; row positions are their codes.
+    """
+
+    entity: EntityPlan
+    keys: pl.DataFrame
+    _activity: Sequence[Timeline]
+    _early: Mapping[int, Timeline]
+    _frauds: Mapping[int, Timeline]
+    _latest: LatestTimeline
+
+    @classmethod
+    def of(cls, entity: EntityPlan, events: LabelEvents, keys: pl.DataFrame | None = None) -> Self:
+        """Look up in ``events``.
+
+        Args:
+            entity: one with label features.
+            events: read, or made, for entities of which this is one.
+            keys: key columns of the entities to look up, distinct and without null; by default all that occur.
+        """
+        names = list(entity.key)
+        frauds = events.frauds.drop_nulls(names)
+        # Both only where the entity has a rate.
+        activity = [events.activity[entity.name]] if entity.name in events.activity else []
+        early = [events.early[entity.name]] if entity.name in events.early else []
+        if keys is None:
+            keys = pl.concat(frame.select(names) for frame in (*activity, *early, frauds)).unique()
+        codes = keys.select(names).with_row_index("_entity")
+
+        def coded(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.join(codes, on=names)
+
+        count = keys.height
+        known = coded(frauds).with_columns(_weight=pl.lit(1, pl.Int64))
+        periods = [coded(frame) for frame in early]
+        windows = {window_of(each) for each in label_aggregates(entity) if each.over is not None}
+        return cls(
+            entity=entity,
+            keys=keys,
+            _activity=[Timeline.of(coded(frame), count) for frame in activity],
+            _early={
+                delay: Timeline.of_periods(frame.filter(pl.col("_delay") == delay), count)
+                for frame in periods
+                for delay in delays(entity)
+            },
+            _frauds={window: Timeline.of_periods(_counted(known, window), count) for window in windows},
+            _latest=LatestTimeline.of(_counted(known if looks_back_for_ever(entity) else known.clear()), count),
+        )
+
+    def features(self, code: Ints, known: NDArray[np.bool_], instant: Ints) -> dict[str, Floats]:
+        """The features of some rows by name, in the order in which they are declared; NaN for null.
+
+        Args:
+            code: position of each row's entity in ``keys``; -1 without one, or for one that isn't in them.
+            known: whether the row has an entity: no column of its key is null.
+            instant: the row's timestamp in µs.
+        """
+        rows = _Rows(self, code, instant)
+        return {
+            each.name: np.where(known, _FUNCTIONS[each.how](rows, each), np.nan)
+            for each in label_aggregates(self.entity)
+        }
+
+    def features_of(self, columns: Mapping[str, Sequence[str | None]], instant: Ints) -> dict[str, Floats]:
+        """`features` of rows whose entity is told by the values of the key's ``columns``."""
+        keys = list(zip(*(columns[name] for name in self.entity.key), strict=True))
+        known = np.array([None not in key for key in keys], dtype=np.bool_)
+        code = np.array([self._codes.get(key, -1) for key in keys], dtype=np.int64)
+        return self.features(code, known, instant)
+
+    @cached_property
+    def _codes(self) -> dict[tuple[str | None, ...], int]:
+        return {key: code for code, key in enumerate(self.keys.select(self.entity.key).iter_rows())}
+
+
+class _Rows:
+    """Rows to look up, and the counts that several of their features share."""
+
+    def __init__(self, lookup: LabelLookup, code: Ints, instant: Ints) -> None:
+        self.instant = instant
+        self._lookup = lookup
+        self._code = code
+        self._labelled: dict[tuple[int, int], Ints] = {}
+        self._frauds: dict[int, Ints] = {}
+
+    def frauds(self, window: int) -> Ints:
+        """Known frauds in (t − window, t)."""
+        if window not in self._frauds:
+            self._frauds[window] = self._lookup._frauds[window].up_to(self._code, self.instant)
+        return self._frauds[window]
+
+    def labelled(self, delay: int, window: int) -> Ints:
+        """Transactions in (t − window, t − delay], and the labelled ones in (t − delay, t)."""
+        if (delay, window) not in self._labelled:
+            [happened], code = self._lookup._activity, self._code
+            # Without a delay, still none of the same instant.
+            old_enough = happened.up_to(code, self.instant - max(delay, 1))
+            too_old = happened.up_to(code, self.instant - window)
+            self._labelled[delay, window] = old_enough - too_old + self._lookup._early[delay].up_to(code, self.instant)
+        return self._labelled[delay, window]
+
+    def latest_fraud(self) -> Ints:
+        """When the latest known fraud happened, `NEVER` without one."""
+        return self._lookup._latest.at(self._code, self.instant)
+
+
+def _fraud_count(rows: _Rows, aggregate: Aggregate) -> Ints:
+    return rows.frauds(window_of(aggregate))
+
+
+def _labelled_count(rows: _Rows, aggregate: Aggregate) -> Ints:
+    return rows.labelled(delay_of(aggregate), window_of(aggregate))
+
+
+def _fraud_rate(rows: _Rows, aggregate: Aggregate) -> Floats:
+    weight, prior = aggregate.options["weight"], aggregate.options["prior"]
+    frauds = rows.frauds(window_of(aggregate)) + weight
+    transactions = rows.labelled(delay_of(aggregate), window_of(aggregate)) + weight / prior
+    # Of no weight and without transactions, the prior rate.
+    rates: Floats = np.divide(frauds, transactions, out=np.full(transactions.size, prior), where=transactions > 0)
+    return rates
+
+
+def _days_since_fraud(rows: _Rows, _aggregate: Aggregate) -> Floats:
+    latest = rows.latest_fraud()
+    found = latest != NEVER
+    return np.where(found, (rows.instant - np.where(found, latest, 0)) / _DAY, np.nan)
+
+
+_FUNCTIONS: Final[Mapping[str, Callable[[_Rows, Aggregate], Ints | Floats]]] = {
+    "fraud_count": _fraud_count,
+    "fraud_rate": _fraud_rate,
+    "labelled_count": _labelled_count,
+    "days_since_fraud": _days_since_fraud,
+}
+
+
+def _counted(frauds: pl.DataFrame, window: int | None = None) -> pl.DataFrame:
+    """When each fraud enters the count of those in (t − window, t), and when it leaves it; None: those before t."""
+    happened = pl.col("_happened")
+    leaves = [pl.col("_known_until") + 1, *([] if window is None else [happened + window])]
+    return frauds.with_columns(
+        _enters=pl.max_horizontal(happened, "_known_from") + 1, _leaves=pl.min_horizontal(*leaves)
+    )

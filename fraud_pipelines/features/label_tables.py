@@ -1,0 +1,273 @@
+"""The warehouse's side of label features: what they look up on a day, and which days a change makes outdated."""
+
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from fraud_pipelines.features.label_events import (
+    LabelEvents,
+    delays,
+    edges,
+    fraud_columns,
+    key_columns,
+    known_frauds,
+    looks_back_for_ever,
+    reach,
+    with_label_features,
+)
+from fraud_pipelines.plan.types import EntityPlan
+from fraud_pipelines.storage.warehouse import registered, select
+
+_DAY: Final = timedelta(days=1)
+_INSTANT: Final = timedelta(microseconds=1)
+
+
+def read_label_events(
+    connection: duckdb.DuckDBPyConnection, entities: Iterable[EntityPlan], day: date, rows: pl.DataFrame | None = None
+) -> LabelEvents:
+    """What the label features of transactions of ``day`` look up: nothing older than their windows, nothing later.
+
+    Single transactions are read only of the stretches of time in which a window begins or ends as ``day`` goes by.
+    What lies between two stretches lies wholly inside or outside of each window, and a count of it is enough.
+
+    Args:
+        connection: to the warehouse.
+        entities: of the plan.
+        day: of the transactions.
+        rows: the transactions, or any frame with the key columns of entities that may occur; None: all entities that
+            the windows hold, as for a stream, whose transactions are still to come.
+    """
+    entities = with_label_features(entities)
+    rated = [entity for entity in entities if delays(entity)]
+    keys = {entity.name: _keys(entity, rows) for entity in entities}
+    return LabelEvents(
+        activity={entity.name: _activity(connection, entity, day, keys[entity.name]) for entity in rated},
+        early={entity.name: _early(connection, entity, day, keys[entity.name]) for entity in rated},
+        frauds=_frauds(connection, entities, day, keys),
+    )
+
+
+def outdated_days(
+    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, changed: pl.DataFrame, day: date
+) -> list[date]:
+    """Days whose label features looked at transactions of ``day``, which have become others.
+
+    Args:
+        connection: to the warehouse.
+        entity: of the plan.
+        changed: key columns of its entities with other transactions on ``day`` than before.
+        day: a derived day, which has been derived again.
+
+    Returns:
+        Later derived days, in order, on which one of the entities was active.
+    """
+    later = _derived_since(connection, day + _DAY)
+    if not with_label_features([entity]) or not later:
+        return []
+    names = _listed(entity.key)
+    last = (_midnight(day + _DAY) + reach(entity) - _INSTANT).date()
+    with registered(connection, _changed=changed.select(entity.key).drop_nulls().unique()):
+        query = f"""
+            SELECT DISTINCT event_date FROM raw.transactions SEMI JOIN _changed USING ({names})
+            WHERE event_date > $day AND event_date <= $last
+        """
+        if looks_back_for_ever(entity):
+            query += f"""
+                UNION SELECT DISTINCT event_date FROM raw.transactions SEMI JOIN (
+                    FROM raw.transactions SEMI JOIN _changed USING ({names})
+                    SELECT {names} WHERE event_date = $day AND transaction_id IN ({_LABELLED_AS_FRAUD})
+                ) defrauded USING ({names})
+                WHERE event_date > $last
+            """
+        found = select(connection, query, {"day": day, "last": last})
+    return sorted(later & {*found["event_date"]})
+
+
+def days_outdated_by_labels(
+    connection: duckdb.DuckDBPyConnection, entities: Iterable[EntityPlan], labels: pl.DataFrame
+) -> list[date]:
+    """Days whose label features would have looked at ``labels``, which have only just been stored.
+
+    Args:
+        connection: to the warehouse, in which the labels are stored.
+        entities: of the plan.
+        labels: ``transaction_id`` and ``known_at`` of the new labels.
+
+    Returns:
+        Derived days, in order, on which an entity of these transactions was active after the label was known and
+        while a window held the transaction. A label that comes in time is known after all that was derived.
+    """
+    first = labels["known_at"].min()
+    later = _derived_since(connection, first.date()) if isinstance(first, datetime) else set()
+    found: set[date] = set()
+    for entity in with_label_features(entities) if later else ():
+        names = _listed(entity.key)
+        for_ever = f"OR s.transaction_id IN ({_LABELLED_AS_FRAUD})" if looks_back_for_ever(entity) else ""
+        with registered(connection, _labels=labels.select("transaction_id", "known_at")):
+            days = select(
+                connection,
+                f"""
+                WITH seen AS (
+                    SELECT {names}, transaction_id, t."timestamp" AS _happened, l.known_at AS _known_at
+                    FROM raw.transactions t JOIN _labels l USING (transaction_id)
+                )
+                SELECT DISTINCT t.event_date FROM raw.transactions t JOIN seen s USING ({names})
+                WHERE t.event_date >= $first AND t."timestamp" > s._known_at
+                  AND (t."timestamp" < s._happened + $reach {for_ever})
+                """,
+                {"first": min(later), "reach": reach(entity)},
+            )
+        found |= {*days["event_date"]}
+    return sorted(later & found)
+
+
+_LABELLED_AS_FRAUD: Final = "FROM feedback.label_history SELECT transaction_id WHERE actual_fraud"
+
+
+def _activity(
+    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Transactions by entity and instant; those between two stretches are put at the end of the earlier one."""
+    names = _listed(entity.key)
+    stretches = _stretches(entity, day)
+    (oldest, end), *later = stretches
+    instant = f'CASE WHEN "timestamp" < TIMESTAMP \'{end}\' THEN "timestamp"'
+    for begin, next_end in later:
+        instant += f" WHEN \"timestamp\" < TIMESTAMP '{begin}' THEN TIMESTAMP '{end}'"
+        instant += f' WHEN "timestamp" < TIMESTAMP \'{next_end}\' THEN "timestamp"'
+        end = next_end
+    with registered(connection, **_registration(keys)):
+        return select(
+            connection,
+            f"""
+            SELECT {names}, epoch_us({instant} END) AS _instant, count(*) AS _weight
+            FROM raw.transactions {_semi_join(entity, keys)}
+            WHERE event_date BETWEEN $first AND $last AND "timestamp" >= $oldest AND "timestamp" < $end
+              AND {_has_key(entity)}
+            GROUP BY ALL
+            """,
+            {"first": oldest.date(), "last": end.date(), "oldest": oldest, "end": end},
+        )
+
+
+def _early(
+    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Transactions that are labelled before they are old enough, at some instant of ``day``; what differs on the day
+    alone is told apart."""
+    begin, end = _midnight(day), _midnight(day + _DAY)
+    found = []
+    for delay in delays(entity):
+        young = timedelta(microseconds=max(delay, 1))
+        with registered(connection, **_registration(keys)):
+            periods = select(
+                connection,
+                f"""
+                WITH first_known AS (
+                    SELECT transaction_id, min(known_at) AS _known FROM feedback.label_history
+                    WHERE known_at >= $oldest AND known_at < $end GROUP BY transaction_id
+                ), early AS (
+                    SELECT {_listed(entity.key)}, "timestamp" + $young AS _leaves,
+                           greatest(_known, "timestamp") + INTERVAL 1 MICROSECOND AS _enters
+                    FROM raw.transactions JOIN first_known USING (transaction_id) {_semi_join(entity, keys)}
+                    WHERE event_date BETWEEN $first AND $day AND {_has_key(entity)}
+                )
+                SELECT {_listed(entity.key)}, $delay::BIGINT AS _delay, epoch_us(greatest(_enters, $begin)) AS _enters,
+                       epoch_us(if(_leaves < $end, _leaves, NULL)) AS _leaves, count(*) AS _weight
+                FROM early WHERE _enters < _leaves AND _leaves > $begin
+                GROUP BY ALL
+                """,
+                {
+                    "oldest": begin - young,
+                    "first": (begin - young).date(),
+                    "day": day,
+                    "begin": begin,
+                    "end": end,
+                    "young": young,
+                    "delay": delay,
+                },
+            )
+        found.append(periods)
+    return pl.concat(found)
+
+
+def _frauds(
+    connection: duckdb.DuckDBPyConnection,
+    entities: list[EntityPlan],
+    day: date,
+    keys: dict[str, pl.DataFrame | None],
+) -> pl.DataFrame:
+    """Known frauds as of ``day``: of the windows, and where none is too old, all of the entities that may occur."""
+    oldest = (_midnight(day) - max((reach(entity) for entity in entities), default=timedelta(0))).date()
+    registrations: dict[str, pl.DataFrame] = {}
+    wanted = ["t.event_date >= $oldest"]
+    for number, entity in enumerate(entities):
+        own = keys[entity.name]
+        if looks_back_for_ever(entity) and own is None:
+            wanted.append("true")
+        elif looks_back_for_ever(entity) and own is not None:
+            registrations[f"_keys_{number}"] = own
+            wanted.append(f"({_listed(entity.key, 't')}) IN (FROM _keys_{number} SELECT ({_listed(entity.key)}))")
+    parameters: dict[str, object] = {"oldest": oldest, "day": day, "end": _midnight(day + _DAY)}
+    columns = _listed([column for column in key_columns(entities) if column != "transaction_id"], "t")
+    with registered(connection, **registrations):
+        labels = select(
+            connection,
+            f"""
+            SELECT l.transaction_id, l.source, l.actual_fraud, epoch_us(l.known_at) AS known_at,
+                   epoch_us(t."timestamp") AS _happened{"," if columns else ""} {columns}
+            FROM feedback.label_history l JOIN raw.transactions t USING (transaction_id)
+            WHERE t.event_date <= $day AND ({" OR ".join(wanted)})
+              AND l.known_at < $end {"AND l.known_at >= $oldest" if len(wanted) == 1 else ""}
+              AND l.transaction_id IN ({_LABELLED_AS_FRAUD})
+            """,
+            parameters,
+        )
+    return known_frauds(labels).select(fraud_columns(entities))
+
+
+def _stretches(entity: EntityPlan, day: date) -> list[tuple[datetime, datetime]]:
+    """The stretches of time, from the oldest on, in which some window begins or ends as ``day`` goes by."""
+    stretches: list[tuple[datetime, datetime]] = []
+    for edge in reversed(edges(entity)):
+        begin = _midnight(day) - timedelta(microseconds=edge)
+        if stretches and begin <= stretches[-1][1]:
+            begin = stretches.pop()[0]
+        stretches.append((begin, _midnight(day + _DAY) - timedelta(microseconds=edge)))
+    return stretches
+
+
+def _derived_since(connection: duckdb.DuckDBPyConnection, first: date) -> set[date]:
+    """The days from ``first`` on that have features."""
+    exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
+    if select(connection, exists).is_empty():
+        return set()
+    query = "SELECT DISTINCT event_date FROM features.transaction_features WHERE event_date >= ?"
+    return {*select(connection, query, [first])["event_date"]}
+
+
+def _keys(entity: EntityPlan, rows: pl.DataFrame | None) -> pl.DataFrame | None:
+    return None if rows is None else rows.select(entity.key).drop_nulls().unique()
+
+
+def _registration(keys: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
+    return {} if keys is None else {"_keys": keys}
+
+
+def _semi_join(entity: EntityPlan, keys: pl.DataFrame | None) -> str:
+    return "" if keys is None else f"SEMI JOIN _keys USING ({_listed(entity.key)})"
+
+
+def _has_key(entity: EntityPlan) -> str:
+    return " AND ".join(f'"{column}" IS NOT NULL' for column in entity.key)
+
+
+def _listed(columns: Iterable[str], table: str = "") -> str:
+    return ", ".join(f'{table}."{column}"' if table else f'"{column}"' for column in columns)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time())

@@ -1,0 +1,60 @@
+"""Label features by their plain definitions, one transaction and one label at a time."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from fraud_pipelines.plan.types import Aggregate, EntityPlan
+from fraud_pipelines_tests.features.oracle import Label, Transaction
+
+Value = float | None
+
+
+def label_features(
+    entity: EntityPlan, now: Transaction, rows: Sequence[Transaction], labels: Sequence[Label]
+) -> dict[str, Value]:
+    """The features of ``now``, of which ``rows`` and ``labels`` are all there will ever be."""
+    t, key = now["timestamp"], _key(entity, now)
+    if None in key:
+        return {aggregate.name: None for aggregate in entity.aggregates}
+    earlier = [row for row in rows if _key(entity, row) == key and row["timestamp"] < t]
+    known = {row["transaction_id"]: _known(row, labels, t) for row in earlier}
+    frauds = [row["timestamp"] for row in earlier if _is_fraud(known[row["transaction_id"]])]
+    labelled = [row["timestamp"] for row in earlier if known[row["transaction_id"]]]
+    happened = [row["timestamp"] for row in earlier]
+    return {each.name: _value(each, t, happened, labelled, frauds) for each in entity.aggregates}
+
+
+def _value(
+    aggregate: Aggregate,
+    t: datetime,
+    happened: list[datetime],
+    labelled: list[datetime],
+    frauds: list[datetime],
+) -> Value:
+    if aggregate.how == "days_since_fraud":
+        return (t - max(frauds)) / timedelta(days=1) if frauds else None
+    assert isinstance(aggregate.over, timedelta)
+    if aggregate.how == "fraud_count":
+        return sum(t - aggregate.over < s for s in frauds)
+    delay = timedelta(days=aggregate.options["delay_days"])
+    begin = t - delay - aggregate.over
+    n = sum(begin < s <= t - delay for s in happened) + sum(begin < s and t - delay < s for s in labelled)
+    if aggregate.how == "labelled_count":
+        return n
+    weight, prior = aggregate.options["weight"], aggregate.options["prior"]
+    k = sum(begin < s for s in frauds)
+    assert k <= n
+    return (k + weight) / (n + weight / prior) if n or weight else prior
+
+
+def _known(row: Transaction, labels: Sequence[Label], t: datetime) -> list[Label]:
+    return [each for each in labels if each["transaction_id"] == row["transaction_id"] and each["known_at"] < t]
+
+
+def _is_fraud(known: list[Label]) -> bool:
+    final = [each for each in known if each["source"] == "chargeback"] or known
+    return bool(final) and max(final, key=lambda each: each["known_at"])["actual_fraud"]
+
+
+def _key(entity: EntityPlan, row: Transaction) -> tuple[object, ...]:
+    return tuple(dict(row)[column] for column in entity.key)
