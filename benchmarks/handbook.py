@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -26,8 +27,23 @@ Score = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 """(training rows, test rows) → ``score`` and ``raw_score`` of the test rows."""
 
 
-def read_features(folder: Path) -> pl.DataFrame:
-    """Features of all transactions, with ``is_fraud`` and ``scenario`` beside them."""
+@dataclass(frozen=True)
+class Payments:
+    """The handbook's payments.
+
+    Attributes:
+        transactions: as they are stored.
+        labels: each known seven days after its transaction.
+        features: of all transactions, with ``is_fraud`` and ``scenario`` beside them.
+    """
+
+    transactions: pl.DataFrame
+    labels: pl.DataFrame
+    features: pl.DataFrame
+
+
+def read_payments(folder: Path) -> Payments:
+    """Land the files, and compute the features."""
     mapping = ColumnMapping.load(MAPPING)
     with tempfile.TemporaryDirectory() as name:
         warehouse = Warehouse(Path(name) / "fraud.duckdb")
@@ -41,12 +57,18 @@ def read_features(folder: Path) -> pl.DataFrame:
         pl.read_parquet(folder / file, columns=["transaction_id", "tx_fraud_scenario"]) for file in FILES
     ).select(pl.col("transaction_id").cast(pl.String), scenario="tx_fraud_scenario")
     frauds = labels.filter("actual_fraud").select("transaction_id", is_fraud=pl.lit(True))
-    return (
+    told = (
         features.join(scenarios, on="transaction_id", how="left")
         .join(frauds, on="transaction_id", how="left")
         .with_columns(pl.col("is_fraud").fill_null(False))
         .sort("timestamp", "transaction_id")
     )
+    return Payments(transactions, labels, told)
+
+
+def read_features(folder: Path) -> pl.DataFrame:
+    """The features of `read_payments`."""
+    return read_payments(folder).features
 
 
 def test_weeks(features: pl.DataFrame) -> list[date]:

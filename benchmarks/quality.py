@@ -2,6 +2,7 @@
 
     FRAUD_REFERENCE_DATA=folder python benchmarks/quality.py
     FRAUD_REFERENCE_DATA=folder python benchmarks/quality.py --protocols handbook daily
+    FRAUD_REFERENCE_DATA=folder python benchmarks/quality.py --label-features delayed known --labels book own
 
 The first takes three minutes on two cores, ``daily`` four more. The folder holds 2018-04.parquet to 2018-06.parquet
 (docs/mappings.md says how to get them). They are landed through the mapping that ships, so that a fraud's label is
@@ -16,11 +17,16 @@ A card known to be compromised is not tested: those of the handbook's training w
 of the days up to delay + 1 days before it. Recall, of all frauds and by scenario, is that of the 1 % of a test week's
 transactions that rank highest.
 
+The last compares ways to compute label features (benchmarks/label_features.py), by the detectors that read them alone:
+with every label known after 7 days as in the book, and with each known by its own delay. Only what the features know
+differs: all are trained and tested on the same transactions, and by the same truth.
+
 What the figures should reach is in `GOALS`. For scale, the handbook's own on its own weeks (ROC AUC / AP / CP@100):
 isolation forest .808 / .164 / .190, autoencoder .836 / .180 / .217, tuned XGBoost .869 / .687 / .303.
 """
 
 import argparse
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,14 +38,16 @@ from statistics import fmean
 from typing import Final
 
 import polars as pl
-from handbook import PROTOCOLS, Score, read_features, test_weeks, without_known_cards
+from handbook import PROTOCOLS, Score, read_payments, test_weeks, without_known_cards
+from label_features import ARMS, LABELS, RECENCY, with_arm
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from fraud_pipelines.detection.backends import BACKENDS
+from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA, default_schema
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, FeatureRole, SchemaLike, default_schema
+from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, FeatureRole, SchemaLike
 from fraud_pipelines.detection.supervised import fit_supervised, supervised_schema
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.evaluation.metrics import performance
@@ -95,17 +103,30 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=folder, required=not folder, help="folder of the Parquet files")
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=["handbook"])
     parser.add_argument("--members", nargs="+", default=[], help="further ensembles, such as isolation_forest,pca")
+    parser.add_argument("--label-features", nargs="+", choices=ARMS, default=[], help="ways to compute them to compare")
+    parser.add_argument(
+        "--labels", nargs="+", choices=LABELS, default=["book"], help="when labels are known, for these"
+    )
     parser.add_argument("--each-week", action="store_true", help="every figure of every week, not AP and CP@100 alone")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="daily takes the first alone")
     arguments = parser.parse_args()
 
     lines = contenders([tuple(mix.split(",")) for mix in arguments.members])
     console = Console(width=max(Console().width, 105 + max(len(line.name) for line in lines)))
-    features = read_features(arguments.data)
-    weeks = test_weeks(features)
+    payments = read_payments(arguments.data)
+    weeks = test_weeks(payments.features)
+    compared = list(itertools.product(arguments.labels, arguments.label_features))
+    if compared:
+        lines = [line for line in lines if line.features in (FEEDBACK, EVERYTHING)]
     for protocol in arguments.protocols:
         seeds = arguments.seeds if protocol == "handbook" else arguments.seeds[:1]
-        show(console, features, weeks, lines, protocol, seeds=seeds, each_week=arguments.each_week)
+        shown = partial(show, console, weeks=weeks, lines=lines, protocol=protocol, seeds=seeds)
+        if not compared:
+            shown(payments.features, each_week=arguments.each_week)
+        for labels, arm in compared:
+            features = with_arm(payments.features, payments.transactions, payments.labels, arm, labels)
+            console.rule(f"label features: {arm}; labels: {labels}")
+            shown(features, each_week=arguments.each_week, goals=False)
 
 
 def show(
@@ -117,6 +138,7 @@ def show(
     *,
     seeds: Sequence[int],
     each_week: bool,
+    goals: bool = True,
 ) -> None:
     """Evaluate all contenders by one protocol, and print its tables."""
     started = time.perf_counter()
@@ -142,7 +164,7 @@ def show(
             console.print(table({line: of[number] for line, of in by_line.items()}, f"{title}: from {week}"))
     console.print(table({line: mean(of) for line, of in by_line.items()}, f"{title}: mean"))
     console.print(table_by_week(by_line, weeks))
-    if protocol == "handbook":
+    if goals and protocol == "handbook":
         show_goals(console, {(line.name, line.features): [mean(of) for of in by] for line, by in found.items()})
     console.print(f"{time.perf_counter() - started:.0f} s\n")
 
@@ -171,7 +193,7 @@ def _score_by_amount(_training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFram
 
 def _scored_by_labels(seed: int, training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
     """By the supervised model: every number and flag, and the scores of the other daily models of the training week."""
-    daily, left_out = default_schema(training)
+    daily, left_out = _daily_schema(training)
     features = [training, test]
     for backend in ("isolation_forest", "suod", "ecod"):
         detector = FraudModel.fit(training, backend=backend, schema=daily, contamination=ALERT_SHARE, seed=seed)
@@ -194,10 +216,12 @@ def _scored_by_labels(seed: int, training: pl.DataFrame, test: pl.DataFrame) -> 
 
 def _scored_by_model(backend: str, parameters: Mapping[str, object], features: str, seed: int) -> Score:
     def score(training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
-        daily, _ = default_schema(training)
+        daily, _ = _daily_schema(training)
         schemas: dict[str, SchemaLike] = {
             ROLLING: ROLLING_AND_TIME,
-            LABEL_FREE: {name: role for name, role in daily.items() if name not in FEEDBACK_SCHEMA},
+            LABEL_FREE: {
+                name: role for name, role in daily.items() if name not in FEEDBACK_SCHEMA and name not in RECENCY
+            },
             FEEDBACK: daily,
         }
         model = FraudModel.fit(
@@ -211,6 +235,11 @@ def _scored_by_model(backend: str, parameters: Mapping[str, object], features: s
         return model.score(test).select("score", "raw_score")
 
     return score
+
+
+def _daily_schema(training: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict[str, str]]:
+    """What the daily models would use; of `RECENCY` what the features have."""
+    return default_schema(training, {**DEFAULT_SCHEMA, **RECENCY})
 
 
 def evaluate(test: pl.DataFrame, scores: pl.DataFrame) -> Figures:

@@ -103,11 +103,12 @@ def test_a_stream_finds_the_label_of_an_entity_that_is_new(empty: Warehouse) -> 
     review: list[Label] = [
         {"transaction_id": "late", "source": "review", "actual_fraud": False, "known_at": START + DAY}
     ]
+    counted = Aggregate("labelled", "labelled_count", over=30 * DAY, options={"delay_days": 7})
+    user = EntityPlan("user", ("user_id",), (counted,))
     with holding(empty, [LATE], review) as connection:
-        events = read_label_events(connection, ENTITIES, (START + 2 * DAY).date())
+        events = read_label_events(connection, [user], (START + 2 * DAY).date())
     next_payment: Transaction = {**LATE, "transaction_id": "next", "timestamp": START + 2 * DAY}
-    [found] = looked_up(LabelLookup.of(ENTITIES[0], events), [next_payment])
-    assert found["n_30d"] == 1
+    assert looked_up(LabelLookup.of(user, events), [next_payment]) == [{"labelled": 1}]
 
 
 LATE: Transaction = {
