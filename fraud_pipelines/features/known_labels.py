@@ -107,10 +107,10 @@ class LabelLookup:
             instant: the row's timestamp in µs.
         """
         rows = _Rows(self, code, instant)
-        return {
-            each.name: np.where(known, _FUNCTIONS[each.how](rows, each), np.nan)
-            for each in label_aggregates(self.entity)
-        }
+        values = {each.name: _FUNCTIONS[each.how](rows, each) for each in label_aggregates(self.entity)}
+        if known.all():
+            return {name: value.astype(np.float64, copy=False) for name, value in values.items()}
+        return {name: np.where(known, value, np.nan) for name, value in values.items()}
 
     def features_of(self, columns: Mapping[str, Sequence[str | None]], instant: Ints) -> dict[str, Floats]:
         """`features` of rows whose entity is told by the values of the key's ``columns``."""
@@ -132,6 +132,7 @@ class _Rows:
         self._lookup = lookup
         self._code = code
         self._labelled: dict[tuple[int, int], Ints] = {}
+        self._ever: dict[int, Ints] = {}
         self._frauds: dict[int, Ints] = {}
 
     def frauds(self, window: int) -> Ints:
@@ -143,12 +144,20 @@ class _Rows:
     def labelled(self, delay: int, window: int) -> Ints:
         """Transactions in (t − window, t − delay], and the labelled ones in (t − delay, t)."""
         if (delay, window) not in self._labelled:
-            [happened], code = self._lookup._activity, self._code
-            # Without a delay, still none of the same instant.
-            old_enough = happened.up_to(code, self.instant - max(delay, 1))
-            too_old = happened.up_to(code, self.instant - window)
-            self._labelled[delay, window] = old_enough - too_old + self._lookup._early[delay].up_to(code, self.instant)
+            [happened] = self._lookup._activity
+            self._labelled[delay, window] = self._ever_labelled(delay) - happened.up_to(
+                self._code, self.instant - window
+            )
         return self._labelled[delay, window]
+
+    def _ever_labelled(self, delay: int) -> Ints:
+        """Transactions up to t − delay, and the labelled ones since."""
+        if delay not in self._ever:
+            [happened] = self._lookup._activity
+            # Without a delay, still none of the same instant.
+            old_enough = happened.up_to(self._code, self.instant - max(delay, 1))
+            self._ever[delay] = old_enough + self._lookup._early[delay].up_to(self._code, self.instant)
+        return self._ever[delay]
 
     def latest_fraud(self) -> Ints:
         """When the latest known fraud happened, `NEVER` without one."""
@@ -167,7 +176,9 @@ def _fraud_rate(rows: _Rows, aggregate: Aggregate) -> Floats:
     weight, prior = aggregate.options["weight"], aggregate.options["prior"]
     frauds = rows.frauds(window_of(aggregate)) + weight
     transactions = rows.labelled(delay_of(aggregate), window_of(aggregate)) + weight / prior
-    # Of no weight and without transactions, the prior rate.
+    if weight:
+        return frauds / transactions
+    # Without transactions, the prior rate.
     rates: Floats = np.divide(frauds, transactions, out=np.full(transactions.size, prior), where=transactions > 0)
     return rates
 

@@ -33,6 +33,9 @@ def read_label_events(
     Single transactions are read only of the stretches of time in which a window begins or ends as ``day`` goes by.
     What lies between two stretches lies wholly inside or outside of each window, and a count of it is enough.
 
+    A stream reads again after a while: labels that arrive meanwhile, and with a label delay of 0 transactions that
+    were stored meanwhile, are seen from then on.
+
     Args:
         connection: to the warehouse.
         entities: of the plan.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import duckdb
 import polars as pl
@@ -166,10 +166,11 @@ def test_every_day_that_a_label_changes_is_named(
     assert all(day >= min(new["known_at"]).date() for day in named)
 
 
-def named_days(warehouse: Warehouse, how: str, known: Sequence[Label]) -> tuple[list[int], list[int]]:
+def named_days(
+    warehouse: Warehouse, how: str, known: Sequence[Label], over: timedelta | None = None
+) -> tuple[list[int], list[int]]:
     """How many days after the first transaction of a merchant the days lie that a change of it, and that labels, make
     outdated, where there is a payment a day for 60 days."""
-    over = None if how == "days_since_fraud" else 3 * DAY
     options = {"delay_days": 7, "weight": 1, "prior": 0.1} if how == "fraud_rate" else {}
     merchant = EntityPlan("merchant", ("merchant_id",), (Aggregate("value", how, over=over, options=options),))
     daily: list[Transaction] = [
@@ -188,18 +189,19 @@ def verdict(known_at: datetime, *, fraud: bool) -> list[Label]:
 
 
 @pytest.mark.parametrize(
-    ("how", "changed", "labelled"),
+    ("how", "over", "changed", "labelled"),
     [
-        ("fraud_count", [1, 2, 3], [2]),
-        ("fraud_rate", [*range(1, 11)], [*range(2, 10)]),
-        ("days_since_fraud", [*range(1, 60)], [*range(2, 60)]),
+        ("fraud_count", 3 * DAY, [1, 2, 3], [2]),
+        ("fraud_count", 1.5 * DAY, [1, 2], []),
+        ("fraud_rate", 3 * DAY, [*range(1, 11)], [*range(2, 10)]),
+        ("days_since_fraud", None, [*range(1, 60)], [*range(2, 60)]),
     ],
 )
 def test_no_day_is_named_that_no_window_reaches(
-    empty: Warehouse, how: str, changed: list[int], labelled: list[int]
+    empty: Warehouse, how: str, over: timedelta | None, changed: list[int], labelled: list[int]
 ) -> None:
     # All payments are at noon: of the last day that a window reaches into, the payment is just outside.
-    assert named_days(empty, how, verdict(START + 2 * DAY, fraud=True)) == (changed, labelled)
+    assert named_days(empty, how, verdict(START + 2 * DAY, fraud=True), over) == (changed, labelled)
 
 
 def test_no_fraud_outdates_no_recency(empty: Warehouse) -> None:
@@ -207,6 +209,6 @@ def test_no_fraud_outdates_no_recency(empty: Warehouse) -> None:
 
 
 def test_a_label_in_time_outdates_nothing(empty: Warehouse) -> None:
-    assert named_days(empty, "fraud_count", verdict(START + 80 * DAY, fraud=True))[1] == []
+    assert named_days(empty, "fraud_count", verdict(START + 80 * DAY, fraud=True), 3 * DAY)[1] == []
     with empty.connect(read_only=True) as connection:
         assert days_outdated_by_labels(connection, ENTITIES, label_frame([])) == []
