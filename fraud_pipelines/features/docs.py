@@ -34,6 +34,14 @@ edit those, not this. A `fraud.yaml` of your own adds to them: [declarations.md]
   `fraud-pipelines features rebuild` has folded the stored transactions from the first on.
 """
 
+_LABELS: Final = """\
+A payment at t sees the labels with `known_at` < t and earlier transactions of its entity, none of the instant t itself.
+A transaction is a known fraud if the label in force says so: the latest of its source, and once a chargeback is known
+no review counts. Counts and recency see a fraud as soon as it is known. A rate is (k + a) / (n + a / p), with k known
+frauds among n transactions: those that are old enough to be labelled (`FRAUD_LABEL_DELAY_DAYS`), and the younger ones
+that are labelled already. [How each is defined](declarations.md#features-from-labels).
+"""
+
 
 def features_page(plan: Plan) -> str:
     """The page, as Markdown."""
@@ -43,16 +51,16 @@ def features_page(plan: Plan) -> str:
         sections += _section(f"From the history of each {entity.name}, by {_listed(entity.key)}", plan, names)
     for entity in plan.entities:
         names = [each.name for each in from_labels(entity)]
-        sections += _section(f"From what labels have said of each {entity.name}", plan, names)
+        sections += _section(f"From what labels have said of each {entity.name}", plan, names, _LABELS)
     sections += _section("Without a history", plan, [each for each, of in plan.features.items() if of.entity is None])
     return "\n".join(sections).rstrip() + "\n"
 
 
-def _section(title: str, plan: Plan, names: Sequence[str]) -> list[str]:
+def _section(title: str, plan: Plan, names: Sequence[str], note: str = "") -> list[str]:
     if not names:
         return []
     rows = [_row(plan.features[name]) for name in names]
-    return [f"## {title}\n", "| feature | type | meaning | formula | null |\n|---|---|---|---|---|", *rows, ""]
+    return [f"## {title}\n", *([note] if note else []), "| feature | type | meaning | formula | null |\n|---|---|---|---|---|", *rows, ""]
 
 
 def _row(feature: PlannedFeature) -> str:
