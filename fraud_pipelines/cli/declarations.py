@@ -26,7 +26,7 @@ def check(settings: Settings, file: Path | None) -> None:
         InvalidDeclarations: they are not; every problem with its line.
     """
     path = file or settings.declarations_path
-    plan, shipped = compile_plan(path), compile_plan()
+    plan, shipped = _compiled(settings, path), _compiled(settings, None)
     if path is None:
         console.print(
             f"There is no declarations file: looked for fraud.yaml in {escape(str(settings.data_dir))} and in "
@@ -44,6 +44,10 @@ def check(settings: Settings, file: Path | None) -> None:
         console.print("Features are still computed from what ships: docs/declarations.md says what follows the file.")
 
 
+def _compiled(settings: Settings, path: Path | None) -> Plan:
+    return compile_plan(path, label_delay_days=settings.label_delay_days)
+
+
 def _added(added: Changes) -> str:
     if not added:
         return "It adds nothing to what ships."
@@ -56,7 +60,7 @@ def _added(added: Changes) -> str:
 def show(settings: Settings, file: Path | None, *, own: bool) -> None:
     """Print the columns, entities and features, those that ship included unless ``own``."""
     path = file or settings.declarations_path
-    plan, shipped = compile_plan(path), compile_plan()
+    plan, shipped = _compiled(settings, path), _compiled(settings, None)
     console.print(f"Declared by {escape(str(path)) if path else _SHIPPED}, version {plan.version}", soft_wrap=True)
     console.print()
     beyond = changes(shipped, plan)
@@ -109,7 +113,7 @@ def _models(plan: Plan, name: str) -> str:
 def diff(settings: Settings, file: Path | None, against: Path | None) -> None:
     """Print what going over from ``against`` (by default what ships) to ``file`` (the one in force) would do."""
     path = file or settings.declarations_path
-    before, after = compile_plan(against), compile_plan(path)
+    before, after = _compiled(settings, against), _compiled(settings, path)
     found = changes(before, after)
     console.print(
         f"From {escape(str(against)) if against else _SHIPPED} to {escape(str(path)) if path else _SHIPPED}:",

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fraud_pipelines.plan.compile import compile_plan
+from fraud_pipelines.plan.compile import compile_plan, plan_in_force
 from fraud_pipelines.plan.functions import FUNCTIONS
+from fraud_pipelines.settings import Settings
 from fraud_pipelines_tests.conftest import Installation
 
 EXAMPLE = Path(__file__).parents[2] / "data" / "fraud.example.yaml"
@@ -23,7 +24,8 @@ def installation(tmp_path: Path) -> Installation:
 def test_without_a_file_what_ships_is_in_force(installation: Installation, tmp_path: Path) -> None:
     told = installation.invoke("declarations", "check", FRAUD_CONFIG_DIR=str(tmp_path / "config"))
     assert str(tmp_path / "config") in told
-    assert f"version {compile_plan().version}" in told
+    assert installation.settings.label_delay_days != Settings().label_delay_days
+    assert f"version {plan_in_force(installation.settings).version}" in told
     assert not installation.data_dir.exists()
 
 

@@ -284,6 +284,16 @@ def test_the_plan_in_force_is_that_of_the_installation(tmp_path: Path) -> None:
     assert "card_speed" in plan_in_force(settings).features
 
 
+def test_a_rate_waits_for_labels_as_the_settings_say_unless_it_is_declared_otherwise(tmp_path: Path) -> None:
+    rates = "[{how: fraud_rate, over: 30d}, {how: fraud_rate, over: 30d, name: own, options: {delay_days: 2}}]"
+    text = f"entities: {{town: {{key: city, aggregates: {rates}}}}}"
+    path = written(tmp_path, text)
+    for delay in (7, 3):
+        plan = plan_in_force(Settings(data_dir=tmp_path, label_delay_days=delay))
+        assert plan == compile_plan(path, label_delay_days=delay)
+        assert [each.options["delay_days"] for each in plan.entities[-1].aggregates] == [delay, 2]
+
+
 def test_an_empty_section_declares_nothing(tmp_path: Path) -> None:
     assert plan_of(tmp_path, "attributes:\nfeatures:\n").version == compile_plan().version
     assert problems_of(tmp_path, "attributes:\n") == []
