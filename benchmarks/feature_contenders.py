@@ -12,8 +12,8 @@ import pyarrow as pa
 from fraud_pipelines.features.derived import DERIVED
 from fraud_pipelines.features.engine import fold_in_shards, prepare
 from fraud_pipelines.features.feature_plan import feature_plan
-from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import History, empty_histories
+from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.program import folded
 from fraud_pipelines.plan.compile import shipped_plan
 
@@ -35,7 +35,9 @@ def fold(connection: duckdb.DuckDBPyConnection) -> None:
     changed: dict[str, History] = {}
     compiled = feature_plan(shipped_plan())
     prepared = prepare(_columns(connection), compiled)
-    computed = fold_in_shards(prepared, empty_histories(compiled.programs), Past.nothing(), changed)
+    computed = fold_in_shards(
+        prepared, empty_histories(compiled.programs), LabelEvents.nothing(shipped_plan().entities), changed
+    )
     del prepared
     batches = (batch for features in computed for batch in _arrow(features.select(*KEYS, *COMPUTED)).to_batches())
     schema = _arrow(pl.DataFrame(schema=shipped_plan().feature_types).select(*KEYS, *COMPUTED)).schema

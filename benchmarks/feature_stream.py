@@ -8,8 +8,8 @@ import polars as pl
 
 from fraud_pipelines.features.engine import fold_rows, prepare
 from fraud_pipelines.features.feature_plan import feature_plan
-from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import empty_histories
+from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.compile import shipped_plan
 
@@ -31,7 +31,9 @@ def stream(transactions: pl.DataFrame) -> dict[str, float]:
     """
     earlier = transactions.head(HISTORY_ROWS)
     compiled = feature_plan(shipped_plan())
-    _, histories = fold_rows(prepare(earlier, compiled), empty_histories(compiled.programs), Past.nothing())
+    _, histories = fold_rows(
+        prepare(earlier, compiled), empty_histories(compiled.programs), LabelEvents.nothing(shipped_plan().entities)
+    )
     live = LiveHistories(histories, _past(earlier))
     single = transactions.slice(HISTORY_ROWS, WARM_UP + SINGLE).to_dicts()
     took = []
@@ -50,11 +52,11 @@ def stream(transactions: pl.DataFrame) -> dict[str, float]:
     return {"median": float(median), "p99": float(late), "rate": rate, "users": float(len(histories["user"]))}
 
 
-def _past(transactions: pl.DataFrame) -> Past:
+def _past(transactions: pl.DataFrame) -> LabelEvents:
     labels = transactions.gather_every(10).select(
         "transaction_id",
         actual_fraud=pl.lit(True),
         source=pl.lit("review"),
         known_at=pl.col("timestamp").dt.offset_by("3d"),
     )
-    return Past.of(transactions, labels)
+    return LabelEvents.of(shipped_plan().entities, transactions, labels)

@@ -10,7 +10,8 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.label_events import LabelEvents
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
@@ -52,7 +53,7 @@ def read_payments(folder: Path) -> Payments:
             land_transactions(warehouse, folder / file, mapping, now=datetime(2018, 7, 8))
         transactions = warehouse.read("SELECT * FROM raw.transactions")
         labels = warehouse.read("SELECT transaction_id, actual_fraud, source, known_at FROM feedback.labels")
-    features, _ = compute_features(transactions, past=Past.of(transactions, labels))
+    features, _ = compute_features(transactions, past=LabelEvents.of(shipped_plan().entities, transactions, labels))
     scenarios = pl.concat(
         pl.read_parquet(folder / file, columns=["transaction_id", "tx_fraud_scenario"]) for file in FILES
     ).select(pl.col("transaction_id").cast(pl.String), scenario="tx_fraud_scenario")

@@ -16,8 +16,9 @@ from fraud_pipelines.detection.default_schema import default_schema
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.training import training_window
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import History
+from fraud_pipelines.features.label_events import LabelEvents
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, TIMESTAMP, TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.simulator import (
     TRUTH_COLUMNS,
@@ -112,7 +113,7 @@ def score_days(
     for day in track(sorted(by_day)):
         labels = pl.concat([labels, labels_known_on(day, payments.truth, decisions)])
         recent = pl.concat([frame for at, frame in by_day.items() if day - MEMORY <= at <= day])
-        past = Past.of(recent, labels.join(recent, on="transaction_id", how="semi"))
+        past = LabelEvents.of(shipped_plan().entities, recent, labels.join(recent, on="transaction_id", how="semi"))
         features[day], histories = compute_features(by_day[day].drop("event_date"), histories, past)
         window = training_window(day, list(features), training_days=TRAINING_DAYS, min_training_days=MIN_TRAINING_DAYS)
         training = pl.concat([features[at] for at in window.days])

@@ -38,8 +38,8 @@ from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.features.engine import fold_rows, prepare
 from fraud_pipelines.features.feature_plan import feature_plan
-from fraud_pipelines.features.feedback import Past
-from fraud_pipelines.features.history import Histories, empty_histories
+from fraud_pipelines.features.history import Histories, History, empty_histories
+from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import write_history
 from fraud_pipelines.plan.compile import shipped_plan
@@ -60,6 +60,12 @@ COLLECTED: Final = 12_000
 FIRST_INSTANT: Final = datetime(2026, 3, 1)
 LAST_DAY: Final = date(2026, 4, 29)
 NOW: Final = datetime(2026, 6, 1)
+
+
+def _folded(earlier: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, History]]:
+    compiled = feature_plan(shipped_plan())
+    nothing = LabelEvents.nothing(compiled.plan.entities)
+    return fold_rows(prepare(earlier, compiled), empty_histories(compiled.programs), nothing)
 
 
 def main() -> None:
@@ -90,8 +96,7 @@ def compare(settings: Settings, arguments: argparse.Namespace) -> None:
     coming = COLLECTED + arguments.single + 4 * arguments.batches * 1_000 + 10_000
     rows = transactions(known + coming, arguments.users)
     earlier, stream = rows.head(known), rows.slice(known)
-    compiled = feature_plan(shipped_plan())
-    features, histories = fold_rows(prepare(earlier, compiled), empty_histories(compiled.programs), Past.nothing())
+    features, histories = _folded(earlier)
     version = current_feature_version(DEFAULT_SCHEMA)
     ensemble = FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
     registry = _registered(settings, ensemble)
@@ -244,8 +249,7 @@ def _screener(settings: Settings, warehouse: Warehouse, histories: Histories, en
 
 
 def _ensemble(earlier: pl.DataFrame) -> FraudModel:
-    compiled = feature_plan(shipped_plan())
-    features, _ = fold_rows(prepare(earlier, compiled), empty_histories(compiled.programs), Past.nothing())
+    features, _ = _folded(earlier)
     version = current_feature_version(DEFAULT_SCHEMA)
     return FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
 

@@ -15,6 +15,7 @@ from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.chargebacks import NOT_FRAUD
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.intake import LandingReport
@@ -42,11 +43,10 @@ def import_path(
         InvalidInput: there is nothing to read; or, after all else has been taken in, files can't be read, the mapping
             doesn't fit them, or more of their rows were rejected than accepted.
     """
-    warehouse = open_warehouse(
-        settings.warehouse_path, plan=plan_in_force(settings), wait_seconds=settings.warehouse_wait_seconds
-    )
+    plan = plan_in_force(settings)
+    warehouse = open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
     kind = _land_labels if labels else _land_transactions
-    land = kind(warehouse, mapping_file, clock, settings.clock_skew)
+    land = kind(warehouse, mapping_file, clock, settings.clock_skew, plan)
     files, troubles = _files(path)
     reports: list[LandingReport] = []
     refused = [f"{name} could not be looked at: {reason}" for name, reason in troubles.items()]
@@ -110,7 +110,11 @@ def require_taken_in(reports: Sequence[LandingReport], refused: Sequence[str] = 
 
 
 def _land_transactions(
-    warehouse: Warehouse, mapping_file: Path | None, clock: Callable[[], datetime], skew: timedelta
+    warehouse: Warehouse,
+    mapping_file: Path | None,
+    clock: Callable[[], datetime],
+    skew: timedelta,
+    plan: Plan,  # noqa: ARG001
 ) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.transactions.landing import land_transactions
     from fraud_pipelines.transactions.mapping import ColumnMapping
@@ -126,7 +130,11 @@ def _land_transactions(
 
 
 def _land_labels(
-    warehouse: Warehouse, mapping_file: Path | None, clock: Callable[[], datetime], skew: timedelta
+    warehouse: Warehouse,
+    mapping_file: Path | None,
+    clock: Callable[[], datetime],
+    skew: timedelta,
+    plan: Plan,
 ) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.decisions.labels import land_labels
 
@@ -134,7 +142,7 @@ def _land_labels(
         raise InvalidInput(
             "label files take no --mapping: their columns are transaction_id, actual_fraud, source and known_at"
         )
-    return lambda file: land_labels(warehouse, file, now=clock(), skew=skew)
+    return lambda file: land_labels(warehouse, file, now=clock(), skew=skew, entities=plan.entities)
 
 
 def _files(path: Path) -> tuple[list[Path], dict[str, str]]:

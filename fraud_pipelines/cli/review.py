@@ -87,6 +87,7 @@ def chargebacks(
     from fraud_pipelines.bootstrap import warehouse_of
     from fraud_pipelines.cli.intake import require_taken_in, show_reports
     from fraud_pipelines.decisions.chargebacks import ChargebackColumns, land_chargebacks
+    from fraud_pipelines.plan.compile import plan_in_force
 
     columns = ChargebackColumns(
         transaction_id=id_column,
@@ -98,7 +99,14 @@ def chargebacks(
     )
     settings = Settings.from_environment()
     warehouse = warehouse_of(settings)
-    report = land_chargebacks(warehouse, path, now=_now(), skew=settings.clock_skew, columns=columns)
+    report = land_chargebacks(
+        warehouse,
+        path,
+        now=_now(),
+        skew=settings.clock_skew,
+        columns=columns,
+        entities=plan_in_force(settings).entities,
+    )
     show_reports([report])
     require_taken_in([report])
 

@@ -11,8 +11,9 @@ import duckdb
 import polars as pl
 from pydantic import ValidationError
 
-from fraud_pipelines.decisions.labels import UNKNOWN_TRANSACTION, land_verdicts
+from fraud_pipelines.decisions.labels import UNKNOWN_TRANSACTION, land_verdicts, mark_outdated
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
@@ -76,6 +77,7 @@ def land_chargebacks(
     now: datetime,
     skew: timedelta = CLOCK_SKEW,
     columns: ChargebackColumns | None = None,
+    entities: Sequence[EntityPlan] = (),
 ) -> LandingReport:
     """Take in one file of chargebacks: all of it in one DuckDB transaction, or nothing.
 
@@ -86,7 +88,7 @@ def land_chargebacks(
     Raises:
         InvalidInput: the file can't be read, or it isn't clear which column holds the ids; nothing was stored.
     """
-    intake = _ChargebackIntake(path.name, columns or ChargebackColumns(), now, skew)
+    intake = _ChargebackIntake(path.name, columns or ChargebackColumns(), now, skew, entities)
     return land_file(warehouse, path, intake)
 
 
@@ -97,11 +99,20 @@ class _ChargebackIntake:
     rejected_table = "feedback.rejected_labels"
     passing = (f"date {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
 
-    def __init__(self, source: str, wanted: ChargebackColumns, now: datetime, skew: timedelta) -> None:
+    def __init__(
+        self,
+        source: str,
+        wanted: ChargebackColumns,
+        now: datetime,
+        skew: timedelta,
+        entities: Sequence[EntityPlan],
+    ) -> None:
         self.source = printable_name(source)
         self._wanted = wanted
         self.now = as_utc(now)
         self._skew = skew
+        self._entities = entities
+        self._stored: list[pl.DataFrame] = []
         self._rule = _date_rule(wanted.date_format)
         self._columns: dict[str, str] = {}
         self.mapping_hash = repr(wanted) if wanted != ChargebackColumns() else "chargebacks"
@@ -141,11 +152,16 @@ class _ChargebackIntake:
             "known_at",
             "comment",
         )
-        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self.now, skew=self._skew)
+        landed, stored = land_verdicts(
+            connection, chunk, cleaner, labels, source=self.source, now=self.now, skew=self._skew
+        )
+        self._stored.append(stored)
+        return landed
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a chargeback became known."""
-        return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self.now)
+        late = mark_late(connection, rows_by_day, noun="label", source=self.source, now=self.now)
+        return mark_outdated(connection, self._stored, self._entities, late, source=self.source)
 
     def _known_at(self, cleaner: ChunkCleaner, rows: int) -> pl.Series:
         if "date" not in self._columns or self._wanted.known_at:

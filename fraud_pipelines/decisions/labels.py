@@ -1,6 +1,6 @@
 """Labels: the verdicts of reviews and chargebacks, taken in from files as they become known."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,9 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.label_tables import days_outdated_by_labels
+from fraud_pipelines.features.tables import mark_stale
+from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
@@ -30,7 +33,14 @@ UNKNOWN_TRANSACTION: Final = "transaction is unknown"
 BEFORE_TRANSACTION: Final = "known_at is before the transaction"
 
 
-def land_labels(warehouse: Warehouse, path: Path, *, now: datetime, skew: timedelta = CLOCK_SKEW) -> LandingReport:
+def land_labels(
+    warehouse: Warehouse,
+    path: Path,
+    *,
+    now: datetime,
+    skew: timedelta = CLOCK_SKEW,
+    entities: Sequence[EntityPlan] = (),
+) -> LandingReport:
     """Take in one file of labels: all of it in one DuckDB transaction, or nothing.
 
     The file has the columns ``transaction_id``, ``actual_fraud`` (true, false, 1, 0, yes, no), ``source``
@@ -44,19 +54,27 @@ def land_labels(warehouse: Warehouse, path: Path, *, now: datetime, skew: timede
     The columns ``reviewer``, ``comment`` and ``scenario`` (the kind of fraud) are optional.
 
     In the report, ``days`` are those on which the accepted labels became known. Those of them that had been
-    processed already are ``late_days``, and marked in ``raw.stale_days``.
+    processed already are ``late_days``, and marked in ``raw.stale_days``; so are later ones whose features of the
+    ``entities`` would have looked at the labels.
 
     Raises:
         InvalidInput: the file can't be read or lacks a column; nothing was stored.
     """
-    return land_file(warehouse, path, _LabelIntake(path.name, now, skew))
+    return land_file(warehouse, path, _LabelIntake(path.name, now, skew, entities))
 
 
 def land_pending_labels(
-    warehouse: Warehouse, folder: Path, *, clock: Callable[[], datetime], skew: timedelta = CLOCK_SKEW
+    warehouse: Warehouse,
+    folder: Path,
+    *,
+    clock: Callable[[], datetime],
+    skew: timedelta = CLOCK_SKEW,
+    entities: Sequence[EntityPlan] = (),
 ) -> Landed:
     """Take in every label file below ``folder`` as ``land_labels`` does, and move it to ``_landed``."""
-    return land_pending(warehouse, folder, lambda path: _LabelIntake(relative_name(path, folder), clock(), skew))
+    return land_pending(
+        warehouse, folder, lambda path: _LabelIntake(relative_name(path, folder), clock(), skew, entities)
+    )
 
 
 class _LabelIntake:
@@ -68,10 +86,12 @@ class _LabelIntake:
     passing = (f"known_at {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
     mapping_hash = ""
 
-    def __init__(self, source: str, now: datetime, skew: timedelta) -> None:
+    def __init__(self, source: str, now: datetime, skew: timedelta, entities: Sequence[EntityPlan]) -> None:
         self.source = printable_name(source)
         self.now = as_utc(now)
         self._skew = skew
+        self._entities = entities
+        self._stored: list[pl.DataFrame] = []
 
     def open(self, path: Path) -> RecordSource:
         records = open_records(path, tuple(VERDICT_COLUMNS))
@@ -96,11 +116,36 @@ class _LabelIntake:
                 cleaner.text("scenario"),
             ]
         ).cast(pl.Schema(VERDICT_COLUMNS))
-        return land_verdicts(connection, chunk, cleaner, labels, source=self.source, now=self.now, skew=self._skew)
+        landed, stored = land_verdicts(
+            connection, chunk, cleaner, labels, source=self.source, now=self.now, skew=self._skew
+        )
+        self._stored.append(stored)
+        return landed
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
-        """Mark the processed days on which a label became known."""
-        return mark_late(connection, rows_by_day, noun="label", source=self.source, now=self.now)
+        """Mark the processed days on which a label became known, and those that would have looked at it."""
+        late = mark_late(connection, rows_by_day, noun="label", source=self.source, now=self.now)
+        return mark_outdated(connection, self._stored, self._entities, late, source=self.source)
+
+
+def mark_outdated(
+    connection: duckdb.DuckDBPyConnection,
+    labels: Sequence[pl.DataFrame],
+    entities: Sequence[EntityPlan],
+    late: tuple[date, ...],
+    *,
+    source: str,
+) -> tuple[date, ...]:
+    """Mark the derived days, besides those that are ``late``, whose features would have looked at the ``labels``.
+
+    Returns:
+        All of them, in order.
+    """
+    if not labels or not entities:
+        return late
+    outdated = set(days_outdated_by_labels(connection, entities, pl.concat(labels))) - set(late)
+    mark_stale(connection, sorted(outdated), f"labels known by then arrived late from {source}")
+    return tuple(sorted({*late, *outdated}))
 
 
 def land_verdicts(
@@ -112,11 +157,14 @@ def land_verdicts(
     source: str,
     now: datetime,
     skew: timedelta,
-) -> LandedChunk:
+) -> tuple[LandedChunk, pl.DataFrame]:
     """Store those of ``labels`` that the cleaner let pass, whose transaction is known and not later than they are.
 
     One that seems to have been known up to ``skew`` before its transaction, whose time another clock gave, counts as
     known with it.
+
+    Returns:
+        What became of the chunk, and the labels that were stored.
     """
     happened = _happened(connection, labels["transaction_id"])
     cleaner.reject(happened.is_null(), UNKNOWN_TRANSACTION)
@@ -127,7 +175,8 @@ def land_verdicts(
     repeats = store_labels(connection, labels.filter(sound), now=now)
     reasons = cleaner.reasons.scatter(sound.arg_true(), repeats)
     stored = labels.filter(reasons.is_null())
-    return LandedChunk(days=stored["known_at"].dt.date(), rejected=all_rejected(chunk, reasons, source=source))
+    rejected = all_rejected(chunk, reasons, source=source)
+    return LandedChunk(days=stored["known_at"].dt.date(), rejected=rejected), stored
 
 
 def _happened(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:

@@ -17,13 +17,13 @@ from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.engine import fold_rows, prepare
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
+from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.program import EntityProgram
 from fraud_pipelines.features.tables import (
     FEATURE_TABLE,
     create_tables,
     history_table,
     read_history,
-    read_past,
     table_exists,
 )
 from fraud_pipelines.plan.plan import Plan
@@ -213,7 +213,9 @@ def _differing_on(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, 
         each.entity.name: read_history(connection, each, prepared.runs[each.entity.name].keys, day)
         for each in compiled.programs
     }
-    features, _ = fold_rows(prepared, before, read_past(connection, prepared.transactions, day))
+    features, _ = fold_rows(
+        prepared, before, read_label_events(connection, compiled.plan.entities, day, prepared.transactions)
+    )
     stored = select(connection, f"SELECT * FROM {FEATURE_TABLE} WHERE event_date = ?", [day])
     names = [name for name in _folded(compiled.plan) if name in stored.columns]
     now = _replaced(stored, features, names)

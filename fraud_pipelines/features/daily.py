@@ -12,15 +12,15 @@ from fraud_pipelines.features.cold_start import Starts, incomplete, starts, writ
 from fraud_pipelines.features.daily_distributions import forget_distributions
 from fraud_pipelines.features.engine import Prepared, fold_rows, prepare, uncomputable
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
-from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.gaps import gaps_before, mark_late_gaps, require_no_gap
 from fraud_pipelines.features.history import History
+from fraud_pipelines.features.label_events import LabelEvents
+from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.tables import (
     FEATURE_TABLE,
     create_tables,
     mark_stale,
     read_history,
-    read_past,
     write_history,
 )
 from fraud_pipelines.plan.plan import Plan
@@ -120,7 +120,7 @@ class _Inputs:
 
     rows: Prepared
     before: dict[str, History]
-    past: Past
+    past: LabelEvents
     starts: Starts
 
 
@@ -130,7 +130,7 @@ def _read(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePla
         each.entity.name: read_history(connection, each, rows.runs[each.entity.name].keys, day)
         for each in compiled.programs
     }
-    past = read_past(connection, rows.transactions, day)
+    past = read_label_events(connection, compiled.plan.entities, day, rows.transactions)
     return _Inputs(rows, before, past, starts(connection, compiled, day))
 
 

@@ -60,7 +60,8 @@ def _section(title: str, plan: Plan, names: Sequence[str], note: str = "") -> li
     if not names:
         return []
     rows = [_row(plan.features[name]) for name in names]
-    return [f"## {title}\n", *([note] if note else []), "| feature | type | meaning | formula | null |\n|---|---|---|---|---|", *rows, ""]
+    head = "| feature | type | meaning | formula | null |\n|---|---|---|---|---|"
+    return [f"## {title}\n", *([note] if note else []), head, *rows, ""]
 
 
 def _row(feature: PlannedFeature) -> str:

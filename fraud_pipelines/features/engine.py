@@ -13,12 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.aggregates import feedback_features
 from fraud_pipelines.features.arrays import Columns
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
-from fraud_pipelines.features.feedback import Happened, Past, with_feedback
 from fraud_pipelines.features.fold import fold_piece, to_series
 from fraud_pipelines.features.history import Histories, History
+from fraud_pipelines.features.keys import key_columns
+from fraud_pipelines.features.known_labels import LabelLookup
+from fraud_pipelines.features.label_events import LabelEvents, with_label_features
 from fraud_pipelines.features.ordering import Piece, Runs, in_time
 from fraud_pipelines.features.program import EntityProgram
 from fraud_pipelines.plan.compile import shipped_plan
@@ -40,7 +41,7 @@ WORKERS: Final = os.cpu_count() or 1
 def compute_features(
     transactions: pl.DataFrame,
     histories: Histories | None = None,
-    past: Past | None = None,
+    past: LabelEvents | None = None,
     *,
     plan: Plan | None = None,
 ) -> tuple[pl.DataFrame, dict[str, History]]:
@@ -65,7 +66,9 @@ def compute_features(
     """
     compiled = feature_plan(plan or shipped_plan())
     before = {each.entity.name: History.empty(each) for each in compiled.programs} | dict(histories or {})
-    features, changed = fold_rows(prepare(transactions, compiled), before, past or Past.nothing())
+    features, changed = fold_rows(
+        prepare(transactions, compiled), before, past or LabelEvents.nothing(compiled.plan.entities)
+    )
     after = {name: before[name].updated(history) for name, history in changed.items()}
     return features, after
 
@@ -124,7 +127,7 @@ def checked(transactions: pl.DataFrame, plan: Plan) -> pl.DataFrame:
 
 
 def fold_rows(
-    prepared: Prepared, histories: Histories, past: Past, *, unknown: Collection[str] = ()
+    prepared: Prepared, histories: Histories, past: LabelEvents, *, unknown: Collection[str] = ()
 ) -> tuple[pl.DataFrame, dict[str, History]]:
     """Features of transactions, and the new state of those entities only that occur in them.
 
@@ -140,7 +143,7 @@ def fold_rows(
 def fold_in_shards(
     prepared: Prepared,
     histories: Histories,
-    past: Past,
+    past: LabelEvents,
     changed: dict[str, History],
     *,
     shard_rows: int = SHARD_ROWS,
@@ -156,7 +159,10 @@ def fold_in_shards(
     transactions = prepared.transactions[list(dict.fromkeys([*KEY_COLUMNS, *compiled.raw]))]
     del prepared  # and with it, unless the caller holds it, the columns that are read no more
     timestamp = transactions["timestamp"].to_physical().to_numpy()
-    happened = [Happened.of(entity, past, runs[entity.name].keys) for entity in with_feedback()]
+    lookups = [
+        LabelLookup.of(entity, past, pl.DataFrame(key_columns(runs[entity.name].keys.alias("key"), entity.key)))
+        for entity in with_label_features(plan.entities)
+    ]
     states: dict[str, list[pl.DataFrame]] = {each.entity.name: [] for each in compiled.programs}
     shared: dict[str, Floats] = {}
 
@@ -173,12 +179,9 @@ def fold_in_shards(
         found |= {name: values[piece.order] for name, values in shared.items()}
         rows = transactions[piece.order].with_columns(event_date=pl.col("timestamp").dt.date())
         instant = timestamp[piece.order]
-        for each in happened:
+        for each in lookups:
             code = runs[each.entity.name].codes[piece.order].astype(np.int64)
-            feedback = each.features(code, code >= 0, instant)
-            found |= {
-                feature.name: value for feature, value in zip(feedback_features(each.entity), feedback, strict=True)
-            }
+            found |= each.features(code, code >= 0, instant)
         series = [to_series(name, plan.features[name].dtype, values) for name, values in found.items()]
         return compiled.expressions.on_frame(rows.hstack(series)).select(*plan.feature_types), history
 

@@ -687,16 +687,15 @@ def _fold(
                     _roll(floats, base[k], end, windows, ops[o, FIRST], ops[o, END], program.window_rows, out, row)
                 elif op == PROFILE:
                     value = _value(program, o, rows, out, row)
+                    marks = ops[o, SECOND]
+                    if marks >= 0 and program.window_rows[ops[o, OUT], 4] >= 0:
+                        since = latest - tails[marks, KEEP]
+                        out[program.window_rows[ops[o, OUT], 4], row] = _between(
+                            cells, base[marks], size[marks], since, t
+                        )
                     if not math.isnan(value):
                         end = base[k] + size[k]
                         z = _profile(program, scratch, o, base[k], end, value, out, row)
-                        marks = ops[o, SECOND]
-                        if marks >= 0:
-                            since = latest - tails[marks, KEEP]
-                            if program.window_rows[ops[o, OUT], 4] >= 0:
-                                out[program.window_rows[ops[o, OUT], 4], row] = _between(
-                                    cells, base[marks], size[marks], since, t
-                                )
                         if _counts(program, o, rows, row):
                             if marks >= 0 and z > program.numbers[ops[o, NUMBER] + 2]:
                                 _insert_time(cells, base[marks], size[marks], t)

@@ -72,9 +72,20 @@ def outdated_days(
         return []
     names = _listed(entity.key)
     last = (_midnight(day + _DAY) + reach(entity) - _INSTANT).date()
+    # Without a label, a transaction enters a rate when it is old enough, and no count.
+    old_enough = [timedelta(microseconds=delay) for delay in delays(entity)]
+    first = (_midnight(day) + min(old_enough)).date() if old_enough else last + _DAY
     with registered(connection, _changed=changed.select(entity.key).drop_nulls().unique()):
         query = f"""
+            WITH labelled AS (
+                FROM raw.transactions SEMI JOIN _changed USING ({names})
+                SELECT {names} WHERE event_date = $day AND transaction_id IN (
+                    FROM feedback.label_history SELECT transaction_id
+                )
+            )
             SELECT DISTINCT event_date FROM raw.transactions SEMI JOIN _changed USING ({names})
+            WHERE event_date > $day AND event_date BETWEEN $first AND $last
+            UNION SELECT DISTINCT event_date FROM raw.transactions SEMI JOIN labelled USING ({names})
             WHERE event_date > $day AND event_date <= $last
         """
         if looks_back_for_ever(entity):
@@ -85,7 +96,7 @@ def outdated_days(
                 ) defrauded USING ({names})
                 WHERE event_date > $last
             """
-        found = select(connection, query, {"day": day, "last": last})
+        found = select(connection, query, {"day": day, "first": first, "last": last})
     return sorted(later & {*found["event_date"]})
 
 

@@ -13,11 +13,12 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.arrays import Columns, code_of
 from fraud_pipelines.features.engine import KEY_COLUMNS, checked
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
-from fraud_pipelines.features.feedback import Happened, Past, with_feedback
 from fraud_pipelines.features.fold import to_series
 from fraud_pipelines.features.history import Histories, History
 from fraud_pipelines.features.kept import Arrivals, Kept
 from fraud_pipelines.features.keys import key_of
+from fraud_pipelines.features.known_labels import LabelLookup
+from fraud_pipelines.features.label_events import LabelEvents, label_aggregates, with_label_features
 from fraud_pipelines.features.ordering import in_time
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
@@ -58,7 +59,7 @@ class LiveHistories:
     def __init__(
         self,
         histories: Histories | None = None,
-        past: Past | None = None,
+        past: LabelEvents | None = None,
         *,
         plan: Plan | None = None,
         limit: int | None = None,
@@ -67,15 +68,17 @@ class LiveHistories:
         self.compiled: FeaturePlan = feature_plan(plan or shipped_plan())
         self._kept = [Kept(each, limit, keep_changes=keep_changes) for each in self.compiled.programs]
         features = self.compiled.plan.features
-        happened = [name for entity in with_feedback() for name in _names(entity)]
-        folded = [name for each in self.compiled.programs for name in each.names]
-        self._kinds = [(name, features[name].dtype) for name in (*folded, *happened)]
+        labelled = with_label_features(self.compiled.plan.entities)
+        names = [name for each in self.compiled.programs for name in each.names]
+        names += [each.name for entity in labelled for each in label_aggregates(entity)]
+        self._kinds = [(name, features[name].dtype) for name in names]
+        self._keys = list(dict.fromkeys(name for each in self.compiled.programs for name in each.entity.key))
         self._out = list(self.compiled.plan.feature_types)
         self.incomplete: Mapping[str, date | None] = {}
         """Features that are null until a day, or throughout: see `cold_start.incomplete`."""
         self._values = sorted({name for each in self.compiled.programs for name in each.values})
         self._codes = sorted({name for each in self.compiled.programs for name in each.codes})
-        self.learn(past or Past.nothing())
+        self.learn(past or LabelEvents.nothing(self.compiled.plan.entities))
         self.warm(histories or {})
 
     def warm(self, histories: Histories) -> None:
@@ -84,10 +87,9 @@ class LiveHistories:
             if kept.program.entity.name in histories:
                 kept.load(histories[kept.program.entity.name])
 
-    def learn(self, past: Past) -> None:
-        """Look feedback features up in ``past`` from now on."""
-        found = [Happened.of(entity, past) for entity in with_feedback()]
-        self._happened = [(each, {key: code for code, key in enumerate(each.ids)}) for each in found]
+    def learn(self, past: LabelEvents) -> None:
+        """Look label features up in ``past`` from now on."""
+        self._lookups = [LabelLookup.of(entity, past) for entity in with_label_features(self.compiled.plan.entities)]
 
     def unknown(self, transactions: pl.DataFrame) -> dict[str, list[str]]:
         """The keys in ``transactions`` of which nothing is held, by the entity's name, sorted.
@@ -140,7 +142,7 @@ class LiveHistories:
         )
         folded = [kept.fold(arrivals) for kept in self._kept]
         values = [value for found, _ in folded for value in found]
-        values += self._feedback(arrivals.keys, arrivals.timestamp)
+        values += self._from_labels({name: rows[name].to_list() for name in self._keys}, arrivals.timestamp)
         series = [to_series(name, dtype, value) for (name, dtype), value in zip(self._kinds, values, strict=True)]
         days = pl.Series("event_date", arrivals.timestamp // _DAY, dtype=pl.Int32).cast(pl.Date)
         needed = rows[list(dict.fromkeys([*KEY_COLUMNS, *compiled.raw]))]
@@ -177,7 +179,8 @@ class LiveHistories:
         )
         folded = [kept.fold_one(arrivals) for kept in self._kept]
         values = [value for found, _ in folded for value in found[:, 0].tolist()]
-        values += [float(value[0]) for value in self._feedback(arrivals.keys, arrivals.timestamp)]
+        keys = {name: [_text(row[name])] for name in self._keys}
+        values += [float(value[0]) for value in self._from_labels(keys, arrivals.timestamp)]
         row["event_date"] = timestamp.date()
         for (name, dtype), value in zip(self._kinds, values, strict=True):
             row[name] = None if value != value else int(value) if dtype.is_integer() else value  # noqa: PLR0124
@@ -190,20 +193,9 @@ class LiveHistories:
                 kept.change(change)
         return {name: row[name] for name in self._out}
 
-    def _feedback(self, keys: Mapping[str, Sequence[str | None]], timestamp: Ints) -> list[Floats]:
-        """The features that need labels, in the order of the plan."""
-        values: list[Floats] = []
-        for happened, codes in self._happened:
-            ids = keys[happened.entity.name]
-            code = np.array([-1 if key is None else codes.get(key, -1) for key in ids], dtype=np.int64)
-            values += happened.features(code, np.array([key is not None for key in ids]), timestamp)
-        return values
-
-
-def _names(entity: Any) -> list[str]:
-    from fraud_pipelines.features.aggregates import feedback_features
-
-    return [feature.name for feature in feedback_features(entity)]
+    def _from_labels(self, keys: Mapping[str, Sequence[str | None]], timestamp: Ints) -> list[Floats]:
+        """The features from labels, in the order of the plan."""
+        return [value for each in self._lookups for value in each.features_of(keys, timestamp).values()]
 
 
 def _text(value: object) -> str | None:

@@ -7,10 +7,9 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, span_length
-from fraud_pipelines.features.feedback import Past, fraud_columns, known_frauds
 from fraud_pipelines.features.history import History, history_schema
 from fraud_pipelines.features.keys import key_columns
+from fraud_pipelines.features.label_tables import outdated_days
 from fraud_pipelines.features.program import EntityProgram, programs
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import EntityPlan
@@ -124,49 +123,6 @@ def _quoted(columns: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
 
 
-def read_past(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, day: date) -> Past:
-    """What the feedback features of ``rows``, all of ``day``, may look at.
-
-    It takes single transactions only of the days in which a window begins or ends. What lies between two of these
-    lies wholly inside or outside of each window, and a count of it is enough.
-    """
-    activity = {}
-    for entity in ENTITIES:
-        if entity.risks:
-            ends = [day - span_length(LABEL_DELAY)]
-            ends += [ends[0] - span_length(span) for span in entity.risks]
-            with registered(connection, _keys=rows.select(pl.col(entity.column).drop_nulls().unique())):
-                activity[entity.column] = select(
-                    connection,
-                    f"""
-                    SELECT {entity.column}, count(*) AS transactions,
-                           if(event_date IN $ends, "timestamp", (
-                               list_max(list_filter($ends, lambda edge: edge < event_date)) + INTERVAL 1 DAY
-                           )) AS "timestamp"
-                    FROM raw.transactions SEMI JOIN _keys USING ({entity.column})
-                    WHERE event_date BETWEEN $oldest AND $newest
-                    GROUP BY ALL
-                    """,
-                    {"ends": ends, "oldest": min(ends), "newest": max(ends)},
-                )
-    labels = select(
-        connection,
-        f"""
-        SELECT l.transaction_id, l.source, l.actual_fraud, l.known_at,
-               {", ".join(f't."{column}"' for column in fraud_columns())}
-        FROM feedback.label_history l JOIN raw.transactions t USING (transaction_id)
-        WHERE t.event_date BETWEEN $oldest AND $newest AND l.known_at BETWEEN $oldest AND $end
-          AND transaction_id IN (FROM feedback.label_history SELECT transaction_id WHERE actual_fraud)
-        """,
-        {
-            "oldest": day - span_length(LABEL_DELAY) - timedelta(days=30),
-            "newest": day - span_length(LABEL_DELAY),
-            "end": day + timedelta(days=1),
-        },
-    )
-    return Past(activity, known_frauds(labels))
-
-
 def write_history(connection: duckdb.DuckDBPyConnection, history: History, day: date) -> list[date]:
     """Replace the state stored as of ``day``.
 
@@ -184,8 +140,8 @@ def _outdated_days(
 ) -> list[date]:
     """Later days on which an entity was active whose state as of ``day`` is about to become another.
 
-    That is the next such day, since what the rerun of it changes will mark the one after it; and, for what the
-    feedback features count, those whose windows reach back to ``day``.
+    That is the next such day, since what the rerun of it changes will mark the one after it; and those whose label
+    features look back to ``day``.
     """
     table = history_table(entity)
     last = select(connection, f"SELECT max(event_date) FROM {table}").item()
@@ -193,30 +149,28 @@ def _outdated_days(
         return []
     names, key = _quoted(rows.columns), _quoted(entity.key)
     with registered(connection, _new=rows):
-        outdated = select(
+        changed = select(
             connection,
             f"""
-            WITH stored AS (SELECT {names} FROM {table} WHERE event_date = $day),
-                 changed AS (
-                     SELECT {key} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
-                     UNION SELECT {key} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
-                 ),
-                 later AS (SELECT {key}, event_date FROM {table} SEMI JOIN changed USING ({key})
-                           WHERE event_date > $day)
-            SELECT min(event_date) AS event_date FROM later GROUP BY {key}
-            UNION SELECT event_date FROM later WHERE event_date BETWEEN $first AND $last
-            ORDER BY event_date
+            WITH stored AS (SELECT {names} FROM {table} WHERE event_date = $day)
+            SELECT {key} FROM (FROM stored EXCEPT SELECT {names} FROM _new)
+            UNION SELECT {key} FROM (SELECT {names} FROM _new EXCEPT FROM stored)
             """,
-            {"day": day, "first": day + span_length(LABEL_DELAY), "last": day + _feedback_reach(entity)},
+            {"day": day},
         )
-    return outdated["event_date"].to_list()
-
-
-def _feedback_reach(entity: EntityPlan) -> timedelta:
-    """How far back the entity's feedback features look; nothing if it has none."""
-    declared = next((each for each in ENTITIES if each.name == entity.name), None)
-    spans = [span_length(span) for span in (*declared.risks, *declared.fraud_counts)] if declared else []
-    return span_length(LABEL_DELAY) + max(spans) if spans else timedelta(0)
+    with registered(connection, _changed=changed):
+        following = select(
+            connection,
+            f"""
+            SELECT DISTINCT event_date FROM (
+                SELECT min(event_date) AS event_date FROM {table} SEMI JOIN _changed USING ({key})
+                WHERE event_date > $day GROUP BY {key}
+            )
+            """,
+            {"day": day},
+        )
+    looking_back = outdated_days(connection, entity, changed, day)
+    return sorted({*following["event_date"].to_list(), *looking_back})
 
 
 def mark_stale(connection: duckdb.DuckDBPyConnection, days: Iterable[date], reason: str) -> None:

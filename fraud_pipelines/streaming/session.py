@@ -14,10 +14,10 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.log import append_decisions
 from fraud_pipelines.features.cold_start import incomplete, starts
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
-from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.label_events import LabelEvents
+from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
-from fraud_pipelines.features.tables import read_past
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -32,7 +32,6 @@ from fraud_pipelines.streaming.tables import (
     FEATURE_TABLE,
     batches_since,
     create_tables,
-    known_entities,
     latest_derived_day,
     read_active_histories,
     read_base,
@@ -56,7 +55,7 @@ class _Loaded:
 
     screener: Screener
     base: date | None
-    learned: Past | None = None
+    learned: LabelEvents | None = None
     """What the histories look feedback features up in."""
     looked_up: int = 0
     """Entities whose histories were read as they came, and not all at once."""
@@ -96,7 +95,7 @@ class StreamSession:
         self.champion = Champion(registry, second_stage, every_seconds=self.stream.champion_seconds)
         self._engines: dict[date, DecisionEngine] = {}
         self._loaded: _Loaded | None = None
-        self._pasts: dict[date, tuple[datetime, Past]] = {}
+        self._pasts: dict[date, tuple[datetime, LabelEvents]] = {}
 
     def commit(self, batches: Sequence[Batch], *, now: datetime) -> list[BatchReport]:
         """Take in, screen, decide and commit ``batches``, in this order.
@@ -150,7 +149,7 @@ class StreamSession:
             live = LiveHistories(plan=self._compiled.plan, limit=self.stream.users_in_memory)
             _warm(connection, live, expected, loaded.base)
             live.incomplete = _incomplete(connection, self._compiled, loaded.base)
-            live.learn(read_past(connection, known_entities(connection, day), day))
+            live.learn(read_label_events(connection, self._compiled.plan.entities, day))
         loaded.screener.histories = live
         return loaded.screener
 
@@ -224,11 +223,11 @@ class StreamSession:
             live.warm(read_active_histories(connection, self._compiled, loaded.base, limit=most))
             _warm(connection, live, rows, loaded.base)
 
-    def _past(self, connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> Past:
+    def _past(self, connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> LabelEvents:
         """What the feedback features of ``day`` look at; read again after a while, since labels arrive meanwhile."""
         read_at, past = self._pasts.get(day, (None, None))
         if read_at is None or past is None or now - read_at > _LABELS_STAY:
-            past = read_past(connection, known_entities(connection, day), day)
+            past = read_label_events(connection, self._compiled.plan.entities, day)
             others = {of: read for of, read in self._pasts.items() if of != day}
             self._pasts = {day: (now, past), **dict(list(others.items())[:_DAYS_OF_LABELS])}
         return past

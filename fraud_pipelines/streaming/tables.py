@@ -6,15 +6,13 @@ day put in order, or took in beside the stream, counts from then on.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.declarations import ENTITIES, LABEL_DELAY, span_length
 from fraud_pipelines.features.feature_plan import FeaturePlan
-from fraud_pipelines.features.feedback import risk_columns
 from fraud_pipelines.features.history import History, history_schema
 from fraud_pipelines.features.keys import key_columns, keys_of
 from fraud_pipelines.features.program import EntityProgram, programs
@@ -31,11 +29,6 @@ from fraud_pipelines.features.tables import (
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.storage.warehouse import add_columns, insert, registered, select
-
-FEEDBACK_REACH: Final = span_length(LABEL_DELAY) + max(
-    (span_length(span) for entity in ENTITIES for span in entity.risks), default=timedelta(0)
-)
-"""How far back the fraud rates of an entity look."""
 
 FEATURE_TABLE: Final = "streaming.transaction_features"
 PLACE_COLUMNS: Final[dict[str, pl.DataType]] = {"batch_id": pl.String(), "position": pl.Int64()}
@@ -130,15 +123,6 @@ def read_active_histories(
             ids = keys_of(keys, program.entity.key)
             found[program.entity.name] = read_stream_history(connection, program, ids, base)
     return found
-
-
-def known_entities(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFrame:
-    """The entities that feedback features of ``day`` may find something of, one kind a column."""
-    columns = risk_columns()
-    if not columns:
-        return pl.DataFrame()
-    query = f"SELECT DISTINCT {', '.join(columns)} FROM raw.transactions WHERE event_date < ? AND event_date >= ?"
-    return select(connection, query, [day, day - FEEDBACK_REACH])
 
 
 def write_stream_history(connection: duckdb.DuckDBPyConnection, history: History) -> None:

@@ -21,7 +21,7 @@ _FOLDED_AT_ONCE = """
 import sys
 import polars as pl
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from pathlib import Path
@@ -29,7 +29,7 @@ from pathlib import Path
 stored = Warehouse(Path(sys.argv[1]))
 rows = stored.read("SELECT * FROM raw.transactions").select(list(TRANSACTION_COLUMNS))
 labels = stored.read("SELECT transaction_id, actual_fraud, source, known_at FROM feedback.labels")
-expected = compute_features(rows, None, Past.of(rows, labels))[0]
+expected = compute_features(rows, None, LabelEvents.of(shipped_plan().entities, rows, labels))[0]
 tried = Warehouse(Path(sys.argv[2])).read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
 same = expected.join(tried, on="transaction_id", how="semi").sort("transaction_id")
 assert same.height == tried.height

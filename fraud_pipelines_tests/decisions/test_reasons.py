@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fraud_pipelines.decisions.reasons import reason_codes
 from fraud_pipelines.features.derived import derived
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.feedback import Past
+from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 
@@ -179,7 +179,7 @@ def test_the_counts_told_are_those_of_the_transactions_and_labels() -> None:
         },
         schema=LABEL_COLUMNS,
     )
-    features, _ = compute_features(made, past=Past.of(made, labels))
+    features, _ = compute_features(made, past=LabelEvents.of(shipped_plan().entities, made, labels))
     alert = features.filter(pl.col("transaction_id") == "t7")
     [found] = reason_codes(alert, contributions((0, "merchant_risk_7d", 1.0)))
     assert found == ["1 of this merchant's 4 payments was fraud, in the 7 days up to 7 days before"]

@@ -112,12 +112,12 @@ _PROFILE = ("z", "rz", "log_ratio", "max_ratio", "outsized")
 def _profile(each: Aggregate, life: list[Row], counts: list[bool], i: int) -> Value:
     column, options = each.of[0], each.options
     value = life[i][column]
-    if value is None:
-        return None
     if each.how == "outsized":
         begin = life[i]["timestamp"] - timedelta(days=options["outsized_days"])
         earlier = [j for j in range(i) if counts[j] and life[j]["timestamp"] > begin]
         return sum((_z(options, life, counts, j, column) or 0.0) > options["outsized_z"] for j in earlier)
+    if value is None:
+        return None
     if each.how == "z":
         return _z(options, life, counts, i, column)
     last = _previous(options, life, counts, i, column)

@@ -65,50 +65,8 @@ def shared_features(transactions: list[Transaction]) -> dict[str, Features]:
     }
 
 
-def feedback_features(transactions: list[Transaction], labels: list[Label]) -> dict[str, Features]:
-    """What was known of the merchant's and the user's frauds, by transaction_id."""
-    return {
-        now["transaction_id"]: {
-            **{f"merchant_risk_{days}d": _risk(now, transactions, labels, days) for days in (1, 7, 30)},
-            "user_fraud_count_30d": sum(
-                _known_fraud(t, labels, now["timestamp"])
-                for t in transactions
-                if t["user_id"] == now["user_id"] and _matured(t, now, 30)
-            ),
-            **{
-                f"merchant_risk_{days}d_payments": None
-                if now["merchant_id"] is None
-                else sum(t["merchant_id"] == now["merchant_id"] and _matured(t, now, days) for t in transactions)
-                for days in (1, 7, 30)
-            },
-        }
-        for now in transactions
-    }
-
-
 def _shared(ids: list[str | None], life: list[Transaction], i: int) -> Value:
     return None if ids[i] is None else len([j for j in _within(life, i, timedelta(hours=24)) if ids[j] == ids[i]])
-
-
-def _matured(earlier: Transaction, now: Transaction, days: int) -> bool:
-    age = now["timestamp"] - earlier["timestamp"]
-    return timedelta(days=7) <= age < timedelta(days=7 + days)
-
-
-def _risk(now: Transaction, transactions: list[Transaction], labels: list[Label], days: int) -> Value:
-    there = [t for t in transactions if t["merchant_id"] == now["merchant_id"] and _matured(t, now, days)]
-    if now["merchant_id"] is None or not there:
-        return None
-    return sum(_known_fraud(t, labels, now["timestamp"]) for t in there) / len(there)
-
-
-def _known_fraud(transaction: Transaction, labels: list[Label], instant: datetime) -> bool:
-    known = {
-        label["source"]: label["actual_fraud"]
-        for label in labels
-        if label["transaction_id"] == transaction["transaction_id"] and label["known_at"] < instant
-    }
-    return known.get("chargeback", known.get("review", False))
 
 
 def _within(life: list[Transaction], i: int, span: timedelta) -> list[int]:

@@ -13,8 +13,8 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.features.engine import compute_features, fold_in_shards, prepare
 from fraud_pipelines.features.feature_plan import feature_plan
-from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import Histories, History, empty_histories
+from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.functions import FUNCTIONS
@@ -172,7 +172,9 @@ def test_any_cut_gives_the_same_bits(tmp_path_factory: Any, text: str, rows: lis
 
     changed: dict[str, History] = {}
     prepared = prepare(frame(rows, plan), compiled)
-    shards = fold_in_shards(prepared, empty_histories(compiled.programs), Past.nothing(), changed, shard_rows=7)
+    shards = fold_in_shards(
+        prepared, empty_histories(compiled.programs), LabelEvents.nothing(plan.entities), changed, shard_rows=7
+    )
     assert_frame_equal(bits(whole), bits(pl.concat(list(shards))))
 
 

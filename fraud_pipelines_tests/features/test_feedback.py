@@ -1,6 +1,7 @@
 """Feedback features see the labels that were known, of transactions that had time to be labelled, and no others."""
 
 import random
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import Histories
+from fraud_pipelines.features.label_events import LabelEvents, with_label_features
 from fraud_pipelines.features.program import from_labels
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines_tests.features.oracle import Label, Transaction, feedback_features, shared_features
-from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
+from fraud_pipelines_tests.features.label_oracle import label_features
+from fraud_pipelines_tests.features.oracle import Label, Transaction, shared_features
+from fraud_pipelines_tests.features.random_transactions import frame, label_frame, labels, transactions
 from fraud_pipelines_tests.features.stored import store
 
 FEEDBACK = [each.name for entity in shipped_plan().entities for each in from_labels(entity)]
@@ -26,17 +28,20 @@ EXAMPLES = settings(max_examples=30, deadline=None)
 
 
 def _found(rows: list[Transaction], known: list[Label]) -> pl.DataFrame:
-    past = Past.of(frame(rows), label_frame(known))
+    past = LabelEvents.of(shipped_plan().entities, frame(rows), label_frame(known))
     return compute_features(frame(rows), past=past)[0].sort("transaction_id")
 
 
 @EXAMPLES
 @given(transactions(max_size=60), st.data())
-def test_feedback_agrees_with_the_plain_definitions(rows: list[Transaction], data: st.DataObject) -> None:
+def test_label_features_agree_with_the_plain_definitions(rows: list[Transaction], data: st.DataObject) -> None:
     known = data.draw(labels(rows))
-    expected = feedback_features(rows, known)
-    for found in _found(rows, known).select("transaction_id", *FEEDBACK).to_dicts():
-        assert found == {"transaction_id": found["transaction_id"], **expected[found["transaction_id"]]}
+    found = {row["transaction_id"]: row for row in _found(rows, known).to_dicts()}
+    for entity in with_label_features(shipped_plan().entities):
+        only = replace(entity, aggregates=from_labels(entity))
+        for row in rows:
+            expected = label_features(only, row, rows, known)
+            assert {name: found[row["transaction_id"]][name] for name in expected} == expected
 
 
 @EXAMPLES
@@ -53,7 +58,7 @@ def test_counts_by_device_and_merchant_agree_with_the_plain_definitions(rows: li
 def test_any_cut_gives_the_same_feedback(rows: list[Transaction], data: st.DataObject) -> None:
     known = data.draw(labels(rows))
     cut = data.draw(st.integers(min_value=0, max_value=len(rows)))
-    past = Past.of(frame(rows), label_frame(known))
+    past = LabelEvents.of(shipped_plan().entities, frame(rows), label_frame(known))
     parts = []
     histories: Histories = {}
     for part in (rows[:cut], rows[cut:]):
@@ -73,57 +78,6 @@ def test_labels_that_become_known_later_change_nothing(rows: list[Transaction], 
     ]
     so_far = pl.col("timestamp") <= instant
     assert_frame_equal(_found(rows, known).filter(so_far), _found(rows, altered).filter(so_far))
-
-
-def _pair(known: list[tuple[str, bool, timedelta]], later: timedelta) -> dict[str, float | None]:
-    """Features of a transaction ``later`` than another at the same merchant, with labels (source, fraud, known at)."""
-    first: Transaction = {
-        "transaction_id": "first",
-        "user_id": "u",
-        "timestamp": START,
-        "amount": 1.0,
-        "merchant_id": "m",
-        "device_fingerprint": None,
-        "country": None,
-    }
-    second: Transaction = {**first, "transaction_id": "second", "timestamp": START + later}
-    found: list[Label] = [
-        {"transaction_id": "first", "source": source, "actual_fraud": fraud, "known_at": START + at}
-        for source, fraud, at in known
-    ]
-    return _found([first, second], found).filter(transaction_id="second").select(FEEDBACK).row(0, named=True)
-
-
-WEEK = timedelta(days=7)
-INSTANT = timedelta(microseconds=1)
-
-
-@pytest.mark.parametrize(
-    ("later", "rate", "count"),
-    [
-        (WEEK - INSTANT, None, 0),
-        (WEEK, 1.0, 1),
-        (WEEK + timedelta(days=1) - INSTANT, 1.0, 1),
-        (WEEK + timedelta(days=1), None, 1),
-        (WEEK + timedelta(days=30), None, 0),
-    ],
-)
-def test_the_window_opens_and_closes_to_the_microsecond(later: timedelta, rate: float | None, count: int) -> None:
-    found = _pair([("review", True, timedelta(days=1))], later)
-    assert (found["merchant_risk_1d"], found["user_fraud_count_30d"]) == (rate, count)
-
-
-def test_a_label_counts_only_once_it_was_known_before() -> None:
-    assert _pair([("review", True, WEEK)], WEEK)["user_fraud_count_30d"] == 0
-    assert _pair([("review", True, WEEK)], WEEK + INSTANT)["user_fraud_count_30d"] == 1
-
-
-def test_a_chargeback_outranks_a_review_from_when_it_is_known() -> None:
-    cleared = [("review", True, timedelta(days=1)), ("chargeback", False, timedelta(days=9))]
-    assert _pair(cleared, timedelta(days=9))["merchant_risk_7d"] == 1.0
-    assert _pair(cleared, timedelta(days=9) + INSTANT)["merchant_risk_7d"] == 0.0
-    convicted = [("review", False, timedelta(days=10)), ("chargeback", True, timedelta(days=1))]
-    assert _pair(convicted, timedelta(days=11))["merchant_risk_7d"] == 1.0
 
 
 def _busy_days() -> tuple[list[Transaction], list[Label]]:

@@ -14,8 +14,8 @@ from polars.testing import assert_frame_equal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features import kernel
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.feedback import Past
 from fraud_pipelines.features.history import History
+from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import TIMESTAMP
@@ -41,7 +41,7 @@ def _fold_one(live: LiveHistories, row: Transaction) -> pl.DataFrame:
 def test_any_cut_and_single_transactions_give_the_bits_of_the_batch(
     rows: list[Transaction], data: st.DataObject
 ) -> None:
-    past = Past.of(frame(rows), label_frame(data.draw(labels(rows))))
+    past = LabelEvents.of(shipped_plan().entities, frame(rows), label_frame(data.draw(labels(rows))))
     expected, histories = compute_features(frame(rows), past=past)
     cuts = data.draw(st.lists(st.integers(min_value=0, max_value=len(rows)), max_size=8))
     live = LiveHistories(past=past)

@@ -6,6 +6,7 @@ from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdic
 from fraud_pipelines.defs.keys import DECISIONS, LABELS, TRANSACTIONS
 from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.defs.telling import tell_of_landing
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import content_version, key_defects
 from fraud_pipelines.storage.warehouse import Warehouse, select
@@ -26,7 +27,10 @@ def labels(
     from fraud_pipelines.decisions.labels import land_pending_labels
 
     day = partition_day(context)
-    landed = land_pending_labels(warehouse, settings.landing_labels, clock=utc_now, skew=settings.clock_skew)
+    entities = plan_in_force(settings).entities
+    landed = land_pending_labels(
+        warehouse, settings.landing_labels, clock=utc_now, skew=settings.clock_skew, entities=entities
+    )
     tell_of_landing(context, settings, warehouse, settings.landing_labels.name, landed.problems)
     landed.require_usable()
     name = "feedback.labels"
