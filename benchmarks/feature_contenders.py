@@ -9,7 +9,6 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from fraud_pipelines.features.derived import DERIVED
 from fraud_pipelines.features.engine import fold_in_shards, prepare
 from fraud_pipelines.features.feature_plan import feature_plan
 from fraud_pipelines.features.history import History, empty_histories
@@ -23,6 +22,16 @@ COMPUTED: Final = [
     *(each.name for each in shipped_plan().expressions),
 ]
 """Every feature but those from labels, of which the benchmark has none."""
+
+_time, _hour = pl.col("timestamp").dt, pl.col("hour_of_day")
+DERIVED: Final = (
+    _time.hour().cast(pl.Int8).alias("hour_of_day"),
+    (_time.weekday() - 1).cast(pl.Int8).alias("day_of_week"),
+    (pl.col("day_of_week") >= 5).cast(pl.Int8).alias("is_weekend"),
+    ((_hour < 6) | (_hour > 22)).cast(pl.Int8).alias("is_night"),
+    (pl.col("country_changed") * (pl.col("minutes_since_last") < 120)).cast(pl.Int8).alias("impossible_travel"),
+)
+"""The features without a history, as Polars has them."""
 
 WINDOWS: Final = (3, 5, 10, 50)
 SPANS: Final = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
@@ -217,7 +226,7 @@ def _write(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
     types = {name: shipped_plan().features[name].dtype for name in COMPUTED}
     result = frame
     for each in DERIVED:
-        result = result.with_columns(each.expression)
+        result = result.with_columns(each)
     result = result.select(*KEYS, *(pl.col(name).cast(dtype) for name, dtype in types.items()))
     connection.register("result", result)
     connection.execute("CREATE TABLE features AS FROM result")

@@ -97,7 +97,7 @@ def compare(settings: Settings, arguments: argparse.Namespace) -> None:
     rows = transactions(known + coming, arguments.users)
     earlier, stream = rows.head(known), rows.slice(known)
     features, histories = _folded(earlier)
-    version = current_feature_version(DEFAULT_SCHEMA)
+    version = current_feature_version(DEFAULT_SCHEMA, shipped_plan())
     ensemble = FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
     registry = _registered(settings, ensemble)
     warehouse = _warehouse(settings, earlier, histories)
@@ -250,7 +250,7 @@ def _screener(settings: Settings, warehouse: Warehouse, histories: Histories, en
 
 def _ensemble(earlier: pl.DataFrame) -> FraudModel:
     features, _ = _folded(earlier)
-    version = current_feature_version(DEFAULT_SCHEMA)
+    version = current_feature_version(DEFAULT_SCHEMA, shipped_plan())
     return FraudModel.fit(features.sample(20_000, seed=1), backend="suod", feature_version=version)
 
 

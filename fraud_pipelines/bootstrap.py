@@ -116,10 +116,11 @@ def open_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
     """
     from fraud_pipelines.features.tables import declared_tables
     from fraud_pipelines.streaming.tables import PLACE_COLUMNS
+    from fraud_pipelines.transactions.tables import declared_columns
 
     warehouse = Warehouse(path, wait_seconds=wait_seconds)
     warehouse.initialise(
-        declared=f"{declared_tables(plan)}{PLACE_COLUMNS}",
+        declared=f"{declared_columns(plan)}{declared_tables(plan)}{PLACE_COLUMNS}",
         make_declared=lambda connection: _make_declared_tables(connection, plan),
     )
     return warehouse
@@ -148,7 +149,9 @@ def _make_declared_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> 
     from fraud_pipelines.features.earlier_histories import adopt_earlier_histories
     from fraud_pipelines.features.tables import create_tables
     from fraud_pipelines.streaming.tables import create_tables as create_stream_tables
+    from fraud_pipelines.transactions.tables import add_declared_columns
 
+    add_declared_columns(connection, plan)
     adopt_earlier_histories(connection)
     create_tables(connection, plan)
     create_stream_tables(connection, plan)

@@ -3,7 +3,7 @@
 From the functions that an asset calls, everything is followed that they name: functions, classes and constants of
 this project, the SQL files they read, and the views and macros that those use. What is hashed is the syntax tree, so
 that comments, docstrings, the messages of errors and descriptions of fields don't count. Of features, whose
-declarations are mostly words, `features.versions` says what they are computed from.
+declarations are mostly words, the plan's version says what they are computed from.
 
 Not followed is what computes nothing that is stored: the warehouse and the registry, settings, figures and their words,
 and the table of backends, which names every detector there is; an asset names its own. The version speaks of code:
@@ -39,7 +39,7 @@ _NOT_FOLLOWED: Final = (
     ),
     *("decisions.alert_delivery", "decisions.webhook", "detection.backends", "detection.serving"),
 )
-_DECLARATIONS: Final = ("features.catalog", "features.declarations", "features.derived", "features.aggregates")
+_DECLARATIONS: Final = ("plan",)
 _ONLY_FOLLOWED: Final = ("defs",)
 """Assets call what computes; how they show it is not what they compute."""
 
@@ -88,10 +88,10 @@ def _version(start: Iterable[Place]) -> tuple[str, bool]:
 
 @cache
 def _features() -> str:
-    from fraud_pipelines.features.catalog import FEATURES
-    from fraud_pipelines.features.versions import feature_version
+    from fraud_pipelines.plan.compile import plan_in_force
+    from fraud_pipelines.settings import Settings
 
-    return feature_version(FEATURES)
+    return plan_in_force(Settings.from_environment()).version
 
 
 _KEPT: Final = Path(cache_from_source(__file__)).with_name("code_versions.json")

@@ -42,13 +42,15 @@ class Installation:
     """A data directory, and the command line on it in a process of its own."""
 
     data_dir: Path
+    declarations: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "DAGSTER_", "MLFLOW_"))
         }
-        return kept | SMALL_WORLD | {"FRAUD_DATA_DIR": str(self.data_dir), "COLUMNS": "200"}
+        own = {"FRAUD_DECLARATIONS_FILE": str(self.declarations)} if self.declarations else {}
+        return kept | SMALL_WORLD | {"FRAUD_DATA_DIR": str(self.data_dir), "COLUMNS": "200"} | own
 
     @property
     def settings(self) -> Settings:

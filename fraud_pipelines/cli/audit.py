@@ -39,10 +39,18 @@ def show_audit(settings: Settings, *, expected_head: str | None) -> int:
 def show_replay(settings: Settings, transaction_id: str, *, channel: "Channel", revision: int | None) -> int:
     """Make a decision again and tell what differs; returns 1 if anything does, else 0."""
     from fraud_pipelines.decisions.replay import replay_decisions
+    from fraud_pipelines.plan.compile import plan_in_force
     from fraud_pipelines.storage.model_registry import ModelRegistry
 
     registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-    (replay,) = replay_decisions(warehouse_of(settings), registry, [transaction_id], channel=channel, revision=revision)
+    (replay,) = replay_decisions(
+        warehouse_of(settings),
+        registry,
+        [transaction_id],
+        channel=channel,
+        revision=revision,
+        plan=plan_in_force(settings),
+    )
     made = replay.recorded
     console.print(
         f"Transaction {transaction_id} of {replay.event_date} ({channel}, revision {replay.revision}): "

@@ -40,8 +40,6 @@ def check(settings: Settings, file: Path | None) -> None:
         f"In all {len(plan.attributes)} columns, {len(plan.entities)} entities and {len(plan.features)} features; "
         f"version {plan.version}."
     )
-    if path:
-        console.print("Features are still computed from what ships: docs/declarations.md says what follows the file.")
 
 
 def _compiled(settings: Settings, path: Path | None) -> Plan:

@@ -8,10 +8,12 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from fraud_pipelines.decisions.columns import Columns, asked_of, columns_of
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hard_rules import NO_RULES, Condition, HardRule, HardRules
 from fraud_pipelines.decisions.policies import POLICIES, Policy, Segment, policy_named, thresholds_in_force
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -33,7 +35,7 @@ def policy_in_force(settings: Settings) -> Policy:
 def policies(settings: Settings) -> Mapping[str, Policy]:
     """Every policy there is to choose from, by name."""
     path = settings.policies_path
-    return {**POLICIES, **read_policies(path)} if path else POLICIES
+    return {**POLICIES, **read_policies(path, columns_of(plan_in_force(settings)))} if path else POLICIES
 
 
 def rules_in_force(settings: Settings) -> HardRules:
@@ -43,16 +45,17 @@ def rules_in_force(settings: Settings) -> HardRules:
         InvalidInput: the file can't be used.
     """
     path = settings.rules_path
-    return read_rules(path) if path else NO_RULES
+    return read_rules(path, columns_of(plan_in_force(settings))) if path else NO_RULES
 
 
 def engine_in_force(warehouse: Warehouse, settings: Settings, day: date) -> DecisionEngine:
     """What decides the transactions of ``day``: policy and rules as they are now, thresholds as tuned for the day."""
     policy = policy_in_force(settings)
-    return DecisionEngine(policy, thresholds_in_force(warehouse, policy, day), rules_in_force(settings))
+    thresholds = thresholds_in_force(warehouse, policy, day)
+    return DecisionEngine(policy, thresholds, rules_in_force(settings), plan_in_force(settings))
 
 
-def read_policies(path: Path) -> dict[str, Policy]:
+def read_policies(path: Path, columns: Columns | None = None) -> dict[str, Policy]:
     """Read policies from a YAML file: under ``policies``, each by its name.
 
     A policy takes what it leaves out from the one it is ``based_on`` (of the three that come with the project), by
@@ -72,12 +75,15 @@ def read_policies(path: Path) -> dict[str, Policy]:
         if base != key and not (isinstance(base, str) and base in POLICIES):
             raise InvalidInput(f"{where}, field {BASED_ON}: {base!r} is none of {', '.join(sorted(POLICIES))}")
         inherited = POLICIES[base].model_dump() if base in POLICIES else {}
-        read[key] = _parsed(Policy, {**inherited, **fields, "name": key}, where, within={"segments": Segment})
+        read[key] = _parsed(Policy, {**inherited, **fields, "name": key}, where, columns, within={"segments": Segment})
     return read
 
 
-def read_rules(path: Path) -> HardRules:
+def read_rules(path: Path, columns: Columns | None = None) -> HardRules:
     """Read hard rules from a YAML file: a list under ``rules``.
+
+    Args:
+        columns: what rules may ask; by default of what ships.
 
     ``in_file`` in a condition stands for the lines of a text file beside it, as ``any_of``.
 
@@ -95,8 +101,8 @@ def read_rules(path: Path) -> HardRules:
                 column: _with_lines(condition, path.parent, f"{where}, field when.{column}")
                 for column, condition in fields["when"].items()
             }
-        rules.append(_parsed(HardRule, fields, where, within={"when": Condition}))
-    return _parsed(HardRules, {"rules": rules}, str(path), within={})
+        rules.append(_parsed(HardRule, fields, where, columns, within={"when": Condition}))
+    return _parsed(HardRules, {"rules": rules}, str(path), columns, within={})
 
 
 def _with_lines(condition: object, folder: Path, where: str) -> object:
@@ -147,10 +153,15 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _parsed(
-    model: type[Model], fields: Mapping[Any, object], where: str, *, within: Mapping[str, type[BaseModel]]
+    model: type[Model],
+    fields: Mapping[Any, object],
+    where: str,
+    columns: Columns | None,
+    *,
+    within: Mapping[str, type[BaseModel]],
 ) -> Model:
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, context=None if columns is None else asked_of(columns))
     except ValidationError as error:
         faults = [_described(dict(fault), model, within) for fault in error.errors()[:3]]
         raise InvalidInput(where + "; ".join([faults[0], *(fault.lstrip(",: ") for fault in faults[1:])])) from error

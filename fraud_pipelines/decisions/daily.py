@@ -52,7 +52,7 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     reasons = explain_alerts(
         alerts,
         _seen_by_models(warehouse, day, alerts["transaction_id"]),
-        engine.rules,
+        engine,
         lambda name, number: load_version(registry, name, number),
     )
     return (

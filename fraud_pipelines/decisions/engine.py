@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
@@ -14,6 +14,8 @@ from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
 from fraud_pipelines.decisions.policies import Policy, Segment, Thresholds
 from fraud_pipelines.decisions.rules import check_scores, screen_level, stage_expressions, stages
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class DecisionEngine:
     policy: Policy
     thresholds: Thresholds
     rules: HardRules = NO_RULES
+    plan: Plan = field(default_factory=shipped_plan, repr=False, compare=False)
+    """What is declared: the words that a reviewer reads. It decides nothing."""
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

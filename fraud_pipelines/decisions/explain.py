@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.decisions.hard_rules import HardRules
+from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.reasons import reason_codes
 from fraud_pipelines.decisions.rules import deciding_version
 from fraud_pipelines.detection.daily import LoadedModel
@@ -17,14 +17,17 @@ _FEATURES_ASKED: Final = 6
 
 
 def explain_alerts(
-    decided: pl.DataFrame, features: pl.DataFrame, rules: HardRules, load: Callable[[str, int], LoadedModel]
+    decided: pl.DataFrame,
+    features: pl.DataFrame,
+    engine: DecisionEngine,
+    load: Callable[[str, int], LoadedModel],
 ) -> pl.DataFrame:
     """What a reviewer reads of each alert, see `alert_reasons`.
 
     Args:
         decided: ``transaction_id``, ``decision``, ``score``, ``reason``, ``model_versions`` and ``ensemble_score``.
         features: the rows of these alerts, or of more, with the scores that models take.
-        rules: those in force.
+        engine: with the rules and the declarations in force.
         load: gives a version of a registered model.
 
     Returns:
@@ -43,7 +46,7 @@ def explain_alerts(
         name, _, number = version.rpartition("/")
         rows = features.filter(pl.col("transaction_id").is_in(list(reasons)))
         said = alert_reasons(
-            rows, load(name, int(number)).model, [reasons[each] for each in rows["transaction_id"]], rules
+            rows, load(name, int(number)).model, [reasons[each] for each in rows["transaction_id"]], engine
         )
         explained.append(
             rows.select("transaction_id").with_columns(pl.Series("reason_codes", said, dtype=pl.List(pl.String)))
@@ -52,7 +55,7 @@ def explain_alerts(
 
 
 def alert_reasons(
-    rows: pl.DataFrame, model: FraudModel | None, reasons: Sequence[str], rules: HardRules
+    rows: pl.DataFrame, model: FraudModel | None, reasons: Sequence[str], engine: DecisionEngine
 ) -> list[list[str]]:
     """What a reviewer reads of alerts that one model decided: what the rule says, if one did, and what drove the model.
 
@@ -60,8 +63,8 @@ def alert_reasons(
         rows: the features of the alerts, with the scores of other models that ``model`` takes.
         model: whose score decided; None where it can't be asked.
         reasons: the ``reason`` of each alert.
-        rules: those in force.
+        engine: with the rules and the declarations in force.
     """
     drivers = model.explain(rows, top=_FEATURES_ASKED) if model else pl.DataFrame(schema=EXPLANATION_SCHEMA)
-    said = reason_codes(rows, drivers)
-    return [rules.reason_codes(reason, codes) for reason, codes in zip(reasons, said, strict=True)]
+    said = reason_codes(rows, drivers, plan=engine.plan)
+    return [engine.rules.reason_codes(reason, codes) for reason, codes in zip(reasons, said, strict=True)]

@@ -8,17 +8,14 @@ from functools import cached_property
 from typing import Annotated, Final, Literal, Self, cast
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationInfo, model_validator
 
+from fraud_pipelines.decisions.columns import columns_in
 from fraud_pipelines.decisions.reasons import as_context
-from fraud_pipelines.features.catalog import FEATURES
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
+from fraud_pipelines.plan.types import ColumnType
 
 RULE_REASON: Final = "rule:"
 """Begins the reason of a decision that a rule made; its name follows."""
-
-TEXT_COLUMNS: Final = frozenset(name for name, kind in TRANSACTION_COLUMNS.items() if kind == pl.String())
-NUMBER_COLUMNS: Final = frozenset({"amount", *FEATURES})
 
 Verdict = Literal["block", "approve", "review"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("block", "approve", "review")
@@ -37,8 +34,8 @@ class Condition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    any_of: tuple[str | Number, ...] | None = Field(default=None, min_length=1)
-    none_of: tuple[str | Number, ...] | None = Field(default=None, min_length=1)
+    any_of: tuple[StrictBool | str | Number, ...] | None = Field(default=None, min_length=1)
+    none_of: tuple[StrictBool | str | Number, ...] | None = Field(default=None, min_length=1)
     above: Number | None = None
     at_least: Number | None = None
     below: Number | None = None
@@ -60,22 +57,35 @@ class Condition(BaseModel):
         named = {"above": self.above, "at_least": self.at_least, "below": self.below, "at_most": self.at_most}
         return {name: bound for name, bound in named.items() if bound is not None}
 
-    def check_fits(self, column: str) -> None:
+    @property
+    def values(self) -> tuple[bool | str | float, ...]:
+        """The values it names."""
+        return (*(self.any_of or ()), *(self.none_of or ()))
+
+    def check_fits(self, column: str, kind: ColumnType) -> None:
         """Raise ValueError where the condition can't be asked of ``column``."""
-        text = column in TEXT_COLUMNS
-        if text and self.bounds:
-            raise ValueError(f"{column} is text, which {next(iter(self.bounds))} can't compare; list values instead")
-        wanted, noun = (str, "text") if text else (float, "a number")
-        for value in (*(self.any_of or ()), *(self.none_of or ())):
-            if not isinstance(value, wanted):
-                hint = ": put it in quotes" if text else ""
-                shown = repr(value) if isinstance(value, str) else f"{value:g}"
-                raise ValueError(f"{column} is {noun}, and {shown} is not{hint}")
+        if kind in ("text", "boolean") and self.bounds:
+            noun = "text" if kind == "text" else "true or false"
+            raise ValueError(f"{column} is {noun}, which {next(iter(self.bounds))} can't compare; list values instead")
+        for value in self.values:
+            if not _is_of(value, kind):
+                hint = ": put it in quotes" if kind == "text" else ""
+                shown = f"{value:g}" if isinstance(value, float) else str(value).lower()
+                shown = repr(value) if isinstance(value, str) else shown
+                raise ValueError(f"{column} is {_NOUNS[kind]}, and {shown} is not{hint}")
+
+    @property
+    def _is_text(self) -> bool:
+        return any(isinstance(value, str) for value in self.values)
 
     def expression(self, column: str) -> pl.Expr:
         """True where the column of a frame meets the condition; never null."""
-        if column in TEXT_COLUMNS:
+        if self._is_text:
             value = pl.col(column).cast(pl.String)
+        elif self.missing is not None and not (self.values or self.bounds):
+            value = pl.col(column)
+            nan = pl.col(column).cast(pl.Float64, strict=False).is_nan().fill_null(value=False)
+            return (value.is_null() | nan) if self.missing else ~(value.is_null() | nan)
         else:
             # NaN is no number: it would count as larger than any bound.
             value = pl.col(column).cast(pl.Float64).fill_nan(None)
@@ -83,16 +93,16 @@ class Condition(BaseModel):
             return value.is_null()
         met = value.is_not_null()
         if self.any_of is not None:
-            met &= value.is_in(list(self.any_of))
+            met &= value.is_in(_alike(self.any_of))
         if self.none_of is not None:
-            met &= ~value.is_in(list(self.none_of))
+            met &= ~value.is_in(_alike(self.none_of))
         for name, bound in self.bounds.items():
             met &= _EXPRESSIONS[name](value, bound)
         return met.fill_null(value=False)
 
     def test(self, column: str) -> Test:
         """The same question to a single row, as fast as plain Python is."""
-        text = column in TEXT_COLUMNS
+        text = self._is_text
         missing = self.missing
         any_of = None if self.any_of is None else frozenset(self.any_of)
         none_of = frozenset(self.none_of or ())
@@ -100,9 +110,8 @@ class Condition(BaseModel):
 
         def holds(row: Row) -> bool:
             value = cast("str | float | None", row[column])
-            if not text and value is not None:
-                value = float(value)
-                value = None if math.isnan(value) else value
+            if not text and isinstance(value, int | float):
+                value = None if math.isnan(value) else float(value)
             if value is None or missing:
                 return value is None and bool(missing)
             return (
@@ -112,6 +121,29 @@ class Condition(BaseModel):
             )
 
         return holds
+
+
+_NOUNS: Final[Mapping[ColumnType, str]] = {
+    "text": "text",
+    "boolean": "true or false",
+    "number": "a number",
+    "integer": "a number",
+}
+
+
+def _is_of(value: bool | str | float, kind: ColumnType) -> bool:
+    if kind == "text":
+        return isinstance(value, str)
+    if kind == "boolean":
+        return isinstance(value, bool)
+    return isinstance(value, float) and not isinstance(value, bool)
+
+
+def _alike(values: tuple[bool | str | float, ...]) -> list[str] | list[float]:
+    """Values of one type, true as 1."""
+    if any(isinstance(value, str) for value in values):
+        return [str(value) for value in values]
+    return [float(value) for value in values]
 
 
 _EXPRESSIONS: Final[Mapping[str, Callable[[pl.Expr, float], pl.Expr]]] = {
@@ -153,17 +185,18 @@ class HardRule(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _can_be_asked(self) -> Self:
-        for column, condition in self.when.items():
-            if column not in TEXT_COLUMNS | NUMBER_COLUMNS:
-                known = sorted(TEXT_COLUMNS | NUMBER_COLUMNS)
-                near = difflib.get_close_matches(column, known, n=1)
+    def _can_be_asked(self, info: ValidationInfo) -> Self:
+        columns = columns_in(info)
+        for column, condition in self.when.items() if columns is not None else ():
+            assert columns is not None
+            if column not in columns:
+                near = difflib.get_close_matches(column, sorted(columns), n=1)
                 raise ValueError(
                     f"when.{column} is no column of a transaction and no feature"
                     + (f"; did you mean {near[0]}?" if near else " (docs/features.md lists them)")
                 )
             try:
-                condition.check_fits(column)
+                condition.check_fits(column, columns[column])
             except ValueError as error:
                 raise ValueError(f"when.{column}: {error}") from error
         if self.begins and self.begins > self.expires:

@@ -1,12 +1,14 @@
 """Policies: how careful the business wants to be, and the thresholds that follow from it day by day."""
 
+import difflib
 import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo, model_validator
 
+from fraud_pipelines.decisions.columns import columns_in
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -19,8 +21,7 @@ OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 SecondStage = Literal["fraud-ensemble", "fraud-supervised"]
 """The registered model whose score decides on what the screening flags."""
 
-SEGMENT_COLUMNS: Final = ("merchant_category", "country")
-"""The columns of a transaction that a segment may be chosen by."""
+_SHIPPED_COLUMNS: Final = ("merchant_category", "country")
 
 Values = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
@@ -36,11 +37,15 @@ def _check_order(review_threshold: float | None, block_threshold: float | None) 
 class Segment(BaseModel):
     """Thresholds of their own for some merchant categories, some countries, or a category in a country.
 
+    Any other text column of a transaction may be named in the same way.
+
     They are fixed: tuning moves the policy's threshold, not a segment's. What a segment leaves empty it takes from
     the thresholds in force; where the two would cross, what the segment says stands and the other one yields.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    __pydantic_extra__: dict[str, Values] = Field(init=False)
 
     name: str = Field(min_length=1)
     merchant_category: Values = Field(default=(), description="One or a list; empty means any.")
@@ -49,8 +54,18 @@ class Segment(BaseModel):
     block_threshold: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _says_who_and_what(self) -> Self:
-        if not (self.merchant_category or self.country):
+    def _says_who_and_what(self, info: ValidationInfo) -> Self:
+        columns = columns_in(info)
+        for column in self.__pydantic_extra__ if columns is not None else ():
+            assert columns is not None
+            if columns.get(column) != "text":
+                near = difflib.get_close_matches(column, [*Segment.model_fields, *columns], n=1)
+                known = ", ".join(name for name in Segment.model_fields if name != "name")
+                raise ValueError(
+                    f"{column} is neither a field nor a text column of a transaction"
+                    + (f"; did you mean {near[0]}?" if near else f"; there are {known}, and the declared columns")
+                )
+        if not self.selectors:
             raise ValueError("a segment needs merchant_category or country, or it would be the whole policy")
         if self.review_threshold is None and self.block_threshold is None:
             raise ValueError("a segment needs review_threshold or block_threshold, or it would change nothing")
@@ -60,7 +75,8 @@ class Segment(BaseModel):
     @property
     def selectors(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Column and values, all of which a transaction of the segment has."""
-        return tuple((column, getattr(self, column)) for column in SEGMENT_COLUMNS if getattr(self, column))
+        named = {column: getattr(self, column) for column in _SHIPPED_COLUMNS} | self.__pydantic_extra__
+        return tuple((column, values) for column, values in named.items() if values)
 
     def thresholds(self, review: float, block: float) -> tuple[float, float]:
         """The review and the block threshold of the segment, where ``review`` and ``block`` are in force."""
@@ -121,7 +137,9 @@ class Policy(BaseModel):
     @property
     def segment_columns(self) -> tuple[str, ...]:
         """The columns of a transaction that the segments look at."""
-        return tuple(column for column in SEGMENT_COLUMNS if any(getattr(each, column) for each in self.segments))
+        named = {column for segment in self.segments for column, _ in segment.selectors}
+        further = sorted(named - set(_SHIPPED_COLUMNS))
+        return (*(column for column in _SHIPPED_COLUMNS if column in named), *further)
 
     @property
     def expected_alert_share(self) -> float:

@@ -3,12 +3,15 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.features.catalog import FEATURES
-from fraud_pipelines.features.declarations import LABEL_DELAY
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.functions import FUNCTIONS
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import Aggregate, EntityPlan
 
 MAX_REASONS: Final = 3
 CONTEXT: Final = "also: "
@@ -22,13 +25,12 @@ Phrase = Callable[[Row, re.Match[str]], str | None]
 
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNITS: Final = {"m": "minute", "h": "hour", "d": "day"}
-_LABEL_DELAY: Final = LABEL_DELAY.replace("d", " days")
 _MODELS: Final = {"isolation_forest": "the isolation forest", "suod": "the ensemble", "ecod": "ECOD"}
 _BURST: Final = 4
 """So many payments within an hour are worth a word even if no model looked at the count."""
 
 
-def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[list[str]]:
+def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame, *, plan: Plan | None = None) -> list[list[str]]:
     """One to three reasons for each alerted transaction, what counts most first, and context after them.
 
     The reasons are the features that raised the score most, one sentence a subject: that an amount is large by four
@@ -41,6 +43,8 @@ def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[li
         contributions: of the model that decided: ``row`` (position in ``features``, from 0), ``rank``, ``feature``,
             ``value`` (as the model saw it), ``contribution`` (above 0: it raised the score); any number of rows an
             alert, even none.
+        plan: what is declared, with the words of features that have a phrase or a description of their own; what
+            ships by default.
 
     Returns:
         A list of sentences for each row of ``features``, in its order, never an empty one.
@@ -51,7 +55,9 @@ def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame) -> list[li
     counted = counted.sort("row", "rank", "feature")
     for position, feature, value in counted.select("row", "feature", "value").iter_rows():
         ranked.setdefault(int(position), []).append((str(feature), value))
-    return [_sentences(row, ranked.get(position, [])) for position, row in enumerate(features.iter_rows(named=True))]
+    declared = plan or shipped_plan()
+    rows = enumerate(features.iter_rows(named=True))
+    return [_sentences(row, ranked.get(position, []), declared) for position, row in rows]
 
 
 def reasons_and_context(codes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -65,14 +71,14 @@ def as_context(sentences: list[str]) -> list[str]:
     return [each if each.startswith(CONTEXT) else CONTEXT + each for each in sentences]
 
 
-def _sentences(row: Row, ranked: list[tuple[str, object]]) -> list[str]:
+def _sentences(row: Row, ranked: list[tuple[str, object]], plan: Plan) -> list[str]:
     by_subject: dict[str, str] = {}
     for feature, value in ranked:
-        subject, sentence = _phrase(feature, row)
+        subject, sentence = _phrase(feature, row, plan)
         if sentence:
             by_subject.setdefault(subject, sentence)
         elif subject == "":
-            by_subject.setdefault(feature, _plain(feature, row.get(feature, value)))
+            by_subject.setdefault(feature, _plain(feature, row.get(feature, value), plan))
     reasons = dict(list(by_subject.items())[:MAX_REASONS])
     context: list[str] = []
     if "country" not in reasons and (journey := _country_change(row)):
@@ -80,11 +86,18 @@ def _sentences(row: Row, ranked: list[tuple[str, object]]) -> list[str]:
     burst = _number(row.get("tx_count_1h"))
     if "tx_count_1h" not in reasons and burst is not None and burst >= _BURST:
         context.append(_payments(burst, "in the last hour"))
-    return (list(reasons.values()) or [_last_resort(row, ranked)]) + as_context(context)
+    return (list(reasons.values()) or [_last_resort(row, ranked, plan)]) + as_context(context)
 
 
-def _phrase(feature: str, row: Row) -> tuple[str, str | None]:
+def _phrase(feature: str, row: Row, plan: Plan) -> tuple[str, str | None]:
     """Subject and sentence of a feature; subject "" for a feature that no phrase knows."""
+    declared = plan.features.get(feature)
+    if declared and declared.phrase:
+        return feature, declared.phrase.replace("{value}", _value(feature, row.get(feature)))
+    for entity in plan.entities if declared and declared.entity else ():
+        for each in entity.aggregates if declared and entity.name == declared.entity else ():
+            if each.name == feature and FUNCTIONS[each.how].labels:
+                return "fraud rate" if each.how == "fraud_rate" else feature, _from_labels(row, entity, each)
     for pattern, subject, phrase in _PHRASES:
         if match := pattern.fullmatch(feature):
             return subject or feature, phrase(row, match)
@@ -201,22 +214,37 @@ def _weekday(row: Row, _: re.Match[str]) -> str | None:
     return "made on a weekend" if _true(row.get("is_weekend")) else None
 
 
-def _fraud_rate(row: Row, match: re.Match[str]) -> str | None:
-    """In counts: a share of few payments says little, and looks like much."""
-    rate, payments = _number(row.get(match.string)), _number(row.get(f"{match.string}_payments"))
-    if not rate:
+def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
+    """What labels say of the entity. A rate is told in counts: a share of few payments says little, and looks like
+    much."""
+    whose = "customer" if entity.name == "user" else entity.name.replace("_", " ")
+    value = _number(row.get(told.name))
+    if value is None:
         return None
-    whose = "customer" if match["entity"] == "user" else match["entity"]
+    if told.how == "days_since_fraud":
+        return f"the latest known fraud of this {whose} was {_duration(value * 1440)} ago"
+    assert isinstance(told.over, timedelta)
+    if told.how == "fraud_count":
+        return f"{_count(value, 'known fraud')} on this {whose} in the last {_days(told.over)}" if value else None
+    when = f"in the {_days(told.over)} up to {_count(told.options['delay_days'], 'day')} before"
+    counted = (each for each in entity.aggregates if each.how == "labelled_count" and each.over == told.over)
+    payments = next((_number(row.get(each.name)) for each in counted), None)
+    if told.how != "fraud_rate" or (not payments and value <= told.options["prior"]):
+        return None
     if not payments:
-        return f"known frauds of this {whose}, {_as_labelled(match)}"
-    frauds = round(rate * payments)
+        return f"known frauds of this {whose}, {when}"
+    weight, prior = told.options["weight"], told.options["prior"]
+    frauds = round(value * (payments + weight / prior) - weight)
     were = "was" if frauds == 1 else "were"
-    return f"{frauds:,} of this {whose}'s {_count(payments, 'payment')} {were} fraud, {_as_labelled(match)}"
+    said = f"{frauds:,} of this {whose}'s {_count(payments, 'payment')} {were} fraud, {when}"
+    return said if frauds > 0 else None
 
 
-def _known_frauds(row: Row, match: re.Match[str]) -> str | None:
-    count = _number(row.get(match.string))
-    return None if not count else f"{_count(count, 'known fraud')} on this customer, {_as_labelled(match)}"
+def _days(span: timedelta) -> str:
+    hours = span / timedelta(hours=1)
+    if hours % 24:
+        return _count(hours, "hour")
+    return "day" if hours == 24 else _count(hours / 24, "day")
 
 
 # A shared subject means that one sentence speaks for all; none means that each feature is its own subject.
@@ -242,27 +270,27 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
         (r"hour_of_day|is_night", "hour", _hour),
         (r"day_of_week|is_weekend", "weekday", _weekday),
         (r"country_changed|impossible_travel", "country", lambda row, _: _country_change(row)),
-        (r"(?P<entity>[a-z]+)_risk_(?P<days>\d+)d", "fraud rate", _fraud_rate),
-        (r"user_fraud_count_(?P<days>\d+)d", "", _known_frauds),
         (r"(?P<backend>isolation_forest|suod|ecod)_score", "other models", _other_model),
     )
 )
 
 
-def _last_resort(row: Row, ranked: list[tuple[str, object]]) -> str:
+def _last_resort(row: Row, ranked: list[tuple[str, object]], plan: Plan) -> str:
     if ranked:
         feature, value = ranked[0]
-        return _plain(feature, row.get(feature, value))
+        return _plain(feature, row.get(feature, value), plan)
     return f"unusual combination of features, with amount {_value('amount', row.get('amount'))}"
 
 
-def _plain(feature: str, value: object) -> str:
+def _plain(feature: str, value: object, plan: Plan) -> str:
     """A feature that has no phrase of its own, by its description."""
-    declared = FEATURES.get(feature)
-    said = declared.description.strip().rstrip(".") if declared else ""
-    if not declared or not said:
+    declared = plan.features.get(feature)
+    column = next((each for each in plan.attributes if each.name == feature), None)
+    told = declared or column
+    said = told.description.strip().rstrip(".") if told else ""
+    if not told or not said:
         return f"unusual {feature}: {_value(feature, value)}"
-    if declared.role == "binary" and _number(value) is not None:
+    if told.model and told.model.role == "binary" and _number(value) is not None:
         flag = re.sub(r"^1 (if|where|when) |, else 0$", "", said)
         return f"{_begun_small(flag)}: {'yes' if _true(value) else 'no'}"
     return f"{_begun_small(said)}: {_value(feature, value)}"
@@ -326,12 +354,6 @@ def _count(value: float, noun: str) -> str:
 
 def _within(length: int, unit: str) -> str:
     return f"in the last {_UNITS[unit]}" if length == 1 else f"in the last {length} {_UNITS[unit]}s"
-
-
-def _as_labelled(match: re.Match[str]) -> str:
-    """The window of a feedback feature: it ends where labels have had time to arrive."""
-    days = int(match["days"])
-    return f"in the {'day' if days == 1 else f'{days} days'} up to {_LABEL_DELAY} before"
 
 
 def _payments(count: float, when: str) -> str:

@@ -1,7 +1,7 @@
 """Replay: a past decision made again from the models, features, thresholds, policy and rules it was made with."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import Final, Literal, TypeVar
@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeVar
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
+from fraud_pipelines.decisions.columns import asked_of
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import explain_alerts
 from fraud_pipelines.decisions.hard_rules import HardRules
@@ -19,6 +20,7 @@ from fraud_pipelines.detection.daily import DAILY_MODEL, LoadedModel, load_versi
 from fraud_pipelines.detection.supervised import with_model_scores
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.features.frames import read_features_of
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -78,6 +80,7 @@ def replay_decisions(
     *,
     channel: Channel = "batch",
     revision: int | None = None,
+    plan: Plan | None = None,
 ) -> list[Replay]:
     """Make the decisions on some transactions again, each from what it was made with.
 
@@ -107,6 +110,7 @@ def replay_decisions(
         for basis, group in _entries(warehouse, transaction_ids, channel, revision).group_by(_BASIS):
             made_by = dict(zip(_BASIS, basis, strict=True))
             engine = _engine(warehouse, {kind: str(made_by[column]) for kind, column in _HASHES.items()})
+            engine = replace(engine, plan=plan) if plan else engine
             entries = group.sort("transaction_id")
             stored = _stored_scores(warehouse, channel, entries)
             features = with_model_scores(_features(warehouse, channel, entries), stored)
@@ -170,7 +174,7 @@ def _engine(warehouse: Warehouse, hashes: Mapping[str, str]) -> DecisionEngine:
         if found.is_empty():
             raise MissingData(f"the {kind} {hashes[kind][:12]}, which decided, is missing from scoring.policy_versions")
         try:
-            return model.model_validate_json(found.item(0, 0))
+            return model.model_validate_json(found.item(0, 0), context=asked_of(None))
         except ValidationError as error:
             raise InvalidInput(
                 f"this release can't read the {kind} {hashes[kind][:12]}, which decided: {error.errors()[0]['msg']}. "
@@ -232,7 +236,7 @@ def _decide(
     candidates = features.select(*wanted).hstack(scores.select("screening_score", "ensemble_score"))
     decided = engine.decide(candidates, unscored=COLLECTING)
     alerts = decided.with_columns(entries["model_versions"], scores["ensemble_score"])
-    codes = explain_alerts(alerts, features, engine.rules, load)
+    codes = explain_alerts(alerts, features, engine, load)
     recorded = entries.select("transaction_id", recorded_codes="reason_codes")
     # What a model of the stream saw in an alert can't be asked any more.
     kept = decided.join(codes, on="transaction_id", how="anti").join(recorded, on="transaction_id")

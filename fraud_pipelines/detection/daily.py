@@ -11,16 +11,17 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.detection.backends import MODEL_NAMES
+from fraud_pipelines.detection.default_schema import daily_schema, default_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import FeatureRole, Schema, default_schema
+from fraud_pipelines.detection.schema import FeatureRole, Schema
 from fraud_pipelines.detection.serving import serving_code
 from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint
 from fraud_pipelines.detection.training_log import training_record
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.catalog import FEATURES
-from fraud_pipelines.features.versions import feature_version, version_by_words
+from fraud_pipelines.features.versions import earlier_version
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
 from fraud_pipelines.storage.training_runs import BACKEND_TAG, FINGERPRINT_TAG
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -82,7 +83,9 @@ def load_daily_model(registry: ModelRegistry, name: str, day: date) -> LoadedMod
     return load_version(registry, name, version.version)
 
 
-def load_models_in_use(warehouse: Warehouse, registry: ModelRegistry, day: date) -> list[LoadedModel]:
+def load_models_in_use(
+    warehouse: Warehouse, registry: ModelRegistry, day: date, *, declared: Plan
+) -> list[LoadedModel]:
     """Every model that scores ``day``, in the order of `DAILY_MODELS`.
 
     Raises:
@@ -97,7 +100,7 @@ def load_models_in_use(warehouse: Warehouse, registry: ModelRegistry, day: date)
         if name in in_use or name in (DAILY_MODEL, ENSEMBLE_MODEL)
     ]
     for loaded in models:
-        require_current_features(loaded.model)
+        require_current_features(loaded.model, declared)
     return models
 
 
@@ -150,6 +153,7 @@ class TrainingPlan:
     features: pl.DataFrame
     parameters: Parameters
     contamination: float
+    declared: Plan
     rows_in_window: int
     """Transactions of the window's days, of which ``features`` may be a sample."""
     calibration: pl.DataFrame | None = None
@@ -157,13 +161,13 @@ class TrainingPlan:
 
     def schema(self) -> tuple[Schema, dict[str, str]]:
         """The features the model gets, and feature → reason for each one left out."""
-        schema, left_out = default_schema(self.features)
+        schema, left_out = default_schema(self.features, daily_schema(self.declared))
         if self.calibration is None:
             return schema, left_out
         further = {
-            name: FeatureRole(role=feature.role)
-            for name, feature in FEATURES.items()
-            if feature.modelled and name not in left_out
+            name: FeatureRole(role=model.role)
+            for name, model in self.declared.model_schema.items()
+            if name not in left_out
         }
         rows = pl.concat([self.features, self.calibration], how="diagonal")
         return supervised_schema({**schema, **further}, rows), left_out
@@ -273,7 +277,7 @@ def ensure_daily_model(
     """
     name = MODEL_NAMES[plan.backend]
     schema, left_out = plan.schema()
-    computed = current_feature_version(schema)
+    computed = current_feature_version(schema, plan.declared)
     fingerprint = plan.fingerprint(schema, computed)
     latest = registry.latest_for_partition(name, plan.day)
     seen = _seen(plan, left_out) | ({} if inputs is None else {INPUTS_TAG: inputs})
@@ -317,21 +321,22 @@ def _seen(plan: TrainingPlan, left_out: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_of_input(version: ModelVersionInfo, plan: TrainingPlan, schema: Schema, fingerprint: str) -> bool:
-    """Whether the version was trained on this input, by this release or by one that named features by their words."""
+    """Whether the version was trained on this input, by this release or by one that named features otherwise."""
     known = version.tags.get(FINGERPRINT_TAG)
-    by_words = version_by_words(schema)
-    return known == fingerprint or (by_words is not None and known == plan.fingerprint(schema, by_words))
+    earlier = earlier_version(schema, plan.declared)
+    return known == fingerprint or (earlier is not None and known == plan.fingerprint(schema, earlier))
 
 
-def current_feature_version(schema: Schema) -> str:
+def current_feature_version(schema: Schema, declared: Plan) -> str:
     """A hash of how the features of the schema are computed: a model fits only features that are computed alike."""
-    return feature_version(schema)
+    return declared.version_of(schema)
 
 
-def require_current_features(model: FraudModel) -> None:
+def require_current_features(model: FraudModel, declared: Plan) -> None:
     """Refuse a model that learned from features that are computed otherwise now.
 
     Raises:
         ArtifactRejected: as `FraudModel.require_feature_version`.
     """
-    model.require_feature_version(current_feature_version(model.schema), version_by_words(model.schema))
+    current = current_feature_version(model.schema, declared)
+    model.require_feature_version(current, earlier_version(model.schema, declared))

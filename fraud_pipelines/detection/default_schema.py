@@ -7,16 +7,28 @@ import polars as pl
 
 from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, LABEL_FREE_SCHEMA, FeatureRole, Schema
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.catalog import FEATURES
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import Modelled
 
-_ADDED: Final[Schema] = {
-    name: FeatureRole(role=feature.role, direction=feature.direction if feature.role == "numeric" else "both")
-    for name, feature in FEATURES.items()
-    if feature.daily and name not in LABEL_FREE_SCHEMA and name not in FEEDBACK_SCHEMA
-}
 
-DEFAULT_SCHEMA: Final[Schema] = {**LABEL_FREE_SCHEMA, **FEEDBACK_SCHEMA, **_ADDED}
-"""What the daily models use, where the data has it (see `default_schema`): every feature declared as ``daily``."""
+def daily_schema(plan: Plan) -> dict[str, FeatureRole]:
+    """What the daily models use, where the data has it (see `default_schema`): all that is declared as ``daily``.
+
+    What ships comes first, in the order in which it always came.
+    """
+    declared = {name: feature_role(model) for name, model in plan.daily_schema.items()}
+    first = [name for name in (*LABEL_FREE_SCHEMA, *FEEDBACK_SCHEMA) if name in declared]
+    return {name: declared[name] for name in dict.fromkeys([*first, *declared])}
+
+
+def feature_role(model: Modelled) -> FeatureRole:
+    """How a model's schema says it."""
+    return FeatureRole(role=model.role, direction=model.direction if model.role == "numeric" else "both")
+
+
+DEFAULT_SCHEMA: Final[Schema] = daily_schema(shipped_plan())
+"""`daily_schema` of what ships."""
 
 
 def default_schema(

@@ -1,13 +1,15 @@
 """What a daily detector is trained on: the trailing days before the day that it is to score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from fraud_pipelines.detection.daily import TrainingPlan
+from fraud_pipelines.detection.default_schema import daily_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.training import training_window
 from fraud_pipelines.detection.training_inputs import inputs_digest
 from fraud_pipelines.features.frames import days_with_features, features_digest, sample_features
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse
 
 
@@ -21,12 +23,14 @@ class DetectorTraining:
     training_days: int
     min_training_days: int
     sample_rows: int
+    declared: Plan = field(repr=False)
 
     def inputs(self, warehouse: Warehouse, day: date) -> str:
         """A digest of all that `plan` would read for ``day`` and is trained with."""
         with warehouse.connect(read_only=True) as connection:
             read = features_digest(connection, day - timedelta(days=self.training_days), day)
-        return inputs_digest(self, self.backend, day, read)
+        schema = daily_schema(self.declared)
+        return inputs_digest(self, self.backend, day, repr((read, schema, self.declared.version_of(schema))))
 
     def plan(self, warehouse: Warehouse, day: date) -> TrainingPlan:
         """The plan for ``day``.
@@ -50,4 +54,5 @@ class DetectorTraining:
             rows_in_window=sample.total,
             parameters=self.parameters,
             contamination=self.contamination,
+            declared=self.declared,
         )

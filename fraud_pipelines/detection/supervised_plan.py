@@ -1,18 +1,20 @@
 """What the supervised model of a day is trained on: matured days with their labels, anchored on the days since."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import polars as pl
 
 from fraud_pipelines.detection.backends import SUPERVISED
 from fraud_pipelines.detection.daily import TrainingPlan
+from fraud_pipelines.detection.default_schema import daily_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.supervised import LABEL, SCORE_FEATURES, TRAINING_DAYS, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow
 from fraud_pipelines.detection.training_inputs import inputs_digest
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.frames import features_digest, sample_features
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 
@@ -31,6 +33,7 @@ class SupervisedTraining:
     label_delay_days: int
     min_frauds: int
     sample_rows: int
+    declared: Plan = field(repr=False)
     training_days: int = TRAINING_DAYS
 
     def inputs(self, warehouse: Warehouse, day: date) -> str:
@@ -58,7 +61,9 @@ class SupervisedTraining:
                     {"first": first, "last": last, "models": list(SCORE_FEATURES)},
                 ).row(0),
             )
-        return inputs_digest(self, SUPERVISED.name, day, repr(read))
+        declared = (daily_schema(self.declared), self.declared.model_schema)
+        version = self.declared.version_of(self.declared.model_schema)
+        return inputs_digest(self, SUPERVISED.name, day, repr((read, declared, version)))
 
     def plan(self, warehouse: Warehouse, day: date) -> TrainingPlan:
         """The plan for ``day``.
@@ -97,6 +102,7 @@ class SupervisedTraining:
             features=training,
             parameters=self.parameters,
             contamination=self.contamination,
+            declared=self.declared,
             rows_in_window=matured.total,
             calibration=calibration,
         )

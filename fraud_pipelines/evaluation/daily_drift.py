@@ -7,11 +7,12 @@ from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA, why_left_out
+from fraud_pipelines.detection.default_schema import daily_schema, why_left_out
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.drift import Comparison, compare, drifted
 from fraud_pipelines.features.daily_distributions import Distributions, keep_distributions, read_distributions
 from fraud_pipelines.features.distributions import Distribution
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite
 
@@ -63,7 +64,8 @@ def measure_drift(warehouse: Warehouse, settings: Settings, day: date) -> Drift:
         if day not in days:
             raise MissingData(f"no features are stored for {day}: materialize features/transaction_features first")
         columns = warehouse.read("SELECT * FROM features.transaction_features LIMIT 0").columns
-        features = [name for name in DEFAULT_SCHEMA if name in columns]
+        declared = daily_schema(plan_in_force(settings))
+        features = [name for name, of in declared.items() if name in columns and of.role in ("numeric", "binary")]
         found = read_distributions(warehouse, features, days)
         schema = warehouse.read(f"SELECT * FROM {_TABLE} LIMIT 0").schema
     window = [other for other in days if day - timedelta(days=settings.training_days) <= other < day]

@@ -180,7 +180,7 @@ def _against(
         return _Verdict(row["champion_version"], row["rule"], row["decision"], json.loads(row["evidence"]), inputs)
     newer, older = (load_version(registry, each.name, each.version).model for each in (candidate, champion))
     try:
-        require_current_features(older)
+        require_current_features(older, evidence.plan)
         alike, found = evidence.of_labels(newer, older, days) if days else evidence.of_stability(newer, older)
     except (InvalidInput, ArtifactRejected) as error:
         return _Verdict(candidate.version, "no_rival", "promoted", {"champion": f"can't score any more: {error}"})

@@ -28,9 +28,8 @@ from fraud_pipelines.evaluation.metrics import average_precision_of_days
 from fraud_pipelines.evaluation.outcomes import matured_window, reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, sample_weights
 from fraud_pipelines.evaluation.summaries import BATCH
-from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.frames import features_digest, sample_features
-from fraud_pipelines.features.versions import feature_version
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelVersionInfo
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -63,6 +62,7 @@ class Evidence:
         self.day = day
         self._warehouse = warehouse
         self._settings = settings
+        self.plan = plan_in_force(settings)
         self._read_for: tuple[list[date], list[str]] = ([], [])
         self._rows = pl.DataFrame()
         self._digests: dict[tuple[date, date], str] = {}
@@ -88,7 +88,7 @@ class Evidence:
             [day.isoformat() for day in days],
             self._features_of(days[0], days[-1]) if days else self._features_of(self.day, self.day),
             self._labels_known if days else "",
-            feature_version(FEATURES),
+            self.plan.version,
             code_version(Evidence),
         )
         return hashlib.sha256(repr(content).encode()).hexdigest()

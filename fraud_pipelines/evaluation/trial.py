@@ -120,7 +120,7 @@ def run_trial(
         trial.first - timedelta(days=reach),
         trial.last,
         plan=plan,
-        redefined=any(each.redefined for each in in_force),
+        redefined=any(each.redefined(plan) for each in in_force),
     )
     days, skipped = _days_to_score(features, settings, trial)
     arms = (
@@ -206,9 +206,9 @@ def _nothing_to_try(features: TrialFeatures, trial: Trial) -> str:
     if unread:
         return (
             f"No model reads {', '.join(unread)}, so nothing would differ. A new feature enters the daily models with "
-            "daily=True, and a supervised model, once there is one, in any case."
+            "daily: true, and a supervised model, once there is one, in any case."
         )
     return (
         "Nothing that a model reads is declared otherwise than in production. Declare a feature in "
-        "fraud_pipelines/features/derived.py first, or leave one out with --without."
+        "fraud.yaml first (docs/declarations.md), or leave one out with --without."
     )

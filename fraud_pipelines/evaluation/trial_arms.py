@@ -21,6 +21,8 @@ from fraud_pipelines.detection.supervised import MIN_FRAUDS, TRAINING_DAYS, supe
 from fraud_pipelines.detection.supervised_plan import SupervisedTraining
 from fraud_pipelines.errors import ArtifactRejected, MissingData
 from fraud_pipelines.features.frames import read_features
+from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -39,11 +41,10 @@ class InForce:
         """The features it reads, the scores of other models aside."""
         return {name: role for name, role in self.model.schema.items() if name not in MODEL_SCORES}
 
-    @property
-    def redefined(self) -> bool:
+    def redefined(self, plan: Plan) -> bool:
         """Whether a feature it reads is computed otherwise now, or declared no more."""
         try:
-            require_current_features(self.model)
+            require_current_features(self.model, plan)
         except ArtifactRejected:
             return True
         return False
@@ -123,7 +124,7 @@ class Arm:
         return rows.select("transaction_id").with_columns(fitted.score(rows)["raw_score"])
 
     def fit(self, plan: TrainingPlan, schema: Schema, *, seed: int) -> FraudModel:
-        return plan.fit(schema, current_feature_version(schema), seed=seed)
+        return plan.fit(schema, current_feature_version(schema, plan.declared), seed=seed)
 
     def _plan(self, model: InForce, day: date) -> TrainingPlan:
         if model.backend == SUPERVISED.name:
@@ -133,6 +134,7 @@ class Arm:
                 label_delay_days=self.settings.label_delay_days,
                 min_frauds=MIN_FRAUDS,
                 sample_rows=self.settings.training_sample_rows,
+                declared=plan_in_force(self.settings),
             ).plan(self.warehouse, day)
         return DetectorTraining(
             backend=model.backend,
@@ -141,4 +143,5 @@ class Arm:
             training_days=self.training_days,
             min_training_days=self.settings.min_training_days,
             sample_rows=self.settings.training_sample_rows,
+            declared=plan_in_force(self.settings),
         ).plan(self.warehouse, day)

@@ -27,7 +27,8 @@ from fraud_pipelines.features.tables import (
     table_exists,
 )
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse, add_columns, insert, select
+from fraud_pipelines.storage.warehouse import Warehouse, add_columns, insert, overwrite, select
+from fraud_pipelines.transactions.tables import add_declared_columns
 
 _RAW: Final = "raw.transactions"
 _SCORES: Final = "scoring.transaction_scores"
@@ -100,6 +101,7 @@ def trial_features(
     rows, valued, changed = 0, dict.fromkeys(plan.features, False), dict.fromkeys(plan.features, 0)
     with present.connect() as to_present, candidate.connect() as to_candidate:
         for connection in (to_present, to_candidate):
+            add_declared_columns(connection, plan)
             create_tables(connection, plan)
             for table, frame in labels.items():
                 insert(connection, table, frame)
@@ -207,7 +209,8 @@ def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date],
 
 def _differing_on(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, day: date) -> list[str]:
     """Features that come out otherwise than they are stored when the day is derived again from the histories."""
-    columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types)
+    stored = set(_columns(connection, _RAW))
+    columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types if name in stored)
     prepared = prepare(select(connection, f"SELECT {columns} FROM {_RAW} WHERE event_date = ?", [day]), compiled)
     before = {
         each.entity.name: read_history(connection, each, prepared.runs[each.entity.name].keys, day)
@@ -227,7 +230,9 @@ def _fold_from_the_beginning(production: Warehouse, candidate: Warehouse, last: 
     days = production.read(f"SELECT DISTINCT event_date FROM {_RAW} WHERE event_date <= ? ORDER BY 1", [last])
     for day in days.to_series():
         transactions = production.read(f"SELECT * FROM {_RAW} WHERE event_date = ?", [day])
-        candidate.overwrite(_RAW, transactions, event_date=day)
+        with candidate.transaction() as connection:
+            add_columns(connection, _RAW, transactions.schema)
+            overwrite(connection, _RAW, transactions, event_date=day)
         derive_day(candidate, day, plan=plan)
 
 

@@ -14,12 +14,14 @@ from fraud_pipelines.features.tables import FEATURE_TABLE
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 _FEATURES_SQL: Final = """
-    SELECT f.*, t.merchant_id, t.merchant_category, t.device_type, t.device_fingerprint,
-           t.country, t.city, t.ip_prefix
+    SELECT f.*{further}
     FROM {source} f
     JOIN raw.transactions t ON t.transaction_id = f.transaction_id AND t.event_date = f.event_date
     WHERE f.event_date BETWEEN $first AND $last AND t.event_date BETWEEN $first AND $last {condition}
 """
+
+_NO_ATTRIBUTES: Final = ("source", "ingested_at")
+"""Columns of ``raw.transactions`` that say how a transaction came, and nothing of it."""
 
 _DRAWN: Final = f"""
     (WITH drawn AS MATERIALIZED (
@@ -59,8 +61,8 @@ def days_with_features(warehouse: Warehouse) -> list[date]:
 def read_features(warehouse: Warehouse, first: date, last: date) -> pl.DataFrame:
     """Features of ``first`` to ``last`` (both included), ordered by day and transaction id.
 
-    The raw columns that models may use as categories (merchant, device, place) are joined from
-    ``raw.transactions``, where they are stored once.
+    The columns of the transaction that models and rules may use (merchant, device, place, what is declared) are
+    joined from ``raw.transactions``, where they are stored once.
 
     Raises:
         MissingData: no features are stored for any of these days.
@@ -72,15 +74,21 @@ def read_features_of(
     warehouse: Warehouse, day: date, transaction_ids: pl.Series, *, table: str = FEATURE_TABLE
 ) -> pl.DataFrame:
     """`read_features` of some transactions of ``day``: a row for each that has features in ``table``."""
-    query = _FEATURES_SQL.format(source=table, condition="AND f.transaction_id IN (SELECT id FROM _asked)")
     asked = pl.DataFrame({"id": transaction_ids}, schema={"id": pl.String})
     with warehouse.connect(read_only=True) as connection, registered(connection, _asked=asked):
+        query = _FEATURES_SQL.format(
+            source=table,
+            further=_further(connection, table),
+            condition="AND f.transaction_id IN (SELECT id FROM _asked)",
+        )
         return _ordered(select(connection, query, {"first": day, "last": day}))
 
 
 def read_columns(warehouse: Warehouse, day: date, columns: Sequence[str]) -> pl.DataFrame:
     """``transaction_id`` and some columns of `read_features` of ``day``, without reading the others."""
-    return _ordered(warehouse.read(_query(FEATURE_TABLE, columns), {"first": day, "last": day}))
+    with warehouse.connect(read_only=True) as connection:
+        query = _query(connection, FEATURE_TABLE, columns)
+        return _ordered(select(connection, query, {"first": day, "last": day}))
 
 
 def sample_features(
@@ -121,9 +129,9 @@ def sample_features(
                 "days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
             )
         if most is None or total <= most:
-            return FeatureSample(_ordered(select(connection, _query(FEATURE_TABLE, columns), days)), total)
+            return FeatureSample(_ordered(select(connection, _query(connection, FEATURE_TABLE, columns), days)), total)
         with registered(connection, _always=pl.DataFrame({"id": always}, schema={"id": pl.String})):
-            drawn = select(connection, _query(_DRAWN, columns), {**days, "bound": 2**64 * most // total})
+            drawn = select(connection, _query(connection, _DRAWN, columns), {**days, "bound": 2**64 * most // total})
     return FeatureSample(_ordered(drawn), total)
 
 
@@ -144,8 +152,21 @@ def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(keys)
 
 
-def _query(source: str, columns: Sequence[str] | None) -> str:
-    query = _FEATURES_SQL.format(source=source, condition="")
+def _further(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    """The columns of a transaction that are not among its features, as the end of a list."""
+    columns = select(
+        connection,
+        "SELECT schema_name || '.' || table_name, column_name FROM duckdb_columns() "
+        "WHERE schema_name || '.' || table_name IN ('raw.transactions', ?) ORDER BY column_index",
+        [table],
+    ).rows()
+    features = {column for of, column in columns if of == table}
+    raw = [column for of, column in columns if of == "raw.transactions"]
+    return "".join(f', t."{name}"' for name in raw if name not in features and name not in _NO_ATTRIBUTES)
+
+
+def _query(connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str] | None) -> str:
+    query = _FEATURES_SQL.format(source=source, further=_further(connection, FEATURE_TABLE), condition="")
     if columns is None:
         return query
     names = ", ".join(f'"{name}"' for name in dict.fromkeys(("transaction_id", *columns)))

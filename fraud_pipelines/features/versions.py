@@ -1,22 +1,50 @@
-"""Versions of features: hashes of what is computed, never of the words that describe it.
+"""Versions of features as releases before the plan named them, for models that were trained by one.
 
-A feature's definition is its name, its type, and either the aggregate that the fold computes (kind, key and
-parameters) or the Polars expression, together with the definitions of the features that the expression reads.
+Now it is `Plan.version_of`.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from fraud_pipelines.features.catalog import FEATURES
-from fraud_pipelines.features.declarations import Feature
-from fraud_pipelines.features.derived import DERIVED, Derived
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
 
-FOLD_VERSION: Final = "1"
-"""Raised when the fold computes another value, or another null, from the same declaration."""
-
-
-_EXPRESSIONS_THEN: Final[Mapping[str, str]] = {
+_EARLIER: Final[Mapping[str, str]] = {
+    "amount_rolling_mean_3": "e2824670d852",
+    "amount_rolling_std_3": "cfc995b2fbe6",
+    "amount_rolling_min_3": "bf977bd8d1fd",
+    "amount_rolling_max_3": "a9e8b9a95986",
+    "amount_rolling_mean_5": "f60554472f5a",
+    "amount_rolling_std_5": "84b3813da9b9",
+    "amount_rolling_min_5": "4c07c3f2999f",
+    "amount_rolling_max_5": "4b38dc32b164",
+    "amount_rolling_mean_10": "44e8b9e4ff39",
+    "amount_rolling_std_10": "4a67a5049504",
+    "amount_rolling_min_10": "d061efea32c9",
+    "amount_rolling_max_10": "19992e2338db",
+    "amount_rolling_mean_50": "fad1056046f7",
+    "amount_rolling_std_50": "d26cfe29d9dd",
+    "amount_rolling_min_50": "67af66e26105",
+    "amount_rolling_max_50": "f5daa285636f",
+    "tx_count_1h": "8c2f282d0f4a",
+    "tx_count_24h": "2698f653ee24",
+    "tx_count_7d": "954ac28d96cd",
+    "tx_count_rolling_mean_5": "d5306fdb25ed",
+    "amount_lag_1": "121cf1b60690",
+    "amount_lag_5": "d3eb9cbac09b",
+    "amount_lag_10": "41832ab7ebe1",
+    "minutes_since_last": "1b94c9fa0198",
+    "days_since_last_tx": "5246048d0a86",
+    "country_changed": "67f67592f796",
+    "amount_vs_avg": "4f927d6adb8f",
+    "user_z": "a7deb18e90b9",
+    "user_rz": "17f69dec487f",
+    "user_log_ratio": "d841ea886f7f",
+    "user_max_ratio": "7944d86ce06e",
+    "user_big_14d": "104a00f91dbc",
+    "device_tx_count_24h": "fd2aed702a1d",
+    "merchant_tx_count_24h": "82aa1129dec8",
     "amount": "1f242daef337",
     "hour_of_day": "4fffb900a758",
     "day_of_week": "62ae48f87c84",
@@ -24,57 +52,16 @@ _EXPRESSIONS_THEN: Final[Mapping[str, str]] = {
     "is_night": "2e7ddebdb4c5",
     "impossible_travel": "5af6283ca186",
 }
-"""The definitions of the expressions that shipped when versions were hashes of words, see `version_by_words`."""
+"""Feature → how an earlier release named its definition. Those from labels are computed otherwise since."""
 
 
-def feature_version(
-    names: Iterable[str], *, features: Mapping[str, Feature] = FEATURES, derived: Sequence[Derived] = DERIVED
-) -> str:
-    """A hash of how these features are computed; their order, and names that are no features, don't count."""
-    known = definitions(features, derived)
-    chosen = [known[name] for name in sorted(set(names)) if name in known]
-    return _hash(chosen)
-
-
-def version_by_words(
-    names: Collection[str], *, features: Mapping[str, Feature] = FEATURES, derived: Sequence[Derived] = DERIVED
-) -> str | None:
-    """The version that releases before `feature_version` gave these features, a hash of their words.
-
-    Models of such a release carry it, and go on scoring until they are retrained. None where an expression that
-    shipped then is another one now.
-    """
-    known = definitions(features, derived)
-    if any(known.get(name) != _EXPRESSIONS_THEN[name] for name in _EXPRESSIONS_THEN.keys() & set(names)):
-        return None
-    words = [
-        (name, feature.formula, feature.window, feature.null_rule)
-        for name, feature in features.items()
-        if name in names
-    ]
-    return hashlib.sha256(repr(words).encode()).hexdigest()[:12]
-
-
-def definitions(features: Mapping[str, Feature], derived: Sequence[Derived]) -> dict[str, str]:
-    """Feature → what it is computed from, as a hash of 12 hexadecimal digits.
-
-    An expression reads columns of the transaction, features of the fold and derived features above its own.
-    """
-    expressions = {each.feature.name for each in derived}
-    known = {
-        name: _hash(name, str(feature.dtype), FOLD_VERSION, feature.computed)
-        for name, feature in features.items()
-        if name not in expressions
-    }
-    for each in derived:
-        meta = each.expression.meta
-        # A pattern names no columns: it may read whatever there is so far.
-        reads = known.keys() if meta.has_multiple_outputs() else known.keys() & set(meta.root_names())
-        known[each.feature.name] = _hash(
-            each.feature.name, meta.serialize(format="json"), [known[name] for name in sorted(reads)]
-        )
-    return known
-
-
-def _hash(*content: object) -> str:
+def earlier_version(names: Collection[str], plan: Plan) -> str | None:
+    """The version that earlier releases gave these features; None where one of them is computed otherwise now."""
+    shipped = shipped_plan()
+    chosen = [name for name in sorted(set(names)) if name in plan.features]
+    for name in chosen:
+        then = shipped.features.get(name)
+        if name not in _EARLIER or then is None or plan.features[name].definition != then.definition:
+            return None
+    content = ([_EARLIER[name] for name in chosen],)
     return hashlib.sha256(repr(content).encode()).hexdigest()[:12]

@@ -7,9 +7,9 @@ from typing import Final
 import duckdb
 import polars as pl
 
-from fraud_pipelines.features.catalog import FEATURES
 from fraud_pipelines.features.tables import FEATURE_TABLE as DAY_TABLE
-from fraud_pipelines.features.tables import table_exists
+from fraud_pipelines.features.tables import KEY_DESCRIPTIONS, table_exists
+from fraud_pipelines.plan.expressions import WHOLE
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
 from fraud_pipelines.streaming.tables import FEATURE_TABLE as STREAM_TABLE
 
@@ -89,11 +89,11 @@ def _differences(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFra
     if select(connection, f"SELECT 1 FROM {STREAM_TABLE} WHERE event_date = ? LIMIT 1", [day]).is_empty():
         return none
     columns = [_columns(connection, table) for table in (STREAM_TABLE, DAY_TABLE)]
-    features = [name for name in FEATURES if all(name in known for known in columns)]
+    features = [name for name in columns[1] if name in columns[0] and name not in KEY_DESCRIPTIONS]
     counted = select(
         connection,
         f"""
-        SELECT count(*) AS compared, {", ".join(_compared(name) for name in features)}
+        SELECT count(*) AS compared, {", ".join(_compared(name, columns[1][name]) for name in features)}
         FROM {STREAM_TABLE} s JOIN {DAY_TABLE} d USING (transaction_id, event_date)
         WHERE event_date = $day
         """,
@@ -109,13 +109,13 @@ def _differences(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFra
     )
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
-    return {name for name, *_ in connection.execute(f"DESCRIBE {table}").fetchall()}
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    return {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall()}
 
 
-def _compared(feature: str) -> str:
+def _compared(feature: str, kind: str) -> str:
     stream, of_day = f's."{feature}"', f'd."{feature}"'
-    distance = f"abs({stream} - {of_day})" if FEATURES[feature].dtype.is_numeric() else "NULL"
+    distance = f"abs({stream} - {of_day})" if kind in ("DOUBLE", *WHOLE) else "NULL"
     differs = f"{stream} IS DISTINCT FROM {of_day}"
     return f"""
         count(*) FILTER ({differs}) AS "{feature} differing",

@@ -13,6 +13,7 @@ from fraud_pipelines.detection.daily import (
 )
 from fraud_pipelines.detection.supervised import SCORE_FEATURES
 from fraud_pipelines.errors import ArtifactRejected, FraudPipelinesError, MissingData, RegistryUnavailable
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.streaming.rows import REALTIME_MODEL
 
@@ -30,6 +31,7 @@ class Champion:
     Args:
         registry: where the versions are.
         name: of the registered model.
+        plan: what is declared: a version that learned from features computed otherwise is not used.
         every_seconds: how often to ask for a newer one.
     """
 
@@ -38,12 +40,14 @@ class Champion:
         registry: ModelRegistry,
         name: str,
         *,
+        plan: Plan,
         every_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.problem: FraudPipelinesError | None = None
         self._registry = registry
+        self._plan = plan
         self._every = every_seconds
         self._clock = clock
         self._loaded: LoadedModel | None = None
@@ -94,6 +98,6 @@ class Champion:
         known = self._versions.get(name)
         if known is None or known.version != champion.version:
             known = load_version(self._registry, name, champion.version)
-            require_current_features(known.model)
+            require_current_features(known.model, self._plan)
             self._versions[name] = known
         return known

@@ -249,6 +249,6 @@ def _reasons(
     codes: dict[int, list[str]] = {}
     for of_model in by_model.values():
         rows = list(of_model)
-        said = alert_reasons(full[rows], decided_by[rows[0]], list(of_model.values()), engine.rules)
+        said = alert_reasons(full[rows], decided_by[rows[0]], list(of_model.values()), engine)
         codes |= zip(rows, said, strict=True)
     return codes

@@ -92,7 +92,9 @@ class StreamSession:
         self._settings = settings
         self._compiled: FeaturePlan = feature_plan(plan_in_force(settings))
         second_stage = policy_in_force(settings).second_stage
-        self.champion = Champion(registry, second_stage, every_seconds=self.stream.champion_seconds)
+        self.champion = Champion(
+            registry, second_stage, plan=self._compiled.plan, every_seconds=self.stream.champion_seconds
+        )
         self._engines: dict[date, DecisionEngine] = {}
         self._loaded: _Loaded | None = None
         self._pasts: dict[date, tuple[datetime, LabelEvents]] = {}

@@ -4,14 +4,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.declarations import STATISTICS, Statistic
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
@@ -20,6 +19,11 @@ Transaction = Mapping[str, Value]
 
 WINDOW_SIZE: Final = 1000
 WARM_WINDOW_SIZE: Final = 500
+
+
+Statistic = Literal["mean", "std", "min", "max"]
+
+STATISTICS: Final[tuple[Statistic, ...]] = ("mean", "std", "min", "max")
 
 
 class UserBuffers:

@@ -1,42 +1,23 @@
 """``fraud-pipelines try``: an analyst changes a declaration, and sees whether it helps."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import fraud_pipelines
+from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.features.label_events import LabelEvents
+from fraud_pipelines.plan.compile import compile_plan
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import Installation
 from fraud_pipelines_tests.evaluation.production import FIRST, LAST, make_production, state_of
 
 README = Path(fraud_pipelines.__file__).parents[1] / "README.md"
-
-_FOLDED_AT_ONCE = """
-import sys
-import polars as pl
-from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.label_events import LabelEvents
-from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
-from pathlib import Path
-
-stored = Warehouse(Path(sys.argv[1]))
-rows = stored.read("SELECT * FROM raw.transactions").select(list(TRANSACTION_COLUMNS))
-labels = stored.read("SELECT transaction_id, actual_fraud, source, known_at FROM feedback.labels")
-expected = compute_features(rows, None, LabelEvents.of(shipped_plan().entities, rows, labels))[0]
-tried = Warehouse(Path(sys.argv[2])).read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
-same = expected.join(tried, on="transaction_id", how="semi").sort("transaction_id")
-assert same.height == tried.height
-for name in expected.columns:
-    assert same[name].equals(tried[name], null_equal=True), name
-print(tried.height, "rows are equal to the bit")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -46,57 +27,43 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return installation
 
 
-class Checkout:
-    """A checkout of the project in which an analyst edits a file."""
-
-    def __init__(self, folder: Path, production: Installation) -> None:
-        self.package = folder / "fraud_pipelines"
-        self._production = production
-        shutil.copytree(Path(fraud_pipelines.__file__).parent, self.package)
-
-    def edit(self, file: str, before: str, after: str) -> None:
-        path = self.package / file
-        text = path.read_text()
-        assert text.count(before) == 1
-        path.write_text(text.replace(before, after))
-
-    def python(self, *arguments: str) -> str:
-        path = {"PYTHONPATH": os.pathsep.join([str(self.package.parent), os.environ.get("PYTHONPATH", "")])}
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            env=self._production.environment | path,
-            cwd=self.package.parent,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+def declared(production: Installation, folder: Path, text: str) -> Installation:
+    """The same installation, with a file of declarations."""
+    path = folder / "fraud.yaml"
+    path.write_text(text)
+    return replace(production, declarations=path)
 
 
 def readme_feature() -> str:
     """The declaration in README's section."""
     section = README.read_text().split("## Add a feature")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     return str(block)
+
+
+def assert_folded_at_once(production: Installation, candidate: Path, plan: Plan) -> None:
+    """The trial's features are, to the bit, those of all transactions computed at once."""
+    rows = production.warehouse.read("SELECT * FROM raw.transactions").select(list(plan.attribute_types))
+    labels = production.warehouse.read("SELECT transaction_id, actual_fraud, source, known_at FROM feedback.labels")
+    expected = compute_features(rows, None, LabelEvents.of(plan.entities, rows, labels), plan=plan)[0]
+    tried = Warehouse(candidate).read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
+    same = expected.join(tried, on="transaction_id", how="semi").sort("transaction_id")
+    assert 0 < same.height == tried.height
+    for name in expected.columns:
+        assert same[name].equals(tried[name], null_equal=True), name
 
 
 def test_the_feature_of_the_readme_is_tried_and_production_stays_as_it_is(
     production: Installation, tmp_path: Path
 ) -> None:
-    checkout = Checkout(tmp_path, production)
-    checkout.edit("features/derived.py", "DERIVED: Final[tuple[Derived, ...]] = (\n", _DERIVED + readme_feature())
+    analyst = declared(production, tmp_path, readme_feature())
     before = state_of(production.settings)
 
-    printed = checkout.python("-m", "fraud_pipelines.cli", "try", "--name", "abroad", "--keep")
+    printed = analyst.invoke("try", "--name", "abroad", "--keep")
 
     trials = production.data_dir / "trials" / "abroad"
     assert sorted(path.name for path in trials.iterdir()) == ["candidate.duckdb", "present.duckdb"]
-    checked = checkout.python(
-        "-c", _FOLDED_AT_ONCE, str(production.settings.warehouse_path), str(trials / "candidate.duckdb")
-    )
-    assert "equal to the bit" in checked
+    assert_folded_at_once(production, trials / "candidate.duckdb", plan_of_installation(analyst))
     shutil.rmtree(production.data_dir / "trials")
     assert state_of(production.settings) == before
     assert "New        amount_in_new_country" in printed
@@ -111,19 +78,14 @@ def test_the_feature_of_the_readme_is_tried_and_production_stays_as_it_is(
 
 
 def test_a_feature_with_a_history_is_folded_from_the_first_payment_on(production: Installation, tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path, production)
-    checkout.edit("features/declarations.py", 'prefix="device_", spans=("24h",)', 'prefix="device_", spans=("7d",)')
-    checkout.edit("features/derived.py", "DERIVED: Final[tuple[Derived, ...]] = (\n", _DERIVED + _ON_DEVICE)
+    analyst = declared(production, tmp_path, _ON_DEVICE)
     before = state_of(production.settings)
     days = ("--from", (LAST - timedelta(days=1)).isoformat(), "--to", LAST.isoformat())
 
-    printed = checkout.python(
-        "-m", "fraud_pipelines.cli", "try", *days, "--name", "device", "--keep", "--backend", "ecod", "--repeats", "1"
-    )
+    printed = analyst.invoke("try", *days, "--name", "device", "--keep", "--backend", "ecod", "--repeats", "1")
 
     candidate = production.data_dir / "trials" / "device" / "candidate.duckdb"
-    checked = checkout.python("-c", _FOLDED_AT_ONCE, str(production.settings.warehouse_path), str(candidate))
-    assert "equal to the bit" in checked
+    assert_folded_at_once(production, candidate, plan_of_installation(analyst))
     days_stored = Warehouse(candidate).read("SELECT min(event_date) FROM features.transaction_features").item()
     assert days_stored > FIRST  # the days before were folded, and are no part of the trial
     shutil.rmtree(production.data_dir / "trials")
@@ -132,15 +94,22 @@ def test_a_feature_with_a_history_is_folded_from_the_first_payment_on(production
     assert "device_tx_count_7d" in printed
 
 
-_DERIVED = "DERIVED: Final[tuple[Derived, ...]] = (\n"
+def plan_of_installation(installation: Installation) -> Plan:
+    label_delay_days = installation.settings.label_delay_days
+    return compile_plan(installation.declarations, label_delay_days=label_delay_days)
+
+
 _ON_DEVICE = """
-derived(
-    "busy_device",
-    pl.col("amount") * pl.col("device_tx_count_7d").fill_null(0),
-    "The amount, times the payments of the device in a week.",
-    formula="x × device_tx_count_7d",
-    daily=True,
-),
+entities:
+  device:
+    key: device_fingerprint
+    aggregates:
+      - {how: count, over: 7d, name: device_tx_count_7d}
+features:
+  busy_device:
+    sql: amount * coalesce(device_tx_count_7d, 0)
+    daily: true
+    description: The amount, times the payments of the device in a week.
 """
 
 

@@ -1,12 +1,16 @@
 """Explanations of alerts: the model whose score decided explains it, in words that a rule turns into context."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 
 import polars as pl
 import pytest
 
+from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import explain_alerts
 from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
+from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
 from fraud_pipelines.decisions.rules import deciding_version
 from fraud_pipelines.detection.daily import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
@@ -22,6 +26,8 @@ RULES = HardRules.model_validate(
         ]
     }
 )
+BALANCED = POLICIES["balanced"]
+ENGINE = DecisionEngine(BALANCED, initial_thresholds(BALANCED, date(2026, 3, 1)), RULES)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def test_the_model_that_decided_explains(
         schema_overrides={"ensemble_score": pl.Float64},
     )
     features = pl.DataFrame({"transaction_id": ["t"], "amount": [900.0], "tx_count_24h": [30]})
-    found = explain_alerts(decided, features, RULES, lambda name, number: models[f"{name}/{number}"])
+    found = explain_alerts(decided, features, ENGINE, lambda name, number: models[f"{name}/{number}"])
     assert found.rows() == [("t", codes)]
 
 
@@ -81,7 +87,9 @@ def test_the_stream_names_its_own_detector_and_is_not_asked_about_it() -> None:
             "model_versions": [versions[:1]],
         }
     )
-    assert explain_alerts(decided, pl.DataFrame({"transaction_id": ["t"]}), NO_RULES, _never).is_empty()
+    assert explain_alerts(
+        decided, pl.DataFrame({"transaction_id": ["t"]}), replace(ENGINE, rules=NO_RULES), _never
+    ).is_empty()
 
 
 def _never(name: str, number: int) -> LoadedModel:

@@ -3,6 +3,7 @@
 import math
 import statistics
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.reasons import reason_codes
-from fraud_pipelines.features.derived import derived
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
+from fraud_pipelines_tests.plan.files import plan_of
 
 NO_CONTRIBUTIONS = pl.DataFrame(
     schema={"row": pl.UInt32, "rank": pl.UInt8, "feature": pl.String, "value": pl.Float64, "contribution": pl.Float64}
@@ -56,7 +57,7 @@ def reasons(features: dict[str, object], *names: str) -> list[str]:
         ("days_since_last_tx", 45.2, "first payment in 45 days"),
         ("hour_of_day", 3, "made at 03h UTC"),
         ("day_of_week", 6, "made on a Sunday"),
-        ("user_fraud_count_30d", 1, "1 known fraud on this customer, in the 30 days up to 7 days before"),
+        ("user_fraud_count_30d", 1, "1 known fraud on this customer in the last 30 days"),
         ("merchant_category", "jewellery", "unusual merchant_category: jewellery"),
         ("is_night", 1, "made at night (23h to 6h UTC)"),
     ],
@@ -185,19 +186,29 @@ def test_the_counts_told_are_those_of_the_transactions_and_labels() -> None:
     assert found == ["1 of this merchant's 4 payments was fraud, in the 7 days up to 7 days before"]
 
 
-def test_a_feature_that_somebody_added_is_named_by_its_description(monkeypatch: pytest.MonkeyPatch) -> None:
-    added = (
-        derived("abroad", pl.col("amount"), "The amount, if paid abroad, else 0.", formula="x"),
-        derived("odd_hour", pl.col("amount") > 1, "1 if it is made before dawn, else 0.", formula="h", role="binary"),
-        derived("channel", pl.lit("web"), "Sales channel.", formula="c", role="label"),
-        derived("ratio", pl.col("amount"), "POS share of the day.", formula="r"),
+def test_a_feature_that_somebody_added_is_named_by_its_description(tmp_path: Path) -> None:
+    plan = plan_of(
+        tmp_path,
+        """
+features:
+  abroad: {sql: amount + 0, description: "The amount, if paid abroad, else 0."}
+  odd_hour: {sql: amount > 1, role: binary, description: "1 if it is made before dawn, else 0."}
+  channel: {sql: "if(amount > 0, 'web', 'shop')", role: label, description: Sales channel.}
+  ratio: {sql: amount * 1, description: POS share of the day.}
+  told: {sql: amount * 3, description: "Three times.", phrase: "three times as much, {value}"}
+""",
     )
-    known = {**shipped_plan().features, **{each.feature.name: each.feature for each in added}}
-    monkeypatch.setattr("fraud_pipelines.decisions.reasons.FEATURES", known)
-    assert reasons({"abroad": 1250.5}, "abroad") == ["the amount, if paid abroad, else 0: 1,250"]
-    assert reasons({"odd_hour": 1}, "odd_hour") == ["it is made before dawn: yes"]
-    assert reasons({"channel": "web"}, "channel") == ["sales channel: web"]
-    assert reasons({"ratio": 0.126}, "ratio") == ["POS share of the day: 0.126"]
+
+    def said(features: dict[str, object], name: str) -> list[str]:
+        frame = pl.DataFrame({"transaction_id": ["t0"], "amount": [50.0]} | {k: [v] for k, v in features.items()})
+        [found] = reason_codes(frame, contributions((0, name, 1.0)), plan=plan)
+        return found
+
+    assert said({"abroad": 1250.5}, "abroad") == ["the amount, if paid abroad, else 0: 1,250"]
+    assert said({"odd_hour": 1}, "odd_hour") == ["it is made before dawn: yes"]
+    assert said({"channel": "web"}, "channel") == ["sales channel: web"]
+    assert said({"ratio": 0.126}, "ratio") == ["POS share of the day: 0.126"]
+    assert said({"told": 150.0}, "told") == ["three times as much, 150"]
 
 
 def test_features_that_lowered_the_score_are_no_reasons() -> None:

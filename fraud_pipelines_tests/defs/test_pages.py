@@ -7,24 +7,19 @@ import pytest
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.defs.metadata import estimate, numbers
-from fraud_pipelines.features import catalog
-from fraud_pipelines.features.declarations import Feature
-from fraud_pipelines.features.lineage import columns_read
 from fraud_pipelines.features.tables import create_tables
 from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines_tests.plan.files import plan_of
 
 UNDESCRIBED = "_history"
 """Tables of state, which no asset shows; but the view of that name shows labels."""
 
 
-def test_every_column_is_described_also_one_that_a_feature_adds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_column_is_described_also_one_that_a_feature_adds(tmp_path: Path) -> None:
     warehouse = open_warehouse(tmp_path / "fraud.duckdb", plan=shipped_plan(), wait_seconds=5)
-    added = Feature("amount_twice", "Twice the amount.", "2 × amount", "–", "–", "derived", computed=("2a",))
-    monkeypatch.setitem(catalog.FEATURES, added.name, added)
+    plan = plan_of(tmp_path, "features: {amount_twice: {sql: amount * 2, description: Twice the amount.}}")
     with warehouse.transaction() as connection:
-        create_tables(connection, shipped_plan())
+        create_tables(connection, plan)
 
     columns = warehouse.read(
         "SELECT schema_name || '.' || table_name AS name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
@@ -38,8 +33,8 @@ def test_every_column_is_described_also_one_that_a_feature_adds(
 
 
 def test_the_columns_that_a_feature_is_made_from_are_named() -> None:
-    reads = columns_read()
-    assert list(reads) == list(catalog.table_schema())
+    reads = shipped_plan().lineage()
+    assert list(reads) == list(shipped_plan().features)
     assert all(read.transactions for read in reads.values())
     assert reads["amount_lag_1"].transactions == ("amount", "timestamp", "user_id")
     assert reads["country_changed"].transactions == ("country", "timestamp", "user_id")

@@ -14,12 +14,14 @@ from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParame
 from fraud_pipelines.detection.detectors.ecod import EcodParameters
 from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestParameters
 from fraud_pipelines.detection.supervised_plan import SupervisedTraining
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.stored_days import day, make_warehouse
 
 DETECTOR = DetectorTraining(
+    declared=shipped_plan(),
     backend="ecod",
     parameters=EcodParameters(),
     contamination=0.02,
@@ -28,6 +30,7 @@ DETECTOR = DetectorTraining(
     sample_rows=100_000,
 )
 LEARNER = SupervisedTraining(
+    declared=shipped_plan(),
     parameters=BoostedTreesParameters(),
     contamination=0.02,
     label_delay_days=2,

@@ -96,6 +96,7 @@ def _take_in(warehouse: Warehouse) -> None:
 def _train(settings: Settings, warehouse: Warehouse, registry: ModelRegistry) -> Iterator[LoadedModel]:
     for backend, parameters in BACKENDS.items():
         plan = DetectorTraining(
+            declared=shipped_plan(),
             backend=backend,
             parameters=parse_parameters(backend, parameters),
             contamination=0.02,

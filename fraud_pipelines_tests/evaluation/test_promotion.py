@@ -29,7 +29,7 @@ from fraud_pipelines.evaluation import promotion_evidence
 from fraud_pipelines.evaluation.promotion import decide_promotions, pin_tags, record_promotions
 from fraud_pipelines.evaluation.training_report import training_report
 from fraud_pipelines.features.frames import days_with_features, read_features
-from fraud_pipelines.features.versions import version_by_words
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
 from fraud_pipelines.storage.warehouse import Warehouse, insert
@@ -61,7 +61,14 @@ class World:
             upside_down = ((1000 - 100 * pl.col(name)).alias(name) for name in ("user_z", "user_rz"))
             features = features.with_columns(*upside_down, amount=pl.col("amount") * 1000)
         plan = TrainingPlan(
-            "ecod", on, window, features, EcodParameters(), contamination=0.02, rows_in_window=features.height
+            "ecod",
+            on,
+            window,
+            features,
+            EcodParameters(),
+            contamination=0.02,
+            declared=shipped_plan(),
+            rows_in_window=features.height,
         )
         return ensure_daily_model(self.registry, plan, report=lambda _: TrainingReport()).version
 
@@ -241,22 +248,24 @@ def test_a_champion_that_mlflow_no_longer_has_is_no_rival(world: World) -> None:
     assert (row["rule"], row["decision"], row["previous_champion"]) == ("no_rival", "promoted", 99)
 
 
-def test_a_version_of_the_release_that_hashed_words_is_taken_up_until_a_feature_is_computed_otherwise(
+def test_a_version_of_an_earlier_release_is_taken_up_until_a_feature_is_computed_otherwise(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
-        then.setattr(daily, "feature_version", version_by_words)
+        then.setattr(daily, "current_feature_version", lambda schema, declared: "named otherwise")
         of_then = world.train(day(6))
     model = load_version(world.registry, MODEL, of_then.version).model
-    assert model.feature_version == version_by_words(model.schema) != daily.current_feature_version(model.schema)
-    daily.require_current_features(model)
+    assert model.feature_version == "named otherwise"
+    monkeypatch.setattr(daily, "earlier_version", lambda names, plan: "named otherwise")
+    daily.require_current_features(model, shipped_plan())
     assert world.train(day(6)) == of_then
-    monkeypatch.setattr(daily, "version_by_words", lambda schema: None)
+    monkeypatch.setattr(daily, "earlier_version", lambda names, plan: None)
     assert world.train(day(6)).version > of_then.version
 
 
 def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: World) -> None:
     plan = SupervisedTraining(
+        declared=shipped_plan(),
         parameters=BoostedTreesParameters(max_iter=5),
         contamination=0.02,
         label_delay_days=3,
@@ -328,6 +337,7 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
 def test_too_few_known_frauds_make_no_supervised_model(world: World) -> None:
     with pytest.raises(MissingData, match=r"frauds are known among .* at least 5000"):
         SupervisedTraining(
+            declared=shipped_plan(),
             parameters=BoostedTreesParameters(),
             contamination=0.02,
             label_delay_days=3,
@@ -339,6 +349,7 @@ def test_too_few_known_frauds_make_no_supervised_model(world: World) -> None:
 def test_of_very_many_transactions_the_supervised_model_learns_from_the_frauds_and_a_sample(world: World) -> None:
     def plan(sample_rows: int) -> TrainingPlan:
         return SupervisedTraining(
+            declared=shipped_plan(),
             parameters=BoostedTreesParameters(max_iter=5),
             contamination=0.02,
             label_delay_days=3,

@@ -89,7 +89,11 @@ def test_the_declarations_of_the_contract_compile(tmp_path: Path) -> None:
     card = plan.entities[3]
     assert (card.name, card.key) == ("card", ("card_id",))
     assert card.aggregates[1] == Aggregate(
-        "card_declines_24h", "count", over=timedelta(hours=24), where="status = 'declined'"
+        "card_declines_24h",
+        "count",
+        over=timedelta(hours=24),
+        where="status = 'declined'",
+        where_reads=("status",),
     )
 
 

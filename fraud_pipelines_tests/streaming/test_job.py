@@ -18,6 +18,7 @@ from fraud_pipelines.detection.daily import DIGEST_TAG, current_feature_version
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA, MODEL_SCORES, parse_schema
 from fraud_pipelines.detection.supervised import fit_supervised
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.streaming.champion import Champion
@@ -26,7 +27,7 @@ from fraud_pipelines.transactions.waiting import Waiting, look_into
 from fraud_pipelines_tests.streaming.samples import YESTERDAY, Stream, drop, traffic
 
 ENSEMBLE, SUPERVISED = "fraud-ensemble", "fraud-supervised"
-FEATURE_VERSION = current_feature_version(LABEL_FREE_SCHEMA)
+FEATURE_VERSION = current_feature_version(LABEL_FREE_SCHEMA, shipped_plan())
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_a_new_champion_is_picked_up_without_a_restart_and_an_unreachable_regist
 ) -> None:
     time = [0.0]
     registry = registry_of(installation)
-    champion = Champion(registry, ENSEMBLE, every_seconds=10, clock=lambda: time[0])
+    champion = Champion(registry, ENSEMBLE, plan=shipped_plan(), every_seconds=10, clock=lambda: time[0])
     first = champion.refresh()
     assert first is not None
     assert first.version == 2
@@ -187,7 +188,7 @@ def test_the_ensemble_stands_in_for_a_supervised_model_until_it_and_those_it_lis
     registry = registry_of(installation)
     registry.set_alias(ENSEMBLE, "champion", None)
     time = [0.0]
-    champion = Champion(registry, SUPERVISED, every_seconds=10, clock=lambda: time[0])
+    champion = Champion(registry, SUPERVISED, plan=shipped_plan(), every_seconds=10, clock=lambda: time[0])
 
     def in_use() -> tuple[str, list[str]] | None:
         time[0] += 11
@@ -212,7 +213,7 @@ def listening() -> FraudModel:
     rows = pl.DataFrame({name: rng.random(200) for name in ("amount", *MODEL_SCORES)})
     schema = dict.fromkeys(rows.columns, "numeric")
     labelled = rows.with_columns(is_fraud=pl.col("suod_score") > 0.8)
-    version = current_feature_version(parse_schema(schema))
+    version = current_feature_version(parse_schema(schema), shipped_plan())
     return fit_supervised(labelled, rows, schema=schema, parameters={"max_iter": 3}, feature_version=version)
 
 

@@ -56,6 +56,7 @@ def _materialize(
     from fraud_pipelines.detection.daily import ensure_daily_model, trained_before
     from fraud_pipelines.detection.detector_plan import DetectorTraining
     from fraud_pipelines.evaluation.training_report import training_report
+    from fraud_pipelines.plan.compile import plan_in_force
 
     day = partition_day(context)
     training = DetectorTraining(
@@ -65,6 +66,7 @@ def _materialize(
         training_days=settings.training_days,
         min_training_days=settings.min_training_days,
         sample_rows=settings.training_sample_rows,
+        declared=plan_in_force(settings),
     )
     inputs = training.inputs(warehouse, day)
     trained = trained_before(registry, backend, day, inputs)

@@ -54,6 +54,7 @@ def supervised(
     from fraud_pipelines.detection.supervised_plan import SupervisedTraining
     from fraud_pipelines.errors import MissingData
     from fraud_pipelines.evaluation.training_report import training_report
+    from fraud_pipelines.plan.compile import plan_in_force
 
     day = partition_day(context)
     training = SupervisedTraining(
@@ -63,6 +64,7 @@ def supervised(
         training_days=config.training_days,
         min_frauds=config.min_frauds,
         sample_rows=settings.training_sample_rows,
+        declared=plan_in_force(settings),
     )
     inputs = training.inputs(warehouse, day)
     trained = trained_before(model_registry, SUPERVISED.name, day, inputs)

@@ -54,11 +54,12 @@ def transaction_scores(
     from fraud_pipelines.detection.daily import DAILY_MODEL, load_models_in_use, score_day
     from fraud_pipelines.evaluation.figures import score_histogram
     from fraud_pipelines.features.frames import read_features
+    from fraud_pipelines.plan.compile import plan_in_force
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
         features = read_features(warehouse, day, day)
-        models = load_models_in_use(warehouse, model_registry, day)
+        models = load_models_in_use(warehouse, model_registry, day, declared=plan_in_force(settings))
     now = utc_now()
     scores = score_day(features, models, day=day, now=now)
     name = "scoring.transaction_scores"

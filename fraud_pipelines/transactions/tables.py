@@ -1,0 +1,37 @@
+"""The table of transactions: a column for each that is declared."""
+
+import duckdb
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.storage.warehouse import select
+
+TABLE = "raw.transactions"
+
+
+def add_declared_columns(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+    """Add the columns of the plan that ``raw.transactions`` lacks, and describe them; they are null of earlier rows.
+
+    A column that is declared no more stays, with what it holds.
+
+    Raises:
+        InvalidInput: a column is there with another type than it is declared with.
+    """
+    query = "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name || '.' || table_name = ?"
+    stored = dict(select(connection, query, [TABLE]).iter_rows())
+    for attribute in plan.attributes:
+        name, kind = attribute.name, plan.attribute_sql_types[attribute.name]
+        if name not in stored:
+            connection.execute(f'ALTER TABLE {TABLE} ADD COLUMN "{name}" {kind}')
+            text = (attribute.description or f"Declared: {attribute.type}.").replace("'", "''")
+            connection.execute(f"COMMENT ON COLUMN {TABLE}.\"{name}\" IS '{text}'")
+        elif stored[name] != kind:
+            raise InvalidInput(
+                f"{TABLE}.{name} holds {stored[name]}, and the declarations say {attribute.type}, which is {kind}. "
+                "Declare the column with another name, or with the type it has."
+            )
+
+
+def declared_columns(plan: Plan) -> str:
+    """What `add_declared_columns` makes, as text: equal texts make equal columns."""
+    return repr([(each.name, each.type, each.description) for each in plan.attributes])
