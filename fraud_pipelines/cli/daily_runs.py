@@ -127,6 +127,7 @@ class DailyRuns:
             self.settings.landing_transactions,
             clock=lambda: datetime.now(UTC).replace(tzinfo=None),
             skew=self.settings.clock_skew,
+            attributes=plan_in_force(self.settings).attributes,
         )
         landed.require_usable()
         for report in derive_earlier_days(self._warehouse, day, plan=plan_in_force(self.settings)):

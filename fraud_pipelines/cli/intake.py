@@ -114,16 +114,18 @@ def _land_transactions(
     mapping_file: Path | None,
     clock: Callable[[], datetime],
     skew: timedelta,
-    plan: Plan,  # noqa: ARG001
+    plan: Plan,
 ) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.transactions.landing import land_transactions
     from fraud_pipelines.transactions.mapping import ColumnMapping
 
-    given = ColumnMapping.load(mapping_file) if mapping_file else None
+    given = ColumnMapping.load(mapping_file, plan.attributes) if mapping_file else None
 
     def land(file: Path) -> LandingReport:
         found = None if given else nearest_mapping(file, file.parent)
-        mapping = given or (ColumnMapping.load(found) if found else ColumnMapping.identity())
+        mapping = given or (
+            ColumnMapping.load(found, plan.attributes) if found else ColumnMapping.identity(plan.attributes)
+        )
         return land_transactions(warehouse, file, mapping, now=clock(), skew=skew)
 
     return land

@@ -152,13 +152,14 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
     from fraud_pipelines.streaming.kafka import KafkaSource, consume
     from fraud_pipelines.streaming.session import StreamSession
     from fraud_pipelines.streaming.settings import KafkaSettings, StreamSettings
+    from fraud_pipelines.transactions.mapping import ColumnMapping
 
     topic = KafkaSettings.from_environment()
     prepare(settings)
     warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
     session = StreamSession(warehouse, registry, settings, StreamSettings.from_environment())
-    with KafkaSource(topic, warehouse) as source:
+    with KafkaSource(topic, warehouse, mapping=ColumnMapping.identity(session.attributes)) as source:
         console.print(f"Reading {topic.topic} at {topic.brokers}")
         try:
             while True:

@@ -11,7 +11,6 @@ from fraud_pipelines.decisions.rules import deciding_version
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse, select
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 PAYMENTS_BEFORE: Final = 40
 PAYMENTS_AFTER: Final = 10
@@ -122,8 +121,8 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
     """
     where = "WHERE transaction_id = ?"
     with warehouse.connect(read_only=True) as connection:
-        columns = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
-        transaction = select(connection, f"SELECT {columns} FROM raw.transactions {where} LIMIT 1", [transaction_id])
+        query = f"SELECT * EXCLUDE (event_date, source, ingested_at) FROM raw.transactions {where} LIMIT 1"
+        transaction = select(connection, query, [transaction_id])
         if transaction.is_empty():
             raise InvalidInput(f"No transaction is stored under the id {transaction_id!r}. Check the id.")
         decisions = select(

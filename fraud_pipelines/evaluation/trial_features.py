@@ -209,8 +209,8 @@ def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date],
 
 def _differing_on(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, day: date) -> list[str]:
     """Features that come out otherwise than they are stored when the day is derived again from the histories."""
-    stored = set(_columns(connection, _RAW))
-    columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types if name in stored)
+    there = set(_columns(connection, _RAW))
+    columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types if name in there)
     prepared = prepare(select(connection, f"SELECT {columns} FROM {_RAW} WHERE event_date = ?", [day]), compiled)
     before = {
         each.entity.name: read_history(connection, each, prepared.runs[each.entity.name].keys, day)

@@ -87,7 +87,7 @@ class Plan:
     @property
     def attribute_types(self) -> dict[str, pl.DataType]:
         """Columns of a transaction → their types in Polars."""
-        return {name: POLARS_TYPES[sql_type] for name, sql_type in self.attribute_sql_types.items()}
+        return column_types(self.attributes)
 
     @property
     def attribute_sql_types(self) -> dict[str, str]:
@@ -186,6 +186,11 @@ class Lineage:
 
     transactions: tuple[str, ...]
     labels: tuple[str, ...] = ()
+
+
+def column_types(attributes: Iterable[Attribute]) -> dict[str, pl.DataType]:
+    """Columns of a transaction → their types in Polars."""
+    return {attribute.name: POLARS_TYPES[SQL_TYPES[attribute.type]] for attribute in attributes}
 
 
 def hashed(*content: object) -> str:

@@ -1,7 +1,7 @@
 """Micro-batches: what a file or a broker delivers, and how it is taken into the warehouse within a transaction."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,8 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InaccessibleFile, InvalidInput
+from fraud_pipelines.plan.plan import column_types
+from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.storage.warehouse import insert, select
 from fraud_pipelines.transactions.intake import land_rows, turned_away
 from fraud_pipelines.transactions.landing import TransactionIntake, open_transactions
@@ -18,7 +20,6 @@ from fraud_pipelines.transactions.landing_zone import nearest_mapping
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.sources import content_hash
 from fraud_pipelines.transactions.waiting import WaitingFile, printable_name
 
@@ -74,7 +75,13 @@ class FileBatch:
     mapping: ColumnMapping
 
     @classmethod
-    def of(cls, file: WaitingFile, folder: Path, mappings: dict[Path | None, ColumnMapping]) -> "FileBatch":
+    def of(
+        cls,
+        file: WaitingFile,
+        folder: Path,
+        mappings: dict[Path | None, ColumnMapping],
+        attributes: Sequence[Attribute],
+    ) -> "FileBatch":
         """The file read by its nearest ``mapping.yaml``; ``mappings`` holds those that were loaded before.
 
         Raises:
@@ -82,7 +89,7 @@ class FileBatch:
         """
         found = nearest_mapping(file.path, folder)
         if found not in mappings:
-            mappings[found] = ColumnMapping.load(found) if found else ColumnMapping.identity()
+            mappings[found] = ColumnMapping.load(found, attributes) if found else ColumnMapping.identity(attributes)
         return cls(file, folder, mappings[found])
 
     @property
@@ -140,20 +147,27 @@ class BatchReport:
 
 @dataclass(frozen=True)
 class LandedBatch:
-    """A batch whose rows are in the open transaction: ``rows`` were accepted, with `TRANSACTION_COLUMNS`."""
+    """A batch whose rows are in the open transaction: ``rows`` were accepted, with the declared columns."""
 
     report: BatchReport
     rows: pl.DataFrame
 
 
 def land_batch(
-    connection: duckdb.DuckDBPyConnection, batch: Batch, *, first_position: int, now: datetime, skew: timedelta
+    connection: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    *,
+    attributes: Sequence[Attribute],
+    first_position: int,
+    now: datetime,
+    skew: timedelta,
 ) -> LandedBatch:
     """Validate the rows of ``batch``, store the sound and new ones, and quarantine the others.
 
     Of a batch that was processed before, only rows are read that the clock had turned away.
 
     Args:
+        attributes: the columns of a transaction.
         first_position: how many transactions the stream had taken in before.
         now: the time of processing, naive UTC.
         skew: how much later a timestamp may be.
@@ -165,28 +179,30 @@ def land_batch(
         batch_id = batch.batch_id
     except (InvalidInput, OSError) as error:
         raise UnreadableBatch(batch, _as_invalid(error)) from error
-    intake = TransactionIntake(batch.mapping, batch.source, now, skew)
+    types = column_types(attributes)
+    no_rows = pl.DataFrame(schema=types)
+    intake = TransactionIntake(batch.mapping.declared_by(attributes), batch.source, now, skew)
     earlier = _processed(connection, batch_id)
     again = earlier and turned_away(connection, intake, *earlier)
     if earlier and not again:
-        return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), _no_rows())
+        return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), no_rows)
     accepted: list[pl.DataFrame] = []
     reasons: Counter[str] = Counter()
     read = 0
     try:
         for landed in land_rows(connection, intake, batch.chunks(), again=again):
             read += landed.rows_read
-            accepted.append(landed.accepted.select(TRANSACTION_COLUMNS.keys()))
+            accepted.append(landed.accepted.select(list(types)))
             reasons.update(landed.rejected["reason"].str.split(":").list.first().to_list())
     except (InvalidInput, OSError) as error:
         raise UnreadableBatch(batch, _as_invalid(error)) from error
     if again and not read:
-        return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), _no_rows())
+        return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), no_rows)
     if batch.mapping.label:
         intake.finish(connection, {})
     if again:
         batch_id = _count_apart(connection, batch_id, read)
-    rows = pl.concat(accepted) if accepted else _no_rows()
+    rows = pl.concat(accepted) if accepted else no_rows
     report = BatchReport(
         batch_id,
         batch.source,
@@ -243,10 +259,6 @@ def _count_apart(connection: duckdb.DuckDBPyConnection, batch_id: str, rows: int
     )
     deliveries = select(connection, query, {"id": batch_id, "mark": _DELIVERY}).item()
     return f"{batch_id}{_DELIVERY}{deliveries + 1}"
-
-
-def _no_rows() -> pl.DataFrame:
-    return pl.DataFrame(schema=TRANSACTION_COLUMNS)
 
 
 def _as_invalid(error: InvalidInput | OSError) -> InvalidInput:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fraud_pipelines.errors import InaccessibleFile, InvalidInput
+from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.streaming.batches import BatchReport, FileBatch, UnreadableBatch
 from fraud_pipelines.streaming.files import set_aside, settled_files
 from fraud_pipelines.streaming.session import StreamSession
@@ -109,19 +110,23 @@ def drain(session: StreamSession, folder: Path, *, clock: Callable[[], datetime]
                 held.close()
                 held.enter_context(session.warehouse.connect())
                 let_go = time.monotonic() + session.stream.hold_seconds
-            _commit(session, list(_batches(group, folder, mappings, report)), report, clock)
+            _commit(session, list(_batches(group, folder, mappings, report, session.attributes)), report, clock)
             done += len(group)
     report.left = len(files) - done
     return report
 
 
 def _batches(
-    files: Iterable[WaitingFile], folder: Path, mappings: dict[Path | None, ColumnMapping], report: DrainReport
+    files: Iterable[WaitingFile],
+    folder: Path,
+    mappings: dict[Path | None, ColumnMapping],
+    report: DrainReport,
+    attributes: Sequence[Attribute],
 ) -> Iterator[FileBatch]:
     """The files as batches, but for those whose mapping can't be used."""
     for file in files:
         try:
-            yield FileBatch.of(file, folder, mappings)
+            yield FileBatch.of(file, folder, mappings, attributes)
         except InvalidInput as error:
             report.troubles[printable_name(file.name)] = str(error)
         except OSError as error:

@@ -19,6 +19,8 @@ from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
 from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
@@ -99,6 +101,11 @@ class StreamSession:
         self._loaded: _Loaded | None = None
         self._pasts: dict[date, tuple[datetime, LabelEvents]] = {}
 
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The columns of a transaction."""
+        return self._compiled.plan.attributes
+
     def commit(self, batches: Sequence[Batch], *, now: datetime) -> list[BatchReport]:
         """Take in, screen, decide and commit ``batches``, in this order.
 
@@ -118,7 +125,7 @@ class StreamSession:
                 create_feature_tables(connection, self._compiled.plan)
                 create_tables(connection, self._compiled.plan)
             decided = transactions_decided(connection)
-            landed = _land(connection, batches, decided, now, self._settings.clock_skew)
+            landed = _land(connection, batches, self._compiled.plan, decided, now, self._settings.clock_skew)
             # Should anything fail from here on, memory is ahead of the disk, and is given up.
             loaded, self._loaded = self._loaded, None
             if loaded and loaded.screener.detector.seen != decided:
@@ -246,11 +253,18 @@ class StreamSession:
 
 
 def _land(
-    connection: duckdb.DuckDBPyConnection, batches: Sequence[Batch], position: int, now: datetime, skew: timedelta
+    connection: duckdb.DuckDBPyConnection,
+    batches: Sequence[Batch],
+    plan: Plan,
+    position: int,
+    now: datetime,
+    skew: timedelta,
 ) -> list[LandedBatch]:
     landed = []
     for batch in batches:
-        landed.append(land_batch(connection, batch, first_position=position, now=now, skew=skew))
+        landed.append(
+            land_batch(connection, batch, attributes=plan.attributes, first_position=position, now=now, skew=skew)
+        )
         position += landed[-1].report.accepted
     return landed
 

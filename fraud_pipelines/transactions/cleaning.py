@@ -10,7 +10,6 @@ from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.timestamps import TimestampRule
 
 MAX_TEXT_CHARACTERS: Final = 256
-MAX_AMOUNT: Final = 1e12
 MAX_AGE_YEARS: Final = 20
 IN_THE_FUTURE: Final = "is in the future"
 
@@ -21,13 +20,18 @@ _EXACT_INTEGERS: Final = 2.0**53
 class ChunkCleaner:
     """Cleans the columns of one chunk, where ``columns`` is our name → the source's.
 
+    ``constants`` are texts that stand in every row.
+
     Each method returns a column with a value for each row of ``chunk.fields``, and notes in ``reasons`` the rows
     whose value can't be used; the first reason of a row stays, so the order of the calls is the order of the
     reasons. A column that the chunk lacks is null.
     """
 
-    def __init__(self, chunk: RecordChunk, columns: Mapping[str, str]) -> None:
+    def __init__(
+        self, chunk: RecordChunk, columns: Mapping[str, str], constants: Mapping[str, str] | None = None
+    ) -> None:
         self._chunk = chunk
+        self._constants = constants or {}
         self._columns = {ours: theirs for ours, theirs in columns.items() if theirs in chunk.fields.columns}
         self.reasons = pl.repeat(None, chunk.fields.height, dtype=pl.String, eager=True).alias("reason")
 
@@ -49,42 +53,103 @@ class ChunkCleaner:
         self.reject(~value.is_in(list(choices)), f"{name} is none of {', '.join(choices)}")
         return value
 
-    def amount(self, name: str) -> pl.Series:
-        """A number from 0 to 10¹²; text is read with a decimal point, or in scientific notation."""
+    def number(
+        self,
+        name: str,
+        *,
+        required: bool = False,
+        minimum: float | None = None,
+        maximum: float | None = None,
+    ) -> pl.Series:
+        """A finite number between the bounds, both inclusive; text is read with a decimal point, or in scientific
+        notation."""
         raw = self._raw(name)
         if isinstance(raw.dtype, pl.String):
             self._reject_types(name, "not a number")
             raw = _trimmed(raw)
         elif not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null)):
             raw = self._misfit(name, raw, "not a number")
-        self.reject(raw.is_null(), f"{name} is missing")
+        if required:
+            self.reject(raw.is_null(), f"{name} is missing")
         number = raw.cast(pl.Float64, strict=False)
-        self.reject(number.is_null(), f"{name} is not a number")
+        self.reject(raw.is_not_null() & number.is_null(), f"{name} is not a number")
         self.reject(~number.is_finite(), f"{name} is not finite")
-        self.reject(number < 0, f"{name} is negative")
-        self.reject(number > MAX_AMOUNT, f"{name} is above {MAX_AMOUNT:.0e}")
-        return number.abs()  # minus zero is zero
+        self._reject_beyond(name, number, minimum, maximum)
+        return number + 0.0  # minus zero is zero
+
+    def integer(
+        self,
+        name: str,
+        *,
+        required: bool = False,
+        minimum: float | None = None,
+        maximum: float | None = None,
+    ) -> pl.Series:
+        """A whole number of 64 bits between the bounds, both inclusive."""
+        raw = self._raw(name)
+        if isinstance(raw.dtype, pl.String):
+            self._reject_types(name, "not a whole number")
+            raw = _trimmed(raw)
+        elif not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null)):
+            raw = self._misfit(name, raw, "not a whole number")
+        if raw.dtype.is_float():
+            raw = raw.fill_nan(None)  # what Pandas makes of whole numbers as soon as one of them is missing
+        if required:
+            self.reject(raw.is_null(), f"{name} is missing")
+        if raw.dtype.is_float() or raw.dtype.is_decimal():
+            number = raw.cast(pl.Float64)
+            inexact = (number != number.floor()) | (number.abs() >= _EXACT_INTEGERS)
+            self.reject(inexact, f"{name} is not a whole number")
+            whole = number.set(inexact.fill_null(value=False), None).cast(pl.Int64)
+        else:
+            # "3.0" is how some tools write a whole number.
+            text = raw.str.replace(r"^([+-]?\d+)\.0*$", "$1") if isinstance(raw.dtype, pl.String) else raw
+            whole = text.cast(pl.Int64, strict=False)
+            self.reject(raw.is_not_null() & whole.is_null(), f"{name} is not a whole number")
+        self._reject_beyond(name, whole, minimum, maximum)
+        return whole.alias(name)
+
+    def moment(self, name: str, rule: TimestampRule, *, required: bool = False) -> pl.Series:
+        """An instant in UTC, of any time."""
+        raw = self._timestamps(name)
+        if required:
+            self.reject(raw.is_null(), f"{name} is missing")
+        return self._in_utc(name, raw, rule)
+
+    def _reject_beyond(self, name: str, value: pl.Series, minimum: float | None, maximum: float | None) -> None:
+        if minimum is not None:
+            self.reject(value < minimum, f"{name} is negative" if minimum == 0 else f"{name} is below {minimum:g}")
+        if maximum is not None:
+            self.reject(value > maximum, f"{name} is above {maximum:g}")
 
     def timestamp(self, name: str, rule: TimestampRule, *, latest: datetime) -> pl.Series:
         """An instant of the twenty years up to and including ``latest``, in UTC.
 
         Every day since the first transaction is a partition for good: one wrong year would make thousands of them.
         """
-        raw = self._raw(name)
-        as_number = raw.dtype.is_numeric()
-        if isinstance(raw.dtype, pl.String):
-            self._reject_types(name, "not a time")
-            raw = _trimmed(raw)
-        elif not (as_number or isinstance(raw.dtype, pl.Null | pl.Date | pl.Datetime)):
-            raw = self._misfit(name, raw, "not a time")
+        raw = self._timestamps(name)
         self.reject(raw.is_null(), f"{name} is missing")
-        value, clock_change = rule.to_utc(raw)
-        self.reject(clock_change, f"{name} never was or occurred twice in {rule.zone} (clock change)")
-        hint = ": a number, which needs timestamp.format epoch_seconds or epoch_milliseconds" if as_number else ""
-        self.reject(value.is_null(), f"{name} is unreadable as {rule.format}{hint}")
+        value = self._in_utc(name, raw, rule)
         self.reject(value > latest, f"{name} {IN_THE_FUTURE}")
         earliest = pl.Series([latest]).dt.offset_by(f"-{MAX_AGE_YEARS}y").item()
         self.reject(value < earliest, f"{name} is more than {MAX_AGE_YEARS} years old")
+        return value.alias(name)
+
+    def _timestamps(self, name: str) -> pl.Series:
+        raw = self._raw(name)
+        if isinstance(raw.dtype, pl.String):
+            self._reject_types(name, "not a time")
+            return _trimmed(raw)
+        if not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null | pl.Date | pl.Datetime)):
+            return self._misfit(name, raw, "not a time")
+        return raw
+
+    def _in_utc(self, name: str, raw: pl.Series, rule: TimestampRule) -> pl.Series:
+        value, clock_change = rule.to_utc(raw)
+        self.reject(clock_change, f"{name} never was or occurred twice in {rule.zone} (clock change)")
+        as_number = raw.dtype.is_numeric()
+        hint = ": a number, which needs timestamp.format epoch_seconds or epoch_milliseconds" if as_number else ""
+        self.reject(raw.is_not_null() & value.is_null(), f"{name} is unreadable as {rule.format}{hint}")
         return value.alias(name)
 
     def flag(self, name: str, *, true: Collection[str], false: Collection[str], required: bool = False) -> pl.Series:
@@ -107,6 +172,8 @@ class ChunkCleaner:
             self.reasons = self.reasons.set(first, reason)
 
     def _raw(self, name: str) -> pl.Series:
+        if name in self._constants:
+            return pl.repeat(self._constants[name], self._chunk.fields.height, dtype=pl.String, eager=True).alias(name)
         if name not in self._columns:
             return pl.repeat(None, self._chunk.fields.height, dtype=pl.Null, eager=True).alias(name)
         return self._chunk.fields[self._columns[name]].alias(name)

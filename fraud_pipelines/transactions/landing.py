@@ -1,13 +1,14 @@
 """Landing: transaction files go into the warehouse, with their rejects, their labels and the days they make stale."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
+from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
@@ -66,13 +67,22 @@ def land_transactions(
 
 
 def land_pending_transactions(
-    warehouse: Warehouse, folder: Path, *, clock: Callable[[], datetime], skew: timedelta = CLOCK_SKEW
+    warehouse: Warehouse,
+    folder: Path,
+    *,
+    clock: Callable[[], datetime],
+    skew: timedelta = CLOCK_SKEW,
+    attributes: Sequence[Attribute] | None = None,
 ) -> Landed:
-    """Take in what waits below ``folder``, each file by the nearest ``mapping.yaml``, and move it to ``_landed``."""
+    """Take in what waits below ``folder``, each file by the nearest ``mapping.yaml``, and move it to ``_landed``.
+
+    Args:
+        attributes: the columns of a transaction; those that ship by default.
+    """
 
     def intake_for(path: Path) -> TransactionIntake:
         found = nearest_mapping(path, folder)
-        mapping = ColumnMapping.load(found) if found else ColumnMapping.identity()
+        mapping = ColumnMapping.load(found, attributes) if found else ColumnMapping.identity(attributes)
         return TransactionIntake(mapping, relative_name(path, folder), clock(), skew)
 
     return land_pending(warehouse, folder, intake_for)

@@ -1,16 +1,29 @@
 """Column mappings: how another data set's names, formats and labels become ours, written in YAML."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, TRANSACTION_COLUMNS
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.transactions.timestamps import TimestampRule
+
+_ATTRIBUTES: Final = "attributes"
 
 Verdict = Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
 """A value of a label column; compared as text, without regard to case."""
@@ -67,15 +80,23 @@ class ColumnMapping(BaseModel):
     constants: dict[str, str] = Field(default_factory=dict)
     timestamp: TimestampRule = TimestampRule()
     label: LabelRule | None = None
+    _attributes: tuple[Attribute, ...] = PrivateAttr(default=())
 
     @classmethod
-    def identity(cls) -> Self:
-        """The mapping of a source that has our names and ISO 8601 timestamps already."""
-        return cls()
+    def identity(cls, attributes: Sequence[Attribute] | None = None) -> Self:
+        """The mapping of a source that has our names and ISO 8601 timestamps already.
+
+        Args:
+            attributes: the columns of a transaction; those that ship by default.
+        """
+        return cls.model_validate({}, context={_ATTRIBUTES: attributes})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, attributes: Sequence[Attribute] | None = None) -> Self:
         """Read a mapping from a YAML file.
+
+        Args:
+            attributes: the columns of a transaction; those that ship by default.
 
         Raises:
             InvalidInput: the file is missing or no YAML, or a key is unknown or has an unusable value.
@@ -89,7 +110,7 @@ class ColumnMapping(BaseModel):
         if not isinstance(content, dict):
             raise InvalidInput(f"The mapping {path} is empty or no table of keys. {_KEYS}")
         try:
-            return cls.model_validate(content)
+            return cls.model_validate(content, context={_ATTRIBUTES: attributes})
         except ValidationError as error:
             faults = "; ".join(_describe(dict(fault)) for fault in error.errors())
             raise InvalidInput(f"The mapping {path}: {faults}. {_KEYS}") from error
@@ -102,15 +123,17 @@ class ColumnMapping(BaseModel):
         return delimiter
 
     @model_validator(mode="after")
-    def _names_are_ours(self) -> Self:
-        for section, named, allowed in (
-            ("columns", self.columns, TRANSACTION_COLUMNS),
-            ("constants", self.constants, OPTIONAL_COLUMNS),
-        ):
+    def _names_are_ours(self, info: ValidationInfo) -> Self:
+        given = (info.context or {}).get(_ATTRIBUTES)
+        self._attributes = shipped_plan().attributes if given is None else tuple(given)
+        names = [each.name for each in self._attributes]
+        required = [each.name for each in self._attributes if each.required]
+        optional = [each.name for each in self._attributes if not each.required]
+        for section, named, allowed in (("columns", self.columns, names), ("constants", self.constants, optional)):
             unknown = [name for name in named if name not in allowed]
             if unknown:
                 raise ValueError(f"{section}: {unknown[0]!r} is none of {', '.join(allowed)}")
-        empty = [name for name in REQUIRED_COLUMNS if name in self.columns and not self.columns[name]]
+        empty = [name for name in required if name in self.columns and not self.columns[name]]
         if empty:
             raise ValueError(f"columns: {empty[0]!r} is required and can't be empty")
         both = [name for name in self.constants if self.columns.get(name)]
@@ -121,6 +144,17 @@ class ColumnMapping(BaseModel):
             raise ValueError(f"constants: {unfit[0]!r} must be printable text of up to 256 characters")
         return self
 
+    def declared_by(self, attributes: Sequence[Attribute]) -> Self:
+        """The same mapping to these columns of a transaction."""
+        same = self.model_copy()
+        same._attributes = tuple(attributes)
+        return same
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The columns of a transaction that it maps to."""
+        return self._attributes
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the mapping: the same file read through another mapping is another delivery."""
@@ -129,7 +163,8 @@ class ColumnMapping(BaseModel):
     @property
     def wanted_columns(self) -> dict[str, str]:
         """Our column → theirs, for all that may come from the source."""
-        wanted = {name: self.columns.get(name, name) for name in TRANSACTION_COLUMNS if name not in self.constants}
+        names = (each.name for each in self._attributes)
+        wanted = {name: self.columns.get(name, name) for name in names if name not in self.constants}
         return {ours: theirs for ours, theirs in wanted.items() if theirs}
 
     @property
@@ -155,11 +190,12 @@ class ColumnMapping(BaseModel):
         """
         if sparse and not present:
             return
+        required = {each.name for each in self._attributes if each.required}
         needed = {
             f"columns.{ours}": theirs
             for ours, theirs in self.wanted_columns.items()
-            if (ours in self.columns and ours in REQUIRED_COLUMNS)
-            or (not sparse and (ours in self.columns or ours in REQUIRED_COLUMNS))
+            if (ours in self.columns and ours in required)
+            or (not sparse and (ours in self.columns or ours in required))
         }
         if self.label and not sparse:
             needed["label.column"] = self.label.column

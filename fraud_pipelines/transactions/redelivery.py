@@ -14,7 +14,7 @@ from fraud_pipelines.transactions.json_lines import JsonLinesFile
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.repeats import repeat_reasons
-from fraud_pipelines.transactions.schema import TIMESTAMP, TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.validation import validate_transactions
 
 QUARANTINE: Final = "raw.rejected_transactions"
@@ -85,10 +85,10 @@ class TurnedAway:
 def repeats_of_stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> pl.Series:
     """Why each transaction can't be stored beside those that are, null where it can."""
     with registered(connection, _arrived=rows.select("transaction_id")):
-        columns = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
+        columns = ", ".join(f'"{name}"' for name in rows.columns)
         query = f"SELECT {columns} FROM raw.transactions WHERE transaction_id IN (SELECT transaction_id FROM _arrived)"
-        stored = select(connection, query).cast(pl.Schema(TRANSACTION_COLUMNS))
-    content = [name for name in TRANSACTION_COLUMNS if name != "transaction_id"]
+        stored = select(connection, query).cast(rows.schema)
+    content = [name for name in rows.columns if name != "transaction_id"]
     return repeat_reasons(rows, stored, key=["transaction_id"], content=content, noun="transaction")
 
 

@@ -6,10 +6,14 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.plan.plan import column_types
+from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.transactions.cleaning import ChunkCleaner
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.records import RecordChunk
-from fraud_pipelines.transactions.schema import OPTIONAL_COLUMNS, TRANSACTION_COLUMNS
+
+_TRUE: Final = ("true", "yes", "1", "t", "y")
+_FALSE: Final = ("false", "no", "0", "f", "n")
 
 REJECTED_COLUMNS: Final[dict[str, pl.DataType]] = {
     "source": pl.String(),
@@ -24,7 +28,7 @@ class ValidatedChunk:
     """What became of a chunk: accepted + rejected = read.
 
     Attributes:
-        accepted: exactly ``TRANSACTION_COLUMNS``.
+        accepted: exactly the columns of ``mapping.attributes``.
         positions: for each accepted row its position in ``chunk.fields``.
         verdicts: for each accepted row what the label column says (true is fraud), null without one.
         verdict_problems: for each accepted row why its label can't be read, null where it can.
@@ -50,21 +54,10 @@ def validate_transactions(
         latest: a later timestamp is in the future; naive UTC.
         source: the name that rejected rows are kept under.
     """
-    cleaner = ChunkCleaner(chunk, mapping.wanted_columns)
-    columns = [
-        cleaner.text("transaction_id", required=True),
-        cleaner.text("user_id", required=True),
-        cleaner.timestamp("timestamp", mapping.timestamp, latest=latest),
-        cleaner.amount("amount"),
-    ]
-    for name, dtype in OPTIONAL_COLUMNS.items():
-        constant = mapping.constants.get(name)
-        columns.append(
-            cleaner.text(name)
-            if constant is None
-            else pl.repeat(constant, chunk.fields.height, dtype=dtype, eager=True).alias(name)
-        )
-    transactions = pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in TRANSACTION_COLUMNS.items())
+    cleaner = ChunkCleaner(chunk, mapping.wanted_columns, mapping.constants)
+    columns = [_column(cleaner, each, mapping, latest) for each in mapping.attributes]
+    types = column_types(mapping.attributes)
+    transactions = pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in types.items())
 
     # A verdict that can't be read is no reason to turn the payment away.
     label = ChunkCleaner(chunk, {"label": mapping.label.column} if mapping.label else {})
@@ -80,6 +73,21 @@ def validate_transactions(
         verdict_problems=label.reasons.filter(sound),
         rejected=all_rejected(chunk, cleaner.reasons, source=source),
     )
+
+
+def _column(cleaner: ChunkCleaner, declared: Attribute, mapping: ColumnMapping, latest: datetime) -> pl.Series:
+    """A declared column, of the type that it is declared with."""
+    name, required = declared.name, declared.required
+    if declared.type == "text":
+        return cleaner.text(name, required=required)
+    if declared.type == "boolean":
+        return cleaner.flag(name, true=_TRUE, false=_FALSE, required=required)
+    if name == "timestamp":
+        return cleaner.timestamp(name, mapping.timestamp, latest=latest)
+    if declared.type == "timestamp":
+        return cleaner.moment(name, mapping.timestamp, required=required)
+    convert = cleaner.integer if declared.type == "integer" else cleaner.number
+    return convert(name, required=required, minimum=declared.minimum, maximum=declared.maximum)
 
 
 def all_rejected(chunk: RecordChunk, reasons: pl.Series, *, source: str) -> pl.DataFrame:

@@ -30,12 +30,17 @@ def transactions(
 ) -> dg.MaterializeResult:
     """Transactions of the day. Takes in every file that waits in the landing zone, whatever days it
     holds; rows that fail validation are kept in `raw.rejected_transactions` with their reason."""
+    from fraud_pipelines.plan.compile import plan_in_force
     from fraud_pipelines.transactions.days import require_transactions
     from fraud_pipelines.transactions.landing import land_pending_transactions
 
     day = partition_day(context)
     landed = land_pending_transactions(
-        warehouse, settings.landing_transactions, clock=utc_now, skew=settings.clock_skew
+        warehouse,
+        settings.landing_transactions,
+        clock=utc_now,
+        skew=settings.clock_skew,
+        attributes=plan_in_force(settings).attributes,
     )
     for report in landed.reports:
         context.log.info(str(report))
