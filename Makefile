@@ -22,6 +22,8 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --use-pep517 --require-hashes \
 		-r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Compiling (half a minute) ..."
+	@$(BIN)/fraud-pipelines compile
 	@touch $(STAMP)
 
 demo: $(STAMP)

@@ -8,8 +8,8 @@ import click
 from fraud_pipelines.errors import FraudPipelinesError
 
 SECTIONS: Final = {
-    "Begin": ("demo", "up", "status"),
-    "Days": ("import", "declarations", "simulate", "run"),
+    "Begin": ("demo", "up", "status", "compile"),
+    "Days": ("import", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
     "Decisions": ("review", "audit", "replay"),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),

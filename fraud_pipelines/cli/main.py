@@ -418,6 +418,33 @@ def declarations_schema() -> None:
     schema()
 
 
+@main.group()
+def features() -> None:
+    """Rebuild what is kept of entities."""
+
+
+@features.command("rebuild")
+def rebuild_features() -> None:
+    """Fold entities that were declared lately from the first stored transaction on.
+
+    Day by day; what is stopped goes on from there. Until then their features are null.
+    """
+    from fraud_pipelines.cli.rebuilding import rebuild_features
+
+    rebuild_features(Settings.from_environment())
+
+
+@main.command("compile")
+def compile_kernels() -> None:
+    """Compile what is compiled on first use, for all processes to come.
+
+    make install does it; in an image, run it when it is built.
+    """
+    from fraud_pipelines.cli.compiling import compile_kernels
+
+    compile_kernels()
+
+
 @main.command("stream-consume")
 @click.option("--once", is_flag=True, help="Stop when nothing more waits.")
 def stream_consume(once: bool) -> None:

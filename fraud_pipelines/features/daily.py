@@ -87,6 +87,27 @@ def derive_earlier_days(warehouse: Warehouse, day: date, *, plan: Plan) -> Itera
         yield report
 
 
+def cold_entities(warehouse: Warehouse, *, plan: Plan) -> tuple[str, ...]:
+    """The entities that don't know all of their past, in the order of the plan.
+
+    Raises:
+        MissingData: no features are stored yet.
+    """
+    compiled = feature_plan(plan)
+    with warehouse.connect(read_only=True) as connection:
+        last = _derived_days(connection)[-1]
+        cold = starts(connection, compiled, last).cold
+    return tuple(each.entity.name for each in compiled.programs if each.entity.name in cold)
+
+
+def _derived_days(connection: duckdb.DuckDBPyConnection) -> list[date]:
+    query = f"SELECT DISTINCT event_date FROM {FEATURE_TABLE} ORDER BY 1"
+    days: list[date] = select(connection, query).to_series().to_list()
+    if not days:
+        raise MissingData("No features are stored yet: there is nothing to rebuild.")
+    return days
+
+
 def rebuild(warehouse: Warehouse, *, plan: Plan) -> Iterator[DayReport]:
     """Derive every stored day again, from the first on, where an entity has been declared later than that.
 
@@ -97,11 +118,8 @@ def rebuild(warehouse: Warehouse, *, plan: Plan) -> Iterator[DayReport]:
         MissingData: no features are stored yet.
     """
     compiled = feature_plan(plan)
-    query = f"SELECT DISTINCT event_date FROM {FEATURE_TABLE} ORDER BY 1"
     with warehouse.connect(read_only=True) as connection:
-        days: list[date] = select(connection, query).to_series().to_list()
-        if not days:
-            raise MissingData("No features are stored yet: there is nothing to rebuild.")
+        days = _derived_days(connection)
         found = starts(connection, compiled, days[-1])
     if not found.cold:
         return
