@@ -71,6 +71,17 @@ class Settings(BaseModel):
         validate_default=True,
         description="where policies, rules and declarations are looked for after the data directory",
     )
+    base_currency: str = Field(
+        default="",
+        pattern="^([A-Z]{3})?$",
+        description="what amounts are stored in, where [transactions say their currency](docs/mappings.md#currencies)",
+        json_schema_extra={"default": "the only currency there is"},
+    )
+    rates_file: Path | None = Field(
+        default=None,
+        description="exchange rates: a CSV file with `date`, `currency` and `rate`, in base units",
+        json_schema_extra={"default": "files in `landing/rates/`"},
+    )
     training_days: int = Field(default=7, ge=1, description="trailing days a model is trained on")
     min_training_days: int = Field(
         default=3, ge=1, description="with fewer, a model is trained in-sample and tagged `bootstrap`"
@@ -190,6 +201,10 @@ class Settings(BaseModel):
     @property
     def landing_transactions(self) -> Path:
         return self.data_dir / "landing" / "transactions"
+
+    @property
+    def landing_rates(self) -> Path:
+        return self.data_dir / "landing" / "rates"
 
     @property
     def landing_labels(self) -> Path:

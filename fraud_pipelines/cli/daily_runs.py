@@ -120,8 +120,15 @@ class DailyRuns:
         """Take in the files that wait, and derive the features of the earlier days that have none; gives each day."""
         from fraud_pipelines.defs.features.assets import derived_day
         from fraud_pipelines.features.daily import derive_earlier_days
+        from fraud_pipelines.transactions.currency import take_in_rates
         from fraud_pipelines.transactions.landing import land_pending_transactions
 
+        take_in_rates(
+            self._warehouse,
+            base=self.settings.base_currency,
+            rates_file=self.settings.rates_file,
+            landing=self.settings.landing_rates,
+        )
         landed = land_pending_transactions(
             self._warehouse,
             self.settings.landing_transactions,

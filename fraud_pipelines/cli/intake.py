@@ -18,6 +18,7 @@ from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.currency import take_in_rates
 from fraud_pipelines.transactions.intake import LandingReport
 from fraud_pipelines.transactions.landing import first_transaction_day
 from fraud_pipelines.transactions.landing_zone import nearest_mapping
@@ -45,6 +46,9 @@ def import_path(
     """
     plan = plan_in_force(settings)
     warehouse = open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
+    take_in_rates(
+        warehouse, base=settings.base_currency, rates_file=settings.rates_file, landing=settings.landing_rates
+    )
     kind = _land_labels if labels else _land_transactions
     land = kind(warehouse, mapping_file, clock, settings.clock_skew, plan)
     files, troubles = _files(path)

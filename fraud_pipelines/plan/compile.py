@@ -163,6 +163,14 @@ def _attributes(sources: list[Source], names: Names) -> dict[str, Attribute]:
             attributes[name] = attribute
         elif not known:
             names.broken.add(name)
+    return _with_source_amount(attributes)
+
+
+def _with_source_amount(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    """Where a transaction says its currency, what its source said of the amount is a column, too."""
+    if "currency" in attributes and "source_amount" not in attributes:
+        told = "The amount as its source said it, in its currency."
+        return attributes | {"source_amount": Attribute("source_amount", "number", description=told)}
     return attributes
 
 

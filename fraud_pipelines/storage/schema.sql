@@ -66,6 +66,17 @@ COMMENT ON COLUMN raw.landing_problems.name IS 'The entry, below the zone.';
 COMMENT ON COLUMN raw.landing_problems.reason IS 'Why it was not taken in, or not moved away.';
 COMMENT ON COLUMN raw.landing_problems.noticed_at IS 'When the problems of the zone were last found to be others than before, UTC.';
 
+-- The currency that amounts are in, where transactions say theirs; one row.
+CREATE TABLE IF NOT EXISTS raw.base_currency (
+    currency VARCHAR NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS raw.exchange_rates (
+    rate_date DATE NOT NULL,
+    currency VARCHAR NOT NULL,
+    rate DOUBLE NOT NULL
+);
+
 -- Where the past of each entity begins: no row, or no first_day, where all of it was folded.
 CREATE TABLE IF NOT EXISTS features.entity_starts (
     entity VARCHAR NOT NULL,
@@ -784,6 +795,10 @@ COMMENT ON COLUMN raw.landed_files.rows_accepted IS 'Rows stored.';
 COMMENT ON COLUMN raw.landed_files.rows_rejected IS 'Rows kept apart with their reason.';
 COMMENT ON COLUMN raw.landed_files.landed_at IS 'When it was taken in, UTC.';
 
+COMMENT ON COLUMN raw.base_currency.currency IS 'The currency of raw.transactions.amount, where currencies are declared.';
+COMMENT ON COLUMN raw.exchange_rates.rate_date IS 'The UTC day from which the rate is used, until that of the next one.';
+COMMENT ON COLUMN raw.exchange_rates.currency IS 'The currency, by its code of three letters.';
+COMMENT ON COLUMN raw.exchange_rates.rate IS 'Units of the base currency that one unit is worth.';
 COMMENT ON COLUMN features.entity_starts.entity IS 'The entity, by its name in the declarations.';
 COMMENT ON COLUMN features.entity_starts.declaration IS 'What is kept of it: a hash of the declaration.';
 COMMENT ON COLUMN features.entity_starts.first_day IS 'The first day that was folded; null for all there were.';

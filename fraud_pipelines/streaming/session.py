@@ -43,6 +43,7 @@ from fraud_pipelines.streaming.tables import (
     write_base,
     write_stream_history,
 )
+from fraud_pipelines.transactions.currency import take_in_rates
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
 _LABELS_STAY: Final = timedelta(minutes=5)
@@ -120,6 +121,8 @@ class StreamSession:
             UnreadableBatch: one of them can't be read; nothing was stored. Commit the others without it.
         """
         self.champion.refresh()
+        if self._loaded is None:
+            self._take_in_rates()
         with self.warehouse.transaction() as connection:
             if self._loaded is None:
                 create_feature_tables(connection, self._compiled.plan)
@@ -240,6 +243,15 @@ class StreamSession:
             others = {of: read for of, read in self._pasts.items() if of != day}
             self._pasts = {day: (now, past), **dict(list(others.items())[:_DAYS_OF_LABELS])}
         return past
+
+    def _take_in_rates(self) -> None:
+        settings = self._settings
+        take_in_rates(
+            self.warehouse,
+            base=settings.base_currency,
+            rates_file=settings.rates_file,
+            landing=settings.landing_rates,
+        )
 
     def _no_histories(self) -> LiveHistories:
         return LiveHistories(plan=self._compiled.plan, limit=self.stream.users_in_memory, keep_changes=True)

@@ -11,6 +11,7 @@ import polars as pl
 from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.transactions.currency import COLUMNS, NO_BASE, NO_RATE, Money, has_currency
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import Landed, land_pending, nearest_mapping, relative_name
 from fraud_pipelines.transactions.late_days import mark_late
@@ -25,6 +26,7 @@ from fraud_pipelines.transactions.redelivery import (
 )
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, open_records
+from fraud_pipelines.transactions.tables import add_columns_of
 from fraud_pipelines.transactions.timestamps import as_utc
 from fraud_pipelines.transactions.validation import ValidatedChunk, rejected_rows, validate_transactions
 from fraud_pipelines.transactions.verdicts import store_labels
@@ -116,7 +118,7 @@ class TransactionIntake:
 
     kind = "transactions"
     rejected_table = QUARANTINE
-    passing = (TIMESTAMP_IN_THE_FUTURE,)
+    passing = (TIMESTAMP_IN_THE_FUTURE, NO_RATE, NO_BASE)
 
     def __init__(self, mapping: ColumnMapping, source: str, now: datetime, skew: timedelta) -> None:
         self._mapping = mapping
@@ -124,6 +126,7 @@ class TransactionIntake:
         self._latest = self.now + skew
         self._labels_by_day: Counter[date] = Counter()
         self._rejects_open: bool | None = None
+        self._money: Money | None = None
         self.mapping_hash = mapping.fingerprint
         self.columns = mapping.known_columns
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
@@ -132,7 +135,11 @@ class TransactionIntake:
         return open_transactions(path, self._mapping)
 
     def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
-        validated = validate_transactions(chunk, self._mapping, latest=self._latest, source=self.source)
+        validated = validate_transactions(
+            chunk, self._mapping, latest=self._latest, source=self.source, money=self._money_of(connection)
+        )
+        if self._money:
+            self._money.keep_base(connection)
         rows = validated.accepted
         reasons = repeats_of_stored(connection, rows)
         new = rows.filter(reasons.is_null()).with_columns(
@@ -142,7 +149,7 @@ class TransactionIntake:
         )
         insert(connection, "raw.transactions", new)
         if self._are_rejects_open(connection):
-            close_rejects(connection, new["transaction_id"], self._mapping, latest=self._latest)
+            close_rejects(connection, new["transaction_id"], self._mapping, latest=self._latest, money=self._money)
         if self._mapping.label:
             self._land_labels(connection, validated, reasons, self._mapping.label)
         repeated = reasons.is_not_null()
@@ -159,6 +166,14 @@ class TransactionIntake:
         )
         learned = mark_late(connection, self._labels_by_day, noun="label", source=self.source, now=self.now)
         return tuple(sorted({*late, *learned}))
+
+    def _money_of(self, connection: duckdb.DuckDBPyConnection) -> Money | None:
+        """The base currency and the rates, looked up once; None without currencies."""
+        if self._money is None and has_currency(self._mapping.attributes):
+            # A mapping may say the currency where no declaration does.
+            add_columns_of(connection, COLUMNS)
+            self._money = Money.read(connection)
+        return self._money
 
     def _are_rejects_open(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Whether the clock had turned rows away, which what lands now may bring again; looked up once."""

@@ -21,6 +21,7 @@ from pydantic import (
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.transactions.currency import COLUMNS, CURRENCY, SOURCE_AMOUNT, has_currency
 from fraud_pipelines.transactions.timestamps import TimestampRule
 
 _ATTRIBUTES: Final = "attributes"
@@ -126,6 +127,8 @@ class ColumnMapping(BaseModel):
     def _names_are_ours(self, info: ValidationInfo) -> Self:
         given = (info.context or {}).get(_ATTRIBUTES)
         self._attributes = shipped_plan().attributes if given is None else tuple(given)
+        if CURRENCY in self.constants and not has_currency(self._attributes):
+            self._attributes += COLUMNS
         names = [each.name for each in self._attributes]
         required = [each.name for each in self._attributes if each.required]
         optional = [each.name for each in self._attributes if not each.required]
@@ -147,7 +150,8 @@ class ColumnMapping(BaseModel):
     def declared_by(self, attributes: Sequence[Attribute]) -> Self:
         """The same mapping to these columns of a transaction."""
         same = self.model_copy()
-        same._attributes = tuple(attributes)
+        further = COLUMNS if CURRENCY in self.constants and not has_currency(attributes) else ()
+        same._attributes = (*attributes, *further)
         return same
 
     @property
@@ -163,7 +167,8 @@ class ColumnMapping(BaseModel):
     @property
     def wanted_columns(self) -> dict[str, str]:
         """Our column → theirs, for all that may come from the source."""
-        names = (each.name for each in self._attributes)
+        computed = {SOURCE_AMOUNT} if has_currency(self._attributes) else set()
+        names = (each.name for each in self._attributes if each.name not in computed)
         wanted = {name: self.columns.get(name, name) for name in names if name not in self.constants}
         return {ours: theirs for ours, theirs in wanted.items() if theirs}
 

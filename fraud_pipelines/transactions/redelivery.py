@@ -10,6 +10,7 @@ import polars as pl
 
 from fraud_pipelines.storage.warehouse import insert, registered, select
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE
+from fraud_pipelines.transactions.currency import Money
 from fraud_pipelines.transactions.json_lines import JsonLinesFile
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
@@ -99,7 +100,12 @@ def rejects_are_open(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def close_rejects(
-    connection: duckdb.DuckDBPyConnection, arrived: pl.Series, mapping: ColumnMapping, *, latest: datetime
+    connection: duckdb.DuckDBPyConnection,
+    arrived: pl.Series,
+    mapping: ColumnMapping,
+    *,
+    latest: datetime,
+    money: Money | None = None,
 ) -> None:
     """Let rows that the clock had turned away say that they repeat a transaction, where they do by now.
 
@@ -109,6 +115,7 @@ def close_rejects(
         arrived: ids of transactions that were stored just now.
         mapping: how they were read; the rows in the quarantine are read by it too, from their payload.
         latest: a later timestamp is in the future.
+        money: the base currency and the rates, for a mapping with currencies.
     """
     pointer = "/" + mapping.wanted_columns["transaction_id"].replace("~", "~0").replace("/", "~1")
     with registered(connection, _arrived=arrived.to_frame()):
@@ -122,7 +129,7 @@ def close_rejects(
         )
     lines = "\n".join(found["payload"]).encode()
     for chunk in JsonLinesFile(QUARANTINE, [lines], mapping.source_columns).chunks():
-        rows = validate_transactions(chunk, mapping, latest=latest, source=QUARANTINE)
+        rows = validate_transactions(chunk, mapping, latest=latest, source=QUARANTINE, money=money)
         places = found["id"].gather(chunk.row_number.gather(rows.positions) - 1)
         closed = pl.DataFrame([places, repeats_of_stored(connection, rows.accepted)]).drop_nulls("reason")
         with registered(connection, _closed=closed):

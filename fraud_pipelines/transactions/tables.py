@@ -1,9 +1,13 @@
 """The table of transactions: a column for each that is declared."""
 
+from collections.abc import Iterable
+
 import duckdb
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.expressions import SQL_TYPES
 from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.storage.warehouse import select
 
 TABLE = "raw.transactions"
@@ -17,10 +21,15 @@ def add_declared_columns(connection: duckdb.DuckDBPyConnection, plan: Plan) -> N
     Raises:
         InvalidInput: a column is there with another type than it is declared with.
     """
+    add_columns_of(connection, plan.attributes)
+
+
+def add_columns_of(connection: duckdb.DuckDBPyConnection, attributes: Iterable[Attribute]) -> None:
+    """`add_declared_columns` of these columns."""
     query = "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name || '.' || table_name = ?"
     stored = dict(select(connection, query, [TABLE]).iter_rows())
-    for attribute in plan.attributes:
-        name, kind = attribute.name, plan.attribute_sql_types[attribute.name]
+    for attribute in attributes:
+        name, kind = attribute.name, SQL_TYPES[attribute.type]
         if name not in stored:
             connection.execute(f'ALTER TABLE {TABLE} ADD COLUMN "{name}" {kind}')
             text = (attribute.description or f"Declared: {attribute.type}.").replace("'", "''")

@@ -9,6 +9,7 @@ import polars as pl
 from fraud_pipelines.plan.plan import column_types
 from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.transactions.cleaning import ChunkCleaner
+from fraud_pipelines.transactions.currency import Money, has_currency
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.records import RecordChunk
 
@@ -44,7 +45,7 @@ class ValidatedChunk:
 
 
 def validate_transactions(
-    chunk: RecordChunk, mapping: ColumnMapping, *, latest: datetime, source: str
+    chunk: RecordChunk, mapping: ColumnMapping, *, latest: datetime, source: str, money: Money | None = None
 ) -> ValidatedChunk:
     """Judge each row by itself; the first thing wrong with it, in the order of the columns, is its reason.
 
@@ -53,11 +54,14 @@ def validate_transactions(
         mapping: which of their columns are ours.
         latest: a later timestamp is in the future; naive UTC.
         source: the name that rejected rows are kept under.
+        money: the base currency and the rates, for a mapping with currencies.
     """
     cleaner = ChunkCleaner(chunk, mapping.wanted_columns, mapping.constants)
     columns = [_column(cleaner, each, mapping, latest) for each in mapping.attributes]
     types = column_types(mapping.attributes)
     transactions = pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in types.items())
+    if has_currency(mapping.attributes):
+        transactions = (money or Money.none()).convert(transactions, cleaner)
 
     # A verdict that can't be read is no reason to turn the payment away.
     label = ChunkCleaner(chunk, {"label": mapping.label.column} if mapping.label else {})

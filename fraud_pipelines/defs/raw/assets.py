@@ -31,10 +31,14 @@ def transactions(
     """Transactions of the day. Takes in every file that waits in the landing zone, whatever days it
     holds; rows that fail validation are kept in `raw.rejected_transactions` with their reason."""
     from fraud_pipelines.plan.compile import plan_in_force
+    from fraud_pipelines.transactions.currency import take_in_rates
     from fraud_pipelines.transactions.days import require_transactions
     from fraud_pipelines.transactions.landing import land_pending_transactions
 
     day = partition_day(context)
+    take_in_rates(
+        warehouse, base=settings.base_currency, rates_file=settings.rates_file, landing=settings.landing_rates
+    )
     landed = land_pending_transactions(
         warehouse,
         settings.landing_transactions,
