@@ -234,7 +234,8 @@ def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
     if not payments:
         return f"known frauds of this {whose}, {when}"
     weight, prior = told.options["weight"], told.options["prior"]
-    frauds = round(value * (payments + weight / prior) - weight)
+    # What is stored may be anything; there are no more frauds than payments.
+    frauds = round(min(max(value * (payments + weight / prior) - weight, 0.0), payments))
     were = "was" if frauds == 1 else "were"
     said = f"{frauds:,} of this {whose}'s {_count(payments, 'payment')} {were} fraud, {when}"
     return said if frauds > 0 else None

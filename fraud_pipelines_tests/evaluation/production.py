@@ -14,7 +14,7 @@ from fraud_pipelines.detection.daily import LoadedModel, TrainingReport, ensure_
 from fraud_pipelines.detection.detector_plan import DetectorTraining
 from fraud_pipelines.features.daily import derive_day
 from fraud_pipelines.features.frames import read_features
-from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import CHAMPION, ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, insert
@@ -32,7 +32,7 @@ def make_production(settings: Settings) -> None:
 
     Every fraud is charged back two days later.
     """
-    warehouse = open_warehouse(settings.warehouse_path, plan=shipped_plan(), wait_seconds=10)
+    warehouse = open_warehouse(settings.warehouse_path, plan=plan_in_force(settings), wait_seconds=10)
     settings.mlflow_dir.mkdir(parents=True, exist_ok=True)
     settings.landing_transactions.mkdir(parents=True)
     (settings.landing_transactions / "waiting.csv").write_text("transaction_id,user_id,timestamp,amount\n")
@@ -41,7 +41,7 @@ def make_production(settings: Settings) -> None:
     _take_in(warehouse)
     days = [FIRST + timedelta(days=number) for number in range(DAYS)]
     for day in days:
-        derive_day(warehouse, day, plan=shipped_plan())
+        derive_day(warehouse, day, plan=plan_in_force(settings))
     models = list(_train(settings, warehouse, registry))
     with warehouse.transaction() as connection:
         for day in days:
@@ -96,7 +96,7 @@ def _take_in(warehouse: Warehouse) -> None:
 def _train(settings: Settings, warehouse: Warehouse, registry: ModelRegistry) -> Iterator[LoadedModel]:
     for backend, parameters in BACKENDS.items():
         plan = DetectorTraining(
-            declared=shipped_plan(),
+            declared=plan_in_force(settings),
             backend=backend,
             parameters=parse_parameters(backend, parameters),
             contamination=0.02,

@@ -77,6 +77,7 @@ def test_the_declarations_of_the_contract_compile(tmp_path: Path) -> None:
         "latitude",
         "longitude",
         "v1",
+        "source_amount",
     ]
     assert plan.daily_schema == {
         **shipped.daily_schema,
