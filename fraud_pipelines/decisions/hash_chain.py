@@ -37,9 +37,11 @@ ENTRY_SCHEMA: Final = pl.Schema(
         "thresholds_hash": pl.String(),
         "rules_hash": pl.String(),
         "decided_at": pl.Datetime("us"),
+        "plan_version": pl.String(),
     }
 )
-"""What an entry's hash covers, in this order."""
+"""What an entry's hash covers, in this order. ``plan_version`` is null, and no part of it, in entries of releases
+before there was a plan."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,13 @@ def canonical(entries: pl.DataFrame) -> pl.Series:
     It is the fields of `ENTRY_SCHEMA` in order, each as a netstring: the number of UTF-8 bytes in decimal, a colon,
     the bytes, a comma. Inside stand text as it is, whole numbers in decimal, days as ``2026-10-31``, instants as
     microseconds since 1970 in decimal, floating-point numbers as their 64-bit IEEE pattern read as a signed whole
-    number (so 0.5 is ``4602678819172646912``), lists as the netstrings of their elements. Null is ``~``, alone.
+    number (so 0.5 is ``4602678819172646912``), lists as the netstrings of their elements. Null is ``~``, alone, but
+    for the last field, ``plan_version``: where that is null, nothing stands for it.
     """
     texts = pl.DataFrame([_text(column) for column in entries.select(ENTRY_SCHEMA.names()).cast(ENTRY_SCHEMA)])
-    return texts.select(pl.concat_str([_netstring(pl.col(name)) for name in texts.columns]).alias("")).to_series()
+    *names, last = texts.columns
+    covered = [*(_netstring(pl.col(name)).fill_null("~") for name in names), _netstring(pl.col(last)).fill_null("")]
+    return texts.select(pl.concat_str(covered).alias("")).to_series()
 
 
 def hashes(previous: str, entries: pl.DataFrame) -> Iterator[str]:
@@ -133,11 +138,10 @@ def _text(column: pl.Series) -> pl.Series:
     if column.dtype == pl.Datetime("us"):
         return column.to_physical().cast(pl.String)
     if isinstance(column.dtype, pl.List):
-        elements = pl.col(column.name).list.eval(_netstring(pl.element())).list.join("")
+        elements = pl.col(column.name).list.eval(_netstring(pl.element()).fill_null("~")).list.join("")
         return column.to_frame().select(elements).to_series()
     return column.cast(pl.String)
 
 
 def _netstring(text: pl.Expr) -> pl.Expr:
-    framed = pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text, pl.lit(",")])
-    return framed.fill_null("~")
+    return pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text, pl.lit(",")])

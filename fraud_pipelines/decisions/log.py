@@ -24,7 +24,7 @@ CONTENT: Final = (
     "block_threshold",
     "model_versions",
 )
-"""What makes a decision: the columns of ``scoring.decisions`` but ``channel`` and ``decided_at``."""
+"""What makes a decision: the columns of ``scoring.decisions`` but ``channel``, ``decided_at`` and ``plan_version``."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def append_decisions(
     entries = _entries(revisions, engine).with_columns(
         revision=pl.col("revision").fill_null(1), channel=pl.lit(channel), decided_at=pl.lit(now)
     )
-    insert(connection, "scoring.decisions", entries.select(*CONTENT, "channel", "decided_at"))
+    insert(connection, "scoring.decisions", entries.select(*CONTENT, "channel", "decided_at", "plan_version"))
     return append_entries(connection, entries, channel=channel, now=now)
 
 
@@ -111,7 +111,8 @@ def record_decisions(
         if written.height:
             _note_versions(connection, engine, now)
         head = append_entries(connection, entries, channel=channel, now=now)
-        in_force = pl.concat([kept.select(*CONTENT, "decided_at"), written.select(*CONTENT, "decided_at")])
+        columns = (*CONTENT, "decided_at", "plan_version")
+        in_force = pl.concat([kept.select(columns), written.select(columns)])
         overwrite(
             connection,
             "scoring.decisions",
@@ -155,6 +156,7 @@ def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action
         policy_hash=pl.lit(policy, dtype=pl.String),
         thresholds_hash=pl.lit(thresholds, dtype=pl.String),
         rules_hash=pl.lit(rules, dtype=pl.String),
+        plan_version=pl.lit(engine.plan.version if engine else None, dtype=pl.String),
     )
     return known.select(
         pl.col(name).cast(kind) if name in known.columns else pl.lit(None, dtype=kind).alias(name)

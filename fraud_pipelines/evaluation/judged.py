@@ -15,7 +15,7 @@ from fraud_pipelines.detection.daily import ENSEMBLE_MODEL
 from fraud_pipelines.evaluation.alert_levels import Decided, alert_levels
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
 from fraud_pipelines.evaluation.levels import payments_above
-from fraud_pipelines.evaluation.outcomes import reporting_delay, screening_model
+from fraud_pipelines.evaluation.outcomes import reporting_delay, screening_model, with_segments
 from fraud_pipelines.evaluation.summaries import AMOUNT, POLICY_PREFIX, Summaries, read_summaries
 from fraud_pipelines.evaluation.windows import FRAUD_COLUMNS, DaySummary, Window, stand_for
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
@@ -68,7 +68,9 @@ class JudgedDays:
     def labelled(self) -> pl.DataFrame:
         """Every payment with a label: ``transaction_id``, ``event_date``, ``user_id``, ``amount``,
         ``merchant_category``, ``country``, ``is_fraud``, ``late``."""
-        return self._warehouse.read(_query("labelled_payments"), self._days | {"known_before": self.as_of + _ONE_DAY})
+        segments = self._policy.segment_columns if self._policy else ()
+        query = with_segments(_query("labelled_payments"), segments)
+        return self._warehouse.read(query, self._days | {"known_before": self.as_of + _ONE_DAY})
 
     def reported(self, window: Window) -> Reported:
         """How many of the window's chargebacks are in."""

@@ -3,8 +3,7 @@ SELECT t.transaction_id,
        t.event_date,
        t.user_id,
        t.amount,
-       t.merchant_category,
-       t.country,
+       {columns},
        l.actual_fraud AS is_fraud,
        l.late
 FROM feedback.labels_between($first::TIMESTAMP, $known_before::TIMESTAMP) l

@@ -1,5 +1,6 @@
 """Outcomes: what became of scores and decisions, read as it was known at the end of a day."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -63,6 +64,7 @@ def matured_decisions(
     channel: str = "batch",
     screening_model: str = DAILY_MODEL,
     second_stage: str = ENSEMBLE_MODEL,
+    segments: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Decisions in the matured window, with the labels known before the end of ``as_of``.
 
@@ -72,11 +74,11 @@ def matured_decisions(
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
         not to approve; ``screening_score`` and ``ensemble_score``, that of the ``second_stage`` or of the ensemble
         in its place (see ``scoring.stage_scores``; null where there is neither); and ``decision``, ``reason``,
-        ``merchant_category``, ``country``, ``label_source``.
+        ``merchant_category``, ``country``, the further columns of ``segments``, ``label_source``.
     """
     first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
     return warehouse.read(
-        _query("matured_decisions"),
+        with_segments(_query("matured_decisions"), segments),
         {
             "channel": channel,
             "first": first,
@@ -166,15 +168,16 @@ def recent_scores(
     channel: str = "batch",
     screening_model: str = DAILY_MODEL,
     second_stage: str = ENSEMBLE_MODEL,
+    segments: Sequence[str] = (),
 ) -> pl.DataFrame:
     """The scores of the last ``days`` days up to ``as_of``, whether labelled or not: what alert volume is read from.
 
     Returns:
-        ``transaction_id``, ``event_date``, ``decision``, ``reason``, ``merchant_category``, ``country``, ``score``,
-        ``screening_score``, ``ensemble_score``.
+        ``transaction_id``, ``event_date``, ``decision``, ``reason``, ``merchant_category``, ``country``, the further
+        columns of ``segments``, ``score``, ``screening_score``, ``ensemble_score``.
     """
     return warehouse.read(
-        _query("recent_scores"),
+        with_segments(_query("recent_scores"), segments),
         {
             "channel": channel,
             "first": as_of - timedelta(days=days - 1),
@@ -194,6 +197,12 @@ def outcomes_learned_on(warehouse: Warehouse, day: date) -> pl.DataFrame:
     looked at, and a label without a decision gives no row.
     """
     return warehouse.read(_query("outcomes_learned"), {"day": day, "known_before": day + _DAY})
+
+
+def with_segments(query: str, segments: Sequence[str]) -> str:
+    """The query with the columns of a transaction that segments are chosen by, in the place of ``{columns}``."""
+    columns = dict.fromkeys(("merchant_category", "country", *segments))
+    return query.replace("{columns}", ", ".join(f't."{name}"' for name in columns))
 
 
 def _query(name: str) -> str:

@@ -137,6 +137,7 @@ def _made(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySummary:
             channel=key.channel,
             screening_model=screening_model(key.channel),
             second_stage=policy.second_stage,
+            segments=policy.segment_columns,
         )
         return summary_of(decisions, single_levels(alert_levels(decisions, policy)))
     return summary_of(warehouse.read(_query("scores_of_day"), key._asdict()))

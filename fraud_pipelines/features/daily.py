@@ -164,6 +164,7 @@ def _derive(warehouse: Warehouse, day: date, inputs: _Inputs, *, outdates: bool 
         forget_distributions(connection, [day])
         outdated = sorted({late for history in after.values() for late in write_history(connection, history, day)})
         write_starts(connection, compiled, inputs.starts)
+        overwrite(connection, "features.derived_days", _derived_by(plan, day), event_date=day)
         if outdates:
             mark_stale(connection, outdated, f"history changed by a rerun of {day}")
         mark_late_gaps(connection, day)
@@ -182,6 +183,10 @@ def _derive(warehouse: Warehouse, day: date, inputs: _Inputs, *, outdates: bool 
         cold=unknown,
         outdated_days=tuple(outdated),
     )
+
+
+def _derived_by(plan: Plan, day: date) -> pl.DataFrame:
+    return pl.DataFrame({"event_date": [day], "plan_version": [plan.version]})
 
 
 def _transactions(connection: duckdb.DuckDBPyConnection, day: date, plan: Plan) -> pl.DataFrame:

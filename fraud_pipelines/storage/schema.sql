@@ -85,6 +85,12 @@ CREATE TABLE IF NOT EXISTS features.entity_starts (
     rebuilt_through DATE
 );
 
+-- By which declarations the features of each day were computed.
+CREATE TABLE IF NOT EXISTS features.derived_days (
+    event_date DATE NOT NULL,
+    plan_version VARCHAR NOT NULL
+);
+
 -- Days whose derived tables no longer follow from what is stored; a rerun of the day removes its row.
 CREATE TABLE IF NOT EXISTS raw.stale_days (
     event_date DATE NOT NULL,
@@ -116,7 +122,8 @@ CREATE TABLE IF NOT EXISTS scoring.decisions (
     review_threshold DOUBLE NOT NULL,
     block_threshold DOUBLE NOT NULL,
     model_versions VARCHAR[] NOT NULL,
-    decided_at TIMESTAMP NOT NULL
+    decided_at TIMESTAMP NOT NULL,
+    plan_version VARCHAR
 );
 
 -- Every decision ever made, and every withdrawal of one: rows are added and never changed. scoring.decisions shows
@@ -141,7 +148,8 @@ CREATE TABLE IF NOT EXISTS scoring.decision_revisions (
     rules_hash VARCHAR,
     decided_at TIMESTAMP NOT NULL,
     previous_hash VARCHAR NOT NULL,
-    entry_hash VARCHAR NOT NULL
+    entry_hash VARCHAR NOT NULL,
+    plan_version VARCHAR
 );
 
 -- Where the chain ended after each append: what shows that the last entries are still there.
@@ -799,6 +807,10 @@ COMMENT ON COLUMN raw.base_currency.currency IS 'The currency of raw.transaction
 COMMENT ON COLUMN raw.exchange_rates.rate_date IS 'The UTC day from which the rate is used, until that of the next one.';
 COMMENT ON COLUMN raw.exchange_rates.currency IS 'The currency, by its code of three letters.';
 COMMENT ON COLUMN raw.exchange_rates.rate IS 'Units of the base currency that one unit is worth.';
+COMMENT ON COLUMN features.derived_days.event_date IS 'The UTC day.';
+COMMENT ON COLUMN features.derived_days.plan_version IS 'The version of the declarations that its features were computed by.';
+COMMENT ON COLUMN scoring.decisions.plan_version IS 'The version of the declarations that the features were computed by; null before there were any.';
+COMMENT ON COLUMN scoring.decision_revisions.plan_version IS 'The version of the declarations that the features were computed by; null before there were any.';
 COMMENT ON COLUMN features.entity_starts.entity IS 'The entity, by its name in the declarations.';
 COMMENT ON COLUMN features.entity_starts.declaration IS 'What is kept of it: a hash of the declaration.';
 COMMENT ON COLUMN features.entity_starts.first_day IS 'The first day that was folded; null for all there were.';

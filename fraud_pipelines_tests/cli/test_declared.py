@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.bootstrap import warehouse_of
+from fraud_pipelines.decisions.review_case import read_case
+from fraud_pipelines.plan.compile import compile_plan, shipped_plan
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.drain import drain
@@ -174,6 +176,56 @@ def test_the_daily_models_read_what_is_declared_daily(installation: Installation
     declared = {"v1", "card_merchant_id_distinct_7d", "amount_in_new_country", "is_declined"}
     assert declared <= {*read, *json.loads(version.tags["left_out"])}
     assert {"v1", "is_declined"} <= {*read}
+
+
+def test_days_and_decisions_keep_the_version_of_the_declarations(installation: Installation) -> None:
+    assert installation.declarations
+    version = compile_plan(installation.declarations, label_delay_days=3).version
+    assert version != shipped_plan().version
+    days = installation.warehouse.read("SELECT event_date, plan_version FROM features.derived_days ORDER BY 1").rows()
+    assert days == [(day, version) for day in DAYS[:3]]
+    for table in ("scoring.decisions", "scoring.decision_revisions"):
+        rows = installation.warehouse.read(f"SELECT channel, plan_version, count(*) FROM {table} GROUP BY ALL").rows()
+        assert {(channel, of) for channel, of, _ in rows} == {("batch", version), ("stream", version)}
+
+
+def test_rules_segments_and_cases_know_what_is_declared(installation: Installation, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "rules:\n"
+        "  - {name: shop, decision: review, expires: 2099-12-31, when: {online: false, items: {at_least: 3}}}\n"
+        "  - {name: refused, decision: block, expires: 2099-12-31, "
+        "when: {status: declined, card_declines_24h: {above: 3}}}\n"
+    )
+    policies = tmp_path / "policies.yaml"
+    policies.write_text("policies: {balanced: {segments: [{name: refused, status: declined, review_threshold: 0.2}]}}")
+    told = installation.invoke(
+        "run",
+        "--from",
+        str(DAYS[2]),
+        "--to",
+        str(DAYS[2]),
+        FRAUD_RULES_FILE=str(rules),
+        FRAUD_POLICIES_FILE=str(policies),
+    )
+    assert "Done" in told
+    rows = installation.warehouse.read(
+        """
+        SELECT d.reason, d.review_threshold, t.status, t.online, t.items, f.card_declines_24h
+        FROM scoring.decisions d JOIN raw.transactions t USING (transaction_id)
+        JOIN features.transaction_features f USING (transaction_id) WHERE d.event_date = ? AND channel = 'batch'
+        """,
+        [DAYS[2]],
+    )
+    refused = (pl.col("status") == "declined") & (pl.col("card_declines_24h") > 3)
+    by_rule = rows.filter(pl.col("reason") == "rule:refused")
+    assert 0 < by_rule.height == rows.filter(refused).height
+    in_shop = rows.filter(~pl.col("online") & (pl.col("items") >= 3) & ~refused.fill_null(value=False))
+    assert set(in_shop["reason"]) >= {"rule:shop"}
+    assert set(rows.filter(pl.col("status") == "declined")["review_threshold"]) == {0.2}
+    assert 0.2 not in set(rows.filter(pl.col("status") != "declined")["review_threshold"])
+    case = read_case(installation.warehouse, "t0000")
+    assert {"card_id", "latitude", "opened_at"} <= {name for name, _ in case.transaction.items()}
 
 
 def test_what_does_not_fit_a_declaration_is_kept_with_its_reason(tmp_path: Path) -> None:

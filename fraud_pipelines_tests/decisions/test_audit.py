@@ -265,10 +265,10 @@ def test_the_hash_is_what_anybody_computes_who_reads_the_description(rows: list[
     previous, expected = GENESIS, []
     for row in rows:
         text = b""
-        for value in (row[name] for name in ENTRY_SCHEMA):
+        for name, value in ((name, row[name]) for name in ENTRY_SCHEMA):
             match value:
                 case None:
-                    text += b"~"
+                    text += b"" if name == "plan_version" else b"~"
                 case float():
                     text += netstring(str(struct.unpack("<q", struct.pack("<d", value))[0]))
                 case datetime():
