@@ -1,7 +1,7 @@
 """Histories held in memory: the features of a stream, one transaction or a micro-batch at a time."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -158,6 +158,16 @@ class LiveHistories:
         """`fold` for one transaction: its columns by name in, keys and features by name out, null as None.
 
         Raises:
+            InvalidInput: as `folded_one`; the histories are then as before.
+        """
+        features, keep = self.folded_one(transaction)
+        keep()
+        return features
+
+    def folded_one(self, transaction: Mapping[str, object]) -> tuple[dict[str, object], Callable[[], None]]:
+        """The features that `fold_one` gives, and what folds the transaction into the histories, once it is called.
+
+        Raises:
             InvalidInput: a required value is missing, a value is of another type, or a number is not finite or below
                 its least value; the histories are then as before.
         """
@@ -188,10 +198,13 @@ class LiveHistories:
         for name, ready in self.incomplete.items():
             if ready is None or timestamp.date() < ready:
                 row[name] = None
-        for kept, (_, change) in zip(self._kept, folded, strict=True):
-            if change is not None:
-                kept.change(change)
-        return {name: row[name] for name in self._out}
+
+        def keep() -> None:
+            for kept, (_, change) in zip(self._kept, folded, strict=True):
+                if change is not None:
+                    kept.change(change)
+
+        return {name: row[name] for name in self._out}, keep
 
     def _from_labels(self, keys: Mapping[str, Sequence[str | None]], timestamp: Ints) -> list[Floats]:
         """The features from labels, in the order of the plan."""

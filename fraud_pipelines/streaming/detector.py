@@ -1,6 +1,6 @@
 """The stream detector: scores each transaction by a model that learned from those before it, and goes on learning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -169,6 +169,16 @@ class StreamDetector:
         Raises:
             InvalidInput: a feature is missing or unusable; nothing was learned.
         """
+        judged, learn = self.judged_one(features)
+        learn()
+        return judged
+
+    def judged_one(self, features: Mapping[str, object]) -> tuple[ScreenedRow, Callable[[], None]]:
+        """What `screen_one` says of a transaction, and what learns from it, once it is called.
+
+        Raises:
+            InvalidInput: a feature is missing or unusable.
+        """
         missing = [name for name in self._types if name not in features]
         if missing:
             raise InvalidInput(f"the stream detector needs the features {missing}; the transaction lacks them")
@@ -176,12 +186,12 @@ class StreamDetector:
         position = self._seen
         version = self._in_force(position)
         if not version:
-            self._keep([row])
-            return ScreenedRow(COLLECTING, self.settings.min_samples - 1 - position, None, False, None, None)
-        model = self._model(version)
-        score = model.score_row(row)
-        self._keep([row])
-        return ScreenedRow(SCORED, 0, score, score > self.settings.threshold, version, model)
+            judged = ScreenedRow(COLLECTING, self.settings.min_samples - 1 - position, None, False, None, None)
+        else:
+            model = self._model(version)
+            score = model.score_row(row)
+            judged = ScreenedRow(SCORED, 0, score, score > self.settings.threshold, version, model)
+        return judged, lambda: self._keep([row])
 
     def _stored(self, features: pl.DataFrame) -> pl.DataFrame:
         """The columns of the schema as the window holds them, whichever way they came."""

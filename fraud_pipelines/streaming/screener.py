@@ -127,11 +127,11 @@ class Screener:
         """Screen one transaction, given as its columns by name: what `screen` says of it, sooner.
 
         Raises:
-            InvalidInput: a required value is missing or unusable; nothing was folded or learned.
+            InvalidInput: a required value is missing or unusable. Whatever is raised, nothing was folded or learned.
         """
-        features = self.histories.fold_one(transaction)
+        features, fold = self.histories.folded_one(transaction)
         row = {**{name: transaction.get(name) for name in self._raw}, **features}
-        found = self.detector.screen_one(row)
+        found, learn = self.detector.judged_one(row)
         day = features["event_date"]
         assert isinstance(day, date)
         engine = self._engine_of(day)
@@ -156,6 +156,8 @@ class Screener:
                 pl.Series([made.reason]),
                 engine,
             )
+        fold()
+        learn()
         return ScreenedTransaction(
             transaction_id=str(features["transaction_id"]),
             decision=made.decision,

@@ -164,3 +164,22 @@ def test_it_goes_on_from_what_was_committed_with_the_users_who_are_expected(rows
     assert by_name.screen_one(first).features["user_z"] == expected[0].features["user_z"]
     assert cold.screen_one(first).features["user_z"] == 0
     assert stream.session().commit([FrameBatch("b", "again", coming)], now=now())[0].repeated
+
+
+def test_a_transaction_that_fails_half_way_leaves_no_trace(rows: pl.DataFrame) -> None:
+    failing, sound = screener(), screener()
+    transactions = list(rows.head(20).iter_rows(named=True))
+    for row in transactions[:10]:
+        failing.screen_one(row)
+        sound.screen_one(row)
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(DecisionEngine, "decide_one", _fails)
+        with pytest.raises(RuntimeError, match="in between"):
+            failing.screen_one(transactions[10])
+    assert failing.detector.seen == 10
+    again = [failing.screen_one(row) for row in transactions[10:]]
+    assert again == [sound.screen_one(row) for row in transactions[10:]]
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise RuntimeError("something in between")
