@@ -86,7 +86,6 @@ def _version(start: Iterable[Place]) -> tuple[str, bool]:
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:12], declared
 
 
-@cache
 def _features() -> str:
     from fraud_pipelines.plan.compile import plan_in_force
     from fraud_pipelines.settings import Settings

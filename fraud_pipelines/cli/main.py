@@ -425,7 +425,7 @@ def features() -> None:
 
 @features.command("rebuild")
 def rebuild_features() -> None:
-    """Fold entities that were declared lately from the first stored transaction on.
+    """Fold what was declared lately from the first payment on.
 
     Day by day; what is stopped goes on from there. Until then their features are null.
     """
@@ -436,7 +436,7 @@ def rebuild_features() -> None:
 
 @main.command("compile")
 def compile_kernels() -> None:
-    """Compile what is compiled on first use, for all processes to come.
+    """Compile ahead, for all processes to come.
 
     make install does it; in an image, run it when it is built.
     """

@@ -7,6 +7,7 @@ finite, its value is null: one row must not stop a day.
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import duckdb
@@ -157,13 +158,19 @@ class _Query:
     def _connection(self) -> duckdb.DuckDBPyConnection:
         connection: duckdb.DuckDBPyConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            # The threads that fold are as many as there are cores.
-            connection = duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": "false"})
+            connection = _database().cursor()
             connection.execute("SET TimeZone = 'UTC'")
             # To look for a better plan takes longer than to run this one.
             connection.execute("PRAGMA disable_optimizer")
             self._local.connection = connection
         return connection
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """A database without data, of which each thread has a cursor."""
+    # The threads that fold are as many as there are cores.
+    return duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": "false"})
 
 
 def _frame(columns: Mapping[str, Any], types: Mapping[str, pl.DataType]) -> pl.DataFrame:

@@ -75,7 +75,7 @@ class ChunkCleaner:
         self.reject(raw.is_not_null() & number.is_null(), f"{name} is not a number")
         self.reject(~number.is_finite(), f"{name} is not finite")
         self._reject_beyond(name, number, minimum, maximum)
-        return number + 0.0  # minus zero is zero
+        return number.set((number == 0).fill_null(value=False), 0.0)  # minus zero is zero
 
     def integer(
         self,

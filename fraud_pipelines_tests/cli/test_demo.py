@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fraud_pipelines.decisions.replay import replay_decisions
 from fraud_pipelines.detection.daily import load_daily_model
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import content_version
 from fraud_pipelines.storage.metric_series import MetricSeries, day_step
@@ -320,7 +321,7 @@ def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_thei
     alerts = decided.filter(pl.col("decision") != "approve")["transaction_id"]
     chosen = pl.concat([alerts, decided["transaction_id"].sample(100, seed=1)]).unique().to_list()
 
-    replays = replay_decisions(demo.warehouse, registry, chosen)
+    replays = replay_decisions(demo.warehouse, registry, chosen, plan=plan_in_force(demo.settings))
 
     assert {each.transaction_id: each.differences for each in replays} == dict.fromkeys(chosen, ())
     assert len({each.event_date for each in replays}) == DAYS
