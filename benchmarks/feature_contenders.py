@@ -14,12 +14,16 @@ from fraud_pipelines.features.feature_plan import feature_plan
 from fraud_pipelines.features.history import History, empty_histories
 from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.program import folded
-from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.settings import Settings
+
+PLAN: Final = plan_in_force(Settings.from_environment())
+"""What ships, or what ``FRAUD_DECLARATIONS_FILE`` adds to it."""
 
 KEYS: Final = ("user_id", "timestamp", "transaction_id")
 COMPUTED: Final = [
-    *(each.name for entity in shipped_plan().entities for each in folded(entity)),
-    *(each.name for each in shipped_plan().expressions),
+    *(each.name for entity in PLAN.entities for each in folded(entity)),
+    *(each.name for each in PLAN.expressions),
 ]
 """Every feature but those from labels, of which the benchmark has none."""
 
@@ -42,14 +46,12 @@ def fold(connection: duckdb.DuckDBPyConnection) -> None:
     """One pass over each user's history, in shards of users on all cores."""
     connection.execute("SET memory_limit = '2GB'")  # else DuckDB keeps what it has written in memory
     changed: dict[str, History] = {}
-    compiled = feature_plan(shipped_plan())
+    compiled = feature_plan(PLAN)
     prepared = prepare(_columns(connection), compiled)
-    computed = fold_in_shards(
-        prepared, empty_histories(compiled.programs), LabelEvents.nothing(shipped_plan().entities), changed
-    )
+    computed = fold_in_shards(prepared, empty_histories(compiled.programs), LabelEvents.nothing(PLAN.entities), changed)
     del prepared
     batches = (batch for features in computed for batch in _arrow(features.select(*KEYS, *COMPUTED)).to_batches())
-    schema = _arrow(pl.DataFrame(schema=shipped_plan().feature_types).select(*KEYS, *COMPUTED)).schema
+    schema = _arrow(pl.DataFrame(schema=PLAN.feature_types).select(*KEYS, *COMPUTED)).schema
     connection.register("features_as_they_come", pa.RecordBatchReader.from_batches(schema, batches))
     connection.execute("CREATE TABLE features AS FROM features_as_they_come")
 
@@ -69,7 +71,7 @@ def floor(connection: duckdb.DuckDBPyConnection) -> None:
     """Sort, and write columns of the same types; compute no feature."""
     values = {"Float64": "(amount + {})::DOUBLE", "Int32": "(minute(timestamp) + {})::INTEGER"}
     filled = [
-        f'{values.get(str(shipped_plan().features[name].dtype), "hour(timestamp)::TINYINT").format(k)} AS "{name}"'
+        f'{values.get(str(PLAN.features[name].dtype), "hour(timestamp)::TINYINT").format(k)} AS "{name}"'
         for k, name in enumerate(COMPUTED)
     ]
     connection.execute(
@@ -223,7 +225,7 @@ def _shared_counts(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
-    types = {name: shipped_plan().features[name].dtype for name in COMPUTED}
+    types = {name: PLAN.features[name].dtype for name in COMPUTED}
     result = frame
     for each in DERIVED:
         result = result.with_columns(each)

@@ -9,6 +9,7 @@ features included, and of a day in the warehouse after a week and after sixty da
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="sizes to run, one after the other")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--declarations", type=Path, help="a fraud.yaml; the fold against its own floor")
     parser.add_argument("--no-stream", action="store_true", help="leave out the costs of a stream")
     parser.add_argument("--no-days", action="store_true", help="leave out the cost of a day after many")
     parser.add_argument("--run", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -42,12 +44,22 @@ def main() -> None:
     if arguments.run:
         print(json.dumps(run(arguments.run, arguments.directory)))
         return
+    if arguments.declarations:
+        os.environ["FRAUD_DECLARATIONS_FILE"] = str(arguments.declarations.resolve())
+        os.execv(sys.executable, [sys.executable, __file__, *_without_declarations()])
     for rows in arguments.rows:
         compare(rows, arguments.contenders)
     if not arguments.no_stream:
         report_stream()
     if not arguments.no_days:
         report_days()
+
+
+def _without_declarations() -> list[str]:
+    """The arguments of this process for one that reads the declarations from the environment."""
+    given = sys.argv[1:]
+    at = next(place for place, text in enumerate(given) if text.startswith("--declarations"))
+    return given[:at] + given[at + (1 if "=" in given[at] else 2) :]
 
 
 def compare(rows: int, contenders: list[str]) -> None:

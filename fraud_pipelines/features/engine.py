@@ -93,7 +93,8 @@ def prepare(transactions: pl.DataFrame, compiled: FeaturePlan) -> Prepared:
     order = in_time(rows)
     keys = compiled.keys(rows)
     with ThreadPoolExecutor(max_workers=WORKERS) as workers:
-        runs = workers.map(lambda ids: Runs.of(ids, order), keys.values())
+        users = compiled.users.entity.name
+        runs = workers.map(lambda name: Runs.of(keys[name], order, ascending=name == users), keys)
         columns = compiled.columns(rows)
         return Prepared(compiled, rows, dict(zip(keys, runs, strict=True)), columns)
 
@@ -164,19 +165,22 @@ def fold_in_shards(
         for entity in with_label_features(plan.entities)
     ]
     states: dict[str, list[pl.DataFrame]] = {each.entity.name: [] for each in compiled.programs}
-    shared: dict[str, Floats] = {}
+    others = [each for each in compiled.programs if each is not users]
+    # A row's features lie side by side: they are filled by one entity's order, and read by another's.
+    shared = np.full((transactions.height, sum(len(each.names) for each in others)), np.nan)
+    names = [name for each in others for name in each.names]
 
     def fold_shared(work: tuple[EntityProgram, Piece]) -> History:
         program, piece = work
         values, history = fold_piece(program, columns, timestamp, piece, histories[program.entity.name])
-        for name, found in zip(program.names, values, strict=True):
-            shared[name][piece.order] = found
+        first = names.index(program.names[0]) if program.names else 0
+        shared[piece.order, first : first + len(program.names)] = values.T
         return history
 
     def fold_users(piece: Piece) -> tuple[pl.DataFrame, History]:
         values, history = fold_piece(users, columns, timestamp, piece, histories[users.entity.name])
         found = dict(zip(users.names, values, strict=True))
-        found |= {name: values[piece.order] for name, values in shared.items()}
+        found |= zip(names, np.ascontiguousarray(shared[piece.order].T), strict=True)
         rows = transactions[piece.order].with_columns(event_date=pl.col("timestamp").dt.date())
         instant = timestamp[piece.order]
         for each in lookups:
@@ -186,8 +190,6 @@ def fold_in_shards(
         return compiled.expressions.on_frame(rows.hstack(series)).select(*plan.feature_types), history
 
     with ThreadPoolExecutor(max_workers=WORKERS) as workers:
-        others = [each for each in compiled.programs if each is not users]
-        shared |= {name: np.full(transactions.height, np.nan) for each in others for name in each.names}
         work = [(each, piece) for each in others for piece in runs[each.entity.name].pieces(shard_rows)]
         for (each, _), history in zip(work, workers.map(fold_shared, work), strict=True):
             states[each.entity.name].append(history.frame)

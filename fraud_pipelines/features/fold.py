@@ -1,6 +1,6 @@
 """An entity's fold over frames: lines the rows and the stored state up, and runs the kernel."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -10,6 +10,9 @@ from fraud_pipelines.features.arrays import Columns, stacked
 from fraud_pipelines.features.history import History, packed
 from fraud_pipelines.features.ordering import Piece
 from fraud_pipelines.features.program import EntityProgram
+
+if TYPE_CHECKING:  # numba takes a second to import
+    from fraud_pipelines.features import kernel
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -29,9 +32,6 @@ def fold_piece(
     """
     from fraud_pipelines.features import kernel
 
-    key = pl.DataFrame([piece.keys.alias("key")])
-    stored = history.frame.select("state").with_columns(history.keys)
-    states = key.join(stored, on="key", how="left", maintain_order="left")["state"]
     rows = kernel.Rows(
         at=piece.at,
         timestamp=timestamp[piece.order],
@@ -40,8 +40,19 @@ def fold_piece(
         masks=stacked(columns.masks, program.conditions, piece.order, np.bool_),
     )
     out = np.full((len(program.names), piece.order.size), np.nan)
-    at, numbers = kernel.fold(program.arrays, rows, kernel.Packed(*packed(states)), out)
+    at, numbers = kernel.fold(program.arrays, rows, _stored(history, piece), out)
     return out, History.of(program, piece.keys, at, numbers)
+
+
+def _stored(history: History, piece: Piece) -> "kernel.Packed":
+    """The states of the piece's entities."""
+    from fraud_pipelines.features import kernel
+
+    if not len(history):
+        return kernel.Packed(*(np.zeros(len(piece.keys), dtype=np.int64),) * 2, np.zeros(1, dtype=np.int64))
+    stored = history.frame.select("state").with_columns(history.keys)
+    keys = pl.DataFrame([piece.keys.alias("key")])
+    return kernel.Packed(*packed(keys.join(stored, on="key", how="left", maintain_order="left")["state"]))
 
 
 def to_series(name: str, dtype: pl.DataType, values: Floats) -> pl.Series:

@@ -31,7 +31,7 @@ def history_schema(program: EntityProgram) -> dict[str, pl.DataType]:
 
 @dataclass(frozen=True)
 class History:
-    """The state of every entity of one kind: ``frame`` has the columns of `history_schema`, sorted by the key.
+    """The state of every entity of one kind: ``frame`` has the columns of `history_schema`.
 
     ``transactions`` counts from the first transaction on; ``state`` holds no more than the declared features can
     still reach.
@@ -62,7 +62,7 @@ class History:
                 pl.repeat(program.fingerprint, len(keys), dtype=pl.String, eager=True).alias("declaration"),
             ]
         )
-        return cls(program, frame.sort(program.entity.key))
+        return cls(program, frame)
 
     @classmethod
     def from_frame(cls, program: EntityProgram, frame: pl.DataFrame) -> Self:
@@ -100,6 +100,10 @@ class History:
     def runs(self) -> tuple[Ints, Ints, Ints]:
         """Where each state starts, how long it is, and all of them one after the other."""
         return packed(self.frame["state"])
+
+    def ordered(self) -> "History":
+        """The same, by the key."""
+        return History(self.program, self.frame.sort(self.program.entity.key))
 
     def updated(self, newer: "History") -> "History":
         """This history with the entities of ``newer`` replaced or added."""

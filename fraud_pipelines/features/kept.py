@@ -165,7 +165,7 @@ class Kept:
         found = np.empty(at[-1], dtype=np.int64)
         for k, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
             found[at[k] : at[k + 1]] = numbers[start : start + length]
-        return History.of(self.program, pl.Series("key", list(slots), dtype=pl.String()), at, found)
+        return History.of(self.program, pl.Series("key", list(slots), dtype=pl.String()), at, found).ordered()
 
 
 class _Runs:

@@ -36,7 +36,7 @@ class Runs:
     """The rows of each entity of one kind, in the order to fold them.
 
     Attributes:
-        keys: the distinct ids, ascending.
+        keys: the distinct ids; ascending where that was asked for, else in the order in which they appear.
         codes: position of each row's id in ``keys``, -1 without one.
         order: positions of the rows with an id, by id and then by time; entity e owns ``order[at[e] : at[e + 1]]``.
     """
@@ -47,11 +47,11 @@ class Runs:
     at: Ints
 
     @classmethod
-    def of(cls, ids: pl.Series, in_time: Ints) -> Self:
+    def of(cls, ids: pl.Series, in_time: Ints, *, ascending: bool) -> Self:
         """Group rows by ``ids``; ``in_time`` are their positions in order of time."""
         from fraud_pipelines.features.kernel import group
 
-        keys, codes = _numbered(ids)
+        keys, codes = _numbered(ids, ascending=ascending)
         order, at = group(codes, in_time, len(keys))
         return cls(keys, codes, order, at)
 
@@ -76,8 +76,8 @@ class Piece:
     at: Ints
 
 
-def _numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
-    """The distinct ids, ascending, and each row's position among them, -1 without an id.
+def _numbered(ids: pl.Series, *, ascending: bool) -> tuple[pl.Series, NDArray[np.int32]]:
+    """The distinct ids, and each row's position among them, -1 without an id.
 
     They are told apart by their hashes; should two share one, by those of another seed.
     """
@@ -88,9 +88,11 @@ def _numbered(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
         found = ids.gather(first)
         if found.gather(codes).eq_missing(ids).all():
             break
-    ascending = found.arg_sort(nulls_last=True).to_numpy()
-    distinct = ascending.size - found.null_count()
-    position = np.empty(ascending.size, dtype=np.int32)
-    position[ascending] = np.arange(ascending.size)
-    position[ascending[distinct:]] = -1
-    return found.gather(ascending[:distinct]), position[codes]
+    distinct = found.len() - found.null_count()
+    if not ascending and distinct == found.len():
+        return found, codes
+    order = (found.arg_sort(nulls_last=True) if ascending else found.is_null().arg_sort()).to_numpy()
+    position = np.empty(order.size, dtype=np.int32)
+    position[order] = np.arange(order.size)
+    position[order[distinct:]] = -1
+    return found.gather(order[:distinct]), position[codes]
