@@ -60,6 +60,18 @@ class LabelLookup:
     _frauds: Mapping[int, Timeline]
     _latest: LatestTimeline
 
+    @cached_property
+    def _told(self) -> list[tuple[Aggregate, int, int]]:
+        """The aggregates with their windows and delays in µs; 0 for none."""
+        return [
+            (
+                each,
+                0 if each.over is None else window_of(each),
+                delay_of(each) if "delay_days" in each.options else 0,
+            )
+            for each in label_aggregates(self.entity)
+        ]
+
     @classmethod
     def of(cls, entity: EntityPlan, events: LabelEvents, keys: pl.DataFrame | None = None) -> Self:
         """Look up in ``events``.
@@ -107,7 +119,7 @@ class LabelLookup:
             instant: the row's timestamp in µs.
         """
         rows = _Rows(self, code, instant)
-        values = {each.name: _FUNCTIONS[each.how](rows, each) for each in label_aggregates(self.entity)}
+        values = {each.name: _FUNCTIONS[each.how](rows, each, *spans) for each, *spans in self._told}
         if known.all():
             return {name: value.astype(np.float64, copy=False) for name, value in values.items()}
         return {name: np.where(known, value, np.nan) for name, value in values.items()}
@@ -164,18 +176,18 @@ class _Rows:
         return self._lookup._latest.at(self._code, self.instant)
 
 
-def _fraud_count(rows: _Rows, aggregate: Aggregate) -> Ints:
-    return rows.frauds(window_of(aggregate))
+def _fraud_count(rows: _Rows, _aggregate: Aggregate, window: int, _delay: int) -> Ints:
+    return rows.frauds(window)
 
 
-def _labelled_count(rows: _Rows, aggregate: Aggregate) -> Ints:
-    return rows.labelled(delay_of(aggregate), window_of(aggregate))
+def _labelled_count(rows: _Rows, _aggregate: Aggregate, window: int, delay: int) -> Ints:
+    return rows.labelled(delay, window)
 
 
-def _fraud_rate(rows: _Rows, aggregate: Aggregate) -> Floats:
+def _fraud_rate(rows: _Rows, aggregate: Aggregate, window: int, delay: int) -> Floats:
     weight, prior = aggregate.options["weight"], aggregate.options["prior"]
-    frauds = rows.frauds(window_of(aggregate)) + weight
-    transactions = rows.labelled(delay_of(aggregate), window_of(aggregate)) + weight / prior
+    frauds = rows.frauds(window) + weight
+    transactions = rows.labelled(delay, window) + weight / prior
     if weight:
         return frauds / transactions
     # Without transactions, the prior rate.
@@ -183,13 +195,13 @@ def _fraud_rate(rows: _Rows, aggregate: Aggregate) -> Floats:
     return rates
 
 
-def _days_since_fraud(rows: _Rows, _aggregate: Aggregate) -> Floats:
+def _days_since_fraud(rows: _Rows, _aggregate: Aggregate, _window: int, _delay: int) -> Floats:
     latest = rows.latest_fraud()
     found = latest != NEVER
     return np.where(found, (rows.instant - np.where(found, latest, 0)) / _DAY, np.nan)
 
 
-_FUNCTIONS: Final[Mapping[str, Callable[[_Rows, Aggregate], Ints | Floats]]] = {
+_FUNCTIONS: Final[Mapping[str, Callable[[_Rows, Aggregate, int, int], Ints | Floats]]] = {
     "fraud_count": _fraud_count,
     "fraud_rate": _fraud_rate,
     "labelled_count": _labelled_count,

@@ -71,7 +71,7 @@ class LiveHistories:
         labelled = with_label_features(self.compiled.plan.entities)
         names = [name for each in self.compiled.programs for name in each.names]
         names += [each.name for entity in labelled for each in label_aggregates(entity)]
-        self._kinds = [(name, features[name].dtype) for name in names]
+        self._kinds = [(name, features[name].dtype, features[name].dtype.is_integer()) for name in names]
         self._keys = list(dict.fromkeys(name for each in self.compiled.programs for name in each.entity.key))
         self._out = list(self.compiled.plan.feature_types)
         self.incomplete: Mapping[str, date | None] = {}
@@ -143,7 +143,7 @@ class LiveHistories:
         folded = [kept.fold(arrivals) for kept in self._kept]
         values = [value for found, _ in folded for value in found]
         values += self._from_labels({name: rows[name].to_list() for name in self._keys}, arrivals.timestamp)
-        series = [to_series(name, dtype, value) for (name, dtype), value in zip(self._kinds, values, strict=True)]
+        series = [to_series(name, dtype, value) for (name, dtype, _), value in zip(self._kinds, values, strict=True)]
         days = pl.Series("event_date", arrivals.timestamp // _DAY, dtype=pl.Int32).cast(pl.Date)
         needed = rows[list(dict.fromkeys([*KEY_COLUMNS, *compiled.raw]))]
         features = compiled.expressions.on_frame(needed.hstack([days, *series]))[self._out].with_columns(
@@ -192,8 +192,8 @@ class LiveHistories:
         keys = {name: [_text(row[name])] for name in self._keys}
         values += [float(value[0]) for value in self._from_labels(keys, arrivals.timestamp)]
         row["event_date"] = timestamp.date()
-        for (name, dtype), value in zip(self._kinds, values, strict=True):
-            row[name] = None if value != value else int(value) if dtype.is_integer() else value  # noqa: PLR0124
+        for (name, _, is_whole), value in zip(self._kinds, values, strict=True):
+            row[name] = None if value != value else int(value) if is_whole else value  # noqa: PLR0124
         row |= compiled.expressions.on_row(row)
         for name, ready in self.incomplete.items():
             if ready is None or timestamp.date() < ready:
