@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 

@@ -11,7 +11,7 @@ import polars as pl
 from handbook import FILES
 
 from fraud_pipelines.decisions.policies import Policy, initial_thresholds
-from fraud_pipelines.decisions.rules import decide
+from fraud_pipelines.decisions.stages import decide
 from fraud_pipelines.detection.default_schema import default_schema
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.training import training_window

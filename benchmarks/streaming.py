@@ -33,7 +33,7 @@ from rolling_buffers import Straightforward
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.decisions.configuration import engine_in_force
-from fraud_pipelines.detection.daily import DIGEST_TAG, LoadedModel, current_feature_version
+from fraud_pipelines.detection.daily_models import DIGEST_TAG, LoadedModel, current_feature_version
 from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.features.engine import fold_rows, prepare

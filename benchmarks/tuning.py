@@ -38,7 +38,7 @@ from rich.table import Table
 from scored_days import ScoredDays, handbook, score_days
 
 from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, policy_named
-from fraud_pipelines.decisions.rules import alert_level
+from fraud_pipelines.decisions.stages import alert_level
 from fraud_pipelines.evaluation.backtest import DayOfBacktest, backtest, chargebacks_of, outcomes_of
 from fraud_pipelines.evaluation.lateness import ReportingDelay
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS

@@ -119,7 +119,7 @@ class DailyRuns:
     def derive_earlier_days(self, day: date) -> Iterator[date]:
         """Take in the files that wait, and derive the features of the earlier days that have none; gives each day."""
         from fraud_pipelines.defs.features.assets import derived_day
-        from fraud_pipelines.features.daily import derive_earlier_days
+        from fraud_pipelines.features.derivation import derive_earlier_days
         from fraud_pipelines.transactions.currency import take_in_rates
         from fraud_pipelines.transactions.landing import land_pending_transactions
 

@@ -2,7 +2,7 @@
 
 from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import terminal
-from fraud_pipelines.features.daily import cold_entities, rebuild
+from fraud_pipelines.features.derivation import cold_entities, rebuild
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
 from fraud_pipelines.decisions.policies import Policy, Segment, Thresholds
-from fraud_pipelines.decisions.rules import check_scores, screen_level, stage_expressions, stages
+from fraud_pipelines.decisions.stages import check_scores, screen_level, stage_expressions, stages
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan

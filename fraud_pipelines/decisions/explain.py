@@ -7,8 +7,8 @@ import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.reasons import reason_codes
-from fraud_pipelines.decisions.rules import deciding_version
-from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.decisions.stages import deciding_version
+from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.explanations import EXPLANATION_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 

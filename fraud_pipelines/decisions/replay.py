@@ -14,9 +14,9 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import explain_alerts
 from fraud_pipelines.decisions.hard_rules import HardRules
 from fraud_pipelines.decisions.policies import Policy, Thresholds
-from fraud_pipelines.decisions.rules import COLLECTING
+from fraud_pipelines.decisions.stages import COLLECTING
 from fraud_pipelines.detection.backends import MODEL_NAMES
-from fraud_pipelines.detection.daily import DAILY_MODEL, LoadedModel, load_version
+from fraud_pipelines.detection.daily_models import DAILY_MODEL, LoadedModel, load_version
 from fraud_pipelines.detection.supervised import with_model_scores
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.features.frames import read_features_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fraud_pipelines.decisions.reasons import reasons_and_context
-from fraud_pipelines.decisions.rules import deciding_version
+from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse, select

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
-from fraud_pipelines.decisions.rules import deciding_version
+from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.storage.warehouse import Warehouse, select
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from fraud_pipelines.detection.daily import TrainingPlan
+from fraud_pipelines.detection.daily_models import TrainingPlan
 from fraud_pipelines.detection.default_schema import daily_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.training import training_window

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from fraud_pipelines.detection.backends import SUPERVISED
-from fraud_pipelines.detection.daily import TrainingPlan
+from fraud_pipelines.detection.daily_models import TrainingPlan
 from fraud_pipelines.detection.default_schema import daily_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.supervised import LABEL, SCORE_FEATURES, TRAINING_DAYS, with_model_scores

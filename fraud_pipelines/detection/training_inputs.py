@@ -5,7 +5,7 @@ from datetime import date
 
 from fraud_pipelines.code_version import code_version
 from fraud_pipelines.detection.backends import backend_by_name
-from fraud_pipelines.detection.daily import ensure_daily_model
+from fraud_pipelines.detection.daily_models import ensure_daily_model
 
 
 def inputs_digest(training: object, backend: str, day: date, read: str) -> str:

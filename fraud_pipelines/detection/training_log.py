@@ -9,7 +9,7 @@ from fraud_pipelines.detection.training import rows_digest
 from fraud_pipelines.storage.training_record import TrainingData, TrainingRecord
 
 if TYPE_CHECKING:
-    from fraud_pipelines.detection.daily import TrainingPlan, TrainingReport
+    from fraud_pipelines.detection.daily_models import TrainingPlan, TrainingReport
     from fraud_pipelines.detection.model import FraudModel
 
 MODEL_DESCRIPTIONS: Final[Mapping[str, str]] = {

@@ -11,7 +11,7 @@ import polars as pl
 
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
 from fraud_pipelines.decisions.policies import Policy
-from fraud_pipelines.decisions.rules import alert_level
+from fraud_pipelines.decisions.stages import alert_level
 from fraud_pipelines.evaluation.lateness import Reported
 from fraud_pipelines.evaluation.levels import Levels, levels_of, merged
 from fraud_pipelines.evaluation.windows import stand_for

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds, initial_thresholds
-from fraud_pipelines.decisions.rules import decide
+from fraud_pipelines.decisions.stages import decide
 from fraud_pipelines.evaluation.lateness import ReportingDelay
 from fraud_pipelines.evaluation.outcomes import matured_window
 from fraud_pipelines.evaluation.tuning import Proposal, tune

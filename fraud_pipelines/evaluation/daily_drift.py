@@ -16,7 +16,7 @@ from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite
 
-LATELY: Final = timedelta(days=21)
+RECENT: Final = timedelta(days=21)
 """The days before from which it is learned how much days differ."""
 
 SAME_WEEKDAYS: Final = 4
@@ -115,10 +115,10 @@ def _the_days_before(number: int) -> str:
 
 
 def _weeks(before: Days, day: date) -> list[list[Distribution]]:
-    """The days before, as far as they are `LATELY`, in sevens: a shift two weeks ago is no spread of this week's."""
+    """The days before, as far as they are `RECENT`, in sevens: a shift two weeks ago is no spread of this week's."""
     groups: dict[int, list[Distribution]] = {}
     for other, found in before.items():
-        if day - other <= LATELY:
+        if day - other <= RECENT:
             groups.setdefault((day - other - timedelta(days=1)).days // 7, []).append(found)
     return list(groups.values())
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from fraud_pipelines.decisions.policies import Policy
-from fraud_pipelines.detection.daily import ENSEMBLE_MODEL
+from fraud_pipelines.detection.daily_models import ENSEMBLE_MODEL
 from fraud_pipelines.evaluation.alert_levels import Decided, alert_levels
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
 from fraud_pipelines.evaluation.levels import payments_above

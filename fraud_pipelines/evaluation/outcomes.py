@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.detection.backends import MODEL_NAMES
-from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL
+from fraud_pipelines.detection.daily_models import DAILY_MODEL, ENSEMBLE_MODEL
 from fraud_pipelines.evaluation.lateness import HORIZON, ReportingDelay
 from fraud_pipelines.storage.warehouse import Warehouse
 

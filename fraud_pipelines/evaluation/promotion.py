@@ -28,7 +28,7 @@ from typing import Final, Literal, cast
 
 import polars as pl
 
-from fraud_pipelines.detection.daily import (
+from fraud_pipelines.detection.daily_models import (
     DAILY_MODELS,
     SUPERVISED_MODEL,
     load_version,

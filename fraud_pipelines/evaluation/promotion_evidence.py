@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from fraud_pipelines.code_version import code_version
-from fraud_pipelines.detection.daily import (
+from fraud_pipelines.detection.daily_models import (
     DIGEST_TAG,
     ENSEMBLE_MODEL,
     SUPERVISED_MODEL,

@@ -15,7 +15,7 @@ from fraud_pipelines.evaluation.levels import Levels
 Floats = npt.NDArray[np.float64]
 
 _GRID: Final[Floats] = np.arange(101) / 100
-SURE: Final = 3.0
+STANDARD_ERRORS: Final = 3.0
 """Standard deviations within which a day is taken to lie: but for about one in a thousand beyond each bound."""
 
 _MEDIAN_SQUARE: Final = 0.4549
@@ -114,7 +114,7 @@ def day_scatter(recent_alerts: Floats, earlier_alerts: Floats) -> Floats:
     since they come in bursts, models are retrained and weekdays differ. It is estimated over both spans, each
     around its mean, and over all thresholds that tell something, since few days tell little of a single one; by the
     median of the squares, so that one wild day doesn't count for weeks. The mean of n recent days is itself
-    uncertain, so that the day to come lies within `SURE` · √(φλ(1 + 1/n)) of it.
+    uncertain, so that the day to come lies within `STANDARD_ERRORS` · √(φλ(1 + 1/n)) of it.
 
     Args:
         recent_alerts, earlier_alerts: counts, days × thresholds.
@@ -131,7 +131,7 @@ def day_scatter(recent_alerts: Floats, earlier_alerts: Floats) -> Floats:
             squares.append((freedom * (counts - mean)[:, told] ** 2 / mean[told]).ravel())
     pooled = np.concatenate([np.empty(0), *squares])
     dispersion = max(1.0, float(np.median(pooled)) / _MEDIAN_SQUARE) if len(pooled) else 1.0
-    scatter: Floats = SURE * np.sqrt(dispersion * recent_alerts.mean(axis=0) * (1 + 1 / len(recent_alerts)))
+    scatter: Floats = STANDARD_ERRORS * np.sqrt(dispersion * recent_alerts.mean(axis=0) * (1 + 1 / len(recent_alerts)))
     return scatter
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
-from fraud_pipelines.detection.daily import SUPERVISED_MODEL, TrainingPlan, TrainingReport
+from fraud_pipelines.detection.daily_models import SUPERVISED_MODEL, TrainingPlan, TrainingReport
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.bands import bands_of

@@ -6,7 +6,7 @@ from datetime import date
 import polars as pl
 
 from fraud_pipelines.detection.backends import MODEL_NAMES, SUPERVISED
-from fraud_pipelines.detection.daily import (
+from fraud_pipelines.detection.daily_models import (
     TrainingPlan,
     current_feature_version,
     load_version,

@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.features.engine import fold_rows, prepare
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.label_tables import read_label_events

@@ -11,7 +11,7 @@ import polars as pl
 
 from fraud_pipelines.decisions.policies import Policy
 from fraud_pipelines.detection.backends import MODEL_NAMES
-from fraud_pipelines.detection.daily import TrainingPlan
+from fraud_pipelines.detection.daily_models import TrainingPlan
 from fraud_pipelines.detection.schema import Schema
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.lateness import Reported, frauds_stood_for

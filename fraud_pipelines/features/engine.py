@@ -20,7 +20,7 @@ from fraud_pipelines.features.history import Histories, History
 from fraud_pipelines.features.keys import key_columns
 from fraud_pipelines.features.known_labels import LabelLookup
 from fraud_pipelines.features.label_events import LabelEvents, with_label_features
-from fraud_pipelines.features.ordering import Piece, Runs, in_time
+from fraud_pipelines.features.ordering import EntityChunk, EntityRows, in_time
 from fraud_pipelines.features.program import EntityProgram
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
@@ -79,7 +79,7 @@ class Prepared:
 
     compiled: FeaturePlan
     transactions: pl.DataFrame
-    runs: Mapping[str, Runs]
+    runs: Mapping[str, EntityRows]
     columns: Columns
 
 
@@ -94,7 +94,7 @@ def prepare(transactions: pl.DataFrame, compiled: FeaturePlan) -> Prepared:
     keys = compiled.keys(rows)
     with ThreadPoolExecutor(max_workers=WORKERS) as workers:
         users = compiled.users.entity.name
-        runs = workers.map(lambda name: Runs.of(keys[name], order, ascending=name == users), keys)
+        runs = workers.map(lambda name: EntityRows.of(keys[name], order, ascending=name == users), keys)
         columns = compiled.columns(rows)
         return Prepared(compiled, rows, dict(zip(keys, runs, strict=True)), columns)
 
@@ -170,14 +170,14 @@ def fold_in_shards(
     shared = np.full((transactions.height, sum(len(each.names) for each in others)), np.nan)
     names = [name for each in others for name in each.names]
 
-    def fold_shared(work: tuple[EntityProgram, Piece]) -> History:
+    def fold_shared(work: tuple[EntityProgram, EntityChunk]) -> History:
         program, piece = work
         values, history = fold_piece(program, columns, timestamp, piece, histories[program.entity.name])
         first = names.index(program.names[0]) if program.names else 0
         shared[piece.order, first : first + len(program.names)] = values.T
         return history
 
-    def fold_users(piece: Piece) -> tuple[pl.DataFrame, History]:
+    def fold_users(piece: EntityChunk) -> tuple[pl.DataFrame, History]:
         values, history = fold_piece(users, columns, timestamp, piece, histories[users.entity.name])
         found = dict(zip(users.names, values, strict=True))
         found |= zip(names, np.ascontiguousarray(shared[piece.order].T), strict=True)
@@ -199,7 +199,9 @@ def fold_in_shards(
     changed |= {each.entity.name: History(each, pl.concat(states[each.entity.name])) for each in compiled.programs}
 
 
-def _in_order(workers: ThreadPoolExecutor, work: Callable[[Piece], T], shards: Iterable[Piece]) -> Iterator[T]:
+def _in_order(
+    workers: ThreadPoolExecutor, work: Callable[[EntityChunk], T], shards: Iterable[EntityChunk]
+) -> Iterator[T]:
     """Results in the order of the shards, of which one more is begun than there are workers."""
     begun: deque[Future[T]] = deque()
     for shard in shards:

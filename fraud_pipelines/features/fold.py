@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fraud_pipelines.features.arrays import Columns, stacked
 from fraud_pipelines.features.history import History, packed
-from fraud_pipelines.features.ordering import Piece
+from fraud_pipelines.features.ordering import EntityChunk
 from fraud_pipelines.features.program import EntityProgram
 
 if TYPE_CHECKING:  # numba takes a second to import
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def fold_piece(
-    program: EntityProgram, columns: Columns, timestamp: Ints, piece: Piece, history: History
+    program: EntityProgram, columns: Columns, timestamp: Ints, piece: EntityChunk, history: History
 ) -> tuple[Floats, History]:
     """Fold the rows of some entities into ``history``.
 
@@ -44,7 +44,7 @@ def fold_piece(
     return out, History.of(program, piece.keys, at, numbers)
 
 
-def _stored(history: History, piece: Piece) -> "kernel.Packed":
+def _stored(history: History, piece: EntityChunk) -> "kernel.Packed":
     """The states of the piece's entities."""
     from fraud_pipelines.features import kernel
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.arrays import Columns, code_of
 from fraud_pipelines.features.engine import KEY_COLUMNS, checked
+from fraud_pipelines.features.entity_states import Arrivals, EntityStates
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.fold import to_series
 from fraud_pipelines.features.history import Histories, History
-from fraud_pipelines.features.kept import Arrivals, Kept
 from fraud_pipelines.features.keys import key_of
 from fraud_pipelines.features.known_labels import LabelLookup
 from fraud_pipelines.features.label_events import LabelEvents, label_aggregates, with_label_features
@@ -66,7 +66,7 @@ class LiveHistories:
         keep_changes: bool = False,
     ) -> None:
         self.compiled: FeaturePlan = feature_plan(plan or shipped_plan())
-        self._kept = [Kept(each, limit, keep_changes=keep_changes) for each in self.compiled.programs]
+        self._kept = [EntityStates(each, limit, keep_changes=keep_changes) for each in self.compiled.programs]
         features = self.compiled.plan.features
         labelled = with_label_features(self.compiled.plan.entities)
         names = [name for each in self.compiled.programs for name in each.names]

@@ -32,7 +32,7 @@ def in_time(transactions: pl.DataFrame) -> Ints:
 
 
 @dataclass(frozen=True)
-class Runs:
+class EntityRows:
     """The rows of each entity of one kind, in the order to fold them.
 
     Attributes:
@@ -55,21 +55,21 @@ class Runs:
         order, at = group(codes, in_time, len(keys))
         return cls(keys, codes, order, at)
 
-    def pieces(self, rows: int) -> list["Piece"]:
+    def pieces(self, rows: int) -> list["EntityChunk"]:
         """Whole entities, at most ``rows`` rows of them at a time; an entity with more is a piece of its own."""
         pieces = []
         first = 0
         while first < len(self.keys):
             end = max(int(np.searchsorted(self.at, self.at[first] + rows, side="right")) - 1, first + 1)
             at = self.at[first : end + 1]
-            pieces.append(Piece(self.keys[first:end], self.order[at[0] : at[-1]], at - at[0]))
+            pieces.append(EntityChunk(self.keys[first:end], self.order[at[0] : at[-1]], at - at[0]))
             first = end
-        return pieces or [Piece(self.keys, self.order, self.at)]
+        return pieces or [EntityChunk(self.keys, self.order, self.at)]
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some entities of `Runs`: entity e owns ``order[at[e] : at[e + 1]]``."""
+class EntityChunk:
+    """Some entities of `EntityRows`: entity e owns ``order[at[e] : at[e + 1]]``."""
 
     keys: pl.Series
     order: Ints

@@ -15,7 +15,7 @@ from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.storage.warehouse import add_columns, overwrite, registered, select
 
-LATELY: Final = timedelta(days=8)
+RECENT_DAYS: Final = timedelta(days=8)
 
 FEATURE_TABLE: Final = "features.transaction_features"
 
@@ -86,10 +86,10 @@ def read_history(connection: duckdb.DuckDBPyConnection, program: EntityProgram, 
         return History.empty(program)
     wanted = pl.DataFrame(key_columns(keys.drop_nulls().unique().alias("key"), program.entity.key))
     oldest = day - program.reach - timedelta(days=1) if program.forgets else date.min
-    found = _latest_before(connection, program, wanted, day - LATELY, day)
-    if oldest < day - LATELY:
+    found = _latest_before(connection, program, wanted, day - RECENT_DAYS, day)
+    if oldest < day - RECENT_DAYS:
         others = wanted.join(found, on=program.entity.key, how="anti")
-        found = pl.concat([found, _latest_before(connection, program, others, oldest, day - LATELY)])
+        found = pl.concat([found, _latest_before(connection, program, others, oldest, day - RECENT_DAYS)])
     return History.from_frame(program, found.filter(pl.col("declaration") == program.fingerprint))
 
 

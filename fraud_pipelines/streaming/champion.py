@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from fraud_pipelines.detection.daily import (
+from fraud_pipelines.detection.daily_models import (
     ENSEMBLE_MODEL,
     LoadedModel,
     load_version,

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from fraud_pipelines.decisions.rules import COLLECTING
+from fraud_pipelines.decisions.stages import COLLECTING
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, Role, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import InvalidInput

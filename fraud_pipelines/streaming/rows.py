@@ -8,7 +8,7 @@ import polars as pl
 from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA
 from fraud_pipelines.decisions.log import CONTENT
 from fraud_pipelines.detection.backends import MODEL_NAMES
-from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.detection.daily_models import LoadedModel
 
 CHANNEL: Final = "stream"
 REALTIME_MODEL: Final = MODEL_NAMES["ecod"]

@@ -8,8 +8,8 @@ import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import alert_reasons
-from fraud_pipelines.decisions.rules import COLLECTING, second_stage_decided
-from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.decisions.stages import COLLECTING, second_stage_decided
+from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.supervised import SCORE_FEATURES
 from fraud_pipelines.features.live import LiveHistories

@@ -48,7 +48,7 @@ from fraud_pipelines.transactions.schema import TIMESTAMP
 
 _LABELS_STAY: Final = timedelta(minutes=5)
 _DAYS_OF_LABELS: Final = 3
-_MANY: Final = 5_000
+_READ_ALL_AFTER: Final = 5_000
 """Histories to read one by one before all that are likely to be needed are read at once."""
 
 
@@ -65,7 +65,7 @@ class _Loaded:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _DayRows:
     """Rows of one batch and one day, in order of time."""
 
     batch_id: str
@@ -197,7 +197,7 @@ class StreamSession:
         return loaded
 
     def _screen(
-        self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded, pieces: Sequence[_Piece], now: datetime
+        self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded, pieces: Sequence[_DayRows], now: datetime
     ) -> None:
         """Screen rows in memory, and write what came of them."""
         screener = loaded.screener
@@ -229,7 +229,7 @@ class StreamSession:
         """Have the histories of all entities in ``rows`` in memory; after many, those of all others active lately."""
         live = loaded.screener.histories
         loaded.looked_up += _warm(connection, live, rows, loaded.base)
-        if loaded.looked_up > _MANY:
+        if loaded.looked_up > _READ_ALL_AFTER:
             loaded.looked_up = -(2**62)  # once is enough
             most = self.stream.users_in_memory // 2
             live.warm(read_active_histories(connection, self._compiled, loaded.base, limit=most))
@@ -281,9 +281,9 @@ def _land(
     return landed
 
 
-def _stretches(landed: Sequence[LandedBatch], rows: int) -> Iterator[list[_Piece]]:
+def _stretches(landed: Sequence[LandedBatch], rows: int) -> Iterator[list[_DayRows]]:
     """The rows of all batches, batch by batch and in order of time, in stretches of at most so many ``rows``."""
-    stretch: list[_Piece] = []
+    stretch: list[_DayRows] = []
     room = rows
     for batch in landed:
         ordered = batch.rows.sort("timestamp", "transaction_id")
@@ -293,7 +293,7 @@ def _stretches(landed: Sequence[LandedBatch], rows: int) -> Iterator[list[_Piece
             at = start
             while at < end:
                 taken = min(end - at, room)
-                stretch.append(_Piece(batch.report.batch_id, days[at], ordered.slice(at, taken)))
+                stretch.append(_DayRows(batch.report.batch_id, days[at], ordered.slice(at, taken)))
                 at, room = at + taken, room - taken
                 if not room:
                     yield stretch

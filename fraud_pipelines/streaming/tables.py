@@ -18,7 +18,7 @@ from fraud_pipelines.features.keys import key_columns, keys_of
 from fraud_pipelines.features.program import EntityProgram, programs
 from fraud_pipelines.features.tables import (
     KEY_DESCRIPTIONS,
-    LATELY,
+    RECENT_DAYS,
     column_descriptions,
     create_table,
     describe,
@@ -109,7 +109,7 @@ def read_active_histories(
     for program in compiled.programs:
         own = stream_history_table(program.entity)
         columns = ", ".join(f'"{name}"' for name in program.entity.key)
-        since = (base or date.min) - LATELY if base else date.min
+        since = (base or date.min) - RECENT_DAYS if base else date.min
         keys = select(
             connection,
             f"""

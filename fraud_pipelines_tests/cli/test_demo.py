@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from fraud_pipelines.decisions.replay import replay_decisions
-from fraud_pipelines.detection.daily import load_daily_model
+from fraud_pipelines.detection.daily_models import load_daily_model
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import content_version

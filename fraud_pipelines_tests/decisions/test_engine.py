@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fraud_pipelines.decisions.engine import Decision, DecisionEngine
 from fraud_pipelines.decisions.hard_rules import HardRule, HardRules
 from fraud_pipelines.decisions.policies import Policy, Segment, initial_thresholds, policy_named
-from fraud_pipelines.decisions.rules import decide
+from fraud_pipelines.decisions.stages import decide
 from fraud_pipelines.errors import InvalidInput
 
 DAY = date(2026, 3, 1)

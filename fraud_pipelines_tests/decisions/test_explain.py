@@ -11,8 +11,8 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import explain_alerts
 from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
 from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
-from fraud_pipelines.decisions.rules import deciding_version
-from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.decisions.stages import deciding_version
+from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 
 SCREENING, SECOND = "fraud-daily/3", "fraud-ensemble/4"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fraud_pipelines.detection.backends import SUPERVISED
-from fraud_pipelines.detection.daily import TrainingReport, ensure_daily_model, trained_before
+from fraud_pipelines.detection.daily_models import TrainingReport, ensure_daily_model, trained_before
 from fraud_pipelines.detection.detector_plan import DetectorTraining
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParameters
 from fraud_pipelines.detection.detectors.ecod import EcodParameters

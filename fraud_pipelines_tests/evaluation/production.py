@@ -10,9 +10,15 @@ import polars as pl
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.detection.backends import MODEL_NAMES, parse_parameters
-from fraud_pipelines.detection.daily import LoadedModel, TrainingReport, ensure_daily_model, load_version, score_day
+from fraud_pipelines.detection.daily_models import (
+    LoadedModel,
+    TrainingReport,
+    ensure_daily_model,
+    load_version,
+    score_day,
+)
 from fraud_pipelines.detection.detector_plan import DetectorTraining
-from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings

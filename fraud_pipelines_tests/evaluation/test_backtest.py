@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, initial_thresholds
-from fraud_pipelines.decisions.rules import alert_level
+from fraud_pipelines.decisions.stages import alert_level
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA
 from fraud_pipelines.evaluation.backtest import DayOfBacktest, backtest, outcomes_of

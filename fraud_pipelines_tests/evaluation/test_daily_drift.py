@@ -12,7 +12,7 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.daily_drift import measure_drift, store_drift
 from fraud_pipelines.evaluation.drift import population_stability_index
-from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse, insert

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud_pipelines.decisions.daily import decide_day
+from fraud_pipelines.decisions.decided_day import decide_day
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
-from fraud_pipelines.detection import daily
-from fraud_pipelines.detection.daily import (
+from fraud_pipelines.detection import daily_models
+from fraud_pipelines.detection.daily_models import (
     TrainingPlan,
     TrainingReport,
     ensure_daily_model,
@@ -252,14 +252,14 @@ def test_a_version_of_an_earlier_release_is_taken_up_until_a_feature_is_computed
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as then:
-        then.setattr(daily, "current_feature_version", lambda schema, declared: "named otherwise")
+        then.setattr(daily_models, "current_feature_version", lambda schema, declared: "named otherwise")
         of_then = world.train(day(6))
     model = load_version(world.registry, MODEL, of_then.version).model
     assert model.feature_version == "named otherwise"
-    monkeypatch.setattr(daily, "earlier_version", lambda names, plan: "named otherwise")
-    daily.require_current_features(model, shipped_plan())
+    monkeypatch.setattr(daily_models, "earlier_version", lambda names, plan: "named otherwise")
+    daily_models.require_current_features(model, shipped_plan())
     assert world.train(day(6)) == of_then
-    monkeypatch.setattr(daily, "earlier_version", lambda names, plan: None)
+    monkeypatch.setattr(daily_models, "earlier_version", lambda names, plan: None)
     assert world.train(day(6)).version > of_then.version
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.policies import Thresholds, initial_thresholds, policy_named, thresholds_in_force
 from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.evaluation.daily import tune_thresholds
+from fraud_pipelines.evaluation.daily_performance import tune_thresholds
 from fraud_pipelines.evaluation.guards import held_by, why
 from fraud_pipelines.evaluation.proposals import (
     Effect,

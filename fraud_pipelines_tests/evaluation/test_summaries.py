@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fraud_pipelines.decisions.policies import POLICIES, Policy
 from fraud_pipelines.evaluation import levels as levels_module
 from fraud_pipelines.evaluation import summaries as summaries_module
-from fraud_pipelines.evaluation.daily import measure_performance, store_performance, tune_thresholds
+from fraud_pipelines.evaluation.daily_performance import measure_performance, store_performance, tune_thresholds
 from fraud_pipelines.evaluation.levels import Levels, levels_of, payments_above
 from fraud_pipelines.evaluation.metrics import measure
 from fraud_pipelines.evaluation.summaries import Key, read_summaries

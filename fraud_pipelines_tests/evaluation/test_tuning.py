@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, Segment, Thresholds, initial_thresholds
-from fraud_pipelines.decisions.rules import decide
+from fraud_pipelines.decisions.stages import decide
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.evaluation.alert_levels import single_levels
 from fraud_pipelines.evaluation.sweep import candidate_thresholds

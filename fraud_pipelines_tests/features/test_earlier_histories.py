@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.bootstrap import open_warehouse
-from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines_tests.features.oracle import Transaction, user_features

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.history import Histories
 from fraud_pipelines.features.label_events import LabelEvents, with_label_features

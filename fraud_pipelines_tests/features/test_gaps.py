@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.daily import derive_day, derive_earlier_days
+from fraud_pipelines.features.derivation import derive_day, derive_earlier_days
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse

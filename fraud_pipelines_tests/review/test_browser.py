@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fraud_pipelines.evaluation.daily import measure_performance
+from fraud_pipelines.evaluation.daily_performance import measure_performance
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.browser import needs_browser, start_browser

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud_pipelines.features.daily import derive_day
+from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.streaming.agreement import compare_day
 from fraud_pipelines.streaming.tables import read_base

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud_pipelines.detection.daily import DIGEST_TAG, current_feature_version
+from fraud_pipelines.detection.daily_models import DIGEST_TAG, current_feature_version
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA, MODEL_SCORES, parse_schema
 from fraud_pipelines.detection.supervised import fit_supervised

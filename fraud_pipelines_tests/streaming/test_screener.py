@@ -9,7 +9,7 @@ import pytest
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hard_rules import HardRules
 from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
-from fraud_pipelines.detection.daily import LoadedModel
+from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import MODEL_SCORES
 from fraud_pipelines.detection.supervised import fit_supervised, with_model_scores

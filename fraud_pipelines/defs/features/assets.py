@@ -50,7 +50,7 @@ def transaction_features(
 ) -> dg.MaterializeResult:
     """Features of the day's transactions: velocity, lags, time, geography, and the user's own habits, computed
     by one fold over each user's history. They see nothing later than the transaction itself."""
-    from fraud_pipelines.features.daily import derive_day, derive_earlier_days
+    from fraud_pipelines.features.derivation import derive_day, derive_earlier_days
 
     day, plan = partition_day(context), plan_in_force(settings)
     if config.with_earlier:

@@ -53,7 +53,7 @@ def _materialize(
     registry: ModelRegistry,
 ) -> dg.MaterializeResult:
     from fraud_pipelines.decisions.configuration import policy_in_force
-    from fraud_pipelines.detection.daily import ensure_daily_model, trained_before
+    from fraud_pipelines.detection.daily_models import ensure_daily_model, trained_before
     from fraud_pipelines.detection.detector_plan import DetectorTraining
     from fraud_pipelines.evaluation.training_report import training_report
     from fraud_pipelines.plan.compile import plan_in_force

@@ -50,7 +50,7 @@ def supervised(
     scores of the days before are no edge: it would close a circle over the days, which an asset graph can't draw.)"""
     from fraud_pipelines.decisions.configuration import policy_in_force
     from fraud_pipelines.detection.backends import SUPERVISED
-    from fraud_pipelines.detection.daily import ensure_daily_model, trained_before
+    from fraud_pipelines.detection.daily_models import ensure_daily_model, trained_before
     from fraud_pipelines.detection.supervised_plan import SupervisedTraining
     from fraud_pipelines.errors import MissingData
     from fraud_pipelines.evaluation.training_report import training_report

@@ -10,7 +10,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 
 if TYPE_CHECKING:
-    from fraud_pipelines.detection.daily import TrainedModel
+    from fraud_pipelines.detection.daily_models import TrainedModel
 
 _SHOWN = (
     "backtest_average_precision",

@@ -46,7 +46,7 @@ def model_performance(
     the days whose labels have had time to arrive. A transaction without a label counts as legitimate by then.
     Beside it an early reading of the days since, whose labels are still to come (`monitoring.early_performance`),
     and, where labels name the kind of fraud, recall by kind (`monitoring.scenario_performance`)."""
-    from fraud_pipelines.evaluation.daily import (
+    from fraud_pipelines.evaluation.daily_performance import (
         log_matured_days,
         log_series,
         measure_performance,
@@ -87,7 +87,7 @@ def decision_thresholds(
     """The thresholds for the next day, tuned from what is known as of this one, with the evidence. With
     FRAUD_TUNING_MODE=propose they are a proposal (`monitoring.threshold_proposals`), and nothing changes until a
     person accepts it: `fraud-pipelines thresholds accept`."""
-    from fraud_pipelines.evaluation.daily import tune_thresholds
+    from fraud_pipelines.evaluation.daily_performance import tune_thresholds
     from fraud_pipelines.evaluation.figures import alert_volume, threshold_sweep
     from fraud_pipelines.evaluation.guards import why
     from fraud_pipelines.evaluation.proposals import put_in_effect

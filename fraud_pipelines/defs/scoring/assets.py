@@ -51,7 +51,7 @@ def transaction_scores(
 ) -> dg.MaterializeResult:
     """Scores of the day's transactions by the version of each model that is in use for the day, see
     `models/model_promotion`. Above 0.5 lies the top share that the policy calls its contamination."""
-    from fraud_pipelines.detection.daily import DAILY_MODEL, load_models_in_use, score_day
+    from fraud_pipelines.detection.daily_models import DAILY_MODEL, load_models_in_use, score_day
     from fraud_pipelines.evaluation.figures import score_histogram
     from fraud_pipelines.features.frames import read_features
     from fraud_pipelines.plan.compile import plan_in_force
@@ -112,7 +112,7 @@ def decisions(
     the day before: the row of `monitoring/decision_thresholds` with this day as its effective date. (That
     edge would close a circle over the days, which an asset graph can't draw.)"""
     from fraud_pipelines.decisions.configuration import engine_in_force
-    from fraud_pipelines.decisions.daily import decide_day
+    from fraud_pipelines.decisions.decided_day import decide_day
     from fraud_pipelines.decisions.hard_rules import RULE_REASON
     from fraud_pipelines.decisions.log import record_decisions
 

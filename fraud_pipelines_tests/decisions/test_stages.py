@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.policies import Policy, Thresholds, initial_thresholds, policy_named
-from fraud_pipelines.decisions.rules import alert_level, decide
+from fraud_pipelines.decisions.stages import alert_level, decide
 from fraud_pipelines.errors import InvalidInput
 
 DAY = date(2024, 3, 1)

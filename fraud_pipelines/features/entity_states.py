@@ -40,7 +40,7 @@ class Change(NamedTuple):
     packed: Ints
 
 
-class Kept:
+class EntityStates:
     """The state of every entity of one kind, by id.
 
     Args:
@@ -52,7 +52,7 @@ class Kept:
         self.program = program
         self._limit = limit
         self._slots: dict[str, int] = {} if limit is None else OrderedDict()  # idle for longest first
-        self._runs = _Runs()
+        self._runs = _PackedStates()
         self._changed: dict[str, int] | None = {} if keep_changes else None
         self._features = len(program.names)
 
@@ -168,7 +168,7 @@ class Kept:
         return History.of(self.program, pl.Series("key", list(slots), dtype=pl.String()), at, found).ordered()
 
 
-class _Runs:
+class _PackedStates:
     """Runs of numbers in one array, each in a slot of its own, where it has room to grow."""
 
     def __init__(self) -> None:

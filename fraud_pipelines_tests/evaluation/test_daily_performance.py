@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud_pipelines.evaluation.daily import (
+from fraud_pipelines.evaluation.daily_performance import (
     Measured,
     measure_performance,
     store_performance,

@@ -6,7 +6,7 @@ import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import explain_alerts
-from fraud_pipelines.detection.daily import DAILY_MODEL, ENSEMBLE_MODEL, load_version
+from fraud_pipelines.detection.daily_models import DAILY_MODEL, ENSEMBLE_MODEL, load_version
 from fraud_pipelines.detection.supervised import with_model_scores
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.frames import read_columns, read_features_of

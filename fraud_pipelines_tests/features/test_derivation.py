@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.daily import derive_day, rebuild
+from fraud_pipelines.features.derivation import derive_day, rebuild
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.program import folded
 from fraud_pipelines.plan.compile import shipped_plan

@@ -1,0 +1,88 @@
+"""The structure: imports run one way, there is no circle, and only the shell knows Dagster."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fraud_pipelines
+from fraud_pipelines.plan.compile import shipped_plan
+
+PACKAGE = Path(fraud_pipelines.__file__).parent
+
+LAYERS = ("plan", "transactions", "features", "detection", "decisions", "evaluation", "streaming")
+"""Each may import those before it; evaluation and streaming stand beside each other."""
+
+SHELL = ("defs", "definitions", "bootstrap", "cli")
+BESIDE = ("storage", "settings", "errors", "environment", "code_version", "pages", "settings_tables", "web", "review")
+
+
+def modules() -> list[str]:
+    """Every module, by its name below the package."""
+    paths = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    return sorted(".".join(part for part in path.parts if part != "__init__") for path in paths)
+
+
+def file_of(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports(module: str, *, everywhere: bool) -> Iterator[str]:
+    """The modules that it imports: ``everywhere``, or when it is loaded."""
+    tree = ast.parse(file_of(module).read_text())
+    nodes = ast.walk(tree) if everywhere else iter(tree.body)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            members = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from members
+            if not own(iter(members)):
+                yield node.module
+
+
+def own(names: Iterator[str]) -> set[str]:
+    known = set(modules())
+    below = {name.removeprefix("fraud_pipelines.") for name in names if name.startswith("fraud_pipelines.")}
+    return below & known
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if name.split(".")[0] in LAYERS])
+def test_a_layer_imports_only_those_below_it(module: str) -> None:
+    layer = module.split(".", maxsplit=1)[0]
+    allowed = {*LAYERS[: LAYERS.index(layer) + 1], *BESIDE} - ({"evaluation"} if layer == "streaming" else set())
+    found = {name.split(".")[0] for name in own(imports(module, everywhere=True))}
+    assert found <= allowed
+
+
+def test_no_module_waits_for_itself_to_load() -> None:
+    graph = {module: own(imports(module, everywhere=False)) - {module} for module in modules()}
+    waiting = dict(graph)
+    while ready := [module for module, needs in waiting.items() if not needs & waiting.keys()]:
+        for module in ready:
+            del waiting[module]
+    assert not waiting
+
+
+def test_only_the_shell_imports_dagster() -> None:
+    knows = {
+        module
+        for module in modules()
+        if any(name.split(".")[0] == "dagster" for name in imports(module, everywhere=True))
+    }
+    assert {module.split(".")[0] for module in knows} <= set(SHELL)
+    assert "defs.jobs" in knows
+
+
+def test_the_engine_knows_no_column_by_name_that_it_could_know_from_the_plan() -> None:
+    optional = {each.name for each in shipped_plan().attributes if not each.required}
+    named = {
+        (module, node.value)
+        for module in modules()
+        if module.startswith(("features.", "plan.")) and module != "features.earlier_histories"
+        for node in ast.walk(ast.parse(file_of(module).read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in optional
+    }
+    assert not named
