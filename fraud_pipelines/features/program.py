@@ -249,9 +249,10 @@ class _Compiler:
                 return
         marks = -1
         if each.how == "outsized":
-            marks = self._tail(
-                kernel.MARKS, (each.of[0], window, *shrunk, *mark), mask, microseconds(timedelta(days=mark[1] or 0))
-            )
+            source: tuple[object, ...] = (each.of[0], window, *shrunk, *mark)
+            while (source, mask) in [(tail.source, tail.mask) for tail in self.tails]:
+                source = (*source, "again")  # declared twice: each op adds to marks of its own
+            marks = self._tail(kernel.MARKS, source, mask, microseconds(timedelta(days=mark[1] or 0)))
         cells = [-1] * len(_STATISTICS)
         cells[cell] = self.rows[each.name]
         step = self._read(each.of[0]) | {"mask": mask, "second": marks}

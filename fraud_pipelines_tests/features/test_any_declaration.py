@@ -194,3 +194,14 @@ def test_features_agree_with_the_words(tmp_path_factory: Any, text: str, rows: l
                 assert (value is None) == (got is None), (name, value, got)
                 if value is not None:
                     assert math.isclose(value, got, rel_tol=1e-9, abs_tol=1e-6), (name, value, got)
+
+
+def test_the_same_outsized_twice_counts_each_row_once(tmp_path: Path) -> None:
+    fields = "how: outsized, of: amount, options: {outsized_z: 0.5, outsized_days: 3}"
+    declared = f"entities: {{e: {{key: user_id, aggregates: [{{{fields}, name: x}}, {{{fields}, name: y}}]}}}}"
+    plan = plan_of(declared, tmp_path)
+    rows = [
+        {"transaction_id": f"t{k}", "user_id": "u", "timestamp": START, "amount": a} for k, a in enumerate((0, 2.44, 0))
+    ]
+    features, _ = compute_features(frame(rows, plan), plan=plan)
+    assert features.select("x", "y").rows() == [(0, 0), (0, 0), (1, 1)]

@@ -146,3 +146,23 @@ def test_they_come_up_as_what_the_fold_keeps(warehouse: Warehouse) -> None:
         assert_frame_equal(before, after)
     report = derive_day(warehouse, days[-1], plan=shipped_plan())
     assert (report.cold, report.new_users) == ({}, 0)
+
+
+def test_the_next_day_is_as_in_one_run(tmp_path: Path) -> None:
+    rows = _transactions()
+    *days, last = sorted({row["timestamp"].date() for row in rows})
+    derived = []
+    for earlier in (False, True):
+        found = open_warehouse(tmp_path / f"{earlier}.duckdb", plan=shipped_plan(), wait_seconds=5)
+        store(found, rows)
+        for day in days:
+            derive_day(found, day, plan=shipped_plan())
+        if earlier:
+            _make_earlier(found, [row for row in rows if row["timestamp"].date() < last])
+            open_warehouse(found.path, plan=shipped_plan(), wait_seconds=5)
+        derive_day(found, last, plan=shipped_plan())
+        of_day = "SELECT * FROM features.transaction_features WHERE event_date = ? ORDER BY transaction_id"
+        derived.append([found.read(of_day, [last]), *_histories(found)])
+    for expected, stored in zip(*derived, strict=True):
+        assert not expected.is_empty()
+        assert_frame_equal(expected, stored, check_exact=True)
