@@ -51,11 +51,11 @@ def show_replay(settings: Settings, transaction_id: str, *, channel: "Channel", 
         revision=revision,
         plan=plan_in_force(settings),
     )
-    made = replay.recorded
+    entry = replay.recorded
     console.print(
         f"Transaction {transaction_id} of {replay.event_date} ({channel}, revision {replay.revision}): "
-        f"{made['decision']} with score {made['score']:.6f} for {made['reason']}, by the policy {made['policy']}, "
-        f"thresholds {made['review_threshold']:.4f} and {made['block_threshold']:.4f}, "
+        f"{entry['decision']} with score {entry['score']:.6f} for {entry['reason']}, by the policy {entry['policy']}, "
+        f"thresholds {entry['review_threshold']:.4f} and {entry['block_threshold']:.4f}, "
         f"and {', '.join(replay.model_versions)}.",
         highlight=False,
         markup=False,

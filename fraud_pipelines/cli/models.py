@@ -28,7 +28,7 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
     decided = warehouse_of(settings).read(
         "SELECT model_name, candidate_version, rule, decision, evidence FROM monitoring.model_promotions ORDER BY as_of"
     )
-    verdicts = {(name, version): said for name, version, *said in decided.iter_rows()}
+    verdicts = {(name, version): verdict for name, version, *verdict in decided.iter_rows()}
     for name in [model_name] if model_name else MODEL_NAMES.values():
         versions = registry.list_versions(name)
         if not versions:

@@ -65,26 +65,26 @@ def run_stream_demo(*, transactions: int, rate: float, seed: int | None) -> None
     console.print("-" * 50)
     frauds = flagged = caught = unseen = 0
     took: list[float] = []
-    for number, made in enumerate(_paced(demo_transactions(transactions, seed), rate), start=1):
+    for number, payment in enumerate(_paced(demo_transactions(transactions, seed), rate), start=1):
         begun = time.perf_counter()
-        said = screener.screen_one(made.columns)
+        screened = screener.screen_one(payment.columns)
         took.append(time.perf_counter() - begun)
-        frauds += made.is_fraud
-        what = f"${made.columns['amount']:.2f} @ {made.columns['merchant_category']}"
-        if said.status == "collecting":
-            unseen += made.is_fraud
+        frauds += payment.is_fraud
+        what = f"${payment.columns['amount']:.2f} @ {payment.columns['merchant_category']}"
+        if screened.status == "collecting":
+            unseen += payment.is_fraud
             if number % 10 == 0:
-                console.print(f"⏳ Collecting: {said.samples_until_ready} to go")
-        elif said.is_anomaly:
+                console.print(f"⏳ Collecting: {screened.samples_until_ready} to go")
+        elif screened.is_anomaly:
             flagged += 1
-            caught += made.is_fraud
-            verdict = "✅ TRUE POSITIVE" if made.is_fraud else "⚠️ FALSE POSITIVE"
-            why = f": {'; '.join(said.reason_codes)}" if said.reason_codes else ""
+            caught += payment.is_fraud
+            verdict = "✅ TRUE POSITIVE" if payment.is_fraud else "⚠️ FALSE POSITIVE"
+            why = f": {'; '.join(screened.reason_codes)}" if screened.reason_codes else ""
             console.print(
-                f"🚨 Flagged tx #{number}: {what} | score={said.score:.3f} | {verdict} | {said.decision}{why}"
+                f"🚨 Flagged tx #{number}: {what} | score={screened.score:.3f} | {verdict} | {screened.decision}{why}"
             )
-        elif made.is_fraud:
-            console.print(f"❌ MISSED FRAUD: {what} | score={said.score:.3f}")
+        elif payment.is_fraud:
+            console.print(f"❌ MISSED FRAUD: {what} | score={screened.score:.3f}")
     console.print("-" * 50)
     console.print(
         f"Summary: {transactions} transactions, {frauds} actual fraud, {flagged} flagged, {caught} of them fraud; "
@@ -210,8 +210,8 @@ def _seconds(traffic: Iterator[pl.DataFrame], rate: int, seconds: int | None) ->
         waiting = waiting.slice(rate)
 
 
-def _paced(made: Iterator[DemoTransaction], rate: float) -> Iterator[DemoTransaction]:
-    for each in made:
+def _paced(payments: Iterator[DemoTransaction], rate: float) -> Iterator[DemoTransaction]:
+    for each in payments:
         yield each
         if rate:
             time.sleep(1 / rate)

@@ -82,7 +82,7 @@ class _Walk:
     def take(self, connection: duckdb.DuckDBPyConnection, chunk: pl.DataFrame, wanted_hash: str | None) -> None:
         """Verify the next entries: content against hash, hash against the entry before, place against the noted."""
         columns = ("sequence", "transaction_id", "channel", "revision", "previous_hash", "entry_hash")
-        for (sequence, transaction, channel, revision, previous, made), text in zip(
+        for (sequence, transaction, channel, revision, previous, entry_hash), text in zip(
             chunk.select(columns).iter_rows(), canonical(chunk), strict=True
         ):
             entry = f"entry {sequence} (transaction {transaction}, {channel}, revision {revision})"
@@ -95,12 +95,12 @@ class _Walk:
                 self._findings.add("gap", f"{gap} missing from the log")
             if previous != self.head.hash:
                 self._findings.add("link", f"{entry} does not follow {self._before()}{_where(connection, previous)}")
-            if hashlib.sha256((previous + text).encode()).hexdigest() != made:
+            if hashlib.sha256((previous + text).encode()).hexdigest() != entry_hash:
                 self._findings.add("changed", f"{entry} was changed: its content no longer has its hash")
-            if self._noted.get(sequence, made) != made:
+            if self._noted.get(sequence, entry_hash) != entry_hash:
                 self._findings.add("noted", f"{entry} is not the one noted when it was appended")
-            self.came_by_wanted |= made == wanted_hash
-            self.head = ChainHead(sequence, made)
+            self.came_by_wanted |= entry_hash == wanted_hash
+            self.head = ChainHead(sequence, entry_hash)
         self.entries += chunk.height
 
     def missing_at_the_end(self, noted: ChainHead) -> list[str]:

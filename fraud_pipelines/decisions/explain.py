@@ -45,11 +45,13 @@ def explain_alerts(
     for version, reasons in by_version.items():
         name, _, number = version.rpartition("/")
         rows = features.filter(pl.col("transaction_id").is_in(list(reasons)))
-        said = alert_reasons(
+        codes_of_rows = alert_reasons(
             rows, load(name, int(number)).model, [reasons[each] for each in rows["transaction_id"]], engine
         )
         explained.append(
-            rows.select("transaction_id").with_columns(pl.Series("reason_codes", said, dtype=pl.List(pl.String)))
+            rows.select("transaction_id").with_columns(
+                pl.Series("reason_codes", codes_of_rows, dtype=pl.List(pl.String))
+            )
         )
     return pl.concat(explained)
 
@@ -66,5 +68,5 @@ def alert_reasons(
         engine: with the rules and the declarations in force.
     """
     drivers = model.explain(rows, top=_FEATURES_ASKED) if model else pl.DataFrame(schema=EXPLANATION_SCHEMA)
-    said = reason_codes(rows, drivers, plan=engine.plan)
-    return [engine.rules.reason_codes(reason, codes) for reason, codes in zip(reasons, said, strict=True)]
+    codes_of_rows = reason_codes(rows, drivers, plan=engine.plan)
+    return [engine.rules.reason_codes(reason, codes) for reason, codes in zip(reasons, codes_of_rows, strict=True)]

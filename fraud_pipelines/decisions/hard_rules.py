@@ -251,8 +251,8 @@ class HardRules(BaseModel):
         """``codes``; where a rule decided, what it says to the reviewer, and ``codes`` as context."""
         if not reason.startswith(RULE_REASON):
             return codes
-        said = self._descriptions.get(reason) or f"the rule {reason.removeprefix(RULE_REASON)} applies"
-        return [said, *as_context(codes)]
+        description = self._descriptions.get(reason) or f"the rule {reason.removeprefix(RULE_REASON)} applies"
+        return [description, *as_context(codes)]
 
     @cached_property
     def _descriptions(self) -> Mapping[str, str]:

@@ -106,17 +106,17 @@ def append_entries(
     if entries.is_empty():
         return head
     entries = entries.select(ENTRY_SCHEMA.names()).cast(ENTRY_SCHEMA)
-    made = list(hashes(head.hash, entries))
+    entry_hashes = list(hashes(head.hash, entries))
     insert(
         connection,
         "scoring.decision_revisions",
         entries.with_columns(
             pl.int_range(head.sequence + 1, head.sequence + 1 + entries.height).alias("sequence"),
-            pl.Series("previous_hash", [head.hash, *made[:-1]]),
-            pl.Series("entry_hash", made),
+            pl.Series("previous_hash", [head.hash, *entry_hashes[:-1]]),
+            pl.Series("entry_hash", entry_hashes),
         ),
     )
-    head = ChainHead(head.sequence + entries.height, made[-1])
+    head = ChainHead(head.sequence + entries.height, entry_hashes[-1])
     connection.execute(
         "INSERT INTO scoring.decision_chain BY NAME SELECT $sequence AS sequence, $entries AS entries, "
         "$channel AS channel, $hash AS head_hash, $now::TIMESTAMP AS appended_at",

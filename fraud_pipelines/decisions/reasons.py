@@ -237,8 +237,8 @@ def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
     # What is stored may be anything; there are no more frauds than payments.
     frauds = round(min(max(value * (payments + weight / prior) - weight, 0.0), payments))
     were = "was" if frauds == 1 else "were"
-    said = f"{frauds:,} of this {whose}'s {_count(payments, 'payment')} {were} fraud, {when}"
-    return said if frauds > 0 else None
+    sentence = f"{frauds:,} of this {whose}'s {_count(payments, 'payment')} {were} fraud, {when}"
+    return sentence if frauds > 0 else None
 
 
 def _days(span: timedelta) -> str:
@@ -288,13 +288,13 @@ def _plain(feature: str, value: object, plan: Plan) -> str:
     declared = plan.features.get(feature)
     column = next((each for each in plan.attributes if each.name == feature), None)
     told = declared or column
-    said = told.description.strip().rstrip(".") if told else ""
-    if not told or not said:
+    sentence = told.description.strip().rstrip(".") if told else ""
+    if not told or not sentence:
         return f"unusual {feature}: {_value(feature, value)}"
     if told.model and told.model.role == "binary" and _number(value) is not None:
-        flag = re.sub(r"^1 (if|where|when) |, else 0$", "", said)
+        flag = re.sub(r"^1 (if|where|when) |, else 0$", "", sentence)
         return f"{_begun_small(flag)}: {'yes' if _true(value) else 'no'}"
-    return f"{_begun_small(said)}: {_value(feature, value)}"
+    return f"{_begun_small(sentence)}: {_value(feature, value)}"
 
 
 def _begun_small(sentence: str) -> str:

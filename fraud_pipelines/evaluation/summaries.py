@@ -46,11 +46,11 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Summaries:
-    """The summaries of a range of days; ``made`` are those that weren't stored, or no longer fit what is stored."""
+    """The summaries of a range of days; ``computed`` are those that weren't stored, or no longer fit what is stored."""
 
     of: Mapping[Key, DaySummary]
     tokens: Mapping[Key, str]
-    made: Sequence[Key]
+    computed: Sequence[Key]
 
     def names(self, first: date, last: date) -> list[tuple[str, str]]:
         """(model or policy, channel) of whatever scored or decided on a day of the range: models first, in order."""
@@ -81,7 +81,7 @@ def read_summaries(
     policy: Policy | None = None,
     detailed_to: date | None = None,
 ) -> Summaries:
-    """The summaries from ``first`` to ``last``; what isn't stored is made.
+    """The summaries from ``first`` to ``last``; what isn't stored is computed.
 
     A summary fits as long as the scores and decisions of its day do, which their number and a hash tell.
 
@@ -110,21 +110,21 @@ def read_summaries(
             )
             if tokens.get(key) == token
         }
-        made = {key: _made(warehouse, key, policy) for key in sorted(tokens.keys() - found.keys())}
-    return Summaries({**found, **made}, tokens, list(made))
+        computed = {key: _computed(warehouse, key, policy) for key in sorted(tokens.keys() - found.keys())}
+    return Summaries({**found, **computed}, tokens, list(computed))
 
 
 def store_summaries(connection: duckdb.DuckDBPyConnection, summaries: Summaries) -> None:
-    """Keep what was made, in an open transaction."""
-    rows = [_row(key, summaries.of[key], summaries.tokens[key]) for key in summaries.made]
-    for key in summaries.made:
+    """Keep what was computed, in an open transaction."""
+    rows = [_row(key, summaries.of[key], summaries.tokens[key]) for key in summaries.computed]
+    for key in summaries.computed:
         connection.execute(f"DELETE FROM {TABLE} WHERE (event_date, model_name, channel) = (?, ?, ?)", list(key))
     if rows:
         schema = select(connection, f"SELECT * FROM {TABLE} LIMIT 0").schema
         insert(connection, TABLE, pl.DataFrame(rows, schema=schema))
 
 
-def _made(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySummary:
+def _computed(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySummary:
     if key.model_name == AMOUNT:
         return summary_of(warehouse.read(_AMOUNTS_SQL, {"day": key.event_date}))
     if policy and key.model_name.startswith(POLICY_PREFIX):

@@ -68,11 +68,11 @@ def read_source(path: Path, name: str | None = None) -> Source:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        said = " ".join(str(each) for each in (error.context, error.problem) if each)
-        raise InvalidDeclarations([Problem(name, line, "", f"is no valid YAML: {said}")]) from error
+        detail = " ".join(str(each) for each in (error.context, error.problem) if each)
+        raise InvalidDeclarations([Problem(name, line, "", f"is no valid YAML: {detail}")]) from error
     except (yaml.YAMLError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-        raise InvalidDeclarations([Problem(name, 1, "", f"is no valid YAML: {said}")]) from error
+        detail = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise InvalidDeclarations([Problem(name, 1, "", f"is no valid YAML: {detail}")]) from error
     if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"):
         raise InvalidDeclarations([Problem(name, 1, "", "is empty; declare attributes, entities or features")])
     reader = _Reader(name)
@@ -150,8 +150,8 @@ class _Reader:
         try:
             return self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError) as error:
-            said = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
-            self._report(node, key, f"is no valid value: {said}", unreadable=True)
+            detail = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
+            self._report(node, key, f"is no valid value: {detail}", unreadable=True)
             return None
 
     def _report(self, node: yaml.Node, key: Key, message: str, *, unreadable: bool = False) -> None:

@@ -110,15 +110,17 @@ class Screener:
         rows = _complete(transactions, self.histories.compiled.plan).sort("timestamp", "transaction_id")
         features = self.histories.fold(rows).sort("timestamp", "transaction_id")
         full = features.hstack(rows.select(self._raw))
-        found = self.detector.screen(full)
+        screening = self.detector.screen(full)
         parts = [
-            self._judged(full.filter(of_day), Screening(found.rows.filter(of_day), found.models), self._engine_of(day))
+            self._judged(
+                full.filter(of_day), Screening(screening.rows.filter(of_day), screening.models), self._engine_of(day)
+            )
             for day in full["event_date"].unique().sort()
             for of_day in [full["event_date"] == day]
         ]
         return Screened(
             features=features,
-            screening=found.rows,
+            screening=screening.rows,
             scores=pl.concat([scores for scores, _ in parts]) if parts else pl.DataFrame(schema=SCORE_COLUMNS),
             decisions=pl.concat([rows for _, rows in parts]) if parts else pl.DataFrame(schema=DECISION_COLUMNS),
         )
@@ -131,57 +133,57 @@ class Screener:
         """
         features, fold = self.histories.folded_one(transaction)
         row = {**{name: transaction.get(name) for name in self._raw}, **features}
-        found, learn = self.detector.judged_one(row)
+        screening, learn = self.detector.judged_one(row)
         day = features["event_date"]
         assert isinstance(day, date)
         engine = self._engine_of(day)
-        flagged = found.score is not None and found.score > engine.screen_level
+        flagged = screening.score is not None and screening.score > engine.screen_level
         second = self._second_stage() if flagged else None
         suspect = ensemble = None
         if second:
             opinions, suspect = _opinions(
-                second, _frame(row, self._row_schema), pl.Series([found.score], dtype=pl.Float64)
+                second, _frame(row, self._row_schema), pl.Series([screening.score], dtype=pl.Float64)
             )
             ensemble = opinions[-1][1]["score"][0]
-        made = engine.decide_one(
-            row | {"screening_score": found.score, "ensemble_score": ensemble}, unscored=COLLECTING
+        decided = engine.decide_one(
+            row | {"screening_score": screening.score, "ensemble_score": ensemble}, unscored=COLLECTING
         )
         codes: dict[int, list[str]] = {}
-        if made.decision != "approve":
-            by_second = second is not None and second_stage_decided(made.reason, made.score, ensemble)
-            decided_by = {0: second.model if second and by_second else found.model}
+        if decided.decision != "approve":
+            by_second = second is not None and second_stage_decided(decided.reason, decided.score, ensemble)
+            decided_by = {0: second.model if second and by_second else screening.model}
             codes = _reasons(
                 _frame(row, self._row_schema) if suspect is None else suspect,
                 decided_by,
-                pl.Series([made.reason]),
+                pl.Series([decided.reason]),
                 engine,
             )
         fold()
         learn()
         return ScreenedTransaction(
             transaction_id=str(features["transaction_id"]),
-            decision=made.decision,
-            score=made.score,
-            reason=made.reason,
+            decision=decided.decision,
+            score=decided.score,
+            reason=decided.reason,
             reason_codes=tuple(codes.get(0, ())),
-            status=found.status,
-            samples_until_ready=found.samples_until_ready,
-            is_anomaly=found.is_anomaly,
-            model_versions=tuple(model_versions(found.model_version, second)),
+            status=screening.status,
+            samples_until_ready=screening.samples_until_ready,
+            is_anomaly=screening.is_anomaly,
+            model_versions=tuple(model_versions(screening.model_version, second)),
             features=features,
         )
 
     def _judged(
-        self, full: pl.DataFrame, found: Screening, engine: DecisionEngine
+        self, full: pl.DataFrame, screening: Screening, engine: DecisionEngine
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Scores and decisions of rows of one day."""
-        said = found.rows
-        flagged = (said["score"] > engine.screen_level).fill_null(value=False)
+        scored = screening.rows
+        flagged = (scored["score"] > engine.screen_level).fill_null(value=False)
         second = self._second_stage() if flagged.any() else None
-        scores = [score_rows(full, said, said["model_version"], name=REALTIME_MODEL)]
+        scores = [score_rows(full, scored, scored["model_version"], name=REALTIME_MODEL)]
         ensemble = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
         if second:
-            opinions, suspects = _opinions(second, full.filter(flagged), said["score"].filter(flagged))
+            opinions, suspects = _opinions(second, full.filter(flagged), scored["score"].filter(flagged))
             scores += [
                 score_rows(suspects, judged, pl.lit(each.version, pl.Int32), name=each.name)
                 for each, judged in opinions
@@ -190,18 +192,18 @@ class Screener:
             if given := [name for name in suspects.columns if name not in full.columns]:
                 of_suspects = suspects.select("transaction_id", *given)
                 full = full.join(of_suspects, on="transaction_id", how="left", maintain_order="left")
-        candidates = full.with_columns(screening_score=said["score"], ensemble_score=ensemble)
+        candidates = full.with_columns(screening_score=scored["score"], ensemble_score=ensemble)
         wanted = dict.fromkeys(("transaction_id", "screening_score", "ensemble_score", *engine.columns))
         decided = engine.decide(candidates.select(list(wanted)), unscored=COLLECTING)
         alerts = decided.with_row_index("row").filter(pl.col("decision") != "approve")
         decided_by = {
             row: second.model
             if second and second_stage_decided(reason, score, ensemble[row])
-            else found.models.get(said["model_version"][row])
+            else screening.models.get(scored["model_version"][row])
             for row, reason, score in alerts.select("row", "reason", "score").iter_rows()
         }
         codes = _reasons(full, decided_by, alerts["reason"], engine)
-        return pl.concat(scores), decision_rows(full, decided, said["model_version"], flagged, second, codes)
+        return pl.concat(scores), decision_rows(full, decided, scored["model_version"], flagged, second, codes)
 
 
 def _opinions(
@@ -251,6 +253,6 @@ def _reasons(
     codes: dict[int, list[str]] = {}
     for of_model in by_model.values():
         rows = list(of_model)
-        said = alert_reasons(full[rows], decided_by[rows[0]], list(of_model.values()), engine)
-        codes |= zip(rows, said, strict=True)
+        codes_of_rows = alert_reasons(full[rows], decided_by[rows[0]], list(of_model.values()), engine)
+        codes |= zip(rows, codes_of_rows, strict=True)
     return codes

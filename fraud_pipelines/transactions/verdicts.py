@@ -78,13 +78,13 @@ def _history(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) 
 
 def _judge(contested: pl.DataFrame, history: pl.DataFrame) -> Iterable[tuple[int, str | None]]:
     """The position and the reason, null for what is to be stored, of each row whose key is not its own."""
-    said: dict[tuple[str, str], list[tuple[bool, datetime]]] = {}
+    verdicts: dict[tuple[str, str], list[tuple[bool, datetime]]] = {}
     for transaction_id, source, fraud, known_at, _ in history.iter_rows():
-        said.setdefault((transaction_id, source), []).append((fraud, known_at))
+        verdicts.setdefault((transaction_id, source), []).append((fraud, known_at))
     reasons: list[tuple[int, str | None]] = []
     columns = ["row", *LABEL_KEY, "actual_fraud", "known_at"]
     for row, transaction_id, source, fraud, known_at in contested.sort("known_at", "row").select(columns).iter_rows():
-        earlier = said.setdefault((transaction_id, source), [])
+        earlier = verdicts.setdefault((transaction_id, source), [])
         if not earlier or (earlier[-1][0] != fraud and earlier[-1][1] < known_at):
             earlier.append((fraud, known_at))
             reasons.append((row, None))

@@ -55,39 +55,45 @@ def test_how_many_lie_above_a_score_is_what_counting_says(
 
 def test_each_evening_reads_its_own_day_alone(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     evening(warehouse, DAY)
-    made: list[Key] = []
-    make = summaries_module._made
+    computed: list[Key] = []
+    compute = summaries_module._computed
 
     def noted(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySummary:
-        made.append(key)
-        return make(warehouse, key, policy)
+        computed.append(key)
+        return compute(warehouse, key, policy)
 
-    monkeypatch.setattr(summaries_module, "_made", noted)
+    monkeypatch.setattr(summaries_module, "_computed", noted)
 
     for _ in range(2):
         evening(warehouse, DAY + timedelta(days=1))
         tune_thresholds(warehouse, SETTINGS, DAY + timedelta(days=1))
 
-    assert {key.event_date for key in made} == {DAY + timedelta(days=1)}
-    assert len(made) == len({*made}) == 4, "two models, the policy and the amounts, each once"
+    assert {key.event_date for key in computed} == {DAY + timedelta(days=1)}
+    assert len(computed) == len({*computed}) == 4, "two models, the policy and the amounts, each once"
 
 
 def test_what_is_stored_comes_back_as_it_was_made(warehouse: Warehouse) -> None:
     before = read_summaries(warehouse, FIRST, DAY, policy=BALANCED)
-    assert set(before.made) == before.of.keys()
+    assert set(before.computed) == before.of.keys()
     rows = evening(warehouse, DAY)
     after = read_summaries(warehouse, DAY - timedelta(days=16), DAY, policy=BALANCED)
-    assert after.made == []
+    assert after.computed == []
     for key, summary in after.of.items():
-        made = before.of[key]
-        assert list(summary.cards) == list(made.cards)
-        assert replace(summary, levels=made.levels, alert_levels=made.alert_levels, cards=made.cards) == made
-        for of_stored, of_made in ((summary.levels, made.levels), (summary.alert_levels, made.alert_levels)):
-            assert (of_stored is None) == (of_made is None)
-            if of_stored and of_made:
-                assert of_stored.score.tolist() == of_made.score.tolist()
-                assert of_stored.raw_score.tolist() == of_made.raw_score.tolist()
-                assert of_stored.payments.tolist() == of_made.payments.tolist()
+        computed = before.of[key]
+        assert list(summary.cards) == list(computed.cards)
+        assert (
+            replace(summary, levels=computed.levels, alert_levels=computed.alert_levels, cards=computed.cards)
+            == computed
+        )
+        for of_stored, of_computed in (
+            (summary.levels, computed.levels),
+            (summary.alert_levels, computed.alert_levels),
+        ):
+            assert (of_stored is None) == (of_computed is None)
+            if of_stored and of_computed:
+                assert of_stored.score.tolist() == of_computed.score.tolist()
+                assert of_stored.raw_score.tolist() == of_computed.raw_score.tolist()
+                assert of_stored.payments.tolist() == of_computed.payments.tolist()
     assert evening(warehouse, DAY).equals(rows)
 
 
@@ -110,7 +116,7 @@ def test_a_day_that_was_rewritten_is_read_again(warehouse: Warehouse, change: st
 
     again = read_summaries(warehouse, DAY - timedelta(days=16), DAY, policy=BALANCED)
 
-    assert {key.event_date for key in again.made} == {day}
+    assert {key.event_date for key in again.computed} == {day}
     rows = evening(warehouse, DAY)
     with warehouse.transaction() as connection:
         connection.execute("DELETE FROM monitoring.score_summaries")
@@ -120,8 +126,8 @@ def test_a_day_that_was_rewritten_is_read_again(warehouse: Warehouse, change: st
 def test_a_policy_that_changes_is_judged_anew(warehouse: Warehouse) -> None:
     evening(warehouse, DAY)
     other = BALANCED.model_copy(update={"screening_threshold": 0.2})
-    made = read_summaries(warehouse, DAY, DAY, policy=other).made
-    assert [key.model_name for key in made] == ["policy:balanced"]
+    computed = read_summaries(warehouse, DAY, DAY, policy=other).computed
+    assert [key.model_name for key in computed] == ["policy:balanced"]
 
 
 def test_of_very_many_payments_the_figures_are_right_to_a_thousandth_and_say_so(
