@@ -226,7 +226,7 @@ def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
     assert isinstance(told.over, timedelta)
     if told.how == "fraud_count":
         return f"{_count(value, 'known fraud')} on this {whose} in the last {_days(told.over)}" if value else None
-    when = f"in the {_days(told.over)} up to {_count(told.options['delay_days'], 'day')} before"
+    when = f"in the last {_days(told.over + timedelta(days=told.options['delay_days']))}"
     counted = (each for each in entity.aggregates if each.how == "labelled_count" and each.over == told.over)
     payments = next((_number(row.get(each.name)) for each in counted), None)
     if told.how != "fraud_rate" or (not payments and value <= told.options["prior"]):
@@ -237,7 +237,8 @@ def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
     # What is stored may be anything; there are no more frauds than payments.
     frauds = round(min(max(value * (payments + weight / prior) - weight, 0.0), payments))
     were = "was" if frauds == 1 else "were"
-    sentence = f"{frauds:,} of this {whose}'s {_count(payments, 'payment')} {were} fraud, {when}"
+    judged = f"{_count(payments, 'payment')} whose outcome is known"
+    sentence = f"{frauds:,} of this {whose}'s {judged} {were} fraud, {when}"
     return sentence if frauds > 0 else None
 
 

@@ -142,9 +142,9 @@ def test_a_burst_of_payments_is_context_unless_the_model_weighed_it() -> None:
 @pytest.mark.parametrize(
     ("frauds", "payments", "sentence"),
     [
-        (1, 4, "1 of this merchant's 4 payments was fraud, in the 7 days up to 7 days before"),
-        (6, 209, "6 of this merchant's 209 payments were fraud, in the 7 days up to 7 days before"),
-        (1, 1, "1 of this merchant's 1 payment was fraud, in the 7 days up to 7 days before"),
+        (1, 4, "1 of this merchant's 4 payments whose outcome is known was fraud, in the last 14 days"),
+        (6, 209, "6 of this merchant's 209 payments whose outcome is known were fraud, in the last 14 days"),
+        (1, 1, "1 of this merchant's 1 payment whose outcome is known was fraud, in the last 14 days"),
     ],
 )
 def test_a_rate_of_frauds_is_told_in_counts(frauds: int, payments: int, sentence: str) -> None:
@@ -156,7 +156,7 @@ def test_a_rate_of_frauds_is_told_in_counts(frauds: int, payments: int, sentence
 def test_a_rate_of_a_release_that_kept_no_counts_is_told_without_a_share() -> None:
     for features in ({}, {"merchant_risk_1d_payments": None}):
         assert reasons({"merchant_risk_1d": 0.25, **features}, "merchant_risk_1d") == [
-            "known frauds of this merchant, in the day up to 7 days before"
+            "known frauds of this merchant, in the last 8 days"
         ]
 
 
@@ -184,7 +184,7 @@ def test_the_counts_told_are_those_of_the_transactions_and_labels() -> None:
     features, _ = compute_features(made, past=LabelEvents.of(shipped_plan().entities, made, labels))
     alert = features.filter(pl.col("transaction_id") == "t7")
     [found] = reason_codes(alert, contributions((0, "merchant_risk_7d", 1.0)))
-    assert found == ["1 of this merchant's 4 payments was fraud, in the 7 days up to 7 days before"]
+    assert found == ["1 of this merchant's 4 payments whose outcome is known was fraud, in the last 14 days"]
 
 
 def test_a_feature_that_somebody_added_is_named_by_its_description(tmp_path: Path) -> None:
