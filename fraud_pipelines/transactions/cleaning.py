@@ -63,12 +63,7 @@ class ChunkCleaner:
     ) -> pl.Series:
         """A finite number between the bounds, both inclusive; text is read with a decimal point, or in scientific
         notation."""
-        raw = self._raw(name)
-        if isinstance(raw.dtype, pl.String):
-            self._reject_types(name, "not a number")
-            raw = _trimmed(raw)
-        elif not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null)):
-            raw = self._misfit(name, raw, "not a number")
+        raw = self._numeric(name, "not a number")
         if required:
             self.reject(raw.is_null(), f"{name} is missing")
         number = raw.cast(pl.Float64, strict=False)
@@ -86,12 +81,7 @@ class ChunkCleaner:
         maximum: float | None = None,
     ) -> pl.Series:
         """A whole number of 64 bits between the bounds, both inclusive."""
-        raw = self._raw(name)
-        if isinstance(raw.dtype, pl.String):
-            self._reject_types(name, "not a whole number")
-            raw = _trimmed(raw)
-        elif not (raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null)):
-            raw = self._misfit(name, raw, "not a whole number")
+        raw = self._numeric(name, "not a whole number")
         if raw.dtype.is_float():
             raw = raw.fill_nan(None)  # what Pandas makes of whole numbers as soon as one of them is missing
         if required:
@@ -177,6 +167,16 @@ class ChunkCleaner:
         if name not in self._columns:
             return pl.repeat(None, self._chunk.fields.height, dtype=pl.Null, eager=True).alias(name)
         return self._chunk.fields[self._columns[name]].alias(name)
+
+    def _numeric(self, name: str, problem: str) -> pl.Series:
+        """Numbers, or text trimmed; anything else is rejected for ``problem``."""
+        raw = self._raw(name)
+        if isinstance(raw.dtype, pl.String):
+            self._reject_types(name, problem)
+            return _trimmed(raw)
+        if raw.dtype.is_numeric() or isinstance(raw.dtype, pl.Null):
+            return raw
+        return self._misfit(name, raw, problem)
 
     def _as_text(self, name: str, *, apart_from: str = "") -> pl.Series:
         raw = self._raw(name)
