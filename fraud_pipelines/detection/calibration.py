@@ -28,11 +28,7 @@ def tail_score(raw: FloatArray, training_scores: FloatArray, contamination: floa
         training_scores: sorted ascending, shape (n,).
         contamination: expected share of outliers, in (0, 0.5].
     """
-    n = training_scores.size
-    at_least = n - np.searchsorted(training_scores, raw, side="left")
-    tail = (at_least + 1) / (n + 1)
-    score: FloatArray = np.where(tail > contamination, contamination / (2 * tail), 1 - tail / (2 * contamination))
-    return score
+    return _tail_scores(raw, training_scores, contamination, 0.0)
 
 
 def extended_tail_score(raw: FloatArray, training_scores: FloatArray, contamination: float) -> FloatArray:
@@ -45,18 +41,22 @@ def extended_tail_score(raw: FloatArray, training_scores: FloatArray, contaminat
     Args:
         raw, training_scores, contamination: as for `tail_score`.
     """
-    score = tail_score(raw, training_scores, contamination)
+    return _tail_scores(raw, training_scores, contamination, tail_excess(training_scores))
+
+
+def tail_excess(training_scores: FloatArray) -> float:
+    """β of `extended_tail_score`: by how much the top tenth of ``training_scores`` exceeds the score below it."""
     n = training_scores.size
     top = training_scores[n - max(1, n // 10) :]
     below = training_scores[max(n - top.size - 1, 0)]
-    excess = float(np.mean(top - below))
-    if not excess > 0:
-        return score
-    beyond = np.maximum(raw - training_scores[-1], 0.0)
-    tail = 1 / (n + 1) / (1 + beyond / excess)
-    rare = np.where(tail > contamination, contamination / (2 * tail), 1 - tail / (2 * contamination))
-    extended: FloatArray = np.where(beyond > 0, rare, score)
-    return extended
+    return float(np.mean(top - below))
+
+
+def _tail_scores(raw: FloatArray, training_scores: FloatArray, contamination: float, excess: float) -> FloatArray:
+    from fraud_pipelines.detection.kernels import tail_scores
+
+    scores = tail_scores(np.ascontiguousarray(raw).reshape(-1), training_scores, contamination, excess)
+    return scores.reshape(raw.shape)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Calibration:
             case "tail":
                 return tail_score(raw, self.training_scores, self.contamination)
             case "extended_tail":
-                return extended_tail_score(raw, self.training_scores, self.contamination)
+                return _tail_scores(raw, self.training_scores, self.contamination, self._excess)
             case "standardization":
                 exponent = np.clip((raw - self._location[0]) / (2 * self._location[1]), -700.0, 700.0)
                 sigmoid: FloatArray = 1 / (1 + np.exp(-exponent))
@@ -112,6 +112,10 @@ class Calibration:
                 return z
             case "raw":
                 return raw
+
+    @cached_property
+    def _excess(self) -> float:
+        return tail_excess(self.training_scores)
 
     @cached_property
     def _location(self) -> tuple[float, float]:

@@ -106,6 +106,37 @@ def tail_surprises(
 
 
 @compiled
+def tail_scores(raw: FloatArray, training_scores: FloatArray, contamination: float, excess: float) -> FloatArray:
+    """The formulas of `calibration.extended_tail_score`, of `calibration.tail_score` where ``excess`` is not above 0.
+
+    Args:
+        raw: shape (k,); a NaN counts as larger than any score of training.
+        training_scores: sorted ascending, shape (n,), n > 0.
+        excess: β, the mean by which the top tenth of the training scores exceeds the score below it.
+    """
+    n = training_scores.size
+    largest = training_scores[n - 1]
+    scores = np.empty(raw.size)
+    for row in range(raw.size):
+        low, high = 0, n
+        while low < high:
+            middle = (low + high) // 2
+            if training_scores[middle] >= raw[row]:
+                high = middle
+            else:
+                low = middle + 1
+        tail = (n - low + 1) / (n + 1)
+        beyond = raw[row] - largest
+        if excess > 0 and beyond > 0:
+            tail = 1 / (n + 1) / (1 + beyond / excess)
+        if tail > contamination:
+            scores[row] = contamination / (2 * tail)
+        else:
+            scores[row] = 1 - tail / (2 * contamination)
+    return scores
+
+
+@compiled
 def histogram_terms(
     X: FloatArray,
     edges: FloatArray,

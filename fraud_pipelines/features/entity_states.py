@@ -16,7 +16,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _ALONE: Final = np.array([0, 1])
-_FIRST: Final = np.array([0])
 _NEW: Final = -1
 
 
@@ -27,6 +26,16 @@ class Arrivals(NamedTuple):
     timestamp: Ints
     columns: Columns
     rank: Ints
+
+
+class Arrival(NamedTuple):
+    """One transaction: ``timestamp`` has shape (1,), the other columns are single values."""
+
+    keys: Mapping[str, str | None]  # by the name of the entity
+    timestamp: Ints
+    values: Mapping[str, float]
+    codes: Mapping[str, int]
+    masks: Mapping[str, bool]
 
 
 class Change(NamedTuple):
@@ -79,33 +88,53 @@ class EntityStates:
         entity = np.array([-1 if key is None else positions.setdefault(key, len(positions)) for key in ids], np.int64)
         order = np.argsort(entity * len(ids) + rows.rank)[np.count_nonzero(entity < 0) :]
         keys = list(positions)
-        slots = self._find(keys)
         at = np.searchsorted(entity[order], np.arange(len(keys) + 1))
-        out, change = self._folded(keys, slots, at, order, rows)
+        program, columns = self.program, rows.columns
+        out, change = self._folded(
+            keys,
+            self._find(keys),
+            at,
+            rows.timestamp[order],
+            stacked(columns.values, program.values, order, np.float64),
+            stacked(columns.codes, program.codes, order, np.int64),
+            stacked(columns.masks, program.conditions, order, np.bool_),
+        )
         values = np.full((self._features, len(ids)), np.nan)
         values[:, order] = out
         return values, change
 
-    def fold_one(self, rows: Arrivals) -> tuple[Floats, Change | None]:
+    def fold_one(self, row: Arrival) -> tuple[Floats, Change | None]:
         """`fold` for one row: its features, and its change, if it has an entity."""
-        key = rows.keys[self.program.entity.name][0]
+        key = row.keys[self.program.entity.name]
         if key is None:
             return np.full((self._features, 1), np.nan), None
-        return self._folded([key], np.array([self._slots.get(key, _NEW)]), _ALONE, _FIRST, rows)
+        program = self.program
+        return self._folded(
+            [key],
+            np.array([self._slots.get(key, _NEW)]),
+            _ALONE,
+            row.timestamp,
+            np.array([row.values[name] for name in program.values], np.float64).reshape(-1, 1),
+            np.array([row.codes[name] for name in program.codes], np.int64).reshape(-1, 1),
+            np.array([row.masks[sql] for sql in program.conditions], np.bool_).reshape(-1, 1),
+        )
 
-    def _folded(self, keys: list[str], slots: Ints, at: Ints, order: Ints, rows: Arrivals) -> tuple[Floats, Change]:
+    def _folded(
+        self,
+        keys: list[str],
+        slots: Ints,
+        at: Ints,
+        timestamp: Ints,
+        values: Floats,
+        codes: Ints,
+        masks: NDArray[np.bool_],
+    ) -> tuple[Floats, Change]:
+        """Entity k of ``keys`` owns the rows ``at[k] : at[k + 1]``; the columns have shape (columns, rows)."""
         from fraud_pipelines.features import kernel
 
-        program = self.program
-        out = np.full((self._features, order.size), np.nan)
-        new = kernel.Rows(
-            at,
-            rows.timestamp[order],
-            stacked(rows.columns.values, program.values, order, np.float64),
-            stacked(rows.columns.codes, program.codes, order, np.int64),
-            stacked(rows.columns.masks, program.conditions, order, np.bool_),
-        )
-        after_at, packed = kernel.fold(program.arrays, new, kernel.Packed(*self._runs.of(slots)), out)
+        out = np.full((self._features, timestamp.size), np.nan)
+        rows = kernel.Rows(at, timestamp, values, codes, masks)
+        after_at, packed = kernel.fold(self.program.arrays, rows, kernel.Packed(*self._runs.of(slots)), out)
         return out, Change(keys, slots, after_at, packed)
 
     def change(self, change: Change) -> None:

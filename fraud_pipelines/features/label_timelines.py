@@ -47,7 +47,7 @@ class Timeline(NamedTuple):
         from fraud_pipelines.features.kernel import sum_up_to
 
         if not self.instants.size:
-            return np.zeros_like(instants)
+            return np.zeros(instants.size, np.int64)
         return sum_up_to(self.starts, self.instants, self.running, code, instants)
 
 

@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.features.arrays import Columns, code_of
+from fraud_pipelines.features.arrays import code_of
 from fraud_pipelines.features.engine import KEY_COLUMNS, checked
-from fraud_pipelines.features.entity_states import Arrivals, EntityStates
+from fraud_pipelines.features.entity_states import Arrival, Arrivals, EntityStates
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.fold import to_series
 from fraud_pipelines.features.history import Histories, History
@@ -30,7 +30,6 @@ Floats = NDArray[np.float64]
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = timedelta(days=1) // _MICROSECOND
-_ALONE: Final = np.zeros(1, dtype=np.int64)
 _PYTHON: Final[Mapping[str, tuple[type, ...]]] = {
     "text": (str,),
     "number": (int, float),
@@ -174,23 +173,19 @@ class LiveHistories:
         compiled = self.compiled
         row = _checked(transaction, compiled.plan.attributes)
         timestamp: Any = row["timestamp"]
-        masks = compiled.conditions.on_row(row)
-        arrivals = Arrivals(
+        arrival = Arrival(
             keys={
-                each.entity.name: [key_of([_text(row[name]) for name in each.entity.key])] for each in compiled.programs
+                each.entity.name: key_of([_text(row[name]) for name in each.entity.key]) for each in compiled.programs
             },
             timestamp=np.array([(timestamp - _EPOCH) // _MICROSECOND]),
-            columns=Columns(
-                {name: np.array([_number(row[name])]) for name in self._values},
-                {name: np.array([code_of(row[name])]) for name in self._codes},
-                {sql: np.array([holds]) for sql, holds in masks.items()},
-            ),
-            rank=_ALONE,
+            values={name: _number(row[name]) for name in self._values},
+            codes={name: code_of(row[name]) for name in self._codes},
+            masks=compiled.conditions.on_row(row),
         )
-        folded = [kept.fold_one(arrivals) for kept in self._kept]
+        folded = [kept.fold_one(arrival) for kept in self._kept]
         values = [value for found, _ in folded for value in found[:, 0].tolist()]
         keys = {name: [_text(row[name])] for name in self._keys}
-        values += [float(value[0]) for value in self._from_labels(keys, arrivals.timestamp)]
+        values += [float(value[0]) for value in self._from_labels(keys, arrival.timestamp)]
         row["event_date"] = timestamp.date()
         for (name, _, is_whole), value in zip(self._kinds, values, strict=True):
             row[name] = None if value != value else int(value) if is_whole else value  # noqa: PLR0124

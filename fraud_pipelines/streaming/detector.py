@@ -113,6 +113,7 @@ class StreamDetector:
         self.settings = settings or DetectorSettings()
         self.schema: Schema = parse_schema(schema or stream_schema())
         self._types = {name: _STORED_AS[role.role] for name, role in self.schema.items()}
+        self._texts = {name: dtype == pl.String for name, dtype in self._types.items()}
         self._seen = state.seen if state else 0
         self._window: list[pl.DataFrame | _Rows] = []
         self._trainer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stream-detector")
@@ -182,7 +183,7 @@ class StreamDetector:
         missing = [name for name in self._types if name not in features]
         if missing:
             raise InvalidInput(f"the stream detector needs the features {missing}; the transaction lacks them")
-        row = {name: _as_stored(name, features[name], dtype) for name, dtype in self._types.items()}
+        row = {name: _as_stored(name, features[name], text=text) for name, text in self._texts.items()}
         position = self._seen
         version = self._in_force(position)
         if not version:
@@ -289,10 +290,10 @@ class StreamDetector:
         )
 
 
-def _as_stored(name: str, value: object, dtype: pl.DataType) -> object:
+def _as_stored(name: str, value: object, *, text: bool) -> object:
     """A value as the window holds it."""
-    if value is None or (dtype == pl.String() and isinstance(value, str)):
+    if value is None or (text and isinstance(value, str)):
         return value
-    if dtype == pl.Float64() and isinstance(value, int | float):
+    if not text and isinstance(value, int | float):
         return float(value)
     raise InvalidInput(f"the stream detector can't use {name} = {value!r}: it is of another type than its role")

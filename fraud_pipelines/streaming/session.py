@@ -18,6 +18,7 @@ from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
+from fraud_pipelines.memory import give_back_memory
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import Attribute
@@ -50,6 +51,8 @@ _LABELS_STAY: Final = timedelta(minutes=5)
 _DAYS_OF_LABELS: Final = 3
 _READ_ALL_AFTER: Final = 5_000
 """Histories to read one by one before all that are likely to be needed are read at once."""
+_ROWS_BETWEEN_RETURNS: Final = 50_000
+"""Transactions to commit before free memory is given back: it takes some ten milliseconds."""
 
 
 @dataclass
@@ -101,6 +104,7 @@ class StreamSession:
         self._engines: dict[date, DecisionEngine] = {}
         self._loaded: _Loaded | None = None
         self._pasts: dict[date, tuple[datetime, LabelEvents]] = {}
+        self._rows_since_return = 0
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
@@ -141,6 +145,7 @@ class StreamSession:
             for batch in batches:
                 batch.finish(connection)
         self._loaded = loaded
+        self._give_back_memory(sum(batch.report.transactions for batch in landed))
         return [batch.report for batch in landed]
 
     def open(self, day: date, *, user_ids: Iterable[str] = (), active_days: int | None = None) -> Screener:
@@ -243,6 +248,12 @@ class StreamSession:
             others = {of: read for of, read in self._pasts.items() if of != day}
             self._pasts = {day: (now, past), **dict(list(others.items())[:_DAYS_OF_LABELS])}
         return past
+
+    def _give_back_memory(self, rows: int) -> None:
+        self._rows_since_return += rows
+        if self._rows_since_return >= _ROWS_BETWEEN_RETURNS:
+            self._rows_since_return = 0
+            give_back_memory()
 
     def _take_in_rates(self) -> None:
         settings = self._settings
