@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.cli.terminal import terminal
-from fraud_pipelines.decisions.chargebacks import NOT_FRAUD
+from fraud_pipelines.decisions.chargebacks import AS_A_MATTER_OF_COURSE
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
@@ -28,7 +28,7 @@ console = terminal()
 
 _FILES_NAMED: Final = 10
 _WRONG: Final = "bold red"
-_EXPECTED: Final = ("duplicate", NOT_FRAUD)
+_EXPECTED: Final = ("duplicate", *AS_A_MATTER_OF_COURSE)
 """Reasons that rows are rejected for as a matter of course."""
 
 
@@ -71,10 +71,12 @@ def import_path(
 
 
 def show_reports(reports: Sequence[LandingReport]) -> None:
-    """Print what became of each file, which columns and rows were not taken and why, and which days are stale now."""
+    """Print what became of each file, how it was read, what was not taken and why, and which days are stale now."""
     if not reports:
         return
     console.print(_table(reports))
+    for told, files in Counter(told for report in reports for told in report.told).items():
+        console.print(escape(told) + (f" ({files:,} files)" if files > 1 else ""))
     unused = Counter(report.unused_columns for report in reports if report.unused_columns)
     for columns, files in unused.items():
         of = next(report.source for report in reports if report.unused_columns == columns)

@@ -68,6 +68,9 @@ def label(
 @click.option("--id-column", default="", help="Column with the transaction's id.  [default: by its name]")
 @click.option("--date-column", default="", help="Column that says when it was reported.  [default: by its name]")
 @click.option("--reason-column", default="", help="Column with the reason or its code.  [default: by its name]")
+@click.option("--state-column", default="", help="Column that says how the dispute stands.  [default: by its name]")
+@click.option("--record-column", default="", help="Column with what happened to the dispute.  [default: by its name]")
+@click.option("--zone-column", default="", help="Column with the zone of the dates.  [default: by its name]")
 @click.option("--date-format", default="iso8601", show_default=True, help="Or a pattern such as %d/%m/%Y.")
 @click.option("--known-at", type=_INSTANT, help="When all of them became known, UTC, whatever the file says.")
 @click.option("--any-reason", is_flag=True, help="Disputes about other things than fraud count as fraud too.")
@@ -76,13 +79,17 @@ def chargebacks(
     id_column: str,
     date_column: str,
     reason_column: str,
+    state_column: str,
+    record_column: str,
+    zone_column: str,
     date_format: str,
     known_at: datetime | None,
     any_reason: bool,
 ) -> None:
     """Take in chargebacks as a payment processor exports them.
 
-    An id and a date for each are enough.
+    An export of disputes will do, or of payments with columns about disputes.
+    Disputes for fraud become labels; what was won or taken back is corrected.
     """
     from fraud_pipelines.bootstrap import warehouse_of
     from fraud_pipelines.cli.intake import require_taken_in, show_reports
@@ -93,6 +100,9 @@ def chargebacks(
         transaction_id=id_column,
         date=date_column,
         reason=reason_column,
+        state=state_column,
+        record=record_column,
+        zone=zone_column,
         date_format=date_format,
         known_at=known_at,
         any_reason=any_reason,

@@ -85,6 +85,7 @@ class _LabelIntake:
     columns = tuple(VERDICT_COLUMNS)
     passing = (f"known_at {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
     mapping_hash = ""
+    told: Sequence[str] = ()
 
     def __init__(self, source: str, now: datetime, skew: timedelta, entities: Sequence[EntityPlan]) -> None:
         self.source = printable_name(source)
@@ -166,17 +167,34 @@ def land_verdicts(
     Returns:
         What became of the chunk, and the labels that were stored.
     """
-    happened = _happened(connection, labels["transaction_id"])
-    cleaner.reject(happened.is_null(), UNKNOWN_TRANSACTION)
-    cleaner.reject(labels["known_at"] + skew < happened, BEFORE_TRANSACTION)
-    labels = labels.with_columns(pl.max_horizontal("known_at", happened.alias("happened")).alias("known_at"))
-
     sound = cleaner.reasons.is_null()
-    repeats = store_labels(connection, labels.filter(sound), now=now)
+    repeats, stored = store_verdicts(connection, labels.filter(sound), now=now, skew=skew)
     reasons = cleaner.reasons.scatter(sound.arg_true(), repeats)
-    stored = labels.filter(reasons.is_null())
     rejected = all_rejected(chunk, reasons, source=source)
     return LandedChunk(days=stored["known_at"].dt.date(), rejected=rejected), stored
+
+
+def store_verdicts(
+    connection: duckdb.DuckDBPyConnection, labels: pl.DataFrame, *, now: datetime, skew: timedelta
+) -> tuple[pl.Series, pl.DataFrame]:
+    """Store those of ``labels`` whose transaction is known, and not later than they are.
+
+    Returns:
+        For each row why it wasn't stored, null where it was; and the labels that were stored.
+    """
+    happened = _happened(connection, labels["transaction_id"])
+    labels = labels.with_columns(happened.alias("happened"))
+    reasons = labels.select(
+        pl.when(pl.col("happened").is_null())
+        .then(pl.lit(UNKNOWN_TRANSACTION))
+        .when(pl.col("known_at") + skew < pl.col("happened"))
+        .then(pl.lit(BEFORE_TRANSACTION))
+        .alias("reason")
+    ).to_series()
+    labels = labels.with_columns(pl.max_horizontal("known_at", "happened").alias("known_at")).drop("happened")
+    sound = reasons.is_null()
+    reasons = reasons.scatter(sound.arg_true(), store_labels(connection, labels.filter(sound), now=now))
+    return reasons, labels.filter(reasons.is_null())
 
 
 def _happened(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:

@@ -18,7 +18,6 @@ from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
-from fraud_pipelines.memory import give_back_memory
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import Attribute
@@ -28,6 +27,7 @@ from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.streaming.batches import Batch, BatchReport, LandedBatch, land_batch, mark_late_days
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.detector import DetectorState, StreamDetector
+from fraud_pipelines.streaming.memory import give_back_memory
 from fraud_pipelines.streaming.rows import CHANNEL
 from fraud_pipelines.streaming.screener import Screened, Screener
 from fraud_pipelines.streaming.settings import StreamSettings

@@ -99,12 +99,19 @@ class ChunkCleaner:
         self._reject_beyond(name, whole, minimum, maximum)
         return whole.alias(name)
 
-    def moment(self, name: str, rule: TimestampRule, *, required: bool = False) -> pl.Series:
-        """An instant in UTC, of any time."""
+    def as_written(self, name: str) -> pl.Series:
+        """The column as trimmed text, whatever it holds; empty means null, and so does what no text can be made of."""
+        raw = self._raw(name)
+        return _trimmed(raw.cast(pl.String, strict=False))
+
+    def moment(
+        self, name: str, rule: TimestampRule, *, required: bool = False, zones: pl.Series | None = None
+    ) -> pl.Series:
+        """An instant in UTC, of any time; ``zones`` as for `timestamp`."""
         raw = self._timestamps(name)
         if required:
             self.reject(raw.is_null(), f"{name} is missing")
-        return self._in_utc(name, raw, rule)
+        return self._in_utc(name, raw, rule, zones)
 
     def _reject_beyond(self, name: str, value: pl.Series, minimum: float | None, maximum: float | None) -> None:
         if minimum is not None:
@@ -112,14 +119,19 @@ class ChunkCleaner:
         if maximum is not None:
             self.reject(value > maximum, f"{name} is above {maximum:g}")
 
-    def timestamp(self, name: str, rule: TimestampRule, *, latest: datetime) -> pl.Series:
+    def timestamp(
+        self, name: str, rule: TimestampRule, *, latest: datetime, zones: pl.Series | None = None
+    ) -> pl.Series:
         """An instant of the twenty years up to and including ``latest``, in UTC.
 
         Every day since the first transaction is a partition for good: one wrong year would make thousands of them.
+
+        Args:
+            zones: the zone of each row's time, as text; where it is null, that of the rule.
         """
         raw = self._timestamps(name)
         self.reject(raw.is_null(), f"{name} is missing")
-        value = self._in_utc(name, raw, rule)
+        value = self._in_utc(name, raw, rule, zones)
         self.reject(value > latest, f"{name} {IN_THE_FUTURE}")
         earliest = pl.Series([latest]).dt.offset_by(f"-{MAX_AGE_YEARS}y").item()
         self.reject(value < earliest, f"{name} is more than {MAX_AGE_YEARS} years old")
@@ -134,8 +146,13 @@ class ChunkCleaner:
             return self._misfit(name, raw, "not a time")
         return raw
 
-    def _in_utc(self, name: str, raw: pl.Series, rule: TimestampRule) -> pl.Series:
-        value, clock_change = rule.to_utc(raw)
+    def _in_utc(self, name: str, raw: pl.Series, rule: TimestampRule, zones: pl.Series | None = None) -> pl.Series:
+        if zones is None:
+            value, clock_change = rule.to_utc(raw)
+        else:
+            value, clock_change, unknown = rule.to_utc_by_zone(raw, zones)
+            for zone in unknown.drop_nulls().unique().sort():
+                self.reject(unknown == zone, f"{name} is in an unknown zone: {zone}")
         self.reject(clock_change, f"{name} never was or occurred twice in {rule.zone} (clock change)")
         as_number = raw.dtype.is_numeric()
         hint = ": a number, which needs timestamp.format epoch_seconds or epoch_milliseconds" if as_number else ""

@@ -1,7 +1,7 @@
 """Intake: one file goes into the warehouse whole, in one DuckDB transaction, or not at all."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ class LandingReport:
         late_days: days of rows and of labels that had been processed already, and are stale now.
         unused_columns: columns of the file that nothing was taken from; of JSON lines, those seen at the start.
         already_landed: the same content was taken in before, so nothing was read but rows that had waited.
+        told: sentences on how the file was read, where that was not laid down beforehand.
     """
 
     source: str
@@ -49,6 +50,7 @@ class LandingReport:
     late_days: tuple[date, ...] = ()
     unused_columns: tuple[str, ...] = ()
     already_landed: bool = False
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class RecordIntake(Protocol):
         now: the time of ingestion, naive UTC.
         columns: those of the file that are read, under its own names; known once it is open.
         passing: reasons to reject a row that time may mend, so that it is worth while to deliver it again.
+        told: see `LandingReport`; complete once all is read.
     """
 
     @property
@@ -93,6 +96,8 @@ class RecordIntake(Protocol):
     def columns(self) -> Collection[str]: ...
     @property
     def passing(self) -> Collection[str]: ...
+    @property
+    def told(self) -> Sequence[str]: ...
 
     def open(self, path: Path) -> RecordSource:
         """Open the file, and make sure it has the columns needed."""
@@ -147,6 +152,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         late_days=late_days,
         unused_columns=tuple(name for name in records.columns if name not in intake.columns),
         already_landed=bool(earlier),
+        told=tuple(intake.told),
     )
 
 

@@ -119,6 +119,7 @@ class TransactionIntake:
     kind = "transactions"
     rejected_table = QUARANTINE
     passing = (TIMESTAMP_IN_THE_FUTURE, NO_RATE, NO_BASE)
+    told: Sequence[str] = ()
 
     def __init__(self, mapping: ColumnMapping, source: str, now: datetime, skew: timedelta) -> None:
         self._mapping = mapping

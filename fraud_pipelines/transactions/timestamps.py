@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from typing import Final, Literal
-from zoneinfo import available_timezones
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from fraud_pipelines.transactions.records import CALENDAR_MICROSECONDS, calendar_bounds
 from fraud_pipelines.transactions.schema import TIMESTAMP
+from fraud_pipelines.transactions.zones import offset_of, zone_of
 
 ISO_8601: Final = "iso8601"
 EPOCH_UNITS: Final = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000}
@@ -25,7 +25,7 @@ class TimestampRule(BaseModel):
 
     Attributes:
         format: ``iso8601`` (default), ``epoch_seconds``, ``epoch_milliseconds``, or a strptime pattern.
-        zone: IANA name of the zone that times without an offset are in.
+        zone: the zone that times without an offset are in: an IANA name, an offset, or an abbreviation (`zone_of`).
         ambiguous: what a local time means that occurs twice when summer time ends: ``reject`` (default) turns
             the row away, ``earliest`` and ``latest`` choose. A local time that never was is always turned away.
     """
@@ -39,9 +39,10 @@ class TimestampRule(BaseModel):
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError(f"{zone!r} is no IANA time zone such as 'Europe/Paris'")
-        return zone
+        known = zone_of(zone)
+        if known is None:
+            raise ValueError(f"{zone!r} is no time zone such as 'Europe/Paris' or '+02:00'")
+        return known
 
     @field_validator("format")
     @classmethod
@@ -75,6 +76,28 @@ class TimestampRule(BaseModel):
             return _sure(pl.repeat(None, column.len(), dtype=TIMESTAMP, eager=True))
         return self._from_iso(column) if self.format == ISO_8601 else self._from_pattern(column)
 
+    def to_utc_by_zone(self, column: pl.Series, zones: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
+        """`to_utc` where each row says the zone that its own time is in; where it says none, it is this rule's.
+
+        Args:
+            zones: text as `zone_of` reads it, of the same length.
+
+        Returns:
+            What `to_utc` returns, and the zones that can't be told, null in all other rows.
+        """
+        utc, clock_change = self.to_utc(column)
+        unknown = pl.repeat(None, column.len(), dtype=pl.String, eager=True)
+        for text in zones.drop_nulls().unique().sort():
+            rows = (zones == text).fill_null(value=False)
+            zone = zone_of(text)
+            if zone is None:
+                unknown = unknown.zip_with(~rows, zones)
+            elif zone != self.zone:
+                instants, changed = self.model_copy(update={"zone": zone}).to_utc(column.filter(rows))
+                utc = utc.scatter(rows.arg_true(), instants)
+                clock_change = clock_change.scatter(rows.arg_true(), changed)
+        return utc, clock_change, unknown
+
     def _from_pattern(self, text: pl.Series) -> tuple[pl.Series, pl.Series]:
         parsed = text.str.to_datetime(self.format, strict=False, time_unit="us")
         zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
@@ -101,6 +124,10 @@ class TimestampRule(BaseModel):
         sound = local.set(~local.to_physical().is_between(*CALENDAR_MICROSECONDS), None)
         if self.zone == "UTC":
             return _sure(sound)
+        offset = offset_of(self.zone)
+        if offset is not None:
+            instants = sound - offset
+            return _sure(instants.set(~instants.to_physical().is_between(*CALENDAR_MICROSECONDS), None))
         twice: Literal["null", "earliest", "latest"] = "null" if self.ambiguous == "reject" else self.ambiguous
         zoned = sound.dt.replace_time_zone(self.zone, ambiguous=twice, non_existent="null")
         utc, _ = _from_zoned(zoned)

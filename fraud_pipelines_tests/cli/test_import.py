@@ -116,7 +116,7 @@ def test_chargebacks_that_are_mostly_unknown_are_no_success(installation: Instal
     shown = installation.invoke("review", "chargebacks", str(path))
     assert "2 rejected: reason is not fraud" in shown
     assert "Warning" not in shown
-    path.write_text("charge\nt1\nx\ny\n")
+    path.write_text("charge,reason\nt1,fraud\nx,fraud\ny,fraud\n")
     shown = installation.invoke("review", "chargebacks", str(path), succeeds=False)
     assert "Warning: 2 of 3 rows were rejected" in shown
     assert "Deliver the same file again later" in shown

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.decisions.chargebacks import ChargebackColumns, at_the_latest, land_chargebacks
+from fraud_pipelines.decisions.dispute_words import meaning_of
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport
@@ -63,7 +64,7 @@ def test_a_time_is_taken_as_it_stands_and_today_ends_now() -> None:
 
 
 def test_without_a_date_it_is_known_now_or_when_one_says(warehouse: Warehouse, tmp_path: Path) -> None:
-    land(warehouse, tmp_path, "payment_id", "a")
+    land(warehouse, tmp_path, "payment_id", "a", any_reason=True)
     land(warehouse, tmp_path, "payment_id,date", "b,2026-05-05", known_at=datetime(2026, 2, 1))
     assert [row[3] for row in stored(warehouse)] == [NOW, datetime(2026, 2, 1)]
 
@@ -79,8 +80,11 @@ def test_a_dispute_about_something_else_says_nothing_about_fraud(warehouse: Ware
 @pytest.mark.parametrize(
     ("reason", "is_fraud"),
     [
-        *((code, True) for code in ("10", "10.1", "4837", "4870", "F29", "UA02", "Card Stolen", "unauthorised", "")),
-        *((code, False) for code in ("100", "13.1", "4853", "F30x", "product_not_received", "duplicate")),
+        *((code, True) for code in ("10", "10.1", "4837", "4870", "F29", "UA02", "Card Stolen", "unauthorised")),
+        *(
+            (code, False)
+            for code in ("100", "13.1", "4853", "F30x", "product_not_received", "duplicate", "Non-fraud", "")
+        ),
     ],
 )
 def test_reasons_that_mean_fraud(warehouse: Warehouse, tmp_path: Path, reason: str, is_fraud: bool) -> None:
@@ -115,3 +119,112 @@ def test_a_chargeback_overrules_the_reviewer_and_parquet_is_read_too(warehouse: 
     assert warehouse.read("SELECT actual_fraud, source FROM feedback.labels_before(TIMESTAMP '2026-02-01')").rows() == [
         (True, "chargeback")
     ]
+
+
+PAYMENTS = (
+    "id,Created date (UTC),Amount,Currency,Status,Disputed Amount,Dispute Date (UTC),Dispute Reason,Dispute Status",
+    "a,2026-01-02 12:00,10.50,eur,Paid,10.50,2026-01-10 08:00,fraudulent,needs_response",
+    "b,2026-01-02 12:00,20.00,eur,Paid,,,,",
+    "c,2026-01-02 12:00,20.00,eur,Paid,20.00,2026-01-11 08:00,product_not_received,lost",
+)
+
+
+def verdicts(warehouse: Warehouse) -> list[tuple[object, ...]]:
+    """All that was ever said, in the order in which it became known."""
+    return warehouse.read(
+        "SELECT transaction_id, actual_fraud, known_at FROM feedback.label_history ORDER BY transaction_id, known_at"
+    ).rows()
+
+
+def test_of_a_list_of_payments_only_the_disputes_for_fraud_are_taken(warehouse: Warehouse, tmp_path: Path) -> None:
+    report = land(warehouse, tmp_path, *PAYMENTS, transaction_id="id")
+    assert verdicts(warehouse) == [("a", True, datetime(2026, 1, 10, 8))]
+    assert report.rejected_by_reason == {"no dispute": 1, "reason is not fraud": 1}
+    assert report.rows_accepted + report.rows_rejected == report.rows_read == 3
+    told = "transaction_id from id, date from Dispute Date (UTC), reason from Dispute Reason, state from Dispute Status"
+    assert told in report.told[0]
+
+
+def test_a_flag_that_says_no_is_no_dispute(warehouse: Warehouse, tmp_path: Path) -> None:
+    header = "TransactionID,TransactionDate,Amount,ChargebackStatus,ChargebackReason"
+    rows = ("a,2026-01-02,5,No,", "b,2026-01-02,5,Yes,Product damaged", "c,2026-01-02,5,Yes,Fraudulent transaction")
+    report = land(warehouse, tmp_path, header, *rows)
+    assert verdicts(warehouse) == [("c", True, NOW)]
+    assert report.rejected_by_reason == {"no chargeback": 1, "reason is not fraud": 1}
+    assert "no date: known now" in report.told[0]
+
+
+def test_records_of_events_give_each_its_verdict_in_its_own_zone(warehouse: Warehouse, tmp_path: Path) -> None:
+    header = "Merchant Reference,Record Date,Record Date TimeZone,Record Type,Dispute Reason"
+    rows = (
+        "a,2026-01-15 08:00,CET,ChargebackReversed,Fraud",
+        "a,2026-01-10 08:00,CET,NotificationOfChargeback,Fraud",
+        "b,2026-01-10 08:00,CET,RequestForInformation,Fraud",
+        "c,2026-01-10 08:00,CET,ChargebackReversed,",
+        "b,2026-01-10 08:00,CST,NotificationOfChargeback,Fraud",
+        "b,2026-01-10 08:00,CET,Wondering,Fraud",
+    )
+    report = land(warehouse, tmp_path, header, *rows)
+    assert verdicts(warehouse) == [("a", True, datetime(2026, 1, 10, 7)), ("a", False, datetime(2026, 1, 15, 7))]
+    assert report.rejected_by_reason == {
+        "date is in an unknown zone": 1,
+        "no chargeback": 1,
+        "record type is not understood": 1,
+        "takes back a chargeback that is not known": 1,
+    }
+    assert report.rows_accepted == 2
+
+
+def test_a_dispute_that_was_won_is_taken_back_and_an_inquiry_is_none(warehouse: Warehouse, tmp_path: Path) -> None:
+    header = "Charge ID,Created (UTC),Reason,Status"
+    rows = ("a,2026-01-10 08:00,fraudulent,lost", "b,2026-01-10 08:00,fraudulent,won", "c,2026-01-10,,warning_closed")
+    report = land(warehouse, tmp_path, header, *rows)
+    at = datetime(2026, 1, 10, 8)
+    assert verdicts(warehouse) == [("a", True, at), ("b", True, at), ("b", False, NOW)]
+    assert report.rejected_by_reason == {"no chargeback": 1}
+    later = land(warehouse, tmp_path, header, "a,2026-01-10 08:00,fraudulent,won")
+    assert later.rows_accepted == 1
+    assert verdicts(warehouse)[:2] == [("a", True, at), ("a", False, NOW)]
+
+
+def test_a_dispute_that_was_won_ends_when_the_file_says(warehouse: Warehouse, tmp_path: Path) -> None:
+    header = "charge_id,created,reason,status,closed_at"
+    land(warehouse, tmp_path, header, "a,2026-01-10 08:00,fraudulent,won,2026-02-01 09:00")
+    assert verdicts(warehouse) == [("a", True, datetime(2026, 1, 10, 8)), ("a", False, datetime(2026, 2, 1, 9))]
+
+
+def test_the_id_is_the_column_whose_values_are_known(warehouse: Warehouse, tmp_path: Path) -> None:
+    lines = ("Psp Reference,Merchant Reference,Record Date,Reason", "881,a,2026-01-05,Fraud")
+    assert land(warehouse, tmp_path, *lines).rows_accepted == 1
+    assert [row[0] for row in stored(warehouse)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("transaction_id,amount", "a,5"),
+        ("transaction_id,created,amount,status", "a,2026-01-02,5,Paid"),
+        ("payment", "a"),
+    ],
+)
+def test_a_list_of_payments_is_no_list_of_chargebacks(
+    warehouse: Warehouse, tmp_path: Path, lines: tuple[str, ...]
+) -> None:
+    with pytest.raises(InvalidInput, match=r"--reason-column or --date-column, or say with --any-reason"):
+        land(warehouse, tmp_path, *lines)
+    assert stored(warehouse) == []
+    assert land(warehouse, tmp_path, *lines, any_reason=True).rows_accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        *((text, "disputed") for text in ("Chargeback", "SecondChargeback", "lost", "under_review", "Yes", "TRUE")),
+        *((text, "disputed") for text in ("Resolved - Buyer Favour", "Waiting for Seller's Response", "accepted")),
+        *((text, "taken_back") for text in ("won", "ChargebackReversed", "Resolved in your favor", "withdrawn")),
+        *((text, "nothing") for text in ("warning_needs_response", "Request for Information", "no", "0", "inquiry")),
+        *((text, "unknown") for text in ("Closed", "???", "resolved")),
+    ],
+)
+def test_what_states_and_records_mean(text: str, meaning: str) -> None:
+    assert meaning_of(text) == meaning

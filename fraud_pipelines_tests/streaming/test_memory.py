@@ -13,7 +13,7 @@ _HAS_TRIM = bool(ctypes.util.find_library("c")) and hasattr(ctypes.CDLL(ctypes.u
 
 _PROGRAM = """
 from pathlib import Path
-from fraud_pipelines.memory import give_back_memory
+from fraud_pipelines.streaming.memory import give_back_memory
 
 def pages():
     return int(Path("/proc/self/statm").read_text().split()[1])
