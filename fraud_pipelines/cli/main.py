@@ -92,8 +92,9 @@ def up(host: str, dagster_port: int, mlflow_port: int, review_port: int, allowed
 @transactions_option
 @click.option("--fraud-rate", type=click.FloatRange(0, 0.2), help="Share of fraudulent transactions.")
 @seed_option
+@click.option("--world", default="ordinary", show_default=True, help="What frauds there are: see docs/worlds.md.")
 def simulate(
-    first: date, last: date, users: int, transactions_per_day: int, fraud_rate: float | None, seed: int
+    first: date, last: date, users: int, transactions_per_day: int, fraud_rate: float | None, seed: int, world: str
 ) -> None:
     """Simulate transactions into the landing zone.
 
@@ -102,7 +103,7 @@ def simulate(
     from fraud_pipelines.cli.simulation import simulate_to_landing
 
     settings = Settings.from_environment()
-    simulate_to_landing(settings, first, last, users, transactions_per_day, fraud_rate, seed)
+    simulate_to_landing(settings, first, last, users, transactions_per_day, fraud_rate, seed, world)
 
 
 @main.command("import")

@@ -27,6 +27,7 @@ def simulate_to_landing(
     transactions_per_day: int,
     fraud_rate: float | None,
     seed: int,
+    world: str,
 ) -> None:
     """Simulate ``first`` to ``last``, write a landing file a day and the ground truth apart from them.
 
@@ -42,6 +43,7 @@ def simulate_to_landing(
         users=users,
         transactions_per_day=transactions_per_day,
         seed=seed,
+        world=world,
         **({} if fraud_rate is None else {"fraud_rate": fraud_rate}),
     )
     files = write_simulation(config, settings.landing_transactions, settings.simulation_dir)

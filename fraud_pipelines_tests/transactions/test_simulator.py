@@ -1,5 +1,6 @@
 """The simulation: frames as promised, users who differ, and frauds that look as their scenario says."""
 
+import hashlib
 from datetime import date, datetime, time, timedelta
 
 import polars as pl
@@ -13,6 +14,7 @@ from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.simulator import (
     SCENARIOS,
     TRUTH_COLUMNS,
+    WORLDS,
     Simulation,
     SimulationConfig,
     simulate,
@@ -102,6 +104,7 @@ def test_day_by_day_is_the_same_as_at_once(month: Simulation) -> None:
         transactions_per_day=st.integers(1, 300),
         fraud_rate=st.floats(0, 0.2),
         seed=st.integers(0, 2**70),
+        world=st.sampled_from(sorted(WORLDS)),
     )
 )
 def test_any_configuration_gives_valid_transactions(config: SimulationConfig) -> None:
@@ -115,10 +118,12 @@ def test_any_configuration_gives_valid_transactions(config: SimulationConfig) ->
     assert (transactions["amount"] > 0).all()
     assert transactions["amount"].is_finite().all()
     assert (transactions["amount"].round(2) == transactions["amount"]).all()
-    assert transactions["user_id"].n_unique() <= config.users
+    assert transactions["user_id"].n_unique() <= config.users * (2 if config.world == "device-farms" else 1)
 
 
-@pytest.mark.parametrize("field", [{"fraud_rate": 0.5}, {"days": 0}, {"users": 0}, {"seed": -1}, {"user": 3}])
+@pytest.mark.parametrize(
+    "field", [{"fraud_rate": 0.5}, {"days": 0}, {"users": 0}, {"seed": -1}, {"user": 3}, {"world": "flat"}]
+)
 def test_a_configuration_out_of_range_is_refused(field: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(field))):
         SimulationConfig.model_validate({"first_day": FIRST_DAY, "days": 3} | field)
@@ -144,7 +149,7 @@ def test_every_day_has_frauds_and_every_scenario_its_part(month: Simulation) -> 
     frauds = month.truth.filter("is_fraud")
     assert frauds["event_date"].n_unique() == MONTH.days
     shares = dict(frauds["scenario"].value_counts(normalize=True).iter_rows())
-    assert set(shares) == set(SCENARIOS)
+    assert set(shares) == WORLDS["ordinary"].scenarios < set(SCENARIOS)
     assert min(shares.values()) > 0.06
 
 
@@ -312,3 +317,85 @@ def test_a_chargeback_comes_for_seventy_percent_and_never_within_a_week() -> Non
     days = (frauds["charged_back_at"] - frauds["timestamp"]).dt.total_seconds().drop_nulls() / 86_400
     assert (days >= 7).all()
     assert days.mean() == pytest.approx(14, abs=0.5)
+
+
+def median(values: pl.Series) -> float:
+    middle = values.cast(pl.Float64).median()
+    assert isinstance(middle, float)
+    return middle
+
+
+def of_world(world: str) -> pl.DataFrame:
+    """A month of payments with their truth."""
+    simulation = simulate(MONTH.model_copy(update={"world": world}))
+    return simulation.transactions.join(simulation.truth.drop("user_id", "timestamp", "amount"), on="transaction_id")
+
+
+def test_a_world_does_not_change_what_the_demo_simulates() -> None:
+    first = simulate(SimulationConfig(first_day=FIRST_DAY, days=1, users=100, transactions_per_day=200)).transactions
+    before_worlds = "e0d6ae5191b414cc35624660f8c38acf3b4297ecbb4f23a12456f7c0485f0ce1"
+    assert hashlib.sha256(first.write_csv().encode()).hexdigest() == before_worlds
+
+
+@pytest.mark.parametrize("world", sorted(WORLDS))
+def test_frauds_of_a_world_are_of_its_kinds_and_of_the_share_asked_for(world: str) -> None:
+    rows = of_world(world)
+    kinds = dict(rows.filter("is_fraud")["scenario"].value_counts(normalize=True).iter_rows())
+    assert set(kinds) <= WORLDS[world].scenarios
+    assert sum(WORLDS[world].shares.values()) == pytest.approx(1)
+    assert rows["is_fraud"].mean() == pytest.approx(MONTH.fraud_rate, rel=0.3)
+
+
+def test_small_frauds_are_smaller_than_what_users_pay(payments: pl.DataFrame) -> None:
+    rows = of_world("small-amounts")
+    small = rows.filter(pl.col("scenario") == "small_amount")["amount"]
+    assert median(small) < 0.4 * median(rows.filter(~pl.col("is_fraud"))["amount"])
+
+
+def test_at_night_the_hour_tells_a_fraud_and_the_amount_does_not() -> None:
+    rows = of_world("night").filter(country="DE").with_columns(hour=pl.col("timestamp").dt.hour())
+    frauds, genuine = rows.filter("is_fraud"), rows.filter(~pl.col("is_fraud"))
+    assert frauds["hour"].is_in([1, 2, 3]).all()  # 2 to 5 o'clock, an hour ahead of UTC
+    assert genuine.filter(pl.col("hour").is_in([1, 2, 3])).height < 0.05 * genuine.height
+    assert 0.3 < median(frauds["amount"]) / median(genuine["amount"]) < 3
+
+
+def test_a_velocity_attack_is_dozens_of_payments_of_one_on_a_card_in_ten_minutes() -> None:
+    attacks = (
+        of_world("velocity")
+        .filter(scenario="velocity")
+        .group_by("user_id", "device_fingerprint", "merchant_id")
+        .agg(pl.len(), pl.col("amount").max(), span=pl.col("timestamp").max() - pl.col("timestamp").min())
+    )
+    assert attacks["amount"].to_list() == [1.0] * attacks.height
+    assert attacks.filter(pl.col("span") > timedelta(minutes=10)).is_empty()
+    assert median(attacks["len"]) >= 25
+
+
+def test_a_device_farm_is_dozens_of_new_users_on_one_device() -> None:
+    rows = of_world("device-farms").sort("timestamp")
+    farms = rows.filter(scenario="device_farm").group_by("device_fingerprint").agg(pl.col("user_id").n_unique())
+    assert median(farms["user_id"]) >= 25
+    seen = rows.group_by("user_id").agg(
+        pl.col("scenario").n_unique(), pl.len(), farm=(pl.col("scenario") == "device_farm").any()
+    )
+    assert seen.filter("farm")["len"].max() == 1
+
+
+def test_where_little_is_reported_three_frauds_of_four_are_never_charged_back() -> None:
+    reported = of_world("unlabelled").filter("is_fraud")["charged_back_at"].is_not_null().mean()
+    assert reported == pytest.approx(0.25, abs=0.06)
+
+
+def test_after_payday_there_are_more_payments_of_more() -> None:
+    rows = of_world("seasons").filter(~pl.col("is_fraud")).with_columns(day=pl.col("event_date").dt.day())
+    rich, poor = rows.filter(pl.col("day").is_in([15, 16, 17])), rows.filter(pl.col("day").is_in([10, 11, 12]))
+    assert rich.height > 1.2 * poor.height
+    assert median(rich["amount"]) > 1.3 * median(poor["amount"])
+
+
+def test_a_new_kind_of_fraud_begins_in_the_third_week() -> None:
+    first = of_world("new-fraud").filter("is_fraud").group_by("scenario").agg(pl.col("event_date").min())
+    begins = dict(first.iter_rows())
+    assert begins["velocity"] >= FIRST_DAY + timedelta(days=14)
+    assert begins["large_amount"] < FIRST_DAY + timedelta(days=3)

@@ -11,13 +11,16 @@ from fraud_pipelines.transactions.simulator.files import (
 from fraud_pipelines.transactions.simulator.labels import DECISIONS, labels_known_on
 from fraud_pipelines.transactions.simulator.scenarios import SCENARIOS
 from fraud_pipelines.transactions.simulator.simulation import TRUTH_COLUMNS, Simulation, simulate, simulate_days
+from fraud_pipelines.transactions.simulator.worlds import WORLDS, World
 
 __all__ = [
     "DECISIONS",
     "SCENARIOS",
     "TRUTH_COLUMNS",
+    "WORLDS",
     "Simulation",
     "SimulationConfig",
+    "World",
     "labels_known_on",
     "read_truth",
     "simulate",

@@ -2,7 +2,9 @@
 
 from datetime import date, timedelta
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fraud_pipelines.transactions.simulator.worlds import WORLDS
 
 
 class SimulationConfig(BaseModel):
@@ -22,6 +24,14 @@ class SimulationConfig(BaseModel):
     )
     fraud_rate: float = Field(default=0.008, ge=0, le=0.2, description="Share of the transactions that are fraud.")
     seed: int = Field(default=7, ge=0, description="Another seed gives other users, merchants and transactions.")
+    world: str = Field(default="ordinary", description="What frauds there are, and how the year goes: one of `WORLDS`.")
+
+    @field_validator("world")
+    @classmethod
+    def _is_known(cls, world: str) -> str:
+        if world not in WORLDS:
+            raise ValueError(f"There are the worlds {', '.join(WORLDS)}")
+        return world
 
     @property
     def last_day(self) -> date:

@@ -74,6 +74,8 @@ class Population:
     typical_amount: Floats
     """Median of what the user pays at favourite merchants."""
     merchants: Merchants
+    sleepers: Ints
+    """Users who never pay of themselves: names that a device farm makes up."""
 
     def __len__(self) -> int:
         return len(self.home_city)
@@ -104,9 +106,10 @@ class Population:
         return np.exp(rng.normal(level, spread))
 
 
-def build_population(rng: np.random.Generator, users: int) -> Population:
-    """Draw ``users`` users and the merchants around them."""
+def build_population(rng: np.random.Generator, users: int, *, sleepers: int = 0) -> Population:
+    """Draw ``users`` users and the merchants around them, and further users who never pay of themselves."""
     merchants = _build_merchants(rng, max(300, users // 3))
+    paying, users = users, users + sleepers
     home_country = _draw_index(rng, np.array([country.share for country in world.COUNTRIES]), users)
     # The first of a country's cities is home to half of its people.
     other = 1 + np.floor(rng.random(users) * (world.CITIES_IN_COUNTRY[home_country] - 1)).astype(np.int64)
@@ -129,7 +132,7 @@ def build_population(rng: np.random.Generator, users: int) -> Population:
     return Population(
         home_city=home_city,
         home_ip=home_city * world.IP_PREFIXES_PER_CITY + rng.integers(0, world.IP_PREFIXES_PER_CITY, users),
-        activity=rng.lognormal(0, 0.6, users),
+        activity=rng.lognormal(0, 0.6, users) * (np.arange(users) < paying),
         weekend_activity=rng.lognormal(-0.05, 0.45, users),
         hours=hours - world.UTC_OFFSET[home_country][:, None],
         hour_spread=rng.uniform(1.0, 2.8, users),
@@ -139,6 +142,7 @@ def build_population(rng: np.random.Generator, users: int) -> Population:
         favourites=favourites,
         typical_amount=np.exp(favourite_level @ (_FAVOURITE_WEIGHTS / _FAVOURITE_WEIGHTS.sum())),
         merchants=merchants,
+        sleepers=np.arange(paying, users),
     )
 
 

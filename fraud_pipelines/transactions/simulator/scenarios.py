@@ -1,5 +1,6 @@
-"""Fraud: campaigns in five named scenarios, begun day by day so that the wanted share of fraud is kept."""
+"""Fraud: campaigns in named scenarios, begun day by day so that the wanted share of fraud is kept."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,16 +18,17 @@ from fraud_pipelines.transactions.simulator.traffic import (
     draw_ip,
     other_country,
 )
+from fraud_pipelines.transactions.simulator.worlds import World
 
-SCENARIOS: Final = ("large_amount", "card_testing", "account_takeover", "compromised_merchant", "slow_ramp")
-LARGE_AMOUNT, CARD_TESTING, ACCOUNT_TAKEOVER, COMPROMISED_MERCHANT, SLOW_RAMP = range(len(SCENARIOS))
+ORDINARY: Final = ("large_amount", "card_testing", "account_takeover", "compromised_merchant", "slow_ramp")
+SCENARIOS: Final = (*ORDINARY, "small_amount", "night", "velocity", "device_farm")
+LARGE_AMOUNT, CARD_TESTING, ACCOUNT_TAKEOVER, COMPROMISED_MERCHANT, SLOW_RAMP = range(len(ORDINARY))
+SMALL_AMOUNT, NIGHT, VELOCITY, DEVICE_FARM = range(len(ORDINARY), len(SCENARIOS))
 
 LONGEST_CAMPAIGN_DAYS: Final = 28
 """Campaigns that began up to so many days before the first reach into it."""
 
-_SHARES = (0.36, 0.11, 0.25, 0.16, 0.12)
-"""Share of the fraudulent transactions by scenario."""
-_SIZES = ((1, 2), (5, 8), (2, 5), (12, 40), (6, 10))
+_SIZES = ((1, 2), (5, 8), (2, 5), (12, 40), (6, 10), (1, 3), (1, 3), (25, 45), (25, 60))
 """Fewest and most transactions of a campaign by scenario."""
 _SKIMMING_DAYS = 3
 """The cards seen by a compromised merchant in the last so many days are copied."""
@@ -43,13 +45,23 @@ class FraudCampaigns:
     """
 
     def __init__(
-        self, rng: np.random.Generator, population: Population, whereabouts: Whereabouts, *, frauds_per_day: float
+        self,
+        rng: np.random.Generator,
+        population: Population,
+        whereabouts: Whereabouts,
+        *,
+        frauds_per_day: float,
+        world_of_frauds: World,
     ) -> None:
         self._population = population
         self._whereabouts = whereabouts
-        self._due_per_day = frauds_per_day * np.array(_SHARES)
+        self._frauds_per_day = frauds_per_day
+        self._world = world_of_frauds
+        occurring = np.array([name in world_of_frauds.scenarios for name in SCENARIOS])
         # As if campaigns had always been running: some remainder is left from the day before.
-        self._due = np.array([rng.uniform(0, np.mean(size)) for size in _SIZES]) * (frauds_per_day > 0)
+        left = [rng.uniform(0, np.mean(size)) for size in _SIZES]
+        self._due = np.array(left) * occurring * (frauds_per_day > 0)
+        self._sleepers_used = 0
         self._under_way: list[Events] = []
         self._visits: list[tuple[Ints, Ints]] = []
 
@@ -60,10 +72,12 @@ class FraudCampaigns:
 
     def begin(self, rng: np.random.Generator, day: int, genuine: Events | None) -> None:
         """Begin the campaigns of ``day``. ``genuine`` are its genuine payments; None before the first day."""
-        self._due += self._due_per_day
+        shares = self._world.shares_on(day)
+        due = self._frauds_per_day * np.array([shares.get(name, 0.0) for name in SCENARIOS])
+        self._due += due
         if genuine is None:
             # A takeover follows a genuine payment, and is over within hours.
-            self._due[ACCOUNT_TAKEOVER] -= self._due_per_day[ACCOUNT_TAKEOVER]
+            self._due[ACCOUNT_TAKEOVER] -= due[ACCOUNT_TAKEOVER]
         elif len(genuine):
             self._visits = [*self._visits[1 - _SKIMMING_DAYS :], (genuine.merchant, genuine.user)]
             self._add(self._account_takeovers(rng, genuine, self._sizes(rng, ACCOUNT_TAKEOVER)))
@@ -72,6 +86,15 @@ class FraudCampaigns:
         self._add(self._slow_ramps(rng, day, self._sizes(rng, SLOW_RAMP)))
         for size in self._sizes(rng, COMPROMISED_MERCHANT):
             self._add(self._compromised_merchant(rng, day, int(size)))
+        further: Sequence[tuple[int, Callable[[np.random.Generator, int, Ints], Events]]] = (
+            (SMALL_AMOUNT, self._small_amounts),
+            (NIGHT, self._at_night),
+            (VELOCITY, self._velocity_attacks),
+            (DEVICE_FARM, self._device_farms),
+        )
+        for scenario, events_of in further:
+            if SCENARIOS[scenario] in self._world.scenarios:
+                self._add(events_of(rng, day, self._sizes(rng, scenario)))
 
     def due_on(self, day: int) -> list[Events]:
         """The frauds that happen on ``day`` and were not handed out before; ask for the days in order."""
@@ -176,6 +199,88 @@ class FraudCampaigns:
             device_type=_draw_device_types(rng, len(sizes)),
             city=self._population.home_city[victims],
         )
+
+    def _small_amounts(self, rng: np.random.Generator, day: int, sizes: Ints) -> Events:
+        """A few payments within hours, each a fraction of what the user ordinarily spends."""
+        victims, start = self._victims(rng, day, len(sizes))
+        campaign, step = _unroll(sizes)
+        return self._online_events(
+            rng,
+            SMALL_AMOUNT,
+            campaign,
+            victims=victims,
+            second=start[campaign] + step * rng.integers(600, 7_200, len(step)),
+            factor=_log_uniform(rng, 0.04, 0.3, len(step)),
+            device=draw_devices(rng, len(sizes)),
+            device_type=_draw_device_types(rng, len(sizes)),
+            city=self._whereabouts.city[victims],
+        )
+
+    def _at_night(self, rng: np.random.Generator, day: int, sizes: Ints) -> Events:
+        """Payments of ordinary amounts on the user's own phone, between two and five o'clock at home."""
+        victims, _ = self._victims(rng, day, len(sizes))
+        campaign, step = _unroll(sizes)
+        country = world.COUNTRY_OF_CITY[self._population.home_city[victims]]
+        hours = np.mod(2 - world.UTC_OFFSET[country], 24)[campaign] + rng.uniform(0, 3, len(step))
+        phone = np.full(len(sizes), world.MOBILE)
+        return self._online_events(
+            rng,
+            NIGHT,
+            campaign,
+            victims=victims,
+            second=day * SECONDS_PER_DAY + (np.mod(hours, 24) * 3_600).astype(np.int64),
+            factor=_log_uniform(rng, 0.6, 1.6, len(step)),
+            device=self._whereabouts.device(victims, phone),
+            device_type=phone,
+            city=self._population.home_city[victims],
+        )
+
+    def _velocity_attacks(self, rng: np.random.Generator, day: int, sizes: Ints) -> Events:
+        """Payments of 1.00 on one card at one merchant, all within ten minutes."""
+        victims, start = self._victims(rng, day, len(sizes))
+        campaign, step = _unroll(sizes)
+        events = self._online_events(
+            rng,
+            VELOCITY,
+            campaign,
+            victims=victims,
+            second=start[campaign]
+            + np.sort(rng.integers(0, 600, (len(sizes), _SIZES[VELOCITY][1])), axis=1)[campaign, step],
+            factor=np.ones(len(step)),
+            device=draw_devices(rng, len(sizes)),
+            device_type=_draw_device_types(rng, len(sizes)),
+            city=self._whereabouts.city[victims],
+        )
+        attacked = self._population.merchants.draw_online(rng, len(sizes))
+        return replace(events, amount=np.ones(len(step)), merchant=attacked[campaign])
+
+    def _device_farms(self, rng: np.random.Generator, day: int, sizes: Ints) -> Events:
+        """New users, all on one device within hours, with a payment of an ordinary amount each."""
+        campaign, step = _unroll(sizes)
+        start = day * SECONDS_PER_DAY + rng.integers(0, SECONDS_PER_DAY, len(sizes))
+        users = self._new_users(len(step))
+        device = draw_devices(rng, len(sizes))
+        device_type = _draw_device_types(rng, len(sizes))
+        city = draw_city(rng, rng.integers(0, len(world.COUNTRIES), len(sizes)))
+        place = rng.choice(self._cash_out, size=len(step), p=self._cash_out_shares)
+        return Events(
+            user=users,
+            second=start[campaign] + step * rng.integers(60, 900, len(step)),
+            amount=self._population.draw_amounts(rng, users, place),
+            merchant=place,
+            device=device[campaign],
+            device_type=device_type[campaign],
+            city=city[campaign],
+            ip=draw_ip(rng, city)[campaign],
+            scenario=np.full(len(step), DEVICE_FARM),
+        )
+
+    def _new_users(self, size: int) -> Ints:
+        """Users who have never paid; once none are left, those whose turn is longest ago."""
+        sleepers = self._population.sleepers
+        found = sleepers[(self._sleepers_used + np.arange(size)) % len(sleepers)]
+        self._sleepers_used += size
+        return found
 
     def _compromised_merchant(self, rng: np.random.Generator, day: int, size: int) -> Events:
         """Cards used at one merchant are misused for two to four weeks, mostly there, at ordinary amounts."""

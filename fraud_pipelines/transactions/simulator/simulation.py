@@ -1,7 +1,7 @@
 """The simulation itself: genuine traffic and frauds of each day, put together as frames."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import Final
 
@@ -15,6 +15,7 @@ from fraud_pipelines.transactions.simulator.config import SimulationConfig
 from fraud_pipelines.transactions.simulator.population import Population, build_population
 from fraud_pipelines.transactions.simulator.scenarios import LONGEST_CAMPAIGN_DAYS, SCENARIOS, FraudCampaigns
 from fraud_pipelines.transactions.simulator.traffic import GENUINE, SECONDS_PER_DAY, Events, Whereabouts, genuine_day
+from fraud_pipelines.transactions.simulator.worlds import WORLDS
 
 TRUTH_COLUMNS: Final[dict[str, pl.DataType]] = {
     "transaction_id": pl.String(),
@@ -29,7 +30,7 @@ TRUTH_COLUMNS: Final[dict[str, pl.DataType]] = {
 """What really happened, a row a transaction. ``scenario`` is null for a genuine payment, ``charged_back_at`` for a
 payment that would never be charged back, were it let through."""
 
-CHARGEBACK_SHARE: Final = 0.7
+CHARGEBACK_SHARE: Final = WORLDS["ordinary"].chargeback_share
 CHARGEBACK_DELAY_DAYS: Final = 7
 """A chargeback comes so many days after the payment at the earliest, and on average so many again later."""
 
@@ -59,11 +60,15 @@ def simulate(config: SimulationConfig) -> Simulation:
 
 def simulate_days(config: SimulationConfig) -> Iterator[Simulation]:
     """The days of ``config`` one by one, in order; memory is that of one day and of the users."""
-    population = build_population(_rng(config, _POPULATION), config.users)
+    there = WORLDS[config.world]
+    sleepers = config.users if "device_farm" in there.scenarios else 0
+    population = build_population(_rng(config, _POPULATION), config.users, sleepers=sleepers)
     names = _Names(population)
     whereabouts = Whereabouts(population)
     frauds_per_day = config.transactions_per_day * config.fraud_rate
-    campaigns = FraudCampaigns(_rng(config, _FRAUD), population, whereabouts, frauds_per_day=frauds_per_day)
+    campaigns = FraudCampaigns(
+        _rng(config, _FRAUD), population, whereabouts, frauds_per_day=frauds_per_day, world_of_frauds=there
+    )
     for day in range(-LONGEST_CAMPAIGN_DAYS, config.days):
         genuine_rng, fraud_rng = _rng(config, _GENUINE, day), _rng(config, _FRAUD, day)
         whereabouts.advance(genuine_rng, day)
@@ -71,15 +76,18 @@ def simulate_days(config: SimulationConfig) -> Iterator[Simulation]:
             campaigns.begin(fraud_rng, day, None)
             campaigns.due_on(day)
             continue
-        weekday = (config.first_day + timedelta(days=day)).weekday()
+        date_of_day = config.first_day + timedelta(days=day)
+        weekday = date_of_day.weekday()
+        level = _WEEKDAY_LEVEL[weekday] * there.traffic_level(date_of_day)
         genuine = genuine_day(
             genuine_rng,
             population,
             whereabouts,
             day=day,
             weekend=weekday >= 5,
-            expected=(config.transactions_per_day - frauds_per_day) * _WEEKDAY_LEVEL[weekday],
+            expected=(config.transactions_per_day - frauds_per_day) * level,
         )
+        genuine = replace(genuine, amount=genuine.amount * there.amount_level(date_of_day))
         campaigns.begin(fraud_rng, day, genuine)
         events = Events.concatenate([genuine, *campaigns.due_on(day)])
         yield names.simulation(events, config, day)
@@ -128,16 +136,19 @@ class _Names:
             event_date=pl.lit(date),
             is_fraud=pl.Series(is_fraud),
             scenario=self.scenario.gather(np.where(is_fraud, events.scenario, len(SCENARIOS))),
-            charged_back_at=pl.col("timestamp") + chargeback_delays(_rng(config, _CHARGEBACK, day), is_fraud),
+            charged_back_at=pl.col("timestamp")
+            + chargeback_delays(_rng(config, _CHARGEBACK, day), is_fraud, share=WORLDS[config.world].chargeback_share),
         )
         return Simulation(transactions, truth.select(list(TRUTH_COLUMNS)).cast(pl.Schema(TRUTH_COLUMNS)))
 
 
-def chargeback_delays(rng: np.random.Generator, is_fraud: NDArray[np.bool_]) -> pl.Series:
-    """Whole seconds from a fraud to its chargeback; null where none would come."""
+def chargeback_delays(
+    rng: np.random.Generator, is_fraud: NDArray[np.bool_], *, share: float = CHARGEBACK_SHARE
+) -> pl.Series:
+    """Whole seconds from a fraud to its chargeback; null where none would come, which one does of this ``share``."""
     frauds = int(is_fraud.sum())
     days = CHARGEBACK_DELAY_DAYS + rng.exponential(CHARGEBACK_DELAY_DAYS, frauds)
-    seconds = np.where(rng.random(frauds) < CHARGEBACK_SHARE, np.ceil(days * SECONDS_PER_DAY), np.nan)
+    seconds = np.where(rng.random(frauds) < share, np.ceil(days * SECONDS_PER_DAY), np.nan)
     delays = np.full(len(is_fraud), np.nan)
     delays[is_fraud] = seconds
     return (pl.Series(delays, nan_to_null=True) * 1_000_000).cast(pl.Int64).cast(pl.Duration("us"))
