@@ -119,6 +119,7 @@ class _ChargebackIntake:
         self._rule = _date_rule(wanted.date_format)
         self._columns = DisputeColumns(ids=())
         self._id: str | None = None
+        self._unreadable = False
         self.mapping_hash = repr(wanted) if wanted != ChargebackColumns() else "chargebacks"
 
     @property
@@ -136,7 +137,8 @@ class _ChargebackIntake:
             if self._columns.date
             else "; no date: known now"
         )
-        return (f"Read: {taken}{known}",)
+        hint = ("Say with --date-format how the dates are written, such as %d/%m/%Y.",) if self._unreadable else ()
+        return (f"Read: {taken}{known}", *hint)
 
     @property
     def _read(self) -> dict[str, str]:
@@ -170,20 +172,26 @@ class _ChargebackIntake:
         rows = self._dispute_rows(cleaner, chunk.fields.height)
         sound = cleaner.reasons.is_null()
         opens = sound & rows["opens"]
-        why_opened, opened = self._store(connection, rows.filter(opens), "known_at", fraud=True)
-        reasons = cleaner.reasons.scatter(opens.arg_true(), why_opened)
-        ends = sound & rows["ends_at"].is_not_null()
         known = _disputed(connection, rows["transaction_id"])
+        known |= rows["transaction_id"].is_in(rows["transaction_id"].filter(opens).implode()).fill_null(value=False)
+        ends = sound & rows["ends_at"].is_not_null()
         of_nothing = ends & ~rows["is_fraud"] & ~known
-        ends &= ~of_nothing
-        why_ended, ended = self._store(connection, rows.filter(ends), "ends_at", fraud=False)
-        # A row with two verdicts is taken in if either is new.
-        accepted = (opens & reasons.is_null()) | ends.scatter(ends.arg_true(), why_ended.is_null())
-        reasons = reasons.scatter(ends.arg_true(), why_ended)
-        reasons = reasons.set(of_nothing, NOT_KNOWN).set(accepted, None)
-        self._stored += [opened, ended]
-        days = rows.select(pl.when("opens").then("known_at").otherwise("ends_at").dt.date()).to_series()
-        return LandedChunk(days=days.filter(accepted), rejected=all_rejected(chunk, reasons, source=self.source))
+        verdicts = pl.concat(
+            [
+                self._verdicts(rows, opens, "known_at", fraud=True),
+                self._verdicts(rows, ends & ~of_nothing, "ends_at", fraud=False),
+            ]
+        )
+        why, stored = store_verdicts(connection, verdicts.drop("row"), now=self.now, skew=self._skew)
+        self._stored.append(stored)
+        # A row that gives two verdicts is taken in if either is new; the latest one's day is the row's.
+        news = verdicts.filter(why.is_null()).group_by("row").agg(pl.col("known_at").max()).sort("row")
+        refused = verdicts.with_columns(why.alias("why")).group_by("row", maintain_order=True).agg(pl.col("why").last())
+        reasons = cleaner.reasons.scatter(refused["row"], refused["why"]).set(of_nothing, NOT_KNOWN)
+        reasons = reasons.scatter(news["row"], [None] * news.height)
+        self._unreadable |= reasons.str.starts_with("date is unreadable").any()
+        rejected = all_rejected(chunk, reasons, source=self.source)
+        return LandedChunk(days=news["known_at"].dt.date(), rejected=rejected)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a chargeback became known, or was taken back."""
@@ -214,6 +222,10 @@ class _ChargebackIntake:
         )
         for text in event.filter(meaning == "nothing").drop_nulls().unique().sort():
             cleaner.reject(event == text, f"{NO_CHARGEBACK}: {text}")
+        kind = cleaner.text("kind")
+        for text in kind.drop_nulls().unique().sort():
+            if meaning_of(text) == "nothing":
+                cleaner.reject(kind == text, f"{NO_CHARGEBACK}: {text}")
         taken_back = (meaning == "taken_back").fill_null(value=False)
         fraud = self._are_fraud(reason, rows)
         cleaner.reject(~fraud & reason.is_null() & ~taken_back, NO_REASON)
@@ -270,17 +282,20 @@ class _ChargebackIntake:
             return at_the_latest(cleaner.timestamp(role, rule, latest=latest, zones=zones), self.now)
         return at_the_latest(cleaner.moment(role, rule, zones=zones), self.now).clip(upper_bound=self.now)
 
-    def _store(
-        self, connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame, instant: str, *, fraud: bool
-    ) -> tuple[pl.Series, pl.DataFrame]:
-        labels = rows.select(
-            "transaction_id",
-            pl.lit(fraud).alias("actual_fraud"),
-            pl.lit("chargeback").alias("source"),
-            pl.col(instant).alias("known_at"),
-            "comment",
+    def _verdicts(self, rows: pl.DataFrame, wanted: pl.Series, instant: str, *, fraud: bool) -> pl.DataFrame:
+        """The verdicts of the ``wanted`` rows, with their positions as ``row``."""
+        return (
+            rows.with_row_index("row")
+            .filter(wanted)
+            .select(
+                "row",
+                "transaction_id",
+                pl.lit(fraud).alias("actual_fraud"),
+                pl.lit("chargeback").alias("source"),
+                pl.col(instant).alias("known_at"),
+                "comment",
+            )
         )
-        return store_verdicts(connection, labels, now=self.now, skew=self._skew)
 
 
 def _matches(connection: duckdb.DuckDBPyConnection, chunk: RecordChunk, column: str) -> int:

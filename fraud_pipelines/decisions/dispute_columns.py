@@ -39,6 +39,7 @@ DISPUTE_STATES: Final = (
     *("chargeback_flag", "dispute_flag"),
 )
 FURTHER_STATES: Final = ("status", "state", "outcome", "result")
+KIND_NAMES: Final = ("dispute_kind", "dispute_type", "case_type", "chargeback_type", "kind", "type")
 RECORD_NAMES: Final = ("record_type", "dispute_record_type", "event_type", "event", "dispute_event", "dispute_stage")
 ZONE_NAMES: Final = ("record_date_time_zone", "date_time_zone", "time_zone", "timezone", "zone", "utc_offset")
 CLOSED_NAMES: Final = (
@@ -48,6 +49,19 @@ CLOSED_NAMES: Final = (
 )
 AMOUNT_NAMES: Final = ("disputed_amount", "dispute_amount", "chargeback_amount", "amount_disputed")
 
+_NO_REPORT: Final = re.compile(
+    r"due|deadline|respon|repl|evidence|clos|resol|outcome|decision|won|lost|updat|expir|amount|id$"
+)
+_REPORT_OF_DISPUTE: Final = re.compile(
+    r"(disput|chargeback|case).*(date|creat|open|receiv|filed|report|initiat|raised)"
+)
+_REPORT: Final = re.compile(
+    r"(date|time|datetime)?(received|reported|report|filed|opened|open|created|creation|notified|initiated|raised)"
+    r"(date|time|datetime|at|on)?"
+)
+_END: Final = re.compile(
+    r"(dispute|case|chargeback)?(date|time)?(closed|resolved|resolution|settled|decided)(date|time|at|on)?"
+)
 _OF_DISPUTES: Final = re.compile(r"disput|chargeback|^case|^cb[_ ]", re.IGNORECASE)
 _OF_PAYMENTS: Final = frozenset(
     {"amount", "status", "currency", "customer", "customerid", "description", "cardbrand", "paymentmethod", "fee"}
@@ -76,6 +90,7 @@ class DisputeColumns:
     reason: str = ""
     state: str = ""
     record: str = ""
+    kind: str = ""
     zone: str = ""
     closed: str = ""
     amount: str = ""
@@ -92,6 +107,7 @@ class DisputeColumns:
             "reason": self.reason,
             "state": self.state,
             "record type": self.record,
+            "kind": self.kind,
             "closed": self.closed,
             "disputed amount": self.amount,
         }
@@ -130,6 +146,7 @@ def find_columns(path: Path, there: Sequence[str], wanted: Mapping[str, str]) ->
         if name not in there:
             raise InvalidInput(f"{path} has no column {name!r}; it has {', '.join(there)}.")
     by_plain = {plain(name): name for name in reversed(there)}
+    by_plain = dict(reversed(by_plain.items()))
 
     def first(names: Iterable[str], role: str = "") -> str:
         told = wanted.get(role, "")
@@ -146,13 +163,21 @@ def find_columns(path: Path, there: Sequence[str], wanted: Mapping[str, str]) ->
             f"{path}: none of the columns {', '.join(there)} looks like the id of the transaction. "
             "Name it with --id-column."
         )
+
+    def like(pattern: re.Pattern[str]) -> str:
+        return next((by_plain[key] for key in by_plain if pattern.search(key) and not _NO_REPORT.search(key)), "")
+
     record = first(RECORD_NAMES, "record")
-    date, state, reason = first(DISPUTE_DATES, "date"), first(DISPUTE_STATES, "state"), first(REASON_NAMES, "reason")
+    date = first(DISPUTE_DATES, "date") or like(_REPORT_OF_DISPUTE)
+    state, reason = first(DISPUTE_STATES, "state"), first(REASON_NAMES, "reason")
     about_disputes = any(_OF_DISPUTES.search(name) for name in (date, state, reason) if name)
     is_list = record or not lists_payments(there) or _CASE_NAMES & set(by_plain) or (reason and not about_disputes)
     if is_list:
-        date, state = date or first(FURTHER_DATES), state or first(FURTHER_STATES)
-    closed, amount = first(CLOSED_NAMES, "closed"), first(AMOUNT_NAMES)
+        named = first(FURTHER_DATES)
+        date = date or named or next((by_plain[key] for key in by_plain if _REPORT.fullmatch(key)), "")
+        state = state or first(FURTHER_STATES)
+    ended = next((by_plain[key] for key in by_plain if _END.fullmatch(key)), "")
+    closed, amount = first(CLOSED_NAMES) or ended, first(AMOUNT_NAMES)
     told = tuple(filter(None, (date, state, reason, record, amount)))
     return DisputeColumns(
         ids=ids,
@@ -160,6 +185,7 @@ def find_columns(path: Path, there: Sequence[str], wanted: Mapping[str, str]) ->
         reason=reason,
         state=state,
         record=record,
+        kind="" if record else first(KIND_NAMES),
         zone=first(ZONE_NAMES, "zone"),
         closed=closed,
         amount=amount,

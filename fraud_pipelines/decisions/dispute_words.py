@@ -9,7 +9,7 @@ Meaning = Literal["disputed", "taken_back", "nothing", "unknown"]
 
 FRAUD_REASON: Final = (
     r"(?i)fraud|unauthori[sz]ed|not authori[sz]ed|unrecogni[sz]ed|not recogni[sz]ed|counterfeit|stolen"
-    r"|no cardholder auth|lost card|identity theft|account takeover"
+    r"|no cardholder auth|no[_ ]knowledge|lost card|identity theft|account takeover"
     r"|^10(\.\d+)?$|^(4837|4840|4849|4863|4870|4871)$|^F(10|14|24|29|30|31)$|^UA0[1-6]$"
 )
 """Reasons that mean fraud: the words, and the codes of Visa (10.x), Mastercard, American Express and Discover."""

@@ -228,3 +228,40 @@ def test_a_list_of_payments_is_no_list_of_chargebacks(
 )
 def test_what_states_and_records_mean(text: str, meaning: str) -> None:
     assert meaning_of(text) == meaning
+
+
+def test_a_second_chargeback_makes_it_fraud_again_in_whatever_order_the_rows_come(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    header = "Merchant Reference;Record Date;Record Date TimeZone;Record Type;Dispute Reason"
+    rows = (
+        "a;2026-01-20 08:00;CET;SecondChargeback;Fraud - Card Absent Environment",
+        "a;2026-01-15 08:00;CET;ChargebackReversed;",
+        "a;2026-01-10 08:00;CET;Chargeback;Fraud - Card Absent Environment",
+    )
+    assert land(warehouse, tmp_path, header, *rows).rows_accepted == 3
+    assert verdicts(warehouse) == [("a", day != 15, datetime(2026, 1, day, 7)) for day in (10, 15, 20)]
+
+
+def test_cases_are_read_by_when_they_were_filed_and_closed_and_retrievals_are_no_disputes(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    header = "Case ID,Case type,Reason,Original transaction ID,Disputed amount,Currency,Status,Date filed,Date closed"
+    rows = (
+        "1,Chargeback,Unauthorized activity,a,10.00,EUR,Resolved - Seller favour,2026-01-10 08:00,2026-01-20 08:00",
+        "2,Retrieval,No_knowledge,b,10.00,EUR,Open,2026-01-10,",
+        "3,Chargeback,NO_KNOWLEDGE,c,10.00,EUR,Open,2026-01-10 08:00,",
+    )
+    report = land(warehouse, tmp_path, header, *rows)
+    assert report.rejected_by_reason == {"no chargeback": 1}
+    assert verdicts(warehouse) == [
+        ("a", True, datetime(2026, 1, 10, 8)),
+        ("a", False, datetime(2026, 1, 20, 8)),
+        ("c", True, datetime(2026, 1, 10, 8)),
+    ]
+
+
+def test_dates_that_cannot_be_read_are_told_with_the_option_that_says_how(warehouse: Warehouse, tmp_path: Path) -> None:
+    report = land(warehouse, tmp_path, "payment_id,chargeback_date,reason", "a,10/01/2026,fraud")
+    assert report.rejected_by_reason == {"date is unreadable as iso8601": 1}
+    assert "--date-format" in report.told[1]
