@@ -30,7 +30,8 @@ def codes(values: pl.Series) -> Ints:
 
     A text is told by a hash of 64 bits, a float by its bits, where -0.0 is 0.0.
     """
-    from fraud_pipelines.features.kernel import UNKNOWN, hash_texts
+    from fraud_pipelines.features.kernel import hash_texts
+    from fraud_pipelines.plan.folding.loop import UNKNOWN
 
     found: Ints
     if values.dtype == pl.String():
@@ -49,7 +50,8 @@ def codes(values: pl.Series) -> Ints:
 
 def code_of(value: object) -> int:
     """`codes` of one value."""
-    from fraud_pipelines.features.kernel import UNKNOWN, hash_texts
+    from fraud_pipelines.features.kernel import hash_texts
+    from fraud_pipelines.plan.folding.loop import UNKNOWN
 
     if value is None:
         return UNKNOWN

@@ -51,7 +51,7 @@ def adopted(program: EntityProgram, rows: pl.DataFrame) -> History:
         rows: the key, ``last_timestamp``, ``transactions``, and as far as they were kept ``amount_total``,
             ``last_country`` and the lists of `_RECENT`.
     """
-    from fraud_pipelines.features.kernel import Program
+    from fraud_pipelines.plan.folding.loop import Program
 
     arrays: Program = program.arrays
     heads: list[Any] = [_ints(rows["transactions"]), _ints(rows["last_timestamp"].to_physical())]

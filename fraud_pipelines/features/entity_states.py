@@ -131,9 +131,10 @@ class EntityStates:
     ) -> tuple[Floats, Change]:
         """Entity k of ``keys`` owns the rows ``at[k] : at[k + 1]``; the columns have shape (columns, rows)."""
         from fraud_pipelines.features import kernel
+        from fraud_pipelines.plan.folding.loop import Rows
 
         out = np.full((self._features, timestamp.size), np.nan)
-        rows = kernel.Rows(at, timestamp, values, codes, masks)
+        rows = Rows(at, timestamp, values, codes, masks)
         after_at, packed = kernel.fold(self.program.arrays, rows, kernel.Packed(*self._runs.of(slots)), out)
         return out, Change(keys, slots, after_at, packed)
 

@@ -31,8 +31,9 @@ def fold_piece(
         of the piece (not of others).
     """
     from fraud_pipelines.features import kernel
+    from fraud_pipelines.plan.folding.loop import Rows
 
-    rows = kernel.Rows(
+    rows = Rows(
         at=piece.at,
         timestamp=timestamp[piece.order],
         values=stacked(columns.values, program.values, piece.order, np.float64),

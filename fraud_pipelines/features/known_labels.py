@@ -18,7 +18,7 @@ The delay d is the option ``delay_days``: ``FRAUD_LABEL_DELAY_DAYS``, unless a d
 never occurred the counts are 0 and the rate is p. Only where a part of the key is null are all of them null.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self
@@ -36,6 +36,7 @@ from fraud_pipelines.features.label_events import (
     window_of,
 )
 from fraud_pipelines.features.label_timelines import NEVER, LatestTimeline, Timeline
+from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.types import Aggregate, EntityPlan
 
 Ints = NDArray[np.int64]
@@ -61,7 +62,7 @@ class LabelLookup:
     _latest: LatestTimeline
 
     @cached_property
-    def _told(self) -> list[tuple[Aggregate, int, int]]:
+    def _spans(self) -> list[tuple[Aggregate, int, int]]:
         """The aggregates with their windows and delays in µs; 0 for none."""
         return [
             (
@@ -119,7 +120,11 @@ class LabelLookup:
             instant: the row's timestamp in µs.
         """
         rows = _Rows(self, code, instant)
-        values = {each.name: _FUNCTIONS[each.how](rows, each, *spans) for each, *spans in self._told}
+        values = {}
+        for each, window, delay in self._spans:
+            from_labels = FUNCTIONS[each.how].from_labels
+            assert from_labels is not None
+            values[each.name] = from_labels(rows, each, window, delay)
         if known.all():
             return {name: value.astype(np.float64, copy=False) for name, value in values.items()}
         return {name: np.where(known, value, np.nan) for name, value in values.items()}
@@ -171,42 +176,11 @@ class _Rows:
             self._ever[delay] = old_enough + self._lookup._early[delay].up_to(self._code, self.instant)
         return self._ever[delay]
 
-    def latest_fraud(self) -> Ints:
-        """When the latest known fraud happened, `NEVER` without one."""
-        return self._lookup._latest.at(self._code, self.instant)
-
-
-def _fraud_count(rows: _Rows, _aggregate: Aggregate, window: int, _delay: int) -> Ints:
-    return rows.frauds(window)
-
-
-def _labelled_count(rows: _Rows, _aggregate: Aggregate, window: int, delay: int) -> Ints:
-    return rows.labelled(delay, window)
-
-
-def _fraud_rate(rows: _Rows, aggregate: Aggregate, window: int, delay: int) -> Floats:
-    weight, prior = aggregate.options["weight"], aggregate.options["prior"]
-    frauds = rows.frauds(window) + weight
-    transactions = rows.labelled(delay, window) + weight / prior
-    if weight:
-        return frauds / transactions
-    # Without transactions, the prior rate.
-    rates: Floats = np.divide(frauds, transactions, out=np.full(transactions.size, prior), where=transactions > 0)
-    return rates
-
-
-def _days_since_fraud(rows: _Rows, _aggregate: Aggregate, _window: int, _delay: int) -> Floats:
-    latest = rows.latest_fraud()
-    found = latest != NEVER
-    return np.where(found, (rows.instant - np.where(found, latest, 0)) / _DAY, np.nan)
-
-
-_FUNCTIONS: Final[Mapping[str, Callable[[_Rows, Aggregate, int, int], Ints | Floats]]] = {
-    "fraud_count": _fraud_count,
-    "fraud_rate": _fraud_rate,
-    "labelled_count": _labelled_count,
-    "days_since_fraud": _days_since_fraud,
-}
+    def latest_fraud(self) -> tuple[Ints, NDArray[np.bool_]]:
+        """When the latest known fraud happened, 0 without one, and whether there is one."""
+        latest = self._lookup._latest.at(self._code, self.instant)
+        found = latest != NEVER
+        return np.where(found, latest, 0), found
 
 
 def _counted(frauds: pl.DataFrame, window: int | None = None) -> pl.DataFrame:

@@ -129,7 +129,7 @@ def reach(entity: EntityPlan) -> timedelta:
 
 def looks_back_for_ever(entity: EntityPlan) -> bool:
     """Whether a known fraud counts however long ago it happened."""
-    return any(each.how == "days_since_fraud" for each in label_aggregates(entity))
+    return any(FUNCTIONS[each.how].for_ever for each in label_aggregates(entity))
 
 
 def edges(entity: EntityPlan) -> list[int]:

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from fraud_pipelines.plan.declared import DeclaredAggregate, DeclaredEntity, parsed
 from fraud_pipelines.plan.expressions import SQL_TYPES, ExpressionChecker, InvalidExpression, Parsed
-from fraud_pipelines.plan.functions import FUNCTIONS, Function
+from fraud_pipelines.plan.folding.function import Function
+from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.names import aggregate_name, name_problem
 from fraud_pipelines.plan.problems import listed, unknown
 from fraud_pipelines.plan.registry import MAX_ENTITIES, MAX_FEATURES, Names, Place

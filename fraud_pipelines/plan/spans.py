@@ -47,3 +47,8 @@ def written_span(span: timedelta) -> str:
         if not span % length and (unit != "d" or span > length):
             return f"{span // length} {unit}"
     return f"{int(span.total_seconds())} s"
+
+
+def microseconds(span: timedelta) -> int:
+    """Whole microseconds, the unit of every timestamp in the fold."""
+    return span // timedelta(microseconds=1)

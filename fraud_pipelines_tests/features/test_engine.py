@@ -17,6 +17,7 @@ from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.history import Histories, History
 from fraud_pipelines.features.program import from_labels
 from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.folding.function import TIMES
 from fraud_pipelines_tests.features.oracle import Transaction, shared_features, user_features
 from fraud_pipelines_tests.features.random_transactions import START, frame, transactions
 
@@ -130,7 +131,7 @@ def test_a_history_keeps_only_what_a_window_can_reach(rows: list[Transaction]) -
         elements = state[kernel.HEAD + arrays.scalars + len(arrays.tails) :]
         for (kind, *_), reach, length in zip(arrays.tails.tolist(), REACH, lengths, strict=True):
             tail, elements = elements[:length], elements[length:]
-            if kind < kernel.TIMES:
+            if kind < TIMES:
                 assert length <= reach
             else:
                 assert all(newest - reach < time <= newest for time in tail)

@@ -9,7 +9,8 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.detection.schema import MODEL_SCORES
 from fraud_pipelines.detection.supervised import LABEL
 from fraud_pipelines.plan.compile import compile_plan
-from fraud_pipelines.plan.functions import FUNCTIONS, Function
+from fraud_pipelines.plan.folding.function import Function
+from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.names import RESERVED
 from fraud_pipelines_tests.plan.files import plan_of
 
