@@ -1,4 +1,4 @@
-"""Declared columns, random rows of them, and what holds of every feature: equal bits for any cut, the oracle's value."""
+"""Declared columns, random rows of them, and what holds of every feature: equal bits for any cut, and an oracle."""
 
 import math
 from datetime import datetime, timedelta

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.functions_table import with_table
 from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, MAX_ENTITIES, MAX_FEATURES
 from fraud_pipelines.plan.sql_functions import SCALAR_FUNCTIONS
+from fraud_pipelines.plan.types import Aggregate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "declarations.md").read_text(encoding="utf-8")
 
@@ -20,6 +22,18 @@ PAGE = (Path(__file__).parents[2] / "docs" / "declarations.md").read_text(encodi
 def test_the_table_of_functions_is_the_one_that_is_generated() -> None:
     assert with_table(PAGE) == PAGE, "run: python -m fraud_pipelines.plan.functions_table"
     assert all(f"| `{name}` |" in PAGE for name in FUNCTIONS)
+
+
+def test_the_example_of_an_aggregate_is_one() -> None:
+    [code] = re.findall(r"```python\n(.+?)```", PAGE, re.DOTALL)
+    module: dict[str, Any] = {}
+    exec(code, module)
+    function = module["FUNCTIONS"]["range"]
+    assert function.layout
+    assert [step.name for step in function.steps if callable(step.code())] == ["range"]
+    rows = [{"amount": value} for value in (9.0, None, 2.0, 5.0)]
+    declared = Aggregate("a", "range", of=("amount",), over=3)
+    assert function.reference(declared, rows, [True] * 4, 3) == 3.0
 
 
 def test_every_key_is_explained() -> None:
