@@ -14,6 +14,8 @@ from fraud_pipelines.storage.artifact_location import names_database_server
 ENVIRONMENT_PREFIX: Final = "FRAUD_"
 CLOCK_SKEW: Final = timedelta(seconds=120)
 """How far a timestamp may lie ahead of this machine's clock, unless `FRAUD_CLOCK_SKEW_SECONDS` says otherwise."""
+MAX_AGE_YEARS: Final = 20
+"""How old a transaction may be, unless `FRAUD_MAX_AGE_YEARS` says otherwise."""
 LABEL_DELAY_DAYS: Final = 7
 """After how many days a transaction without a label counts as legitimate, unless `FRAUD_LABEL_DELAY_DAYS` differs."""
 _SQLITE: Final = "sqlite:///"
@@ -123,6 +125,12 @@ class Settings(BaseModel):
         ge=0,
         le=86_400,
         description="how far a timestamp may lie ahead of this machine's clock before it counts as being in the future",
+    )
+    max_age_years: int = Field(
+        default=MAX_AGE_YEARS,
+        ge=1,
+        le=1_000,
+        description="how old a transaction may be: every day since the first is a partition, also for one wrong year",
     )
     mlflow_url: str = Field(
         default="",

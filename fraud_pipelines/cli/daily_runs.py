@@ -134,6 +134,7 @@ class DailyRuns:
             self.settings.landing_transactions,
             clock=lambda: datetime.now(UTC).replace(tzinfo=None),
             skew=self.settings.clock_skew,
+            max_age_years=self.settings.max_age_years,
             attributes=plan_in_force(self.settings).attributes,
         )
         landed.require_usable()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from fraud_pipelines.transactions.waiting import look_into
 console = terminal()
 
 _FILES_NAMED: Final = 10
+_WORDS_NAMED: Final = 10
 _WRONG: Final = "bold red"
 _EXPECTED: Final = ("duplicate", *AS_A_MATTER_OF_COURSE)
 """Reasons that rows are rejected for as a matter of course."""
@@ -50,7 +51,7 @@ def import_path(
         warehouse, base=settings.base_currency, rates_file=settings.rates_file, landing=settings.landing_rates
     )
     kind = _land_labels if labels else _land_transactions
-    land = kind(warehouse, mapping_file, clock, settings.clock_skew, plan)
+    land = kind(warehouse, mapping_file, clock, settings, plan)
     files, troubles = _files(path)
     reports: list[LandingReport] = []
     refused = [f"{name} could not be looked at: {reason}" for name, reason in troubles.items()]
@@ -77,6 +78,7 @@ def show_reports(reports: Sequence[LandingReport]) -> None:
     console.print(_table(reports))
     for told, files in Counter(told for report in reports for told in report.told).items():
         console.print(escape(told) + (f" ({files:,} files)" if files > 1 else ""))
+    _show_null_words(reports)
     unused = Counter(report.unused_columns for report in reports if report.unused_columns)
     for columns, files in unused.items():
         of = next(report.source for report in reports if report.unused_columns == columns)
@@ -119,7 +121,7 @@ def _land_transactions(
     warehouse: Warehouse,
     mapping_file: Path | None,
     clock: Callable[[], datetime],
-    skew: timedelta,
+    settings: Settings,
     plan: Plan,
 ) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.transactions.landing import land_transactions
@@ -132,7 +134,9 @@ def _land_transactions(
         mapping = given or (
             ColumnMapping.load(found, plan.attributes) if found else ColumnMapping.identity(plan.attributes)
         )
-        return land_transactions(warehouse, file, mapping, now=clock(), skew=skew)
+        return land_transactions(
+            warehouse, file, mapping, now=clock(), skew=settings.clock_skew, max_age_years=settings.max_age_years
+        )
 
     return land
 
@@ -141,7 +145,7 @@ def _land_labels(
     warehouse: Warehouse,
     mapping_file: Path | None,
     clock: Callable[[], datetime],
-    skew: timedelta,
+    settings: Settings,
     plan: Plan,
 ) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.decisions.labels import land_labels
@@ -150,7 +154,7 @@ def _land_labels(
         raise InvalidInput(
             "label files take no --mapping: their columns are transaction_id, actual_fraud, source and known_at"
         )
-    return lambda file: land_labels(warehouse, file, now=clock(), skew=skew, entities=plan.entities)
+    return lambda file: land_labels(warehouse, file, now=clock(), skew=settings.clock_skew, entities=plan.entities)
 
 
 def _files(path: Path) -> tuple[list[Path], dict[str, str]]:
@@ -181,6 +185,18 @@ def _table(reports: Sequence[LandingReport]) -> Table:
         )
     table.caption = "accepted + rejected = read; duplicates are among the rejected"
     return table
+
+
+def _show_null_words(reports: Sequence[LandingReport]) -> None:
+    """Which words were taken for no value; a customer's name may be among them."""
+    by_column: dict[str, Counter[str]] = {}
+    for report in reports:
+        for (column, word), rows in report.null_words.items():
+            by_column.setdefault(column, Counter())[word] += rows
+    for column, words in by_column.items():
+        shown = ", ".join(f"{escape(word)} ({rows:,})" for word, rows in words.most_common(_WORDS_NAMED))
+        more = f" and {len(words) - _WORDS_NAMED:,} more" if len(words) > _WORDS_NAMED else ""
+        console.print(f"Taken as no value in {column}: {shown}{more} (null_values in the mapping changes it)")
 
 
 def _show_rejected(reports: Sequence[LandingReport]) -> None:

@@ -101,6 +101,7 @@ class _ChargebackIntake:
     kind = "labels"
     rejected_table = "feedback.rejected_labels"
     passing = (f"date {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
+    needs_row_ids = False
 
     def __init__(
         self,

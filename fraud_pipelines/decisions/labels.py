@@ -86,6 +86,7 @@ class _LabelIntake:
     passing = (f"known_at {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
     mapping_hash = ""
     told: Sequence[str] = ()
+    needs_row_ids = False
 
     def __init__(self, source: str, now: datetime, skew: timedelta, entities: Sequence[EntityPlan]) -> None:
         self.source = printable_name(source)

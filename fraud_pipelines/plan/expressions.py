@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import duckdb
@@ -55,6 +56,9 @@ _OPERATORS: Final = frozenset(
     {"OPERATOR_NOT", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE", "OPERATOR_TRY"}
     | {"COMPARE_IN", "COMPARE_NOT_IN"}
 )
+_ORDER: Final = frozenset(
+    {"COMPARE_LESSTHAN", "COMPARE_GREATERTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_GREATERTHANOREQUALTO"}
+)
 _OTHER_ROWS: Final[Mapping[str, str]] = {
     "WINDOW": "a window function looks at other rows; declare an aggregate of an entity instead",
     "SUBQUERY": "a subquery looks at other rows; declare an aggregate of an entity instead",
@@ -84,18 +88,27 @@ class Parsed:
         reads: the columns it names, in lower case, in order of appearance.
         canonical: the same for every layout, comment and case of key words, and for these only.
         column: the column whose value it is, unchanged; None for anything else.
+        names: ``reads`` as the expression spells them; a name in two spellings is there twice.
+        ordered: pairs of columns of which it asks which one is greater.
     """
 
     sql: str
     reads: tuple[str, ...]
     canonical: str
     column: str | None
+    names: tuple[str, ...] = ()
+    ordered: tuple[tuple[str, str], ...] = ()
 
 
 class ExpressionChecker:
-    """Checks expressions in a DuckDB of its own, which has no data and no way to files."""
+    """Checks expressions in a DuckDB of its own, which has no data and no way to files.
 
-    def __init__(self) -> None:
+    Args:
+        moments: names that are no columns, since SQL gives them a value that differs from run to run.
+    """
+
+    def __init__(self, moments: Collection[str] = _MOMENTS) -> None:
+        self._moments = moments
         self._connection = duckdb.connect(":memory:", config={"enable_external_access": "false"})
         self._kinds: dict[str, str] = {}
 
@@ -125,14 +138,17 @@ class ExpressionChecker:
         if tree["alias"]:
             raise InvalidExpression("names its value by AS; the feature's name is its key")
         reads: dict[str, None] = {}
+        names: dict[str, None] = {}
         for node in _nodes(tree):
             column = self._checked(node)
             if column:
                 reads.setdefault(column)
+                names.setdefault(str(node["column_names"][0]))
         if not reads:
             raise InvalidExpression("reads no column: it would be the same for every row")
         column = next(iter(reads)) if tree["class"] == "COLUMN_REF" else None
-        return Parsed(sql, tuple(reads), json.dumps(_canonical(tree), sort_keys=True), column)
+        canonical = json.dumps(_canonical(tree), sort_keys=True)
+        return Parsed(sql, tuple(reads), canonical, column, tuple(names), tuple(_ordered(tree)))
 
     def result_type(self, parsed: Parsed, columns: Mapping[str, str]) -> tuple[ColumnType, str]:
         """The type of an expression's value, and the DuckDB type that holds it.
@@ -220,7 +236,7 @@ class ExpressionChecker:
         if len(names) > 1:
             raise InvalidExpression(f"{'.'.join(names)}: write the name of the column alone")
         name = str(names[0]).lower()
-        if name in _MOMENTS:
+        if name in self._moments:
             raise InvalidExpression(f"{name} differs from run to run; only what the row holds can be used")
         return name
 
@@ -275,6 +291,21 @@ def _nodes(tree: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             if "class" in each:
                 yield each
             waiting += reversed(each.values())
+
+
+def _ordered(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The pairs of columns that are put in order by a comparison, BETWEEN, greatest or least."""
+    for node in _nodes(tree):
+        if node["class"] == "COMPARISON" and node["type"] in _ORDER:
+            sides = [node["left"], node["right"]]
+        elif node["class"] == "BETWEEN":
+            sides = [node["input"], node["lower"], node["upper"]]
+        elif node["class"] == "FUNCTION" and str(node["function_name"]).lower() in ("greatest", "least"):
+            sides = [each["expression"] for each in node["arguments"]]
+        else:
+            continue
+        columns = [str(side["column_names"][0]) for side in sides if side["class"] == "COLUMN_REF"]
+        yield from pairwise(columns)
 
 
 def _canonical(tree: Any) -> Any:

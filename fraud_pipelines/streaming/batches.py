@@ -13,6 +13,7 @@ import polars as pl
 from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.plan.plan import column_types
 from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import insert, select
 from fraud_pipelines.transactions.intake import land_rows, turned_away
 from fraud_pipelines.transactions.landing import TransactionIntake, open_transactions
@@ -161,6 +162,7 @@ def land_batch(
     first_position: int,
     now: datetime,
     skew: timedelta,
+    max_age_years: int = MAX_AGE_YEARS,
 ) -> LandedBatch:
     """Validate the rows of ``batch``, store the sound and new ones, and quarantine the others.
 
@@ -171,6 +173,7 @@ def land_batch(
         first_position: how many transactions the stream had taken in before.
         now: the time of processing, naive UTC.
         skew: how much later a timestamp may be.
+        max_age_years: how old a transaction may be.
 
     Raises:
         UnreadableBatch: it can't be read as a whole.
@@ -181,7 +184,7 @@ def land_batch(
         raise UnreadableBatch(batch, _as_invalid(error)) from error
     types = column_types(attributes)
     no_rows = pl.DataFrame(schema=types)
-    intake = TransactionIntake(batch.mapping.declared_by(attributes), batch.source, now, skew)
+    intake = TransactionIntake(batch.mapping.declared_by(attributes), batch.source, now, skew, max_age_years)
     earlier = _processed(connection, batch_id)
     again = earlier and turned_away(connection, intake, *earlier)
     if earlier and not again:

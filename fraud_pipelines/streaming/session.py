@@ -132,7 +132,7 @@ class StreamSession:
                 create_feature_tables(connection, self._compiled.plan)
                 create_tables(connection, self._compiled.plan)
             decided = transactions_decided(connection)
-            landed = _land(connection, batches, self._compiled.plan, decided, now, self._settings.clock_skew)
+            landed = _land(connection, batches, self._compiled.plan, decided, now, self._settings)
             # Should anything fail from here on, memory is ahead of the disk, and is given up.
             loaded, self._loaded = self._loaded, None
             if loaded and loaded.screener.detector.seen != decided:
@@ -281,12 +281,20 @@ def _land(
     plan: Plan,
     position: int,
     now: datetime,
-    skew: timedelta,
+    settings: Settings,
 ) -> list[LandedBatch]:
     landed = []
     for batch in batches:
         landed.append(
-            land_batch(connection, batch, attributes=plan.attributes, first_position=position, now=now, skew=skew)
+            land_batch(
+                connection,
+                batch,
+                attributes=plan.attributes,
+                first_position=position,
+                now=now,
+                skew=settings.clock_skew,
+                max_age_years=settings.max_age_years,
+            )
         )
         position += landed[-1].report.accepted
     return landed

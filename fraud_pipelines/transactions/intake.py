@@ -14,6 +14,7 @@ from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.redelivery import TurnedAway
+from fraud_pipelines.transactions.row_ids import with_row_ids
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, content_hash
 from fraud_pipelines.transactions.waiting import WaitingFile
@@ -37,6 +38,7 @@ class LandingReport:
         unused_columns: columns of the file that nothing was taken from; of JSON lines, those seen at the start.
         already_landed: the same content was taken in before, so nothing was read but rows that had waited.
         told: sentences on how the file was read, where that was not laid down beforehand.
+        null_words: (column, word) → in how many rows the word was taken for no value.
     """
 
     source: str
@@ -51,6 +53,7 @@ class LandingReport:
     unused_columns: tuple[str, ...] = ()
     already_landed: bool = False
     told: tuple[str, ...] = ()
+    null_words: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class LandedChunk:
     """``days``: the day of each row that was stored. ``rejected``: the others, as ``REJECTED_COLUMNS``.
 
     ``accepted``: the rows that were stored, as they were, where the intake tells. ``rows_read`` and ``rows_waiting``,
-    those in the quarantine for a reason that time may mend: `land_rows` counts them.
+    those in the quarantine for a reason that time may mend: `land_rows` counts them. ``null_words``: see
+    `LandingReport`.
     """
 
     days: pl.Series
@@ -66,6 +70,7 @@ class LandedChunk:
     accepted: pl.DataFrame = field(default_factory=pl.DataFrame)
     rows_read: int = 0
     rows_waiting: int = 0
+    null_words: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class RecordIntake(Protocol):
@@ -80,6 +85,7 @@ class RecordIntake(Protocol):
         columns: those of the file that are read, under its own names; known once it is open.
         passing: reasons to reject a row that time may mend, so that it is worth while to deliver it again.
         told: see `LandingReport`; complete once all is read.
+        needs_row_ids: whether ids are made of the content of rows and their count in the file.
     """
 
     @property
@@ -98,6 +104,8 @@ class RecordIntake(Protocol):
     def passing(self) -> Collection[str]: ...
     @property
     def told(self) -> Sequence[str]: ...
+    @property
+    def needs_row_ids(self) -> bool: ...
 
     def open(self, path: Path) -> RecordSource:
         """Open the file, and make sure it has the columns needed."""
@@ -126,9 +134,11 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         read = waiting = 0
         rows_by_day: Counter[date] = Counter()
         reasons: Counter[str] = Counter()
+        null_words: Counter[tuple[str, str]] = Counter()
         for landed in land_rows(connection, intake, records.chunks(), again=again):
             read += landed.rows_read
             waiting += landed.rows_waiting
+            null_words.update(landed.null_words)
             rows_by_day.update(dict(landed.days.value_counts().iter_rows()))
             categories = landed.rejected["reason"].str.split(":").list.first()
             reasons.update(dict(categories.value_counts().iter_rows()))
@@ -153,6 +163,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         unused_columns=tuple(name for name in records.columns if name not in intake.columns),
         already_landed=bool(earlier),
         told=tuple(intake.told),
+        null_words=dict(sorted(null_words.items())),
     )
 
 
@@ -178,7 +189,7 @@ def land_rows(
         again: rows of an earlier delivery of the same content. Then only these are read, and those that still have to
             wait stay in the quarantine as they were, and aren't counted as read.
     """
-    for chunk in chunks:
+    for chunk in with_row_ids(chunks) if intake.needs_row_ids else chunks:
         wanted = again.take(connection, chunk) if again else chunk
         landed = intake.land(connection, wanted)
         read, rejected = wanted.rows_read, landed.rejected

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.plan.types import Attribute
-from fraud_pipelines.settings import CLOCK_SKEW
+from fraud_pipelines.settings import CLOCK_SKEW, MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.currency import COLUMNS, NO_BASE, NO_RATE, Money, has_currency
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
@@ -50,6 +50,7 @@ def land_transactions(
     *,
     now: datetime,
     skew: timedelta = CLOCK_SKEW,
+    max_age_years: int = MAX_AGE_YEARS,
     source: str | None = None,
 ) -> LandingReport:
     """Take in one file: all of it in one DuckDB transaction, or nothing.
@@ -60,12 +61,13 @@ def land_transactions(
         mapping: how its columns become ours.
         now: the time of ingestion; a later timestamp is in the future.
         skew: by how much more it may be later, since no two clocks are in step.
+        max_age_years: how old a transaction may be.
         source: the name to store the rows under; by default the name of the file, after that of the mapping.
 
     Raises:
         InvalidInput: the file can't be read or lacks a column; nothing was stored.
     """
-    return land_file(warehouse, path, TransactionIntake(mapping, source or path.name, now, skew))
+    return land_file(warehouse, path, TransactionIntake(mapping, source or path.name, now, skew, max_age_years))
 
 
 def land_pending_transactions(
@@ -74,6 +76,7 @@ def land_pending_transactions(
     *,
     clock: Callable[[], datetime],
     skew: timedelta = CLOCK_SKEW,
+    max_age_years: int = MAX_AGE_YEARS,
     attributes: Sequence[Attribute] | None = None,
 ) -> Landed:
     """Take in what waits below ``folder``, each file by the nearest ``mapping.yaml``, and move it to ``_landed``.
@@ -85,7 +88,7 @@ def land_pending_transactions(
     def intake_for(path: Path) -> TransactionIntake:
         found = nearest_mapping(path, folder)
         mapping = ColumnMapping.load(found, attributes) if found else ColumnMapping.identity(attributes)
-        return TransactionIntake(mapping, relative_name(path, folder), clock(), skew)
+        return TransactionIntake(mapping, relative_name(path, folder), clock(), skew, max_age_years)
 
     return land_pending(warehouse, folder, intake_for)
 
@@ -121,15 +124,25 @@ class TransactionIntake:
     passing = (TIMESTAMP_IN_THE_FUTURE, NO_RATE, NO_BASE)
     told: Sequence[str] = ()
 
-    def __init__(self, mapping: ColumnMapping, source: str, now: datetime, skew: timedelta) -> None:
+    def __init__(
+        self,
+        mapping: ColumnMapping,
+        source: str,
+        now: datetime,
+        skew: timedelta,
+        max_age_years: int = MAX_AGE_YEARS,
+    ) -> None:
         self._mapping = mapping
         self.now = as_utc(now)
         self._latest = self.now + skew
+        self._max_age_years = max_age_years
+        self._currency_marks: dict[str, str] = {}
         self._labels_by_day: Counter[date] = Counter()
         self._rejects_open: bool | None = None
         self._money: Money | None = None
         self.mapping_hash = mapping.fingerprint
         self.columns = mapping.known_columns
+        self.needs_row_ids = mapping.needs_row_ids
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
 
     def open(self, path: Path) -> RecordSource:
@@ -137,7 +150,13 @@ class TransactionIntake:
 
     def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
         validated = validate_transactions(
-            chunk, self._mapping, latest=self._latest, source=self.source, money=self._money_of(connection)
+            chunk,
+            self._mapping,
+            latest=self._latest,
+            source=self.source,
+            money=self._money_of(connection),
+            max_age_years=self._max_age_years,
+            currency_marks=self._currency_marks,
         )
         if self._money:
             self._money.keep_base(connection)
@@ -150,7 +169,14 @@ class TransactionIntake:
         )
         insert(connection, "raw.transactions", new)
         if self._are_rejects_open(connection):
-            close_rejects(connection, new["transaction_id"], self._mapping, latest=self._latest, money=self._money)
+            close_rejects(
+                connection,
+                new["transaction_id"],
+                self._mapping,
+                latest=self._latest,
+                money=self._money,
+                max_age_years=self._max_age_years,
+            )
         if self._mapping.label:
             self._land_labels(connection, validated, reasons, self._mapping.label)
         repeated = reasons.is_not_null()
@@ -158,7 +184,7 @@ class TransactionIntake:
             chunk, validated.positions.filter(repeated), reasons.filter(repeated), source=self.source
         )
         rejected = pl.concat([validated.rejected, refused]).sort("row_number")
-        return LandedChunk(days=new["event_date"], rejected=rejected, accepted=new)
+        return LandedChunk(days=new["event_date"], rejected=rejected, accepted=new, null_words=validated.null_words)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a transaction happened, or its label became known."""
@@ -194,7 +220,9 @@ class TransactionIntake:
             "transaction_id",
             pl.lit(rule.source).alias("source"),
             validated.verdicts.alias("actual_fraud"),
-            (pl.col("timestamp") + pl.duration(seconds=round(rule.delay_days * 86_400))).alias("known_at"),
+            pl.coalesce(
+                validated.known_at, pl.col("timestamp") + pl.duration(seconds=round(rule.delay_days * 86_400))
+            ).alias("known_at"),
             validated.positions.alias("position"),
             validated.verdict_problems.alias("problem"),
         )

@@ -2,14 +2,13 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -21,16 +20,30 @@ from pydantic import (
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.transactions.column_rules import ColumnRule, SourceColumn
 from fraud_pipelines.transactions.currency import COLUMNS, CURRENCY, SOURCE_AMOUNT, has_currency
+from fraud_pipelines.transactions.later_keys import LaterKeys
+from fraud_pipelines.transactions.null_words import NullWords
 from fraud_pipelines.transactions.timestamps import TimestampRule
 
 _ATTRIBUTES: Final = "attributes"
+_TIMESTAMP: Final = "timestamp"
+_AMOUNT: Final = "amount"
 
 Verdict = Annotated[str, BeforeValidator(lambda value: str(value).strip().lower())]
 """A value of a label column; compared as text, without regard to case."""
 
 
-class LabelRule(BaseModel):
+def _as_words(words: object) -> object:
+    """Null words as text: YAML takes ``NULL`` for nothing and -1 for a number."""
+    if isinstance(words, Mapping):
+        return {name: _as_words(each) for name, each in words.items()}
+    if isinstance(words, Sequence) and not isinstance(words, str):
+        return ["null" if word is None else str(word).strip() for word in words]
+    return words
+
+
+class LabelRule(LaterKeys):
     """Where a source holds the verdict on a transaction, and when it would have become known.
 
     Attributes:
@@ -41,9 +54,11 @@ class LabelRule(BaseModel):
             legitimate anyway.
         delay_days: from the transaction until its label is known; parts of a day are allowed.
         source: ``chargeback`` (default) or ``review``.
+        unlabelled_values: what it says where nobody has judged yet; such a transaction has no label.
+        known_at_column: the source's column that says when the label became known; where it is null, ``delay_days``
+            count.
+        known_at_format: how that column writes its times; by default as the mapping's ``timestamp``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str
     fraud_values: tuple[Verdict, ...] = ("1", "true", "yes")
@@ -51,36 +66,62 @@ class LabelRule(BaseModel):
     include_legitimate: bool = False
     delay_days: float = Field(default=7.0, ge=0, le=3_650)
     source: Literal["review", "chargeback"] = "chargeback"
+    unlabelled_values: tuple[Verdict, ...] = ()
+    known_at_column: str | None = Field(default=None, min_length=1)
+    known_at_format: str | None = None
 
     @model_validator(mode="after")
     def _verdicts_are_apart(self) -> Self:
-        both = sorted(set(self.fraud_values) & set(self.legitimate_values))
-        if both:
-            raise ValueError(f"{both[0]!r} can't mean both fraud and legitimate")
+        meanings = {
+            "fraud": self.fraud_values,
+            "legitimate": self.legitimate_values,
+            "no label": self.unlabelled_values,
+        }
+        for (one, its), (other, others) in combinations(meanings.items(), 2):
+            both = sorted(set(its) & set(others))
+            if both:
+                raise ValueError(f"{both[0]!r} can't mean both {one} and {other}")
+        if self.known_at_format is not None and self.known_at_column is None:
+            raise ValueError("known_at_format says how known_at_column is written, which is missing")
         return self
 
+    @field_validator("known_at_format")
+    @classmethod
+    def _is_a_format(cls, known_at_format: str | None) -> str | None:
+        return None if known_at_format is None else TimestampRule(format=known_at_format).format
 
-class ColumnMapping(BaseModel):
+    @classmethod
+    def dumped_always(cls) -> frozenset[str]:
+        return frozenset({"column", "fraud_values", "legitimate_values", "include_legitimate", "delay_days", "source"})
+
+    def known_at_rule(self, timestamp: TimestampRule) -> TimestampRule:
+        """How ``known_at_column`` is read in a mapping with this timestamp."""
+        own = {} if self.known_at_format is None else {"format": self.known_at_format, "origin": None, "unit": None}
+        return timestamp.model_copy(update={"columns": None, **own})
+
+
+class ColumnMapping(LaterKeys):
     """How the columns of a source become those of a transaction.
 
     Attributes:
         source: a name for the data set, kept with each row beside the file's name.
         delimiter: between the fields of a CSV file; by default a comma, in ``.tsv`` a tab.
-        columns: our column → theirs. What is not named is taken from the column of the same name, if there is
-            one; ``null`` leaves an optional column empty.
+        columns: our column → theirs, or a rule that makes it of theirs. What is not named is taken from the column of
+            the same name, if there is one; ``null`` leaves an optional column empty.
         constants: our optional column → the same text for every row.
         timestamp: format and zone of ``timestamp``.
         label: the label column, if there is one.
+        null_values: words that stand for no value, beside those that do anyway; an empty list for none at all, or
+            our column → its words.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str | None = Field(default=None, min_length=1, max_length=100)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
-    columns: dict[str, str | None] = Field(default_factory=dict)
+    columns: dict[str, SourceColumn] = Field(default_factory=dict)
     constants: dict[str, str] = Field(default_factory=dict)
     timestamp: TimestampRule = TimestampRule()
     label: LabelRule | None = None
+    null_values: Annotated[tuple[str, ...] | dict[str, tuple[str, ...]] | None, BeforeValidator(_as_words)] = None
     _attributes: tuple[Attribute, ...] = PrivateAttr(default=())
 
     @classmethod
@@ -132,7 +173,12 @@ class ColumnMapping(BaseModel):
         names = [each.name for each in self._attributes]
         required = [each.name for each in self._attributes if each.required]
         optional = [each.name for each in self._attributes if not each.required]
-        for section, named, allowed in (("columns", self.columns, names), ("constants", self.constants, optional)):
+        words_of = self.null_values if isinstance(self.null_values, dict) else {}
+        for section, named, allowed in (
+            ("columns", self.columns, names),
+            ("constants", self.constants, optional),
+            ("null_values", words_of, names),
+        ):
             unknown = [name for name in named if name not in allowed]
             if unknown:
                 raise ValueError(f"{section}: {unknown[0]!r} is none of {', '.join(allowed)}")
@@ -145,7 +191,15 @@ class ColumnMapping(BaseModel):
         unfit = [name for name, value in self.constants.items() if not value.strip().isprintable() or len(value) > 256]
         if unfit:
             raise ValueError(f"constants: {unfit[0]!r} must be printable text of up to 256 characters")
+        if self.timestamp.columns and self.columns.get(_TIMESTAMP):
+            raise ValueError("columns.timestamp and timestamp.columns exclude each other; keep one of them")
+        for name, rule in self.rules.items():
+            _check_rule(rule, next(each for each in self._attributes if each.name == name))
         return self
+
+    @classmethod
+    def dumped_always(cls) -> frozenset[str]:
+        return frozenset({"source", "delimiter", "columns", "constants", "timestamp", "label"})
 
     def declared_by(self, attributes: Sequence[Attribute]) -> Self:
         """The same mapping to these columns of a transaction."""
@@ -165,24 +219,59 @@ class ColumnMapping(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
+    def rules(self) -> dict[str, ColumnRule]:
+        """Our column → how it is made, for those that say more than a name."""
+        return {name: rule for name, rule in self.columns.items() if isinstance(rule, ColumnRule)}
+
+    @property
+    def words(self) -> NullWords:
+        """The texts that stand for no value."""
+        return NullWords.of(self.null_values)
+
+    @property
+    def needs_row_ids(self) -> bool:
+        """Whether an id is made of a row's content and its count in the file."""
+        return any(rule.row for rule in self.rules.values())
+
+    @property
     def wanted_columns(self) -> dict[str, str]:
-        """Our column → theirs, for all that may come from the source."""
+        """Our column → theirs, for all that may come from one column of the source."""
         computed = {SOURCE_AMOUNT} if has_currency(self._attributes) else set()
-        names = (each.name for each in self._attributes if each.name not in computed)
-        wanted = {name: self.columns.get(name, name) for name in names if name not in self.constants}
-        return {ours: theirs for ours, theirs in wanted.items() if theirs}
+        if self.timestamp.columns:
+            computed.add(_TIMESTAMP)
+        wanted = {}
+        for name in (each.name for each in self._attributes):
+            theirs = self.columns.get(name, name)
+            if isinstance(theirs, ColumnRule):
+                theirs = theirs.column
+            if theirs and name not in self.constants and name not in computed:
+                wanted[name] = theirs
+        return wanted
 
     @property
     def source_columns(self) -> tuple[str, ...]:
         """Every column that is looked for in the source, under the source's names."""
-        label = [self.label.column] if self.label else []
-        return tuple(dict.fromkeys([*self.wanted_columns.values(), *label]))
+        return tuple(dict.fromkeys([*self.wanted_columns.values(), *self._named_beside().values()]))
 
     @property
     def known_columns(self) -> frozenset[str]:
         """The columns of the source that the mapping knows of: those that are looked for, and those it leaves out."""
         left_out = {name for name, theirs in self.columns.items() if theirs is None} | set(self.constants)
         return frozenset({*self.source_columns, *left_out})
+
+    def _named_beside(self) -> dict[str, str]:
+        """The key of the mapping → the column of the source that it names, where that is no column of ours alone."""
+        of_rules = {
+            f"columns.{ours}.{key}": theirs
+            for ours, rule in self.rules.items()
+            if rule.column is None
+            for key, theirs in rule.reads.items()
+        }
+        of_time = {f"timestamp.{key}": theirs for key, theirs in self.timestamp.reads.items()}
+        of_label: dict[str, str | None] = {}
+        if self.label:
+            of_label = {"label.column": self.label.column, "label.known_at_column": self.label.known_at_column}
+        return of_rules | of_time | {key: theirs for key, theirs in of_label.items() if theirs}
 
     def require_columns(self, present: Collection[str], *, file: Path, sparse: bool) -> None:
         """Make sure that a source has what the mapping needs of it.
@@ -202,14 +291,30 @@ class ColumnMapping(BaseModel):
             if (ours in self.columns and ours in required)
             or (not sparse and (ours in self.columns or ours in required))
         }
-        if self.label and not sparse:
-            needed["label.column"] = self.label.column
+        if not sparse:
+            needed |= self._named_beside()
         missing = [f"{theirs!r} ({key})" for key, theirs in needed.items() if theirs not in present]
         if missing:
             raise InvalidInput(
                 f"{file} lacks the column {', '.join(missing)}; it has {', '.join(map(repr, present))}. "
                 "Name its own columns in the mapping (docs/mappings.md)" + _delimiter_hint(present) + "."
             )
+
+
+def _check_rule(rule: ColumnRule, attribute: Attribute) -> None:
+    """Make sure that a rule can give a column of that type.
+
+    Raises:
+        ValueError: it can't; pydantic tells the key.
+    """
+    key = f"columns.{attribute.name}"
+    is_number = attribute.type in ("number", "integer")
+    if rule.numeric_keys and not is_number:
+        raise ValueError(f"{key}: {rule.numeric_keys[0]} is for numbers, and the column is of type {attribute.type}")
+    if rule.is_id and attribute.type not in ("text", "timestamp"):
+        raise ValueError(f"{key}: join and row give a text, and the column is of type {attribute.type}")
+    if rule.negative == "refund" and attribute.name != _AMOUNT:
+        raise ValueError(f"{key}: only a negative amount can be a refund; use reject or absolute")
 
 
 _KEYS = f"Known keys: {', '.join(ColumnMapping.model_fields)} (docs/mappings.md)."
@@ -223,7 +328,10 @@ def _delimiter_hint(present: Collection[str]) -> str:
 
 def _describe(fault: Mapping[str, object]) -> str:
     location = fault["loc"]
-    key = ".".join(map(str, location)) if isinstance(location, tuple) else ""
+    places = location if isinstance(location, tuple) else ()
+    # What tells a name from a rule is no key.
+    shown = [place for at, place in enumerate(places) if not (at == 2 and places[0] == "columns")]
+    key = ".".join(map(str, shown))
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"{key} is no key of a mapping"

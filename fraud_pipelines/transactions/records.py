@@ -36,6 +36,7 @@ class RecordChunk:
         wrong_types: for JSON, a column for each column of ``fields`` in which some values are neither text
             nor number; it says what they are (``boolean``, ``object``, …), null for the others.
         lines: the text of the rows, where it is valid JSON itself.
+        row_ids: of each row, where they were asked for (`fraud_pipelines.transactions.row_ids`).
     """
 
     fields: pl.DataFrame
@@ -43,6 +44,7 @@ class RecordChunk:
     unreadable: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UNREADABLE_COLUMNS))
     wrong_types: pl.DataFrame = field(default_factory=pl.DataFrame)
     lines: pl.Series | None = None
+    row_ids: pl.Series | None = None
 
     @classmethod
     def of(cls, fields: pl.DataFrame, *, first_row: int = 1) -> "RecordChunk":
@@ -61,6 +63,7 @@ class RecordChunk:
             row_number=self.row_number.gather(positions),
             wrong_types=self.wrong_types[positions] if self.wrong_types.width else self.wrong_types,
             lines=None if self.lines is None else self.lines.gather(positions),
+            row_ids=None if self.row_ids is None else self.row_ids.gather(positions),
         )
 
     def payloads(self, positions: pl.Series) -> pl.Series:

@@ -8,6 +8,7 @@ from typing import Final, Self
 import duckdb
 import polars as pl
 
+from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import insert, registered, select
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE
 from fraud_pipelines.transactions.currency import Money
@@ -106,6 +107,7 @@ def close_rejects(
     *,
     latest: datetime,
     money: Money | None = None,
+    max_age_years: int = MAX_AGE_YEARS,
 ) -> None:
     """Let rows that the clock had turned away say that they repeat a transaction, where they do by now.
 
@@ -116,20 +118,16 @@ def close_rejects(
         mapping: how they were read; the rows in the quarantine are read by it too, from their payload.
         latest: a later timestamp is in the future.
         money: the base currency and the rates, for a mapping with currencies.
+        max_age_years: how old a transaction may be.
     """
-    pointer = "/" + mapping.wanted_columns["transaction_id"].replace("~", "~0").replace("/", "~1")
-    with registered(connection, _arrived=arrived.to_frame()):
-        found = select(
-            connection,
-            f"""
-            SELECT rowid AS id, payload FROM {QUARANTINE}
-            WHERE reason = $reason AND trim(TRY(json_extract_string(payload, $pointer))) IN (SELECT * FROM _arrived)
-            """,
-            {"reason": TIMESTAMP_IN_THE_FUTURE, "pointer": pointer},
-        )
+    found = _open_rejects(connection, arrived, mapping)
+    if found.is_empty():
+        return
     lines = "\n".join(found["payload"]).encode()
     for chunk in JsonLinesFile(QUARANTINE, [lines], mapping.source_columns).chunks():
-        rows = validate_transactions(chunk, mapping, latest=latest, source=QUARANTINE, money=money)
+        rows = validate_transactions(
+            chunk, mapping, latest=latest, source=QUARANTINE, money=money, max_age_years=max_age_years
+        )
         places = found["id"].gather(chunk.row_number.gather(rows.positions) - 1)
         closed = pl.DataFrame([places, repeats_of_stored(connection, rows.accepted)]).drop_nulls("reason")
         with registered(connection, _closed=closed):
@@ -137,3 +135,21 @@ def close_rejects(
                 f"UPDATE {QUARANTINE} AS rejected SET reason = _closed.reason FROM _closed "
                 "WHERE rejected.rowid = _closed.id"
             )
+
+
+def _open_rejects(connection: duckdb.DuckDBPyConnection, arrived: pl.Series, mapping: ColumnMapping) -> pl.DataFrame:
+    """``id`` and ``payload`` of the rows that the clock had turned away, and that may be among those that arrived.
+
+    Of an id that no single column holds, these are all.
+    """
+    query = f"SELECT rowid AS id, payload FROM {QUARANTINE} WHERE reason = $reason AND json_valid(payload)"
+    column = mapping.wanted_columns.get("transaction_id")
+    if column is None:
+        return select(connection, query, {"reason": TIMESTAMP_IN_THE_FUTURE})
+    pointer = "/" + column.replace("~", "~0").replace("/", "~1")
+    with registered(connection, _arrived=arrived.to_frame()):
+        return select(
+            connection,
+            f"{query} AND trim(TRY(json_extract_string(payload, $pointer))) IN (SELECT * FROM _arrived)",
+            {"reason": TIMESTAMP_IN_THE_FUTURE, "pointer": pointer},
+        )

@@ -1,40 +1,73 @@
 """Timestamps: from what a source writes to naive UTC microseconds."""
 
-from datetime import datetime
-from typing import Final, Literal
+from datetime import UTC, date, datetime
+from typing import Annotated, Final, Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from fraud_pipelines.transactions.later_keys import LaterKeys
 from fraud_pipelines.transactions.records import CALENDAR_MICROSECONDS, calendar_bounds
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.zones import offset_of, zone_of
 
 ISO_8601: Final = "iso8601"
-EPOCH_UNITS: Final = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000}
+EPOCH_UNITS: Final = {
+    "epoch_seconds": 1_000_000_000,
+    "epoch_milliseconds": 1_000_000,
+    "epoch_microseconds": 1_000,
+    "epoch_nanoseconds": 1,
+}
+"""Format → nanoseconds of its unit."""
+_STEPS: Final = {"second": 10**9, "minute": 60 * 10**9, "hour": 3_600 * 10**9, "day": 86_400 * 10**9}
 
 _ISO_PATTERN: Final = (
     r"^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?)?"
     r" ?(Z|z|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)?$"
 )
+_UNPADDED_PATTERN: Final = (
+    r"^(\d{4})([-/])(\d{1,2})[-/](\d{1,2})(?:[Tt ]+(\d{1,2})(:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?)?"
+    r" ?(Z|z|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)?$"
+)
 _SAMPLE: Final = datetime(2026, 2, 3, 4, 5, 6)
 
 
-class TimestampRule(BaseModel):
+def _as_moment(origin: object) -> object:
+    """A date, a time or an ISO text, as YAML gives them, as a time."""
+    if isinstance(origin, str):
+        try:
+            origin = datetime.fromisoformat(origin.strip())
+        except ValueError as error:
+            raise ValueError(f"{origin!r} is no date or time such as 2026-01-31 or '2026-01-31 08:00'") from error
+    if isinstance(origin, date) and not isinstance(origin, datetime):
+        return datetime(origin.year, origin.month, origin.day)
+    if not isinstance(origin, datetime | None):
+        raise ValueError(f"{origin!r} is no date or time such as 2026-01-31 or '2026-01-31 08:00'")
+    return origin
+
+
+class TimestampRule(LaterKeys):
     """How a source writes its timestamps.
 
     Attributes:
-        format: ``iso8601`` (default), ``epoch_seconds``, ``epoch_milliseconds``, or a strptime pattern.
+        format: ``iso8601`` (default), ``epoch_seconds``, ``epoch_milliseconds``, ``epoch_microseconds``,
+            ``epoch_nanoseconds``, or a strptime pattern.
         zone: the zone that times without an offset are in: an IANA name, an offset, or an abbreviation (`zone_of`).
         ambiguous: what a local time means that occurs twice when summer time ends: ``reject`` (default) turns
             the row away, ``earliest`` and ``latest`` choose. A local time that never was is always turned away.
+        columns: those of the source whose texts, joined by a blank, are the timestamp.
+        zone_column: that of the source which says the zone of each row's time, as `zone_of` reads it.
+        origin: the timestamp is a number of ``unit`` since then; a local time of ``zone`` unless it has an offset.
+        unit: what is counted since ``origin``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str = ISO_8601
     zone: str = "UTC"
     ambiguous: Literal["reject", "earliest", "latest"] = "reject"
+    columns: tuple[str, ...] | None = Field(default=None, min_length=1)
+    zone_column: str | None = Field(default=None, min_length=1)
+    origin: Annotated[datetime | None, BeforeValidator(_as_moment)] = None
+    unit: Literal["second", "minute", "hour", "day"] | None = None
 
     @field_validator("zone")
     @classmethod
@@ -59,11 +92,53 @@ class TimestampRule(BaseModel):
             raise ValueError(f"{pattern!r} doesn't tell year, month and day: {known}")
         return pattern
 
+    @model_validator(mode="after")
+    def _counts_from_an_origin(self) -> Self:
+        if (self.origin is None) != (self.unit is None):
+            raise ValueError("origin and unit (second, minute, hour, day) belong together; give both")
+        if self.origin is None:
+            return self
+        if self.format != ISO_8601:
+            raise ValueError("origin counts in units, and has no format; leave format out")
+        if self.columns or self.zone_column:
+            raise ValueError("origin needs the one column that counts, in columns.timestamp, and no zone_column")
+        if self._origin_in_utc() is None:
+            raise ValueError(f"origin {self.origin} never was or occurred twice in {self.zone} (clock change)")
+        return self
+
+    @classmethod
+    def dumped_always(cls) -> frozenset[str]:
+        return frozenset({"format", "zone", "ambiguous"})
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """The key → the column of the source that it names."""
+        names = {f"columns.{place}": name for place, name in enumerate(self.columns or (), start=1)}
+        return names | ({"zone_column": self.zone_column} if self.zone_column else {})
+
+    @property
+    def name(self) -> str:
+        """What a timestamp is read as, in words."""
+        return self.format if self.origin is None else f"{self.unit}s since {self.origin}"
+
+    def _origin_in_utc(self) -> datetime | None:
+        assert self.origin is not None
+        if self.origin.tzinfo is not None:
+            return self.origin.astimezone(UTC).replace(tzinfo=None)
+        utc, _ = self._from_local(pl.Series([self.origin], dtype=TIMESTAMP))
+        found: datetime | None = utc[0]
+        return found
+
     def to_utc(self, column: pl.Series) -> tuple[pl.Series, pl.Series]:
         """The column as UTC, null where it can't be; and where only a change of the zone's clock is to blame.
 
-        Text must have been stripped. Numbers are read with an epoch format only.
+        Text must have been stripped. Numbers are read with an epoch format or an origin only.
         """
+        if self.origin is not None:
+            origin = self._origin_in_utc()
+            assert origin is not None
+            assert self.unit is not None
+            return _since(origin, column, _STEPS[self.unit])
         dtype = column.dtype
         if isinstance(dtype, pl.Datetime | pl.Date):
             column = column.set(~column.to_physical().is_between(*calendar_bounds(dtype)), None)
@@ -71,7 +146,7 @@ class TimestampRule(BaseModel):
             instant = column.cast(pl.Datetime("us", zone))
             return self._from_local(instant) if zone is None else _from_zoned(instant)
         if self.format in EPOCH_UNITS:
-            return _from_epoch(column, EPOCH_UNITS[self.format])
+            return _since(datetime(1970, 1, 1), column, EPOCH_UNITS[self.format])
         if not isinstance(dtype, pl.String):
             return _sure(pl.repeat(None, column.len(), dtype=TIMESTAMP, eager=True))
         return self._from_iso(column) if self.format == ISO_8601 else self._from_pattern(column)
@@ -105,6 +180,10 @@ class TimestampRule(BaseModel):
 
     def _from_iso(self, text: pl.Series) -> tuple[pl.Series, pl.Series]:
         parts = text.str.extract_groups(_ISO_PATTERN).struct.unnest()
+        unread = parts.to_series(0).is_null() & text.is_not_null()
+        if unread.any():
+            padded = text.clone().scatter(unread.arg_true(), _padded(text.filter(unread)))
+            parts = padded.str.extract_groups(_ISO_PATTERN).struct.unnest()
         day, clock, seconds, offset = (parts[name] for name in parts.columns)
         seconds = seconds.fill_null(":00").str.replace(",", ".", literal=True)
         local = (day + "T" + clock.fill_null("00:00") + seconds).str.to_datetime(
@@ -134,6 +213,14 @@ class TimestampRule(BaseModel):
         return utc, sound.is_not_null() & utc.is_null()
 
 
+def _padded(text: pl.Series) -> pl.Series:
+    """Dates and times that begin with the year, with the zeros and signs of ISO 8601; null where it is none."""
+    parts = text.str.extract_groups(_UNPADDED_PATTERN).struct.unnest()
+    year, _, month, day, hour, minutes, seconds, offset = (parts[name] for name in parts.columns)
+    clock = ("T" + hour.str.zfill(2) + minutes + seconds.fill_null("")).fill_null("")
+    return year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2) + clock + offset.fill_null("")
+
+
 def as_utc(instant: datetime) -> datetime:
     """``instant`` as naive UTC; without a zone it is UTC already."""
     if instant.tzinfo is None:
@@ -147,10 +234,19 @@ def _from_zoned(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     return _sure(column.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
 
 
-def _from_epoch(column: pl.Series, microseconds: int) -> tuple[pl.Series, pl.Series]:
-    number = column.cast(pl.Float64, strict=False) * microseconds
-    sound = number.is_finite() & (number.is_between(*CALENDAR_MICROSECONDS))
-    return _sure(number.set(~sound, None).round().cast(pl.Int64).cast(TIMESTAMP))
+def _since(origin: datetime, column: pl.Series, nanoseconds: int) -> tuple[pl.Series, pl.Series]:
+    """So many units since ``origin``, to the microsecond; whole numbers exactly."""
+    if not (column.dtype.is_numeric() or isinstance(column.dtype, pl.String)):
+        return _sure(pl.repeat(None, column.len(), dtype=TIMESTAMP, eager=True))
+    first = pl.Series([origin], dtype=TIMESTAMP).to_physical().item()
+    number = column.cast(pl.Float64, strict=False) * (nanoseconds / 1_000) + first
+    sound = number.is_finite() & number.is_between(*CALENDAR_MICROSECONDS)
+    instants = number.set(~sound.fill_null(value=False), None).round().cast(pl.Int64)
+    if nanoseconds < 1_000_000:
+        whole = column.cast(pl.Int64, strict=False)
+        exact = whole * nanoseconds // 1_000 + first
+        instants = exact.zip_with(whole.is_not_null() & instants.is_not_null(), instants)
+    return _sure(instants.cast(TIMESTAMP))
 
 
 def _sure(column: pl.Series) -> tuple[pl.Series, pl.Series]:

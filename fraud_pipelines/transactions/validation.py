@@ -1,5 +1,6 @@
 """Validation: each row of a source is accepted as a transaction, or rejected with its reason and payload."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,13 +9,17 @@ import polars as pl
 
 from fraud_pipelines.plan.plan import column_types
 from fraud_pipelines.plan.types import Attribute
-from fraud_pipelines.transactions.cleaning import ChunkCleaner
-from fraud_pipelines.transactions.currency import Money, has_currency
+from fraud_pipelines.settings import MAX_AGE_YEARS
+from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
+from fraud_pipelines.transactions.currency import CURRENCY, Money, has_currency
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
+from fraud_pipelines.transactions.null_words import is_identity
 from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.schema import TIMESTAMP
 
 _TRUE: Final = ("true", "yes", "1", "t", "y")
 _FALSE: Final = ("false", "no", "0", "f", "n")
+_KNOWN_AT: Final = "known_at"
 
 REJECTED_COLUMNS: Final[dict[str, pl.DataType]] = {
     "source": pl.String(),
@@ -34,6 +39,9 @@ class ValidatedChunk:
         verdicts: for each accepted row what the label column says (true is fraud), null without one.
         verdict_problems: for each accepted row why its label can't be read, null where it can.
         rejected: ``REJECTED_COLUMNS``, by row number.
+        known_at: for each accepted row when the source says that its label became known, null where it doesn't.
+        refunds: for each accepted row whether its amount was negative, and so is a refund.
+        null_words: (our column, word) → in how many rows the word was taken as null.
     """
 
     chunk: RecordChunk
@@ -42,10 +50,20 @@ class ValidatedChunk:
     verdicts: pl.Series
     verdict_problems: pl.Series
     rejected: pl.DataFrame
+    known_at: pl.Series
+    refunds: pl.Series
+    null_words: Mapping[tuple[str, str], int]
 
 
 def validate_transactions(
-    chunk: RecordChunk, mapping: ColumnMapping, *, latest: datetime, source: str, money: Money | None = None
+    chunk: RecordChunk,
+    mapping: ColumnMapping,
+    *,
+    latest: datetime,
+    source: str,
+    money: Money | None = None,
+    max_age_years: int = MAX_AGE_YEARS,
+    currency_marks: dict[str, str] | None = None,
 ) -> ValidatedChunk:
     """Judge each row by itself; the first thing wrong with it, in the order of the columns, is its reason.
 
@@ -55,18 +73,27 @@ def validate_transactions(
         latest: a later timestamp is in the future; naive UTC.
         source: the name that rejected rows are kept under.
         money: the base currency and the rates, for a mapping with currencies.
+        max_age_years: how far before ``latest`` a timestamp may lie.
+        currency_marks: the signs that the numbers of the file's earlier chunks have borne; filled in here.
     """
-    cleaner = ChunkCleaner(chunk, mapping.wanted_columns, mapping.constants)
-    columns = [_column(cleaner, each, mapping, latest) for each in mapping.attributes]
+    cleaner = ChunkCleaner(
+        chunk,
+        mapping.wanted_columns,
+        mapping.constants,
+        rules=mapping.rules,
+        null_words=mapping.words,
+        currency_marks=_marks(mapping, currency_marks),
+    )
+    zones = _zones(chunk, mapping)
+    clock = _Clock(latest, max_age_years, zones)
+    columns = [_column(cleaner, each, mapping, clock) for each in mapping.attributes]
     types = column_types(mapping.attributes)
     transactions = pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in types.items())
     if has_currency(mapping.attributes):
         transactions = (money or Money.none()).convert(transactions, cleaner)
 
-    # A verdict that can't be read is no reason to turn the payment away.
-    label = ChunkCleaner(chunk, {"label": mapping.label.column} if mapping.label else {})
-    rule = mapping.label or LabelRule(column="")
-    verdicts = label.flag("label", true=rule.fraud_values, false=rule.legitimate_values)
+    label, verdicts, known_at = _verdicts(chunk, mapping, transactions["timestamp"], latest, zones)
+    refunds = cleaner.refunds("amount")
 
     sound = cleaner.reasons.is_null()
     return ValidatedChunk(
@@ -76,20 +103,71 @@ def validate_transactions(
         verdicts=verdicts.filter(sound),
         verdict_problems=label.reasons.filter(sound),
         rejected=all_rejected(chunk, cleaner.reasons, source=source),
+        known_at=known_at.filter(sound),
+        refunds=refunds.filter(sound),
+        null_words=cleaner.null_counts,
     )
 
 
-def _column(cleaner: ChunkCleaner, declared: Attribute, mapping: ColumnMapping, latest: datetime) -> pl.Series:
+@dataclass(frozen=True)
+class _Clock:
+    """The times that a transaction may have, and the zone of each row's, if the source says it."""
+
+    latest: datetime
+    max_age_years: int
+    zones: pl.Series | None
+
+
+def _zones(chunk: RecordChunk, mapping: ColumnMapping) -> pl.Series | None:
+    if mapping.timestamp.zone_column is None:
+        return None
+    columns = {"zone": mapping.timestamp.zone_column}
+    return ChunkCleaner(chunk, columns, null_words=mapping.words).as_written("zone")
+
+
+def _marks(mapping: ColumnMapping, marks: dict[str, str] | None) -> dict[str, str] | None:
+    """The currency signs so far; None where each row says its currency."""
+    if CURRENCY in mapping.wanted_columns and has_currency(mapping.attributes):
+        return None
+    return {} if marks is None else marks
+
+
+def _verdicts(
+    chunk: RecordChunk, mapping: ColumnMapping, timestamps: pl.Series, latest: datetime, zones: pl.Series | None
+) -> tuple[ChunkCleaner, pl.Series, pl.Series]:
+    """What the label column says, when that became known, and why a label can't be used.
+
+    A verdict that can't be read is no reason to turn the payment away.
+    """
+    rule = mapping.label or LabelRule(column="")
+    columns = {"label": rule.column, _KNOWN_AT: rule.known_at_column or ""} if mapping.label else {}
+    label = ChunkCleaner(chunk, columns, null_words=mapping.words)
+    verdicts = label.flag("label", true=rule.fraud_values, false=rule.legitimate_values, neither=rule.unlabelled_values)
+    if rule.known_at_column is None:
+        return label, verdicts, pl.repeat(None, chunk.fields.height, dtype=TIMESTAMP, eager=True)
+    stated = ChunkCleaner(chunk, columns, null_words=mapping.words)
+    known_at = stated.moment(_KNOWN_AT, rule.known_at_rule(mapping.timestamp), zones=zones)
+    stated.reject(known_at > latest, f"{_KNOWN_AT} {IN_THE_FUTURE}")
+    stated.reject(known_at < timestamps, f"{_KNOWN_AT} is before the transaction")
+    for reason in stated.reasons.drop_nulls().unique().sort():
+        # Where there is no verdict, it doesn't matter when it became known.
+        label.reject((stated.reasons == reason) & verdicts.is_not_null(), reason)
+    return label, verdicts, known_at
+
+
+def _column(cleaner: ChunkCleaner, declared: Attribute, mapping: ColumnMapping, clock: _Clock) -> pl.Series:
     """A declared column, of the type that it is declared with."""
     name, required = declared.name, declared.required
     if declared.type == "text":
-        return cleaner.text(name, required=required)
+        return cleaner.text(name, required=required, lines=not is_identity(name))
     if declared.type == "boolean":
         return cleaner.flag(name, true=_TRUE, false=_FALSE, required=required)
     if name == "timestamp":
-        return cleaner.timestamp(name, mapping.timestamp, latest=latest)
+        return cleaner.timestamp(
+            name, mapping.timestamp, latest=clock.latest, max_age_years=clock.max_age_years, zones=clock.zones
+        )
     if declared.type == "timestamp":
-        return cleaner.moment(name, mapping.timestamp, required=required)
+        return cleaner.moment(name, mapping.timestamp, required=required, zones=clock.zones)
     convert = cleaner.integer if declared.type == "integer" else cleaner.number
     return convert(name, required=required, minimum=declared.minimum, maximum=declared.maximum)
 

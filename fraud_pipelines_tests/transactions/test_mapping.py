@@ -53,6 +53,42 @@ def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
     assert set(mapping.model_dump(exclude_defaults=True)) == set(ColumnMapping.model_fields)
 
 
+def test_a_file_that_was_taken_in_by_an_earlier_release_is_known_by_its_mapping_still() -> None:
+    mapping = ColumnMapping.model_validate(
+        {
+            "source": "acquirer",
+            "delimiter": ";",
+            "columns": {"transaction_id": "TxnRef", "country": None},
+            "constants": {"device_type": "terminal"},
+            "timestamp": {"format": "%d.%m.%Y", "zone": "Europe/Berlin"},
+            "label": {"column": "IsFraud", "fraud_values": ["Y"], "delay_days": 3},
+        }
+    )
+    assert mapping.fingerprint == "32115a3ddaf711e00d6ca6123061c300e26f4e09dc6a9d4144259db837f90df9"
+    assert ColumnMapping.identity().fingerprint == "2dfa990151f2b67988e1a373a673347ac21e2cb219cd177da6ce436b82937e0e"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"columns": {"amount": {"column": "amount", "decimal": ","}}},
+        {"columns": {"amount": {"column": "amount", "divide_by": 100}}},
+        {"columns": {"user_id": {"first_of": ["a", "b"]}}},
+        {"timestamp": {"zone_column": "tz"}},
+        {"timestamp": {"origin": "2026-01-01", "unit": "day"}},
+        {"timestamp": {"origin": "2026-01-02", "unit": "day"}},
+        {"label": {"column": "y", "unlabelled_values": ["2"]}},
+        {"label": {"column": "y"}},
+        {"null_values": []},
+        {"null_values": ["x"]},
+    ],
+)
+def test_a_key_that_came_later_makes_another_mapping(keys: dict[str, object]) -> None:
+    mapping = ColumnMapping.model_validate(keys)
+    assert mapping.fingerprint != ColumnMapping.identity().fingerprint
+    assert ColumnMapping.model_validate_json(mapping.model_dump_json()).fingerprint == mapping.fingerprint
+
+
 def test_the_handbook_mapping_is_valid() -> None:
     mapping = ColumnMapping.load(HANDBOOK)
     assert mapping.wanted_columns["merchant_id"] == "terminal_id"

@@ -44,6 +44,7 @@ def transactions(
         settings.landing_transactions,
         clock=utc_now,
         skew=settings.clock_skew,
+        max_age_years=settings.max_age_years,
         attributes=plan_in_force(settings).attributes,
     )
     for report in landed.reports:
