@@ -147,13 +147,10 @@ class _ChargebackIntake:
 
     def open(self, path: Path) -> RecordSource:
         there = open_records(path, ()).columns
-        delimiter = next((mark for mark in (";", "\t", "|") if len(there) == 1 and mark in there[0]), None)
-        if delimiter:
-            there = open_records(path, (), delimiter=delimiter).columns
         self._columns = find_columns(path, there, self._wanted.named)
         self._require_disputes(path, there)
         wanted = dict.fromkeys([*self._columns.ids, *self._columns.read.values()])
-        return open_records(path, tuple(wanted), delimiter=delimiter)
+        return open_records(path, tuple(wanted))
 
     def _require_disputes(self, path: Path, there: Sequence[str]) -> None:
         """Make sure that the file tells disputes for fraud from all else."""

@@ -45,7 +45,7 @@ class KafkaBatch:
     def chunks(self) -> Iterator[RecordChunk]:
         # A line break in JSON can only stand between tokens.
         lines = b"\n".join(b"null" if value is None else value.replace(b"\n", b" ") for value in self.values)
-        yield from JsonLinesFile(self.source, [lines], self.mapping.source_columns).chunks()
+        yield from JsonLinesFile([lines], self.mapping.source_columns).chunks()
 
     def finish(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Note where to go on from, in the transaction that stores the rows."""

@@ -162,7 +162,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         late_days=late_days,
         unused_columns=tuple(name for name in records.columns if name not in intake.columns),
         already_landed=bool(earlier),
-        told=tuple(intake.told),
+        told=(*records.told, *intake.told),
         null_words=dict(sorted(null_words.items())),
     )
 

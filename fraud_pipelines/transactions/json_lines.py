@@ -1,85 +1,136 @@
 """JSON lines: one object a line, its members as columns."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Final, NoReturn
 
 import polars as pl
 
-from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.transactions.nested import value_at
 from fraud_pipelines.transactions.records import RecordChunk, unreadable_rows
-from fraud_pipelines.transactions.text_lines import LineChunk, decode_lines, printable, read_lines
+from fraud_pipelines.transactions.text_lines import decode_lines, printable, read_lines
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_PEEK_LINES: Final = 1_000
+PEEK: Final = 1_000
+"""Objects at the beginning whose members are known as the columns of a file."""
 _PARSED_LINES: Final = 50_000
 """Objects held in memory at once: as Python objects they take some ten times the room of a column."""
 
 
+class Members:
+    """Which of the wanted members there are; those of inner objects by a dotted path."""
+
+    def __init__(self, wanted: Collection[str]) -> None:
+        self._missing = dict.fromkeys(wanted)
+
+    def note(self, objects: Sequence[Mapping[str, object]]) -> None:
+        """Look at some objects."""
+        if not self._missing:
+            return
+        there = set[str]().union(*objects)
+        for name in list(self._missing):
+            if name in there or ("." in name and any(value_at(each, name) is not None for each in objects)):
+                del self._missing[name]
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Those that no object had so far."""
+        return tuple(self._missing)
+
+
+def members_of(objects: Sequence[Mapping[str, object]], wanted: Collection[str]) -> tuple[str, ...]:
+    """All members of some objects, and the wanted paths into them that lead to a value."""
+    names = dict.fromkeys(member for each in objects for member in each)
+    paths = [path for path in wanted if path not in names and any(has_value(each, path) for each in objects)]
+    return (*names, *paths)
+
+
 class JsonLinesFile:
-    """One JSON object a line. ``blocks`` is the decompressed content, read once.
+    """One JSON object a line. ``blocks`` is the content as UTF-8, read once.
 
     ``columns`` are the members that occur in the first 1,000 lines; only the ``wanted`` are read.
-
-    Raises:
-        InvalidInput: a ``.json`` file is one array over the whole file.
     """
 
     sparse = True
+    told: tuple[str, ...] = ()
 
-    def __init__(self, name: str, blocks: Iterable[bytes], wanted: Collection[str]) -> None:
+    def __init__(self, blocks: Iterable[bytes], wanted: Collection[str]) -> None:
         self._wanted = wanted
+        self._members = Members(wanted)
         self._lines = read_lines(blocks)
         self._first_lines = next(self._lines, [])
-        if self._first_lines:
-            self._first_lines[0] = self._first_lines[0].removeprefix(_BYTE_ORDER_MARK)
-            if name.lower().removesuffix(".gz").endswith(".json"):
-                _refuse_array(name, self._first_lines)
-        peeked = decode_lines(self._first_lines[:_PEEK_LINES], first_number=1)
+        peeked = decode_lines(self._first_lines[:PEEK], first_number=1)
         objects = [value for value in map(_parse_object, peeked.text) if isinstance(value, dict)]
-        self.columns = tuple(dict.fromkeys(member for value in objects for member in value))
+        self.columns = members_of(objects, wanted)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The wanted members that no object had, once all are read."""
+        return self._members.absent
 
     def chunks(self) -> Iterator[RecordChunk]:
         """All rows, in the order of the file, with the wanted members only; one that is absent is null."""
         number = 1
         for lines in chain([self._first_lines], self._lines):
             for start in range(0, len(lines), _PARSED_LINES):
-                part = lines[start : start + _PARSED_LINES]
-                yield _parse(decode_lines(part, first_number=number), self._wanted)
-                number += len(part)
+                part = decode_lines(lines[start : start + _PARSED_LINES], first_number=number)
+                chunk = parsed_chunk(
+                    list(map(_parse_object, part.text)), part.text, part.row_number, self._wanted, self._members
+                )
+                yield replace(chunk, unreadable=pl.concat([part.unreadable, chunk.unreadable]).sort("row_number"))
+                number += len(lines[start : start + _PARSED_LINES])
 
 
-def _refuse_array(name: str, lines: list[bytes]) -> None:
-    first = lines[0].strip()
-    if first == b"[" or (first.startswith(b"[{") and (len(lines) == 1 or not first.endswith(b"]"))):
-        raise InvalidInput(
-            f"{name} holds one JSON array. Write one object a line instead, "
-            "for example with `jq -c '.[]' FILE.json > FILE.jsonl`."
-        )
+def parsed_chunk(
+    parsed: Sequence[dict[str, object] | str],
+    texts: pl.Series,
+    numbers: pl.Series,
+    wanted: Collection[str],
+    members: Members,
+) -> RecordChunk:
+    """Objects as a chunk.
 
-
-def _parse(chunk: LineChunk, columns: Collection[str]) -> RecordChunk:
-    objects: list[dict[str, object]] = []
-    sound: list[bool] = []
-    faults: list[tuple[int, str, str]] = []
-    for number, line in zip(chunk.row_number, chunk.text, strict=True):
-        parsed = _parse_object(line)
-        sound.append(isinstance(parsed, dict))
-        if isinstance(parsed, dict):
-            objects.append(parsed)
-        else:
-            faults.append((number, parsed, printable(line)))
-    malformed = unreadable_rows(*map(list, zip(*faults, strict=True))) if faults else chunk.unreadable.clear()
-    fields = [_column(name, [record.get(name) for record in objects]) for name in columns]
-    keep = pl.Series(sound, dtype=pl.Boolean)
-    return RecordChunk(
+    Args:
+        parsed: each row's object, or what is wrong with it.
+        texts, numbers: of the rows.
+        wanted: the members to take, or paths into them.
+        members: is told which of them there are.
+    """
+    objects = [each for each in parsed if isinstance(each, dict)]
+    members.note(objects)
+    fields = [_column(name, _values(objects, name)) for name in wanted]
+    chunk = RecordChunk(
         fields=pl.DataFrame([values for values, _ in fields]),
-        row_number=chunk.row_number.filter(keep),
-        unreadable=pl.concat([chunk.unreadable, malformed]).sort("row_number"),
+        row_number=numbers,
         wrong_types=pl.DataFrame([types for _, types in fields if types is not None]),
-        lines=chunk.text.filter(keep),
+        lines=texts,
     )
+    if len(objects) == len(parsed):
+        return chunk
+    faults = [
+        (number, each, printable(text))
+        for number, each, text in zip(numbers, parsed, texts, strict=True)
+        if isinstance(each, str)
+    ]
+    keep = pl.Series([isinstance(each, dict) for each in parsed], dtype=pl.Boolean)
+    return replace(
+        chunk,
+        row_number=numbers.filter(keep),
+        unreadable=unreadable_rows(*map(list, zip(*faults, strict=True))),
+        lines=texts.filter(keep),
+    )
+
+
+def _values(objects: Sequence[Mapping[str, object]], name: str) -> list[object]:
+    if "." in name:
+        return [value_at(each, name) for each in objects]
+    return [each.get(name) for each in objects]
+
+
+def has_value(record: Mapping[str, object], path: str) -> bool:
+    """Whether there is such a member, or a value at the dotted path."""
+    return path in record or ("." in path and value_at(record, path) is not None)
 
 
 def _refuse_constant(constant: str) -> NoReturn:

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.settings import CLOCK_SKEW, MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import Warehouse, insert
@@ -111,7 +112,7 @@ def open_transactions(path: Path, mapping: ColumnMapping) -> RecordSource:
     Raises:
         InvalidInput: it can't be read, or lacks a column that the mapping needs.
     """
-    records = open_records(path, mapping.source_columns, delimiter=mapping.delimiter)
+    records = open_records(path, mapping.source_columns, rule=mapping.file_rule)
     mapping.require_columns(records.columns, file=path, sparse=records.sparse)
     return records
 
@@ -140,13 +141,15 @@ class TransactionIntake:
         self._labels_by_day: Counter[date] = Counter()
         self._rejects_open: bool | None = None
         self._money: Money | None = None
+        self._records: RecordSource | None = None
         self.mapping_hash = mapping.fingerprint
         self.columns = mapping.known_columns
         self.needs_row_ids = mapping.needs_row_ids
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
 
     def open(self, path: Path) -> RecordSource:
-        return open_transactions(path, self._mapping)
+        self._records = open_transactions(path, self._mapping)
+        return self._records
 
     def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
         validated = validate_transactions(
@@ -187,12 +190,31 @@ class TransactionIntake:
         return LandedChunk(days=new["event_date"], rejected=rejected, accepted=new, null_words=validated.null_words)
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
-        """Mark the processed days on which a transaction happened, or its label became known."""
+        """Mark the processed days on which a transaction happened, or its label became known.
+
+        Raises:
+            InvalidInput: a column that the mapping names and a transaction needs occurred in no row.
+        """
+        self._require_seen(rows_by_day)
         late = mark_late(
             connection, rows_by_day, noun="transaction", source=self.source, now=self.now, begins_days=True
         )
         learned = mark_late(connection, self._labels_by_day, noun="label", source=self.source, now=self.now)
         return tuple(sorted({*late, *learned}))
+
+    def _require_seen(self, rows_by_day: Mapping[date, int]) -> None:
+        """Tell which columns that the mapping names no row of the file had."""
+        absent = set() if self._records is None else {*self._records.absent}
+        named = {ours: theirs for ours, theirs in self._mapping.wanted_columns.items() if ours in self._mapping.columns}
+        missing = {ours: f"{theirs!r} (columns.{ours})" for ours, theirs in named.items() if theirs in absent}
+        needed = [missing[each.name] for each in self._mapping.attributes if each.required and each.name in missing]
+        if needed and not rows_by_day:
+            raise InvalidInput(
+                f"{self.source}: no row has {', '.join(needed)}. Correct the name in the mapping; a dotted path leads "
+                "into inner objects (docs/mappings.md)."
+            )
+        if missing:
+            self.told = (*self.told, f"No row has {', '.join(missing.values())}: null throughout")
 
     def _money_of(self, connection: duckdb.DuckDBPyConnection) -> Money | None:
         """The base currency and the rates, looked up once; None without currencies."""

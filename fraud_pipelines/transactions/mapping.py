@@ -22,6 +22,7 @@ from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.transactions.column_rules import ColumnRule, SourceColumn
 from fraud_pipelines.transactions.currency import COLUMNS, CURRENCY, SOURCE_AMOUNT, has_currency
+from fraud_pipelines.transactions.file_rule import FileRule
 from fraud_pipelines.transactions.later_keys import LaterKeys
 from fraud_pipelines.transactions.null_words import NullWords
 from fraud_pipelines.transactions.timestamps import TimestampRule
@@ -105,7 +106,8 @@ class ColumnMapping(LaterKeys):
 
     Attributes:
         source: a name for the data set, kept with each row beside the file's name.
-        delimiter: between the fields of a CSV file; by default a comma, in ``.tsv`` a tab.
+        delimiter: between the fields of a CSV file: `FileRule.delimiter`.
+        file: how to read the file before its columns are looked at.
         columns: our column → theirs, or a rule that makes it of theirs. What is not named is taken from the column of
             the same name, if there is one; ``null`` leaves an optional column empty.
         constants: our optional column → the same text for every row.
@@ -117,6 +119,7 @@ class ColumnMapping(LaterKeys):
 
     source: str | None = Field(default=None, min_length=1, max_length=100)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    file: FileRule = FileRule()
     columns: dict[str, SourceColumn] = Field(default_factory=dict)
     constants: dict[str, str] = Field(default_factory=dict)
     timestamp: TimestampRule = TimestampRule()
@@ -157,12 +160,16 @@ class ColumnMapping(LaterKeys):
             faults = "; ".join(_describe(dict(fault)) for fault in error.errors())
             raise InvalidInput(f"The mapping {path}: {faults}. {_KEYS}") from error
 
+    @model_validator(mode="after")
+    def _delimiter_stands_once(self) -> Self:
+        if self.delimiter and self.file.delimiter:
+            raise ValueError("delimiter and file.delimiter say the same; keep one of them")
+        return self
+
     @field_validator("delimiter")
     @classmethod
     def _separates(cls, delimiter: str | None) -> str | None:
-        if delimiter in {'"', "\n", "\r"}:
-            raise ValueError("a quote or a line end can't separate fields")
-        return delimiter
+        return FileRule(delimiter=delimiter).delimiter
 
     @model_validator(mode="after")
     def _names_are_ours(self, info: ValidationInfo) -> Self:
@@ -217,6 +224,11 @@ class ColumnMapping(LaterKeys):
     def fingerprint(self) -> str:
         """SHA-256 of the mapping: the same file read through another mapping is another delivery."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def file_rule(self) -> FileRule:
+        """How to read the file, the delimiter included."""
+        return self.file.model_copy(update={"delimiter": self.delimiter}) if self.delimiter else self.file
 
     @property
     def rules(self) -> dict[str, ColumnRule]:

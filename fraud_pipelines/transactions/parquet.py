@@ -1,13 +1,15 @@
 """Parquet: read in batches, each row that holds broken text set aside."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.transactions.nested import paths_within
 from fraud_pipelines.transactions.records import CHUNK_ROWS, RecordChunk, unreadable_rows
 
 
@@ -19,8 +21,10 @@ class ParquetFile:
     """
 
     sparse = False
+    absent: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
-    def __init__(self, name: str, content: Path | bytes) -> None:
+    def __init__(self, name: str, content: Path | bytes, wanted: Collection[str] = ()) -> None:
         import pyarrow
         from pyarrow import parquet
 
@@ -34,6 +38,12 @@ class ParquetFile:
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
         if twice:
             raise InvalidInput(f"{name} has two columns {', '.join(map(repr, twice))}. Rename one of them.")
+        self._wanted = wanted
+        try:
+            self._paths = paths_within(_frame(self._file.schema_arrow.empty_table()).schema, wanted)
+        except self._failures as error:
+            raise self._damaged(error) from error
+        self.columns = (*self.columns, *self._paths)
 
     def chunks(self) -> Iterator[RecordChunk]:
         """All rows, in the order of the file, with the types they are stored in.
@@ -61,8 +71,14 @@ class ParquetFile:
         try:
             table.validate(full=True)
         except pyarrow.ArrowInvalid:
-            return _without_broken_text(table, first_row)
-        return RecordChunk.of(_frame(table), first_row=first_row)
+            chunk = _without_broken_text(table, first_row)
+        else:
+            chunk = RecordChunk.of(_frame(table), first_row=first_row)
+        if not self._paths:
+            return chunk
+        return replace(
+            chunk, fields=chunk.fields.with_columns(*paths_within(chunk.fields.schema, self._wanted).values())
+        )
 
     def _damaged(self, error: BaseException) -> InvalidInput:
         return InvalidInput(

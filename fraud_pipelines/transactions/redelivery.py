@@ -124,7 +124,7 @@ def close_rejects(
     if found.is_empty():
         return
     lines = "\n".join(found["payload"]).encode()
-    for chunk in JsonLinesFile(QUARANTINE, [lines], mapping.source_columns).chunks():
+    for chunk in JsonLinesFile([lines], mapping.source_columns).chunks():
         rows = validate_transactions(
             chunk, mapping, latest=latest, source=QUARANTINE, money=money, max_age_years=max_age_years
         )

@@ -45,9 +45,14 @@ def read_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield _without_returns(lines) if returns else lines
 
 
-def decode_lines(lines: list[bytes], *, first_number: int) -> LineChunk:
-    """Sort out what is no text: empty and overlong lines, NUL bytes, and what isn't UTF-8."""
-    numbers = pl.int_range(first_number, first_number + len(lines), dtype=pl.Int64, eager=True).alias("row_number")
+def decode_lines(lines: list[bytes], *, first_number: int, numbers: pl.Series | None = None) -> LineChunk:
+    """Sort out what is no text: empty and overlong lines, NUL bytes, and what isn't UTF-8.
+
+    Args:
+        numbers: of the lines, where they don't follow each other.
+    """
+    if numbers is None:
+        numbers = pl.int_range(first_number, first_number + len(lines), dtype=pl.Int64, eager=True).alias("row_number")
     text = _all_sound(lines) if lines else None
     if text is not None:
         return LineChunk(text=text, row_number=numbers, unreadable=unreadable_rows([], [], []))
@@ -57,9 +62,9 @@ def decode_lines(lines: list[bytes], *, first_number: int) -> LineChunk:
         text=pl.Series(
             "line", [line.decode() for index, line in enumerate(lines) if index not in faults], dtype=pl.String
         ),
-        row_number=numbers.filter(~numbers.is_in([first_number + index for index in order])),
+        row_number=numbers.filter(pl.Series([index not in faults for index in range(len(lines))], dtype=pl.Boolean)),
         unreadable=unreadable_rows(
-            [first_number + index for index in order],
+            numbers.gather(order).to_list(),
             [faults[index] for index in order],
             [printable(lines[index]) for index in order],
         ),
