@@ -205,8 +205,15 @@ class TransactionIntake:
     def _require_seen(self, rows_by_day: Mapping[date, int]) -> None:
         """Tell which columns that the mapping names no row of the file had."""
         absent = set() if self._records is None else {*self._records.absent}
-        named = {ours: theirs for ours, theirs in self._mapping.wanted_columns.items() if ours in self._mapping.columns}
-        missing = {ours: f"{theirs!r} (columns.{ours})" for ours, theirs in named.items() if theirs in absent}
+        read = {
+            ours: [theirs] for ours, theirs in self._mapping.wanted_columns.items() if ours in self._mapping.columns
+        }
+        read |= {ours: [*rule.reads.values()] for ours, rule in self._mapping.rules.items()}
+        missing = {
+            ours: ", ".join(f"{name!r} (columns.{ours})" for name in names if name in absent)
+            for ours, names in read.items()
+            if absent & {*names}
+        }
         needed = [missing[each.name] for each in self._mapping.attributes if each.required and each.name in missing]
         if needed and not rows_by_day:
             raise InvalidInput(

@@ -438,3 +438,19 @@ def test_the_handbook_month_comes_in_whole(warehouse: Warehouse) -> None:
         "FROM feedback.labels l JOIN raw.transactions t USING (transaction_id)"
     )
     assert labels.row(0) == (1_702, True, True, True)
+
+
+def test_a_mapped_column_that_no_line_has_is_told_and_refused_where_it_is_required(
+    warehouse: Warehouse, folder: Path
+) -> None:
+    rows = [{"id": f"t{k}", "user": "u", "at": "2026-01-05T10:00:00Z", "sum": 5, "shop": {"id": "m"}} for k in range(3)]
+    (folder / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    columns = {"transaction_id": "id", "user_id": "user", "timestamp": "at", "amount": "sum", "merchant_id": "shop.id"}
+    typo = ColumnMapping.model_validate({"columns": {**columns, "amount": "total"}})
+    with pytest.raises(InvalidInput, match=r"no row has 'total' \(columns\.amount\)"):
+        land_transactions(warehouse, folder / "t.jsonl", typo, now=NOW)
+    assert warehouse.read("SELECT count(*) FROM raw.rejected_transactions").item() == 0
+    mapping = ColumnMapping.model_validate({"columns": {**columns, "city": "shop.city"}})
+    report = land_transactions(warehouse, folder / "t.jsonl", mapping, now=NOW)
+    assert report.told == ("No row has 'shop.city' (columns.city): null throughout",)
+    assert warehouse.read("SELECT DISTINCT merchant_id, city FROM raw.transactions").rows() == [("m", None)]
