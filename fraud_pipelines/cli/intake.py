@@ -171,7 +171,8 @@ def _files(path: Path) -> tuple[list[Path], dict[str, str]]:
 
 def _table(reports: Sequence[LandingReport]) -> Table:
     table = Table(title="Taken in", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("file", "read", "accepted", "rejected", "duplicates", "days"):
+    left_out = any(report.rows_left_out for report in reports)
+    for name in ("file", "read", "accepted", *(("left out",) if left_out else ()), "rejected", "duplicates", "days"):
         table.add_column(name, justify="left" if name in ("file", "days") else "right")
     for report in reports:
         rejected = f"{report.rows_rejected:,}"
@@ -179,11 +180,13 @@ def _table(reports: Sequence[LandingReport]) -> Table:
             escape(report.source),
             f"{report.rows_read:,}",
             f"{report.rows_accepted:,}",
+            *((f"{report.rows_left_out:,}",) if left_out else ()),
             f"[{_WRONG}]{rejected}[/]" if _unexpected(report) else rejected,
             f"{report.rows_duplicate:,}",
             "taken in before" if report.already_landed and not report.rows_read else _span(report),
         )
-    table.caption = "accepted + rejected = read; duplicates are among the rejected"
+    parts = "accepted + left out + rejected" if left_out else "accepted + rejected"
+    table.caption = f"{parts} = read; duplicates are among the rejected"
     return table
 
 

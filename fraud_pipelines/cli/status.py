@@ -25,10 +25,10 @@ _MOST_LISTED = 10
 """So many of each list are shown; of the others it is said how many there are."""
 
 _LISTS = {
-    "raw.transactions": (
+    "raw.payments": (
         "Days over that are not decided yet",
         """
-        SELECT event_date, count(*) AS transactions FROM raw.transactions
+        SELECT event_date, count(*) AS transactions FROM raw.payments
         WHERE event_date < (now() AT TIME ZONE 'UTC')::DATE
           AND event_date NOT IN (SELECT event_date FROM scoring.decisions WHERE channel = 'batch')
         GROUP BY ALL ORDER BY ALL
@@ -66,8 +66,16 @@ _LISTS = {
         )
         for table in ("raw.rejected_transactions", "feedback.rejected_labels")
     },
+    "raw.left_out_rows": (
+        "Left out by mappings: raw.left_out_rows",
+        "SELECT source, reason, count(*) AS rows FROM raw.left_out_rows GROUP BY ALL ORDER BY ALL",
+    ),
 }
-"""Table → title and query of what is listed of it."""
+"""Table or view → title and query of what is listed of it."""
+_EXISTING = """
+    SELECT schema_name || '.' || table_name FROM duckdb_tables()
+    UNION ALL SELECT schema_name || '.' || view_name FROM duckdb_views()
+"""
 
 _NOWHERE_TO_SEND = f"""
     SELECT count(*), strftime(max(created_at), '%Y-%m-%d %H:%M') FROM monitoring.alerts
@@ -83,7 +91,7 @@ def show_status(settings: Settings) -> None:
     """
     warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
     with warehouse.connect(read_only=True):
-        existing = set(warehouse.read("SELECT schema_name || '.' || table_name FROM duckdb_tables()").to_series())
+        existing = set(warehouse.read(_EXISTING).to_series())
         counts = {
             name: warehouse.read(f"SELECT count(*), min({day}), max({day}) FROM {name}").row(0)
             for name, day in _TABLES

@@ -165,10 +165,10 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
             while True:
                 reports = consume(session, source, clock=_utc_now, wait_seconds=5.0 if once else 0.5)
                 if reports:
-                    accepted, rejected = (sum(getattr(each, n) for each in reports) for n in ("accepted", "rejected"))
+                    decided, rejected = (sum(getattr(each, n) for each in reports) for n in ("decided", "rejected"))
                     reasons = sum((Counter(each.rejected_by_reason) for each in reports), Counter[str]())
                     why = "".join(f"; {count:,}: {reason}" for reason, count in reasons.most_common())
-                    console.print(f"{_utc_now():%H:%M:%S} {accepted:,} decided, {rejected:,} rejected{why}")
+                    console.print(f"{_utc_now():%H:%M:%S} {decided:,} decided, {rejected:,} rejected{why}")
                 elif once:
                     break
         except KeyboardInterrupt:

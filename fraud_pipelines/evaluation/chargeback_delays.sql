@@ -10,7 +10,7 @@ WITH reported AS (
 )
 SELECT t.event_date, r.known_at::DATE AS known_on, count(*) AS chargebacks
 FROM reported r
-JOIN raw.transactions t USING (transaction_id)
+JOIN raw.payments t USING (transaction_id)
 WHERE t.event_date BETWEEN $first AND $last
 GROUP BY ALL
 ORDER BY ALL

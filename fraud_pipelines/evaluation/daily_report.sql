@@ -1,8 +1,8 @@
--- What came of each event date by the labels known before $known_before. Transactions are counted in raw:
+-- What came of each event date by the labels known before $known_before. Payments are counted in raw:
 -- a day that was taken in but not decided shows with nothing beside its number.
 WITH counted AS (
     SELECT event_date, count(*) AS transactions
-    FROM raw.transactions
+    FROM raw.payments
     WHERE event_date BETWEEN $first AND $last
     GROUP BY event_date
 ),

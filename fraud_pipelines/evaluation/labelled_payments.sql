@@ -7,6 +7,6 @@ SELECT t.transaction_id,
        l.actual_fraud AS is_fraud,
        l.late
 FROM feedback.labels_between($first::TIMESTAMP, $known_before::TIMESTAMP) l
-JOIN raw.transactions t USING (transaction_id)
+JOIN raw.payments t USING (transaction_id)
 WHERE t.event_date BETWEEN $first AND $last
 ORDER BY t.transaction_id

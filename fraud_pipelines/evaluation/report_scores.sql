@@ -6,7 +6,7 @@ WITH labels AS (
 ),
 compromised AS (
     SELECT t.user_id, min(t.event_date) AS first_fraud
-    FROM raw.transactions t
+    FROM raw.payments t
     JOIN labels l USING (transaction_id)
     WHERE l.actual_fraud
       AND t.event_date >= $first::DATE - ($delay + $training_days)::INTEGER

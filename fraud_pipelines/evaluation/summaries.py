@@ -32,7 +32,7 @@ BATCH: Final = "batch"
 _HERE: Final = Path(__file__).parent
 _AMOUNTS_SQL: Final = """
     SELECT event_date, user_id, amount AS score, amount AS raw_score, false AS alert
-    FROM raw.transactions WHERE event_date = $day
+    FROM raw.payments WHERE event_date = $day
 """
 
 

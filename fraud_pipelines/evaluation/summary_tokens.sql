@@ -20,7 +20,7 @@ decisions AS (
 ),
 amounts AS (
     SELECT event_date, count(*) AS payments, sum(hash(amount)::HUGEINT) AS content
-    FROM raw.transactions
+    FROM raw.payments
     WHERE event_date BETWEEN $first AND $last
     GROUP BY ALL
 )

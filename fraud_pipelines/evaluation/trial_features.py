@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.derivation import derive_day
+from fraud_pipelines.features.derivation import derive_day, transactions_to_fold
 from fraud_pipelines.features.engine import fold_rows, prepare
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.label_tables import read_label_events
@@ -28,6 +28,7 @@ from fraud_pipelines.features.tables import (
 )
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse, add_columns, insert, overwrite, select
+from fraud_pipelines.transactions.kinds import payments_of
 from fraud_pipelines.transactions.tables import add_declared_columns
 
 _RAW: Final = "raw.transactions"
@@ -209,9 +210,7 @@ def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date],
 
 def _differing_on(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, day: date) -> list[str]:
     """Features that come out otherwise than they are stored when the day is derived again from the histories."""
-    there = set(_columns(connection, _RAW))
-    columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types if name in there)
-    prepared = prepare(select(connection, f"SELECT {columns} FROM {_RAW} WHERE event_date = ?", [day]), compiled)
+    prepared = prepare(transactions_to_fold(connection, day, compiled), compiled)
     before = {
         each.entity.name: read_history(connection, each, prepared.runs[each.entity.name].keys, day)
         for each in compiled.programs
@@ -233,7 +232,8 @@ def _fold_from_the_beginning(production: Warehouse, candidate: Warehouse, last: 
         with candidate.transaction() as connection:
             add_columns(connection, _RAW, transactions.schema)
             overwrite(connection, _RAW, transactions, event_date=day)
-        derive_day(candidate, day, plan=plan)
+        if payments_of(transactions).height:
+            derive_day(candidate, day, plan=plan)
 
 
 def _read_day(production: Warehouse, day: date) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -26,6 +26,7 @@ from fraud_pipelines.features.tables import (
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
 from fraud_pipelines.transactions.days import require_transactions
+from fraud_pipelines.transactions.kinds import IS_REFUND_SQL, PAYMENTS
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ class _Inputs:
 
 
 def _read(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> _Inputs:
-    rows = prepare(_transactions(connection, day, compiled.plan), compiled)
+    require_transactions(connection, day)
+    rows = prepare(transactions_to_fold(connection, day, compiled), compiled)
     before = {
         each.entity.name: read_history(connection, each, rows.runs[each.entity.name].keys, day)
         for each in compiled.programs
@@ -189,7 +191,15 @@ def _derived_by(plan: Plan, day: date) -> pl.DataFrame:
     return pl.DataFrame({"event_date": [day], "plan_version": [plan.version]})
 
 
-def _transactions(connection: duckdb.DuckDBPyConnection, day: date, plan: Plan) -> pl.DataFrame:
-    require_transactions(connection, day)
-    names = ", ".join(f'"{name}"' for name in plan.attribute_types)
-    return select(connection, f"SELECT {names} FROM raw.transactions WHERE event_date = ?", [day])
+def transactions_to_fold(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
+    """The payments of ``day``; where an aggregate sees refunds, also those since the last earlier day with payments."""
+    query = "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'raw' AND table_name = 'transactions'"
+    stored = set(select(connection, query)["column_name"])
+    columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types if name in stored)
+    condition = f"event_date = $day AND NOT {IS_REFUND_SQL}"
+    if compiled.sees_refunds:
+        condition = f"""
+            event_date = $day OR (event_date < $day AND {IS_REFUND_SQL} AND event_date > coalesce(
+                (SELECT max(event_date) FROM {PAYMENTS} WHERE event_date < $day), DATE '0001-01-01'))
+        """
+    return select(connection, f"SELECT {columns} FROM raw.transactions WHERE {condition}", {"day": day})

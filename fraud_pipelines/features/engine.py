@@ -58,7 +58,7 @@ def compute_features(
 
     Returns:
         A frame with the columns of ``features.transaction_features``, sorted by (user_id, timestamp,
-        transaction_id), and the histories of all entities.
+        transaction_id), and the histories of all entities. A refund has no row in it.
 
     Raises:
         InvalidInput: a required column is missing or a column is of another type, or a required value is null, or a

@@ -9,8 +9,9 @@ import polars as pl
 from fraud_pipelines.features.arrays import Columns, codes, numbers
 from fraud_pipelines.features.expressions import Conditions, Expression, Expressions
 from fraud_pipelines.features.keys import keys_of
-from fraud_pipelines.features.program import EntityProgram, program
+from fraud_pipelines.features.program import EntityProgram, programs
 from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.transactions.kinds import refunds_in
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class FeaturePlan:
 
     Attributes:
         plan: the declarations.
-        programs: each entity's fold, in the order of the plan.
+        programs: each pass of the fold (`program.passes`), in order.
         expressions: the features that need no history.
         conditions: which rows the aggregates count that don't count all.
         raw: the columns of a transaction that expressions read.
@@ -30,6 +31,11 @@ class FeaturePlan:
     expressions: Expressions
     conditions: Conditions
     raw: tuple[str, ...]
+
+    @property
+    def sees_refunds(self) -> bool:
+        """Whether any aggregate looks at refunds."""
+        return any(each.sees_refunds for each in self.programs)
 
     @property
     def users(self) -> EntityProgram:
@@ -47,8 +53,14 @@ class FeaturePlan:
         )
 
     def keys(self, transactions: pl.DataFrame) -> dict[str, pl.Series]:
-        """The key of each row, by the name of the entity."""
-        return {each.entity.name: keys_of(transactions, each.entity.key).alias("key") for each in self.programs}
+        """The key of each row, by the name of the entity; a refund has none where the entity's fold sees none."""
+        refunds = refunds_in(transactions)
+        keys = {each.entity.name: keys_of(transactions, each.entity.key).alias("key") for each in self.programs}
+        if refunds is not None:
+            for each in self.programs:
+                if not each.sees_refunds:
+                    keys[each.entity.name] = keys[each.entity.name].set(refunds, None)
+        return keys
 
     def of_entities(self, names: Sequence[str]) -> tuple[EntityProgram, ...]:
         """The programs of these entities."""
@@ -60,11 +72,10 @@ def feature_plan(plan: Plan) -> FeaturePlan:
     """The plan, compiled once for a content."""
     attributes = plan.attribute_sql_types
     types = {**attributes, **{name: feature.sql_type for name, feature in plan.features.items()}}
-    programs = tuple(program(entity, plan) for entity in plan.entities)
     read = {name for expression in plan.expressions for name in expression.reads}
     return FeaturePlan(
         plan=plan,
-        programs=programs,
+        programs=programs(plan),
         expressions=Expressions(
             [Expression(each.name, each.sql, each.sql_type, each.reads) for each in plan.expressions], types
         ),

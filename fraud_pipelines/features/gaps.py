@@ -10,6 +10,7 @@ import duckdb
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.tables import FEATURE_TABLE, mark_stale, table_exists
 from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.transactions.kinds import PAYMENTS
 
 _MOST_NAMED: Final = 5
 
@@ -35,12 +36,12 @@ def gaps_before(connection: duckdb.DuckDBPyConnection, day: date) -> list[Gap]:
     A gap came late where the first derived day follows it, or where it was marked as stale when its transactions
     arrived and a derived day follows it. Days after ``day`` are not looked at.
     """
-    derived = f"FROM {FEATURE_TABLE}" if table_exists(connection, FEATURE_TABLE) else "FROM raw.transactions LIMIT 0"
+    derived = f"FROM {FEATURE_TABLE}" if table_exists(connection, FEATURE_TABLE) else f"FROM {PAYMENTS} LIMIT 0"
     gaps = select(
         connection,
         f"""
         WITH derived AS (SELECT DISTINCT event_date FROM (SELECT event_date {derived}) WHERE event_date <= $day),
-             missing AS (SELECT event_date FROM raw.transactions WHERE event_date < $day EXCEPT FROM derived),
+             missing AS (SELECT event_date FROM {PAYMENTS} WHERE event_date < $day EXCEPT FROM derived),
              marked AS (SELECT event_date, event_date IN (SELECT event_date FROM raw.stale_days) AS is_marked
                         FROM missing)
         SELECT event_date, coalesce(event_date < (SELECT min(event_date) FROM derived), false)

@@ -20,6 +20,7 @@ from fraud_pipelines.features.label_events import (
 )
 from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.storage.warehouse import registered, select
+from fraud_pipelines.transactions.kinds import PAYMENTS
 
 _DAY: Final = timedelta(days=1)
 _INSTANT: Final = timedelta(microseconds=1)
@@ -78,20 +79,20 @@ def outdated_days(
     with registered(connection, _changed=changed.select(entity.key).drop_nulls().unique()):
         query = f"""
             WITH labelled AS (
-                FROM raw.transactions SEMI JOIN _changed USING ({names})
+                FROM {PAYMENTS} SEMI JOIN _changed USING ({names})
                 SELECT {names} WHERE event_date = $day AND transaction_id IN (
                     FROM feedback.label_history SELECT transaction_id
                 )
             )
-            SELECT DISTINCT event_date FROM raw.transactions SEMI JOIN _changed USING ({names})
+            SELECT DISTINCT event_date FROM {PAYMENTS} SEMI JOIN _changed USING ({names})
             WHERE event_date > $day AND event_date BETWEEN $first AND $last
-            UNION SELECT DISTINCT event_date FROM raw.transactions SEMI JOIN labelled USING ({names})
+            UNION SELECT DISTINCT event_date FROM {PAYMENTS} SEMI JOIN labelled USING ({names})
             WHERE event_date > $day AND event_date <= $last
         """
         if looks_back_for_ever(entity):
             query += f"""
-                UNION SELECT DISTINCT event_date FROM raw.transactions SEMI JOIN (
-                    FROM raw.transactions SEMI JOIN _changed USING ({names})
+                UNION SELECT DISTINCT event_date FROM {PAYMENTS} SEMI JOIN (
+                    FROM {PAYMENTS} SEMI JOIN _changed USING ({names})
                     SELECT {names} WHERE event_date = $day AND transaction_id IN ({_LABELLED_AS_FRAUD})
                 ) defrauded USING ({names})
                 WHERE event_date > $last
@@ -126,9 +127,9 @@ def days_outdated_by_labels(
                 f"""
                 WITH seen AS (
                     SELECT {names}, transaction_id, t."timestamp" AS _happened, l.known_at AS _known_at
-                    FROM raw.transactions t JOIN _labels l USING (transaction_id)
+                    FROM {PAYMENTS} t JOIN _labels l USING (transaction_id)
                 )
-                SELECT DISTINCT t.event_date FROM raw.transactions t JOIN seen s USING ({names})
+                SELECT DISTINCT t.event_date FROM {PAYMENTS} t JOIN seen s USING ({names})
                 WHERE t.event_date >= $first AND t."timestamp" > s._known_at
                   AND (t."timestamp" < s._happened + $reach {for_ever})
                 """,
@@ -158,7 +159,7 @@ def _activity(
             connection,
             f"""
             SELECT {names}, epoch_us({instant} END) AS _instant, count(*) AS _weight
-            FROM raw.transactions {_semi_join(entity, keys)}
+            FROM {PAYMENTS} {_semi_join(entity, keys)}
             WHERE event_date BETWEEN $first AND $last AND "timestamp" >= $oldest AND "timestamp" < $end
               AND {_has_key(entity)}
             GROUP BY ALL
@@ -186,7 +187,7 @@ def _early(
                 ), early AS (
                     SELECT {_listed(entity.key)}, "timestamp" + $young AS _leaves,
                            greatest(_known, "timestamp") + INTERVAL 1 MICROSECOND AS _enters
-                    FROM raw.transactions JOIN first_known USING (transaction_id) {_semi_join(entity, keys)}
+                    FROM {PAYMENTS} JOIN first_known USING (transaction_id) {_semi_join(entity, keys)}
                     WHERE event_date BETWEEN $first AND $day AND {_has_key(entity)}
                 )
                 SELECT {_listed(entity.key)}, $delay::BIGINT AS _delay, epoch_us(greatest(_enters, $begin)) AS _enters,
@@ -233,7 +234,7 @@ def _frauds(
             f"""
             SELECT l.transaction_id, l.source, l.actual_fraud, epoch_us(l.known_at) AS known_at,
                    epoch_us(t."timestamp") AS _happened{"," if columns else ""} {columns}
-            FROM feedback.label_history l JOIN raw.transactions t USING (transaction_id)
+            FROM feedback.label_history l JOIN {PAYMENTS} t USING (transaction_id)
             WHERE t.event_date <= $day AND ({" OR ".join(wanted)})
               AND l.known_at < $end {"AND l.known_at >= $oldest" if len(wanted) == 1 else ""}
               AND l.transaction_id IN ({_LABELLED_AS_FRAUD})

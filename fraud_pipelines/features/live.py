@@ -22,7 +22,8 @@ from fraud_pipelines.features.label_events import LabelEvents, label_aggregates,
 from fraud_pipelines.features.ordering import in_time
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.plan.types import KIND, REFUND, Attribute
+from fraud_pipelines.transactions.kinds import refunds_in
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -123,7 +124,7 @@ class LiveHistories:
 
         Returns:
             A frame with the columns of ``features.transaction_features``, sorted by (user_id, timestamp,
-            transaction_id).
+            transaction_id). A refund has no row in it.
 
         Raises:
             InvalidInput: as `compute_features`; the histories are then as before.
@@ -151,10 +152,13 @@ class LiveHistories:
         )
         for kept, (_, change) in zip(self._kept, folded, strict=True):
             kept.change(change)
-        return features
+        refunds = refunds_in(rows)
+        return features if refunds is None else features.filter(~refunds)
 
     def fold_one(self, transaction: Mapping[str, object]) -> dict[str, object]:
         """`fold` for one transaction: its columns by name in, keys and features by name out, null as None.
+
+        Of a refund nothing comes out.
 
         Raises:
             InvalidInput: as `folded_one`; the histories are then as before.
@@ -173,9 +177,13 @@ class LiveHistories:
         compiled = self.compiled
         row = _checked(transaction, compiled.plan.attributes)
         timestamp: Any = row["timestamp"]
+        is_refund = row[KIND] == REFUND
         arrival = Arrival(
             keys={
-                each.entity.name: key_of([_text(row[name]) for name in each.entity.key]) for each in compiled.programs
+                each.entity.name: None
+                if is_refund and not each.sees_refunds
+                else key_of([_text(row[name]) for name in each.entity.key])
+                for each in compiled.programs
             },
             timestamp=np.array([(timestamp - _EPOCH) // _MICROSECOND]),
             values={name: _number(row[name]) for name in self._values},
@@ -183,6 +191,14 @@ class LiveHistories:
             masks=compiled.conditions.on_row(row),
         )
         folded = [kept.fold_one(arrival) for kept in self._kept]
+
+        def keep() -> None:
+            for kept, (_, change) in zip(self._kept, folded, strict=True):
+                if change is not None:
+                    kept.change(change)
+
+        if is_refund:
+            return {}, keep
         values = [value for found, _ in folded for value in found[:, 0].tolist()]
         keys = {name: [_text(row[name])] for name in self._keys}
         values += [float(value[0]) for value in self._from_labels(keys, arrival.timestamp)]
@@ -193,12 +209,6 @@ class LiveHistories:
         for name, ready in self.incomplete.items():
             if ready is None or timestamp.date() < ready:
                 row[name] = None
-
-        def keep() -> None:
-            for kept, (_, change) in zip(self._kept, folded, strict=True):
-                if change is not None:
-                    kept.change(change)
-
         return {name: row[name] for name in self._out}, keep
 
     def _from_labels(self, keys: Mapping[str, Sequence[str | None]], timestamp: Ints) -> list[Floats]:

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +26,7 @@ from fraud_pipelines.plan.folding.function import (
 )
 from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.plan.types import Aggregate, EntityPlan
+from fraud_pipelines.plan.types import WITH_REFUNDS, Aggregate, EntityPlan
 
 if TYPE_CHECKING:  # numba takes a second to import
     from fraud_pipelines.plan.folding.loop import Program
@@ -75,6 +75,11 @@ class EntityProgram:
     tail_sources: tuple[tuple[object, bool], ...]
     scalar_uses: tuple[str, ...]
 
+    @property
+    def sees_refunds(self) -> bool:
+        """Whether refunds are among its rows."""
+        return any(each.sees_refunds for each in self.entity.aggregates)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The features in the order of the fold's output."""
@@ -82,8 +87,22 @@ class EntityProgram:
 
 
 def programs(plan: Plan) -> tuple[EntityProgram, ...]:
-    """A program for each entity of the plan, in order."""
-    return tuple(program(entity, plan) for entity in plan.entities)
+    """A program for each pass of the fold, in order: see `passes`."""
+    return tuple(program(each, plan) for each in passes(plan))
+
+
+def passes(plan: Plan) -> tuple[EntityPlan, ...]:
+    """Each entity of the plan with the aggregates that don't see refunds, followed by one with those that do.
+
+    They keep histories of their own: no refund can change what is computed from payments alone, not by a bit.
+    """
+    found: list[EntityPlan] = []
+    for entity in plan.entities:
+        seeing = tuple(each for each in entity.aggregates if each.sees_refunds)
+        found.append(replace(entity, aggregates=tuple(each for each in entity.aggregates if not each.sees_refunds)))
+        if seeing:
+            found.append(EntityPlan(entity.name + WITH_REFUNDS, entity.key, seeing))
+    return tuple(found)
 
 
 def program(entity: EntityPlan, plan: Plan) -> EntityProgram:

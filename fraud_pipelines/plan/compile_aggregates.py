@@ -13,7 +13,7 @@ from fraud_pipelines.plan.problems import listed, unknown
 from fraud_pipelines.plan.registry import MAX_ENTITIES, MAX_FEATURES, Names, Place
 from fraud_pipelines.plan.roles import UnfitRole, modelled
 from fraud_pipelines.plan.spans import rows_or_span
-from fraud_pipelines.plan.types import Aggregate, Attribute, ColumnType, EntityPlan
+from fraud_pipelines.plan.types import KIND, WITH_REFUNDS, Aggregate, Attribute, ColumnType, EntityPlan
 
 MAX_KEY_COLUMNS: Final = 4
 
@@ -70,6 +70,8 @@ class AggregateCompiler:
                 place.report(f"{name} has the key {listed(known.key)} already; choose another name", "key")
             return known
         problem = name_problem(name, self.names.key_words - {"user"})
+        if name.endswith(WITH_REFUNDS):
+            problem = f"a name that ends in {WITH_REFUNDS} is reserved: an entity's history with refunds has it"
         if problem:
             place.report(problem)
             key = None
@@ -150,7 +152,17 @@ class AggregateCompiler:
             _options_fit(place, declared, function),
             declared.where is None or self._where_fits(place, declared.how, declared.where),
         )
-        return all(checks)
+        return all(checks) and self._same_rows(draft, place, declared)
+
+    def _same_rows(self, draft: EntityDraft, place: Place, declared: DeclaredAggregate) -> bool:
+        """Whether what it aggregates, if that is an aggregate, sees refunds where this one does, and only there."""
+        sees = declared.where is not None and KIND in self.conditions[declared.where].reads
+        for aggregate in draft.aggregates:
+            if aggregate.name in declared.of and aggregate.sees_refunds != sees:
+                told = "sees refunds, since its condition asks for the kind" if aggregate.sees_refunds else "sees none"
+                place.report(f"{aggregate.name} {told}; {KIND} must stand in both conditions or in neither", "of")
+                return False
+        return True
 
     def _of_fits(self, draft: EntityDraft, place: Place, declared: DeclaredAggregate, function: Function) -> bool:
         if len(declared.of) != function.columns:

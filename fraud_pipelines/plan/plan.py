@@ -10,7 +10,16 @@ import polars as pl
 
 from fraud_pipelines.plan.expressions import SQL_TYPES
 from fraud_pipelines.plan.functions import FUNCTIONS
-from fraud_pipelines.plan.types import Attribute, ColumnType, EntityPlan, ExpressionPlan, Modelled
+from fraud_pipelines.plan.types import (
+    DATE_ONLY,
+    KIND,
+    LOCAL_TIME,
+    Attribute,
+    ColumnType,
+    EntityPlan,
+    ExpressionPlan,
+    Modelled,
+)
 
 POLARS_TYPES: Final[Mapping[str, pl.DataType]] = {
     "VARCHAR": pl.String(),
@@ -30,6 +39,9 @@ _KEY_COLUMNS: Final[Mapping[str, pl.DataType]] = {
     "timestamp": pl.Datetime("us"),
     "event_date": pl.Date(),
 }
+
+_LATER_COLUMNS: Final = frozenset({KIND, LOCAL_TIME, DATE_ONLY})
+"""Columns that ship since a release, and that change nothing of what earlier ones computed."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +132,14 @@ class Plan:
     def version(self) -> str:
         """A hash of what is computed and which rows are accepted.
 
-        Descriptions, phrases, roles, order, and the layout of the file and of expressions don't count.
+        Descriptions, phrases, roles, order, and the layout of the file and of expressions don't count, nor do columns
+        that every installation has got with a release, as long as nothing reads them.
         """
-        columns = sorted((each.name, each.type, each.required, each.minimum, each.maximum) for each in self.attributes)
+        columns = sorted(
+            (each.name, each.type, each.required, each.minimum, each.maximum)
+            for each in self.attributes
+            if each.required or each.name not in _LATER_COLUMNS
+        )
         entities = sorted((entity.name, entity.key) for entity in self.entities)
         return hashed(columns, entities, sorted(feature.definition for feature in self.features.values()))
 

@@ -6,11 +6,23 @@ These hold what was declared, checked and spelled out: a list of windows is one 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
 ColumnType = Literal["text", "number", "integer", "boolean", "timestamp"]
 Role = Literal["numeric", "hash", "label", "binary"]
 Direction = Literal["high", "low", "both"]
+
+KIND: Final = "kind"
+"""The column that tells a payment from a refund."""
+REFUND: Final = "refund"
+PAYMENT: Final = "payment"
+"""What `KIND` says. What does not say refund is a payment."""
+LOCAL_TIME: Final = "local_time"
+"""The column of the time on the clock where a transaction happened, where a zone is declared."""
+DATE_ONLY: Final = "date_only"
+"""The column that says where a source gave a date without a time."""
+WITH_REFUNDS: Final = "__with_refunds"
+"""At the end of an entity's name: the pass of the fold that sees its refunds, too."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,11 @@ class Aggregate:
     model: Modelled | None = field(default_factory=lambda: Modelled("numeric", "high"))
     description: str = ""
     phrase: str = ""
+
+    @property
+    def sees_refunds(self) -> bool:
+        """Whether refunds are among the rows that it looks at: its condition says which kind it counts."""
+        return KIND in self.where_reads
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,23 @@ CREATE TABLE IF NOT EXISTS raw.transactions (
     city VARCHAR,
     ip_prefix VARCHAR,
     source VARCHAR NOT NULL,
-    ingested_at TIMESTAMP NOT NULL
+    ingested_at TIMESTAMP NOT NULL,
+    kind VARCHAR DEFAULT 'payment',
+    local_time TIMESTAMP,
+    date_only BOOLEAN
+);
+
+-- The transactions that are decided: all but refunds.
+CREATE OR REPLACE VIEW raw.payments AS
+    SELECT * FROM raw.transactions WHERE NOT coalesce(kind = 'refund', false);
+
+-- Rows that the mapping of their source leaves out: they are no payments, and no faults.
+CREATE TABLE IF NOT EXISTS raw.left_out_rows (
+    source VARCHAR NOT NULL,
+    row_number BIGINT NOT NULL,
+    reason VARCHAR NOT NULL,
+    payload VARCHAR NOT NULL,
+    left_out_at TIMESTAMP NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS raw.rejected_transactions (
@@ -51,7 +67,8 @@ CREATE TABLE IF NOT EXISTS raw.landed_files (
     rows_read BIGINT NOT NULL,
     rows_accepted BIGINT NOT NULL,
     rows_rejected BIGINT NOT NULL,
-    landed_at TIMESTAMP NOT NULL
+    landed_at TIMESTAMP NOT NULL,
+    rows_left_out BIGINT DEFAULT 0
 );
 
 -- What of the landing zones could not be taken in at the last look: it is still there.
@@ -435,6 +452,15 @@ COMMENT ON COLUMN raw.transactions.city IS 'Where the payer was.';
 COMMENT ON COLUMN raw.transactions.ip_prefix IS 'First part of the payer''s address in the network.';
 COMMENT ON COLUMN raw.transactions.source IS 'The file it came with.';
 COMMENT ON COLUMN raw.transactions.ingested_at IS 'When it was taken in, UTC.';
+COMMENT ON COLUMN raw.transactions.kind IS 'payment or refund. A refund is not decided, and no aggregate counts it whose condition does not ask for the kind.';
+COMMENT ON COLUMN raw.transactions.local_time IS 'The time on the clock where it happened, in the declared zone; null where none is declared, or the time of day is unknown.';
+COMMENT ON COLUMN raw.transactions.date_only IS 'True where the source gave a date without a time: the timestamp is the midnight at which that date begins, and the hour is unknown.';
+
+COMMENT ON COLUMN raw.left_out_rows.source IS 'The file it came with.';
+COMMENT ON COLUMN raw.left_out_rows.row_number IS 'Its number in the file.';
+COMMENT ON COLUMN raw.left_out_rows.reason IS 'The condition of the mapping that did not hold.';
+COMMENT ON COLUMN raw.left_out_rows.payload IS 'The row, as JSON.';
+COMMENT ON COLUMN raw.left_out_rows.left_out_at IS 'When the file was taken in, UTC.';
 
 COMMENT ON COLUMN scoring.transaction_scores.transaction_id IS 'The transaction.';
 COMMENT ON COLUMN scoring.transaction_scores.model_name IS 'The registered model in MLflow.';
@@ -634,8 +660,22 @@ CREATE TABLE IF NOT EXISTS streaming.processed_batches (
     accepted BIGINT NOT NULL,
     rejected BIGINT NOT NULL,
     first_position BIGINT NOT NULL,
-    processed_at TIMESTAMP NOT NULL
+    processed_at TIMESTAMP NOT NULL,
+    refunds BIGINT DEFAULT 0,
+    left_out BIGINT DEFAULT 0
 );
+
+-- The refunds of the stream, which it folds where an aggregate asks for them, and doesn't decide.
+CREATE TABLE IF NOT EXISTS streaming.refunds (
+    batch_id VARCHAR NOT NULL,
+    transaction_id VARCHAR NOT NULL,
+    event_date DATE NOT NULL,
+    position BIGINT NOT NULL
+);
+COMMENT ON COLUMN streaming.refunds.batch_id IS 'The batch it came with.';
+COMMENT ON COLUMN streaming.refunds.transaction_id IS 'The refund, in raw.transactions.';
+COMMENT ON COLUMN streaming.refunds.event_date IS 'The UTC day of the refund.';
+COMMENT ON COLUMN streaming.refunds.position IS 'How many transactions the stream had decided before its batch.';
 
 -- The day whose histories those of the stream go on from; one row, null before the first day was derived.
 CREATE TABLE IF NOT EXISTS streaming.history_base (
@@ -667,8 +707,10 @@ CREATE TABLE IF NOT EXISTS streaming.feature_differences (
 
 COMMENT ON COLUMN streaming.processed_batches.batch_id IS 'SHA-256 of the content: a batch counts once, under whatever name it comes. With "delivery 2" behind it: rows that the clock had turned away, and a second delivery brought.';
 COMMENT ON COLUMN streaming.processed_batches.source IS 'The file, or the broker''s topic, partition and offsets.';
-COMMENT ON COLUMN streaming.processed_batches.transactions IS 'Rows read; accepted + rejected. A row that the clock had turned away counts with the delivery that brought it in.';
-COMMENT ON COLUMN streaming.processed_batches.accepted IS 'Rows stored and decided.';
+COMMENT ON COLUMN streaming.processed_batches.transactions IS 'Rows read; accepted + rejected + left_out. A row that the clock had turned away counts with the delivery that brought it in.';
+COMMENT ON COLUMN streaming.processed_batches.accepted IS 'Rows stored; all but refunds were decided.';
+COMMENT ON COLUMN streaming.processed_batches.refunds IS 'Refunds among the accepted; they are not decided.';
+COMMENT ON COLUMN streaming.processed_batches.left_out IS 'Rows in raw.left_out_rows.';
 COMMENT ON COLUMN streaming.processed_batches.rejected IS 'Rows in raw.rejected_transactions, repeats among them.';
 COMMENT ON COLUMN streaming.processed_batches.first_position IS 'How many transactions the stream had decided before these.';
 COMMENT ON COLUMN streaming.processed_batches.processed_at IS 'When it was committed, UTC.';

@@ -69,7 +69,7 @@ WITH stream AS (SELECT * FROM scoring.decisions WHERE event_date = $day AND chan
          FROM stream s JOIN batch b USING (transaction_id)
      )
 SELECT $day::DATE AS event_date,
-       (SELECT count(*) FROM raw.transactions WHERE event_date = $day) AS transactions,
+       (SELECT count(*) FROM raw.payments WHERE event_date = $day) AS transactions,
        (SELECT count(*) FROM stream) AS streamed,
        count(*) AS compared,
        count(*) FILTER (of_stream = of_batch) AS agreeing,

@@ -1,7 +1,7 @@
 """Micro-batches: what a file or a broker delivers, and how it is taken into the warehouse within a transaction."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -12,13 +12,14 @@ import polars as pl
 
 from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.plan.plan import column_types
-from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.plan.types import KIND, REFUND, Attribute
 from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import insert, select
 from fraud_pipelines.transactions.intake import land_rows, turned_away
+from fraud_pipelines.transactions.kinds import refunds_in
 from fraud_pipelines.transactions.landing import TransactionIntake, open_transactions
 from fraud_pipelines.transactions.landing_zone import nearest_mapping
-from fraud_pipelines.transactions.late_days import mark_late
+from fraud_pipelines.transactions.late_days import days_outdated, mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.sources import content_hash
@@ -128,9 +129,11 @@ class FrameBatch:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of one batch: ``accepted`` + ``rejected`` = ``transactions``, those read.
+    """What became of one batch: ``accepted`` + ``rejected`` + ``left_out`` = ``transactions``, those read.
 
     Attributes:
+        refunds: how many of the accepted are refunds, which are not decided.
+        left_out: rows that the mapping leaves out.
         days: UTC days of the accepted rows, sorted.
         repeated: the batch had been processed before, and nothing was read.
         batch_id: that of the batch; of a later delivery, that and which it is.
@@ -142,16 +145,29 @@ class BatchReport:
     accepted: int = 0
     rejected: int = 0
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
+    refunds: int = 0
+    left_out: int = 0
     days: tuple[date, ...] = ()
     repeated: bool = False
+
+    @property
+    def decided(self) -> int:
+        """How many transactions were decided."""
+        return self.accepted - self.refunds
 
 
 @dataclass(frozen=True)
 class LandedBatch:
-    """A batch whose rows are in the open transaction: ``rows`` were accepted, with the declared columns."""
+    """A batch whose rows are in the open transaction.
+
+    Attributes:
+        rows: those that were accepted, with the declared columns.
+        first_position: how many transactions the stream had decided before.
+    """
 
     report: BatchReport
     rows: pl.DataFrame
+    first_position: int = 0
 
 
 def land_batch(
@@ -191,10 +207,11 @@ def land_batch(
         return LandedBatch(BatchReport(batch_id, batch.source, repeated=True), no_rows)
     accepted: list[pl.DataFrame] = []
     reasons: Counter[str] = Counter()
-    read = 0
+    read = left_out = 0
     try:
         for landed in land_rows(connection, intake, batch.chunks(), again=again):
             read += landed.rows_read
+            left_out += landed.left_out.height
             accepted.append(landed.accepted.select(list(types)))
             reasons.update(landed.rejected["reason"].str.split(":").list.first().to_list())
     except (InvalidInput, OSError) as error:
@@ -206,6 +223,8 @@ def land_batch(
     if again:
         batch_id = _count_apart(connection, batch_id, read)
     rows = pl.concat(accepted) if accepted else no_rows
+    are_refunds = refunds_in(rows)
+    refunds = 0 if are_refunds is None else int(are_refunds.sum())
     report = BatchReport(
         batch_id,
         batch.source,
@@ -213,6 +232,8 @@ def land_batch(
         accepted=rows.height,
         rejected=reasons.total(),
         rejected_by_reason=dict(reasons.most_common()),
+        refunds=refunds,
+        left_out=left_out,
         days=tuple(rows["timestamp"].dt.date().unique().sort()),
     )
     processed = {
@@ -223,9 +244,24 @@ def land_batch(
         "rejected": reasons.total(),
         "first_position": first_position,
         "processed_at": now,
+        "refunds": refunds,
+        "left_out": left_out,
     }
     insert(connection, "streaming.processed_batches", pl.DataFrame([processed]))
-    return LandedBatch(report, rows)
+    return LandedBatch(report, rows, first_position)
+
+
+def store_refunds(connection: duckdb.DuckDBPyConnection, landed: Iterable[LandedBatch]) -> None:
+    """Keep which of the rows are refunds, and where they stand in the stream: nothing else of it tells."""
+    for batch in landed:
+        if batch.report.refunds:
+            refunds = batch.rows.filter(pl.col(KIND) == REFUND).select(
+                pl.lit(batch.report.batch_id).alias("batch_id"),
+                "transaction_id",
+                pl.col("timestamp").dt.date().alias("event_date"),
+                pl.lit(batch.first_position, dtype=pl.Int64).alias("position"),
+            )
+            insert(connection, "streaming.refunds", refunds)
 
 
 def mark_late_days(
@@ -234,7 +270,7 @@ def mark_late_days(
     """Mark the processed days that the accepted rows belong to; returns them, sorted."""
     rows: Counter[date] = Counter()
     for batch in landed:
-        rows.update(dict(batch.rows["timestamp"].dt.date().value_counts().iter_rows()))
+        rows.update(days_outdated(connection, batch.rows))
     if not rows:
         return ()
     return mark_late(connection, rows, noun="transaction", source="the stream", now=now, begins_days=True)

@@ -54,6 +54,10 @@ class DrainReport:
         return sum(batch.accepted for batch in self.batches)
 
     @property
+    def left_out(self) -> int:
+        return sum(batch.left_out for batch in self.batches)
+
+    @property
     def problems(self) -> dict[str, str]:
         """What is left in the landing zone although it is no longer wanted there, or can't be taken in."""
         return self.troubles | self.stuck
@@ -72,7 +76,8 @@ class DrainReport:
             "batches_repeated": sum(batch.repeated for batch in self.batches),
             "transactions": self.transactions,
             "accepted": self.accepted,
-            "rejected": self.transactions - self.accepted,
+            "rejected": self.transactions - self.accepted - self.left_out,
+            "left_out": self.left_out,
             "files_unreadable": len(self.unreadable),
             "entries_in_trouble": len(self.troubles),
             "files_left": self.left,

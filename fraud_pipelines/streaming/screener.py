@@ -12,6 +12,7 @@ from fraud_pipelines.decisions.stages import COLLECTING, second_stage_decided
 from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.supervised import SCORE_FEATURES
+from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.streaming.detector import Screening, StreamDetector
@@ -23,6 +24,7 @@ from fraud_pipelines.streaming.rows import (
     model_versions,
     score_rows,
 )
+from fraud_pipelines.transactions.kinds import payments_of
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Screener:
     def screen(self, transactions: pl.DataFrame) -> Screened:
         """Screen transactions, in order of time (then id) whatever the order of the rows.
 
+        Refunds are folded where an aggregate looks at them, and nothing comes of them.
+
         Args:
             transactions: valid ones: at least the required columns, each id once.
 
@@ -109,7 +113,7 @@ class Screener:
         """
         rows = _complete(transactions, self.histories.compiled.plan).sort("timestamp", "transaction_id")
         features = self.histories.fold(rows).sort("timestamp", "transaction_id")
-        full = features.hstack(rows.select(self._raw))
+        full = features.hstack(payments_of(rows).select(self._raw))
         screening = self.detector.screen(full)
         parts = [
             self._judged(
@@ -129,9 +133,12 @@ class Screener:
         """Screen one transaction, given as its columns by name: what `screen` says of it, sooner.
 
         Raises:
-            InvalidInput: a required value is missing or unusable. Whatever is raised, nothing was folded or learned.
+            InvalidInput: a required value is missing or unusable, or the transaction is a refund, which `screen`
+                takes. Whatever is raised, nothing was folded or learned.
         """
         features, fold = self.histories.folded_one(transaction)
+        if not features:
+            raise InvalidInput(f"{transaction['transaction_id']} is a refund, which is not decided; screen() folds it")
         row = {**{name: transaction.get(name) for name in self._raw}, **features}
         screening, learn = self.detector.judged_one(row)
         day = features["event_date"]

@@ -24,7 +24,7 @@ from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
-from fraud_pipelines.streaming.batches import Batch, BatchReport, LandedBatch, land_batch, mark_late_days
+from fraud_pipelines.streaming.batches import Batch, BatchReport, LandedBatch, land_batch, mark_late_days, store_refunds
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.detector import DetectorState, StreamDetector
 from fraud_pipelines.streaming.memory import give_back_memory
@@ -40,11 +40,13 @@ from fraud_pipelines.streaming.tables import (
     read_base,
     read_stream_history,
     read_window,
+    refunds_taken,
     transactions_decided,
     write_base,
     write_stream_history,
 )
 from fraud_pipelines.transactions.currency import take_in_rates
+from fraud_pipelines.transactions.kinds import payments_of
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
 _LABELS_STAY: Final = timedelta(minutes=5)
@@ -63,6 +65,8 @@ class _Loaded:
     base: date | None
     learned: LabelEvents | None = None
     """What the histories look feedback features up in."""
+    refunds: int = 0
+    """How many refunds the stream has taken in."""
     looked_up: int = 0
     """Entities whose histories were read as they came, and not all at once."""
 
@@ -131,15 +135,17 @@ class StreamSession:
             if self._loaded is None:
                 create_feature_tables(connection, self._compiled.plan)
                 create_tables(connection, self._compiled.plan)
-            decided = transactions_decided(connection)
+            decided, refunds = transactions_decided(connection), refunds_taken(connection)
             landed = _land(connection, batches, self._compiled.plan, decided, now, self._settings)
             # Should anything fail from here on, memory is ahead of the disk, and is given up.
             loaded, self._loaded = self._loaded, None
-            if loaded and loaded.screener.detector.seen != decided:
+            if loaded and (loaded.screener.detector.seen, loaded.refunds) != (decided, refunds):
                 loaded = None  # another session has gone on meanwhile
             loaded = self._on_base(connection, loaded or self._load(connection, landed))
+            loaded.refunds = refunds + sum(batch.report.refunds for batch in landed)
+            store_refunds(connection, landed)
             self._engines.clear()
-            for pieces in _stretches(landed, self.stream.commit_rows):
+            for pieces in _stretches(landed, self.stream.commit_rows, refunds=self._compiled.sees_refunds):
                 self._screen(connection, loaded, pieces, now)
             mark_late_days(connection, landed, now=now)
             for batch in batches:
@@ -172,7 +178,7 @@ class StreamSession:
 
     def _load(self, connection: duckdb.DuckDBPyConnection, landed: Sequence[LandedBatch]) -> _Loaded:
         """The state as of the last commit; ``landed`` came after it."""
-        seen = transactions_decided(connection) - sum(batch.report.accepted for batch in landed)
+        seen = transactions_decided(connection) - sum(batch.report.decided for batch in landed)
         detector = self.stream.detector
         fresh = StreamDetector(detector)
         window = read_window(connection, fresh.schema, max(seen - detector.kept, 0), plan=self._compiled.plan)
@@ -194,7 +200,7 @@ class StreamSession:
             write_base(connection, base, self._compiled)
             live = loaded.screener.histories = self._no_histories()
             live.incomplete = _incomplete(connection, self._compiled, base)
-            for rows in batches_since(connection, base, plan=self._compiled.plan):
+            for rows in batches_since(connection, base, self._compiled):
                 _warm(connection, live, rows, base)
                 live.fold(rows)
                 _store(connection, live)
@@ -218,7 +224,7 @@ class StreamSession:
             first = screener.detector.seen
             screened = screener.screen(piece.rows)
             results.append(screened)
-            positions = pl.int_range(first, first + piece.rows.height, dtype=pl.Int64, eager=True)
+            positions = pl.int_range(first, first + screened.features.height, dtype=pl.Int64, eager=True)
             features.append(screened.features.with_columns(batch_id=pl.lit(piece.batch_id), position=positions))
         at = pl.lit(now, dtype=TIMESTAMP)
         insert(connection, FEATURE_TABLE, pl.concat(features))
@@ -296,16 +302,19 @@ def _land(
                 max_age_years=settings.max_age_years,
             )
         )
-        position += landed[-1].report.accepted
+        position += landed[-1].report.decided
     return landed
 
 
-def _stretches(landed: Sequence[LandedBatch], rows: int) -> Iterator[list[_DayRows]]:
-    """The rows of all batches, batch by batch and in order of time, in stretches of at most so many ``rows``."""
+def _stretches(landed: Sequence[LandedBatch], rows: int, *, refunds: bool) -> Iterator[list[_DayRows]]:
+    """The rows of all batches, batch by batch and in order of time, in stretches of at most so many ``rows``.
+
+    Refunds are among them where something looks at ``refunds``.
+    """
     stretch: list[_DayRows] = []
     room = rows
     for batch in landed:
-        ordered = batch.rows.sort("timestamp", "transaction_id")
+        ordered = (batch.rows if refunds else payments_of(batch.rows)).sort("timestamp", "transaction_id")
         days = ordered["timestamp"].dt.date()
         starts = [*(days != days.shift(1)).fill_null(value=True).arg_true(), ordered.height]
         for start, end in pairwise(starts):

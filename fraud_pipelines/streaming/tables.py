@@ -139,8 +139,13 @@ def write_stream_history(connection: duckdb.DuckDBPyConnection, history: History
 
 def transactions_decided(connection: duckdb.DuckDBPyConnection) -> int:
     """How many transactions the stream has decided so far."""
-    query = "SELECT coalesce(max(first_position + accepted), 0) FROM streaming.processed_batches"
+    query = "SELECT coalesce(max(first_position + accepted - coalesce(refunds, 0)), 0) FROM streaming.processed_batches"
     return int(select(connection, query).item())
+
+
+def refunds_taken(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many refunds the stream has taken in so far."""
+    return int(select(connection, "SELECT coalesce(sum(refunds), 0) FROM streaming.processed_batches").item())
 
 
 def read_window(
@@ -159,14 +164,24 @@ def read_window(
     )
 
 
-def batches_since(connection: duckdb.DuckDBPyConnection, day: date | None, *, plan: Plan) -> Iterator[pl.DataFrame]:
-    """The stream's transactions of later days than ``day``, batch by batch in order of arrival."""
-    columns = ", ".join(f't."{name}"' for name in plan.attribute_types)
+def batches_since(
+    connection: duckdb.DuckDBPyConnection, day: date | None, compiled: FeaturePlan
+) -> Iterator[pl.DataFrame]:
+    """The stream's transactions of later days than ``day``, batch by batch in order of arrival.
+
+    Refunds are among them where an aggregate looks at them.
+    """
+    columns = ", ".join(f't."{name}"' for name in compiled.plan.attribute_types)
+    arrived = f"SELECT batch_id, transaction_id, event_date, position, true AS decided, 0 AS place FROM {FEATURE_TABLE}"
+    if compiled.sees_refunds:
+        arrived += """
+            UNION ALL SELECT batch_id, transaction_id, event_date, position, false, rowid FROM streaming.refunds
+        """
     rows = select(
         connection,
         f"""
-        SELECT f.batch_id, {columns} FROM {FEATURE_TABLE} f JOIN raw.transactions t USING (transaction_id, event_date)
-        WHERE f.event_date > $day ORDER BY f.position
+        SELECT a.batch_id, {columns} FROM ({arrived}) a JOIN raw.transactions t USING (transaction_id, event_date)
+        WHERE a.event_date > $day ORDER BY a.position, a.decided, a.place
         """,
         {"day": day or date.min},
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.kinds import PAYMENTS
 from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 Value = str | float | int | bool | datetime | None
@@ -120,7 +121,7 @@ class UserBuffers:
         names = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
         stored = warehouse.read(
             f"""
-            SELECT {names} FROM raw.transactions WHERE user_id IN $users
+            SELECT {names} FROM {PAYMENTS} WHERE user_id IN $users
             QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY "timestamp" DESC, transaction_id DESC) <= $size
             ORDER BY user_id, "timestamp", transaction_id
             """,

@@ -6,21 +6,22 @@ import duckdb
 
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.transactions.kinds import PAYMENTS
 
 
 def require_transactions(connection: duckdb.DuckDBPyConnection, day: date) -> int:
-    """How many transactions ``day`` has.
+    """How many transactions ``day`` has, refunds aside.
 
     Raises:
         MissingData: none; the message names the nearest days that have some.
     """
     count, before, after = select(
         connection,
-        """
+        f"""
         SELECT count(*) FILTER (event_date = $day),
                max(event_date) FILTER (event_date < $day),
                min(event_date) FILTER (event_date > $day)
-        FROM raw.transactions
+        FROM {PAYMENTS}
         """,
         {"day": day},
     ).row(0)

@@ -22,7 +22,7 @@ from fraud_pipelines.transactions.waiting import WaitingFile
 
 @dataclass(frozen=True)
 class LandingReport:
-    """What became of one file: accepted + rejected = read.
+    """What became of one file: accepted + rejected + left out = read.
 
     Attributes:
         source: the name that its rows are stored under.
@@ -30,6 +30,7 @@ class LandingReport:
         rows_accepted: rows stored.
         rows_duplicate: rows that repeat a stored one; they are among the rejected.
         rows_rejected: rows in the quarantine.
+        rows_left_out: rows that the mapping leaves out (``rows.keep``); they are kept in ``raw.left_out_rows``.
         rows_waiting: rows in the quarantine for a reason that time may mend: the same file, delivered again later, has
             them read once more. At the first delivery they are among the rejected.
         rejected_by_reason: how many, by what the reason says before its colon.
@@ -46,6 +47,7 @@ class LandingReport:
     rows_accepted: int = 0
     rows_duplicate: int = 0
     rows_rejected: int = 0
+    rows_left_out: int = 0
     rows_waiting: int = 0
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict)
     days: tuple[date, ...] = ()
@@ -58,7 +60,7 @@ class LandingReport:
 
 @dataclass(frozen=True)
 class LandedChunk:
-    """``days``: the day of each row that was stored. ``rejected``: the others, as ``REJECTED_COLUMNS``.
+    """``days``: the day of each stored row. ``rejected`` and ``left_out``: the others, as ``REJECTED_COLUMNS``.
 
     ``accepted``: the rows that were stored, as they were, where the intake tells. ``rows_read`` and ``rows_waiting``,
     those in the quarantine for a reason that time may mend: `land_rows` counts them. ``null_words``: see
@@ -68,6 +70,7 @@ class LandedChunk:
     days: pl.Series
     rejected: pl.DataFrame
     accepted: pl.DataFrame = field(default_factory=pl.DataFrame)
+    left_out: pl.DataFrame = field(default_factory=pl.DataFrame)
     rows_read: int = 0
     rows_waiting: int = 0
     null_words: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -131,7 +134,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         again = earlier and turned_away(connection, intake, *earlier)
         if earlier and not again:
             return LandingReport(source=intake.source, already_landed=True)
-        read = waiting = 0
+        read = waiting = left_out = 0
         rows_by_day: Counter[date] = Counter()
         reasons: Counter[str] = Counter()
         null_words: Counter[tuple[str, str]] = Counter()
@@ -139,12 +142,14 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
             read += landed.rows_read
             waiting += landed.rows_waiting
             null_words.update(landed.null_words)
+            left_out += landed.left_out.height
             rows_by_day.update(dict(landed.days.value_counts().iter_rows()))
             categories = landed.rejected["reason"].str.split(":").list.first()
             reasons.update(dict(categories.value_counts().iter_rows()))
         late_days = intake.finish(connection, rows_by_day)
         accepted, rejected = rows_by_day.total(), reasons.total()
-        _record(connection, intake, digest, read=read, accepted=accepted, rejected=rejected, again=bool(again))
+        counts = {"read": read, "accepted": accepted, "rejected": rejected, "left_out": left_out}
+        _record(connection, intake, digest, counts, again=bool(again))
         if file.has_changed():
             raise InvalidInput(
                 f"{path} changed while it was read; nothing of it was stored. "
@@ -156,6 +161,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         rows_accepted=accepted,
         rows_duplicate=reasons["duplicate"],
         rows_rejected=rejected,
+        rows_left_out=left_out,
         rows_waiting=waiting,
         rejected_by_reason=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         days=tuple(sorted(rows_by_day)),
@@ -198,6 +204,9 @@ def land_rows(
             again.put_back(connection, rejected.filter(waits))
             rejected = rejected.filter(~waits)
             read -= int(waits.sum())
+        if landed.left_out.height:
+            stamped = landed.left_out.with_columns(left_out_at=pl.lit(intake.now, TIMESTAMP))
+            insert(connection, "raw.left_out_rows", stamped)
         if rejected.height:
             insert(connection, intake.rejected_table, rejected.with_columns(rejected_at=pl.lit(intake.now, TIMESTAMP)))
         yield replace(landed, rejected=rejected, rows_read=read, rows_waiting=int(waits.sum()))
@@ -225,10 +234,8 @@ def _record(
     connection: duckdb.DuckDBPyConnection,
     intake: RecordIntake,
     digest: str,
+    counts: Mapping[str, int],
     *,
-    read: int,
-    accepted: int,
-    rejected: int,
     again: bool,
 ) -> None:
     if again:
@@ -238,7 +245,7 @@ def _record(
             SET rows_accepted = rows_accepted + $accepted, rows_rejected = rows_rejected - $accepted
             WHERE content_hash = $digest AND mapping_hash = $mapping AND kind = $kind
             """,
-            {"accepted": accepted, "digest": digest, "mapping": intake.mapping_hash, "kind": intake.kind},
+            {"accepted": counts["accepted"], "digest": digest, "mapping": intake.mapping_hash, "kind": intake.kind},
         )
         return
     row = {
@@ -246,9 +253,7 @@ def _record(
         "mapping_hash": intake.mapping_hash,
         "kind": intake.kind,
         "source": intake.source,
-        "rows_read": read,
-        "rows_accepted": accepted,
-        "rows_rejected": rejected,
+        **{f"rows_{name}": count for name, count in counts.items()},
         "landed_at": intake.now,
     }
     insert(connection, "raw.landed_files", pl.DataFrame([row]))

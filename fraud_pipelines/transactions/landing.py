@@ -14,8 +14,9 @@ from fraud_pipelines.settings import CLOCK_SKEW, MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.currency import COLUMNS, NO_BASE, NO_RATE, Money, has_currency
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
+from fraud_pipelines.transactions.kinds import PAYMENTS
 from fraud_pipelines.transactions.landing_zone import Landed, land_pending, nearest_mapping, relative_name
-from fraud_pipelines.transactions.late_days import mark_late
+from fraud_pipelines.transactions.late_days import days_outdated, mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.redelivery import (
@@ -95,14 +96,14 @@ def land_pending_transactions(
 
 
 def first_transaction_day(warehouse: Warehouse) -> date | None:
-    """The earliest day that has a transaction."""
-    day: date | None = warehouse.read("SELECT min(event_date) FROM raw.transactions").item()
+    """The earliest day that has a payment."""
+    day: date | None = warehouse.read(f"SELECT min(event_date) FROM {PAYMENTS}").item()
     return day
 
 
 def days_with_transactions(warehouse: Warehouse) -> list[date]:
-    """All days that have a transaction, sorted."""
-    query = "SELECT DISTINCT event_date FROM raw.transactions ORDER BY event_date"
+    """All days that have a payment, sorted."""
+    query = f"SELECT DISTINCT event_date FROM {PAYMENTS} ORDER BY event_date"
     return warehouse.read(query)["event_date"].to_list()
 
 
@@ -139,6 +140,7 @@ class TransactionIntake:
         self._max_age_years = max_age_years
         self._currency_marks: dict[str, str] = {}
         self._labels_by_day: Counter[date] = Counter()
+        self._outdating: Counter[date] = Counter()
         self._rejects_open: bool | None = None
         self._money: Money | None = None
         self._records: RecordSource | None = None
@@ -171,6 +173,9 @@ class TransactionIntake:
             pl.lit(self.now, dtype=TIMESTAMP).alias("ingested_at"),
         )
         insert(connection, "raw.transactions", new)
+        self._outdating.update(days_outdated(connection, new))
+        if self._mapping.rows and validated.left_out.height:
+            self.told = (f"Left out, and kept in raw.left_out_rows: {self._mapping.rows.reason}",)
         if self._are_rejects_open(connection):
             close_rejects(
                 connection,
@@ -184,10 +189,16 @@ class TransactionIntake:
             self._land_labels(connection, validated, reasons, self._mapping.label)
         repeated = reasons.is_not_null()
         refused = rejected_rows(
-            chunk, validated.positions.filter(repeated), reasons.filter(repeated), source=self.source
+            validated.chunk, validated.positions.filter(repeated), reasons.filter(repeated), source=self.source
         )
         rejected = pl.concat([validated.rejected, refused]).sort("row_number")
-        return LandedChunk(days=new["event_date"], rejected=rejected, accepted=new, null_words=validated.null_words)
+        return LandedChunk(
+            days=new["event_date"],
+            rejected=rejected,
+            accepted=new,
+            left_out=validated.left_out,
+            null_words=validated.null_words,
+        )
 
     def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a transaction happened, or its label became known.
@@ -197,7 +208,12 @@ class TransactionIntake:
         """
         self._require_seen(rows_by_day)
         late = mark_late(
-            connection, rows_by_day, noun="transaction", source=self.source, now=self.now, begins_days=True
+            connection,
+            self._outdating if rows_by_day else {},
+            noun="transaction",
+            source=self.source,
+            now=self.now,
+            begins_days=True,
         )
         learned = mark_late(connection, self._labels_by_day, noun="label", source=self.source, now=self.now)
         return tuple(sorted({*late, *learned}))

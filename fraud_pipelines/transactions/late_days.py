@@ -6,7 +6,9 @@ from datetime import date, datetime
 import duckdb
 import polars as pl
 
+from fraud_pipelines.plan.types import WITH_REFUNDS
 from fraud_pipelines.storage.warehouse import insert, select
+from fraud_pipelines.transactions.kinds import payments_of, refunds_in
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.timestamps import as_utc
 
@@ -47,6 +49,30 @@ def mark_late(
     )
     insert(connection, "raw.stale_days", marks)
     return tuple(late)
+
+
+def days_outdated(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> dict[date, int]:
+    """For which days ``rows``, which have only just been stored, may have come too late, and how many they are.
+
+    A payment counts on its own day. A refund counts where a fold sees refunds, and on the first day with features
+    that it is folded with; else it changes nothing.
+    """
+    refunds = refunds_in(rows)
+    days = payments_of(rows)["timestamp"].dt.date()
+    found = dict(days.value_counts().iter_rows())
+    if refunds is None or not _refunds_are_folded(connection):
+        return found
+    processed = sorted(_days_with_features(connection))
+    for day, count in rows.filter(refunds)["timestamp"].dt.date().value_counts().iter_rows():
+        with_it = next((each for each in processed if each >= day), None)
+        if with_it:
+            found[with_it] = found.get(with_it, 0) + count
+    return found
+
+
+def _refunds_are_folded(connection: duckdb.DuckDBPyConnection) -> bool:
+    query = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND ends_with(table_name, ?) LIMIT 1"
+    return not select(connection, query, [f"{WITH_REFUNDS}_history"]).is_empty()
 
 
 def _days_with_features(connection: duckdb.DuckDBPyConnection) -> set[date]:

@@ -19,12 +19,13 @@ from pydantic import (
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.plan.types import DATE_ONLY, LOCAL_TIME, Attribute
 from fraud_pipelines.transactions.column_rules import ColumnRule, SourceColumn
 from fraud_pipelines.transactions.currency import COLUMNS, CURRENCY, SOURCE_AMOUNT, has_currency
 from fraud_pipelines.transactions.file_rule import FileRule
 from fraud_pipelines.transactions.later_keys import LaterKeys
 from fraud_pipelines.transactions.null_words import NullWords
+from fraud_pipelines.transactions.rows_rule import RowsRule
 from fraud_pipelines.transactions.timestamps import TimestampRule
 
 _ATTRIBUTES: Final = "attributes"
@@ -115,6 +116,7 @@ class ColumnMapping(LaterKeys):
         label: the label column, if there is one.
         null_values: words that stand for no value, beside those that do anyway; an empty list for none at all, or
             our column → its words.
+        rows: which rows are transactions; all of them by default.
     """
 
     source: str | None = Field(default=None, min_length=1, max_length=100)
@@ -125,6 +127,7 @@ class ColumnMapping(LaterKeys):
     timestamp: TimestampRule = TimestampRule()
     label: LabelRule | None = None
     null_values: Annotated[tuple[str, ...] | dict[str, tuple[str, ...]] | None, BeforeValidator(_as_words)] = None
+    rows: RowsRule | None = None
     _attributes: tuple[Attribute, ...] = PrivateAttr(default=())
 
     @classmethod
@@ -177,9 +180,9 @@ class ColumnMapping(LaterKeys):
         self._attributes = shipped_plan().attributes if given is None else tuple(given)
         if CURRENCY in self.constants and not has_currency(self._attributes):
             self._attributes += COLUMNS
-        names = [each.name for each in self._attributes]
+        names = [each.name for each in self._attributes if each.name not in _COMPUTED]
         required = [each.name for each in self._attributes if each.required]
-        optional = [each.name for each in self._attributes if not each.required]
+        optional = [name for name in names if name not in required]
         words_of = self.null_values if isinstance(self.null_values, dict) else {}
         for section, named, allowed in (
             ("columns", self.columns, names),
@@ -248,9 +251,9 @@ class ColumnMapping(LaterKeys):
     @property
     def wanted_columns(self) -> dict[str, str]:
         """Our column → theirs, for all that may come from one column of the source."""
-        computed = {SOURCE_AMOUNT} if has_currency(self._attributes) else set()
+        computed = _COMPUTED | ({SOURCE_AMOUNT} if has_currency(self._attributes) else set())
         if self.timestamp.columns:
-            computed.add(_TIMESTAMP)
+            computed |= {_TIMESTAMP}
         wanted = {}
         for name in (each.name for each in self._attributes):
             theirs = self.columns.get(name, name)
@@ -283,7 +286,8 @@ class ColumnMapping(LaterKeys):
         of_label: dict[str, str | None] = {}
         if self.label:
             of_label = {"label.column": self.label.column, "label.known_at_column": self.label.known_at_column}
-        return of_rules | of_time | {key: theirs for key, theirs in of_label.items() if theirs}
+        of_rows = {f"rows.keep, {name}": name for name in self.rows.reads} if self.rows else {}
+        return of_rules | of_time | of_rows | {key: theirs for key, theirs in of_label.items() if theirs}
 
     def require_columns(self, present: Collection[str], *, file: Path, sparse: bool) -> None:
         """Make sure that a source has what the mapping needs of it.
@@ -311,6 +315,10 @@ class ColumnMapping(LaterKeys):
                 f"{file} lacks the column {', '.join(missing)}; it has {', '.join(map(repr, present))}. "
                 "Name its own columns in the mapping (docs/mappings.md)" + _delimiter_hint(present) + "."
             )
+
+
+_COMPUTED: Final = frozenset({LOCAL_TIME, DATE_ONLY})
+"""Columns of a transaction that follow from its timestamp and zone."""
 
 
 def _check_rule(rule: ColumnRule, attribute: Attribute) -> None:

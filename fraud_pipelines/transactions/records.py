@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
@@ -65,6 +65,10 @@ class RecordChunk:
             lines=None if self.lines is None else self.lines.gather(positions),
             row_ids=None if self.row_ids is None else self.row_ids.gather(positions),
         )
+
+    def beside(self, unreadable: pl.DataFrame) -> "RecordChunk":
+        """The same rows, and those that could not be read."""
+        return replace(self, unreadable=unreadable)
 
     def payloads(self, positions: pl.Series) -> pl.Series:
         """The rows at ``positions`` in ``fields``, each as the text of one JSON object."""

@@ -27,6 +27,13 @@ OPTIONAL_COLUMNS: Final[dict[str, pl.DataType]] = {
 TRANSACTION_COLUMNS: Final[dict[str, pl.DataType]] = REQUIRED_COLUMNS | OPTIONAL_COLUMNS
 """The content of a transaction, in the order of ``raw.transactions``; ``event_date`` follows from ``timestamp``."""
 
+FURTHER_COLUMNS: Final[dict[str, pl.DataType]] = {
+    "kind": pl.String(),
+    "local_time": TIMESTAMP,
+    "date_only": pl.Boolean(),
+}
+"""What is told of every transaction besides, and need not be a column of its source."""
+
 LABEL_COLUMNS: Final[dict[str, pl.DataType]] = {
     "transaction_id": pl.String(),
     "actual_fraud": pl.Boolean(),

@@ -1,20 +1,22 @@
 """Validation: each row of a source is accepted as a transaction, or rejected with its reason and payload."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
 from fraud_pipelines.plan.plan import column_types
-from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.plan.types import KIND, REFUND, Attribute
 from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.currency import CURRENCY, Money, has_currency
+from fraud_pipelines.transactions.kinds import told_kind
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.null_words import is_identity
 from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.rows_rule import kept_rows
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
 _TRUE: Final = ("true", "yes", "1", "t", "y")
@@ -31,17 +33,18 @@ REJECTED_COLUMNS: Final[dict[str, pl.DataType]] = {
 
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """What became of a chunk: accepted + rejected = read.
+    """What became of a chunk: accepted + rejected + left out = read.
 
     Attributes:
+        chunk: the rows that were judged, which are those that the mapping doesn't leave out.
         accepted: exactly the columns of ``mapping.attributes``.
         positions: for each accepted row its position in ``chunk.fields``.
         verdicts: for each accepted row what the label column says (true is fraud), null without one.
         verdict_problems: for each accepted row why its label can't be read, null where it can.
         rejected: ``REJECTED_COLUMNS``, by row number.
         known_at: for each accepted row when the source says that its label became known, null where it doesn't.
-        refunds: for each accepted row whether its amount was negative, and so is a refund.
         null_words: (our column, word) → in how many rows the word was taken as null.
+        left_out: the rows that the mapping leaves out, ``REJECTED_COLUMNS``, by row number.
     """
 
     chunk: RecordChunk
@@ -51,8 +54,8 @@ class ValidatedChunk:
     verdict_problems: pl.Series
     rejected: pl.DataFrame
     known_at: pl.Series
-    refunds: pl.Series
     null_words: Mapping[tuple[str, str], int]
+    left_out: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTED_COLUMNS))
 
 
 def validate_transactions(
@@ -76,6 +79,24 @@ def validate_transactions(
         max_age_years: how far before ``latest`` a timestamp may lie.
         currency_marks: the signs that the numbers of the file's earlier chunks have borne; filled in here.
     """
+    if mapping.rows:
+        told = kept_rows(chunk, mapping.rows)
+        judged = validate_transactions(
+            told.chunk,
+            mapping.model_copy(update={"rows": None}),
+            latest=latest,
+            source=source,
+            money=money,
+            max_age_years=max_age_years,
+            currency_marks=currency_marks,
+        )
+        failed = rejected_rows(chunk, told.failed, told.reasons, source=source)
+        reasons = pl.repeat(mapping.rows.reason, told.left_out.len(), dtype=pl.String, eager=True)
+        return replace(
+            judged,
+            rejected=pl.concat([judged.rejected, failed]).sort("row_number"),
+            left_out=rejected_rows(chunk, told.left_out, reasons, source=source),
+        )
     cleaner = ChunkCleaner(
         chunk,
         mapping.wanted_columns,
@@ -93,7 +114,8 @@ def validate_transactions(
         transactions = (money or Money.none()).convert(transactions, cleaner)
 
     label, verdicts, known_at = _verdicts(chunk, mapping, transactions["timestamp"], latest, zones)
-    refunds = cleaner.refunds("amount")
+    refund = pl.when(cleaner.refunds("amount")).then(pl.lit(REFUND))
+    transactions = transactions.with_columns(refund.otherwise(KIND).alias(KIND))
 
     sound = cleaner.reasons.is_null()
     return ValidatedChunk(
@@ -104,7 +126,6 @@ def validate_transactions(
         verdict_problems=label.reasons.filter(sound),
         rejected=all_rejected(chunk, cleaner.reasons, source=source),
         known_at=known_at.filter(sound),
-        refunds=refunds.filter(sound),
         null_words=cleaner.null_counts,
     )
 
@@ -158,6 +179,8 @@ def _verdicts(
 def _column(cleaner: ChunkCleaner, declared: Attribute, mapping: ColumnMapping, clock: _Clock) -> pl.Series:
     """A declared column, of the type that it is declared with."""
     name, required = declared.name, declared.required
+    if name == KIND:
+        return told_kind(cleaner.text(name))
     if declared.type == "text":
         return cleaner.text(name, required=required, lines=not is_identity(name))
     if declared.type == "boolean":

@@ -37,6 +37,7 @@ entities:
       - {how: speed, of: [latitude, longitude]}
       - {how: mean, of: items, over: 5}
       - {how: max, of: amount, over: 3d, where: online}
+      - {how: sum, of: amount, over: 7d, where: "kind = 'refund'", name: card_refunded}
   customer_at_merchant:
     key: [user_id, merchant_id]
     aggregates:
@@ -50,7 +51,8 @@ features:
 """
 
 BY_SQL = """
-WITH r AS (SELECT *, row_number() OVER (ORDER BY "timestamp", transaction_id) AS n FROM raw.transactions),
+WITH r AS (SELECT *, row_number() OVER (ORDER BY "timestamp", transaction_id) AS n FROM raw.transactions
+           WHERE kind = 'payment'),
 pairs AS (
     SELECT a.transaction_id AS id, a."timestamp" AS now, b.* FROM r a JOIN r b ON a.card_id = b.card_id AND b.n <= a.n
 ),
@@ -81,7 +83,12 @@ known AS (
            count(*) OVER (w ROWS 9 PRECEDING) AS customer_at_merchant_count_10
     FROM r WHERE merchant_id IS NOT NULL WINDOW w AS (PARTITION BY user_id, merchant_id ORDER BY n)
 )
-SELECT r.transaction_id, card.* EXCLUDE id, speeds.* EXCLUDE id, known.customer_at_merchant_count_10,
+SELECT r.transaction_id, card.* EXCLUDE id,
+       if(card_id IS NULL, NULL, coalesce((
+           SELECT sum(b.amount) FROM raw.transactions b WHERE b.kind = 'refund' AND b.card_id = r.card_id
+           AND (b."timestamp", b.transaction_id) <= (r."timestamp", r.transaction_id)
+           AND b."timestamp" > r."timestamp" - INTERVAL 7 DAY), 0)) AS card_refunded,
+       speeds.* EXCLUDE id, known.customer_at_merchant_count_10,
        CASE WHEN k > 1 THEN days END AS customer_at_merchant_days_since_first,
        amount / nullif(items, 0) AS per_item, CAST(status = 'declined' AS TINYINT) AS is_declined,
        date_diff('day', opened_at, "timestamp") AS age_days
@@ -105,6 +112,7 @@ def payments() -> pl.DataFrame:
                 "user_id": f"u{dice.randrange(25)}",
                 "timestamp": moment.isoformat(),
                 "amount": round(dice.lognormvariate(3, 1), 2),
+                "kind": "refund" if number % 9 == 5 else None,
                 "merchant_id": dice.choice([None, *(f"m{k}" for k in range(9))]),
                 "country": dice.choice(["DE", "FR", None]),
                 "status": dice.choice(["declined", "approved", "approved", None]),
@@ -165,6 +173,22 @@ def test_every_value_is_that_of_plain_sql(installation: Installation, table: str
 def test_declared_columns_are_stored_with_their_types(installation: Installation) -> None:
     types = installation.warehouse.read("SELECT status, items, online, opened_at, v1 FROM raw.transactions").schema
     assert list(types.values()) == [pl.String, pl.Int64, pl.Boolean, pl.Datetime("us"), pl.Float64]
+
+
+def test_a_refund_is_stored_and_folded_and_nothing_is_decided_on_it(installation: Installation) -> None:
+    refunds = installation.warehouse.read("SELECT transaction_id FROM raw.transactions WHERE kind = 'refund'")
+    assert refunds.height > 20
+    for table in (
+        "features.transaction_features",
+        "streaming.transaction_features",
+        "scoring.transaction_scores",
+        "scoring.decisions",
+        "scoring.review_queue",
+    ):
+        found = installation.warehouse.read(f"SELECT transaction_id FROM {table}")["transaction_id"]
+        assert found.len() > 0
+        assert not found.is_in(refunds["transaction_id"].implode()).any(), table
+    assert installation.warehouse.read("SELECT max(card_refunded) FROM features.transaction_features").item() > 0
 
 
 def test_the_daily_models_read_what_is_declared_daily(installation: Installation) -> None:

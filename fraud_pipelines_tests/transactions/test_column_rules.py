@@ -104,7 +104,7 @@ def test_what_is_negative_is_rejected_a_refund_or_taken_without_its_sign(text: s
         [{"a": text}, {"a": "7"}, {"a": "0"}, {"a": "x"}], columns={"amount": {"column": "a", "negative": "refund"}}
     )
     assert outcome.accepted["amount"].to_list() == [value, 7.0, 0.0]
-    assert outcome.refunds.to_list() == [True, False, False]
+    assert outcome.accepted["kind"].to_list() == ["refund", "payment", "payment"]
 
 
 def test_two_currencies_in_one_column_are_not_added_up() -> None:

@@ -89,6 +89,7 @@ def test_a_file_is_stored_with_its_day_source_and_time_of_ingestion(warehouse: W
         "amount": 0.0,
         "source": "x.csv",
         "ingested_at": NOW,
+        "kind": "payment",
     }
     rejected = warehouse.read("SELECT * FROM raw.rejected_transactions").row(0, named=True)
     assert json.loads(rejected.pop("payload"))["transaction_id"] == "t3"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.null_words import is_identity
 from fraud_pipelines.transactions.records import RecordChunk
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.schema import FURTHER_COLUMNS, TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.sources import open_records
 from fraud_pipelines.transactions.validation import ValidatedChunk, validate_transactions
 
@@ -36,7 +36,7 @@ def reason(**changes: str | None) -> str | None:
 
 
 def assert_schema_holds(accepted: pl.DataFrame) -> None:
-    assert accepted.schema == pl.Schema(TRANSACTION_COLUMNS)
+    assert accepted.schema == pl.Schema(TRANSACTION_COLUMNS | FURTHER_COLUMNS)
     for name, dtype in TRANSACTION_COLUMNS.items():
         if dtype == pl.String:
             for text in accepted[name].drop_nulls():
@@ -258,5 +258,5 @@ def test_whatever_json_comes_each_line_is_judged_once_and_the_schema_holds(
 
 def test_an_empty_chunk_gives_empty_frames_of_the_right_shape() -> None:
     outcome = validate(RecordChunk.of(pl.DataFrame(schema=dict.fromkeys(FINE, pl.String()))))
-    assert outcome.accepted.schema == pl.Schema(TRANSACTION_COLUMNS)
+    assert outcome.accepted.schema == pl.Schema(TRANSACTION_COLUMNS | FURTHER_COLUMNS)
     assert outcome.accepted.height == outcome.rejected.height == 0

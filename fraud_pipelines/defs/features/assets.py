@@ -15,6 +15,7 @@ from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import count_rows, key_defects
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.kinds import PAYMENTS
 
 ROWS_ARE_COMPLETE = blocking_check(
     TRANSACTION_FEATURES, "every_transaction_has_features", "As many rows of features as transactions of the day."
@@ -61,7 +62,7 @@ def transaction_features(
         context.log.warning(f"null, since the transactions lack their columns: {', '.join(report.uncomputable)}")
     name = "features.transaction_features"
     with warehouse.connect(read_only=True) as connection:
-        rows, transactions = (count_rows(connection, each, event_date=day) for each in (name, "raw.transactions"))
+        rows, transactions = (count_rows(connection, each, event_date=day) for each in (name, PAYMENTS))
         defects = key_defects(connection, name, ["transaction_id"], event_date=day)
         table = table_metadata(connection, name, day=day, order_by='"timestamp"', reads=_reads(plan))
     return dg.MaterializeResult(

@@ -12,6 +12,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import count_rows, key_defects
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.kinds import PAYMENTS
 
 SCORES_ARE_IN_RANGE = blocking_check(
     TRANSACTION_SCORES, "scores_lie_in_unit_interval", "Every score is a number from 0 to 1."
@@ -124,7 +125,7 @@ def decisions(
     with warehouse.connect() as connection:
         recorded = record_decisions(warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now())
         rows = count_rows(connection, name, event_date=day, channel="batch")
-        transactions = count_rows(connection, "raw.transactions", event_date=day)
+        transactions = count_rows(connection, PAYMENTS, event_date=day)
         defects = key_defects(connection, name, ["transaction_id", "channel"], event_date=day)
         table = table_metadata(
             connection, name, day=day, order_by="decision = 'approve', score DESC, transaction_id", reads=READS
