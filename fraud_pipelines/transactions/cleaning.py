@@ -22,10 +22,21 @@ IN_THE_FUTURE: Final = "is in the future"
 
 _CONTROL: Final = r"[\x00-\x1f\x7f-\x{9f}]"
 _CONTROL_IN_TEXT: Final = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}]"
+_CLEAN: Final = r"^(?:[^\s\x00-\x1f\x7f-\x{9f}+](?:[^\x00-\x1f\x7f-\x{9f}+]*[^\s\x00-\x1f\x7f-\x{9f}+])?)?$"
+"""What needs no further look: nothing to take off, no control character, and no plus, as a damaged id has."""
 _DAMAGED: Final = r"^[+-]?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}$"
 
 _CURRENCY_CODES: Final = {"€": "EUR", "£": "GBP", "US$": "USD", "R$": "BRL", "zł": "PLN", "Kč": "CZK", "₹": "INR"}
 """The signs that mean one currency only."""
+_SHARED_SIGNS: Final[Mapping[str, frozenset[str]]] = {
+    "$": frozenset(["USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "CLP", "COP", "ARS"]),
+    "kr": frozenset(["SEK", "NOK", "DKK", "ISK"]),
+    "¥": frozenset(["JPY", "CNY"]),
+    "R": frozenset({"ZAR"}),
+    "Rs": frozenset(["INR", "PKR", "LKR", "NPR", "MUR"]),
+    "Fr.": frozenset({"CHF"}),
+}
+"""The signs that mean one of several currencies."""
 
 
 class ChunkCleaner:
@@ -74,14 +85,17 @@ class ChunkCleaner:
             lines: line breaks and tabs are part of the text.
         """
         raw = self._as_text(name)
-        self.reject(raw.str.contains(_CONTROL_IN_TEXT if lines else _CONTROL), f"{name} has control characters")
         identity = is_identity(name)
-        value = self._without_words(name, _trimmed(raw), "identity" if identity else "text", required=required)
-        if identity and (marked := value.str.contains("+", literal=True)).any():
-            damaged = marked & value.str.contains(_DAMAGED)
-            self.reject(
-                damaged, f"{name} was damaged by a spreadsheet: a number in scientific notation lost its digits"
-            )
+        if raw.str.contains(_CLEAN).all():
+            value = _or_null(raw)
+        else:
+            self.reject(raw.str.contains(_CONTROL_IN_TEXT if lines else _CONTROL), f"{name} has control characters")
+            value = _trimmed(raw)
+            if identity:
+                damaged = value.str.contains(_DAMAGED)
+                lost = "a number in scientific notation lost its digits"
+                self.reject(damaged, f"{name} was damaged by a spreadsheet: {lost}")
+        value = self._without_words(name, value, "identity" if identity else "text", required=required)
         if required:
             self.reject(value.is_null(), f"{name} is missing")
         self.reject(
@@ -181,8 +195,9 @@ class ChunkCleaner:
             return
         codes = marks.replace_strict(_CURRENCY_CODES, default=marks)
         expected = self._currency_marks.setdefault(name, codes.drop_nulls()[0])
-        other = (codes != expected).fill_null(value=False)
-        for code in codes.filter(other).unique().sort():
+        for code in codes.drop_nulls().unique().sort():
+            if code == expected or code in _SHARED_SIGNS.get(expected, ()) or expected in _SHARED_SIGNS.get(code, ()):
+                continue
             rows = pl.repeat(False, self._chunk.fields.height, dtype=pl.Boolean, eager=True)
             at = positions.filter((codes == code).fill_null(value=False))
             self.reject(rows.scatter(at, True), f"{name} is in another currency than the file's {expected}: {code}")
@@ -427,5 +442,8 @@ def _type_name(dtype: pl.DataType) -> str:
 
 
 def _trimmed(text: pl.Series) -> pl.Series:
-    stripped = text.str.strip_chars()
-    return stripped.set(stripped.str.len_bytes() == 0, None)
+    return _or_null(text.str.strip_chars())
+
+
+def _or_null(text: pl.Series) -> pl.Series:
+    return text.set(text.str.len_bytes() == 0, None)

@@ -5,6 +5,7 @@ Each is taken as null where it would be wrong as a value: two customers ``guest`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 import polars as pl
@@ -44,7 +45,7 @@ EVERYWHERE: Final = (
 """Spelled like this alone, since Nan is a town and Nil a name. NA is the code of Namibia."""
 
 IN_IDENTITIES: Final = (
-    *dict.fromkeys(word.lower() for word in EVERYWHERE),
+    *EVERYWHERE,
     "na",
     "#na",
     "-",
@@ -67,7 +68,7 @@ IN_IDENTITIES: Final = (
     "anonymous user",
     "00000000-0000-0000-0000-000000000000",
 )
-"""In any case."""
+"""In lower and upper case, and with capitals."""
 
 _NOT_A_NUMBER: Final = frozenset({"nan", "NaN", "NAN", "<nan>"})
 _IDENTITY_ENDINGS: Final = ("_id", "_fingerprint", "_token", "_hash", "_key", "_number", "_email", "_phone", "_iban")
@@ -84,9 +85,9 @@ class NullWords:
     """The words of one mapping.
 
     Attributes:
-        further: words that count in every column beside the defaults, in any case; empty for none.
+        further: words that count in every column beside the defaults; empty for none.
         defaults: whether the defaults count.
-        by_column: column → its words, in any case; for it no others count.
+        by_column: column → its words; for it no others count.
     """
 
     further: tuple[str, ...] = ()
@@ -104,36 +105,34 @@ class NullWords:
 
     def find(self, name: str, text: pl.Series, kind: Kind, *, required: bool) -> pl.Series | None:
         """The rows of trimmed ``text`` that hold a word of the column; None if there are none."""
-        as_spelled, in_any_case = self._words(name, kind, required=required)
-        longest = max(map(len, (*as_spelled, *in_any_case)), default=0) * 4
-        short = (text.str.len_bytes() <= longest).fill_null(value=False)
-        if not short.any():
-            return None
-        positions = short.arg_true()
-        candidates = text.gather(positions) if positions.len() < text.len() else text
-        hits = candidates.is_in(as_spelled) if as_spelled else pl.Series([False]).new_from_index(0, candidates.len())
-        if in_any_case:
-            hits |= candidates.str.to_lowercase().is_in(in_any_case)
-        if not hits.any():
-            return None
-        return pl.repeat(False, text.len(), dtype=pl.Boolean, eager=True).scatter(positions.filter(hits), True)
+        words = self._words(name, kind, required=required)
+        hits = text.is_in(words) if words else None
+        return None if hits is None or not hits.any() else hits.fill_null(value=False)
 
     def numbers(self, name: str) -> list[float]:
         """Those of the mapping's own words that are numbers, for a column of numbers."""
         words = (self.by_column or {}).get(name, self.further)
         return [number for word in words if (number := _as_number(word)) is not None]
 
-    def _words(self, name: str, kind: Kind, *, required: bool) -> tuple[list[str], list[str]]:
+    def _words(self, name: str, kind: Kind, *, required: bool) -> list[str]:
+        """Every spelling of the words that count in a column."""
         if self.by_column and name in self.by_column:
-            return [], [word.lower() for word in self.by_column[name]]
-        further = [word.lower() for word in self.further]
+            return _spellings(self.by_column[name])
         if not self.defaults:
-            return [], further
+            return []
         if kind == "identity":
-            return [], [*IN_IDENTITIES, *further]
+            return _spellings((*IN_IDENTITIES, *self.further))
         # A required number that is none says so itself.
         left_out = _NOT_A_NUMBER if kind == "number" and required else frozenset[str]()
-        return [word for word in EVERYWHERE if word not in left_out], further
+        return [*(word for word in EVERYWHERE if word not in left_out), *_spellings(self.further)]
+
+
+@cache
+def _spellings(words: tuple[str, ...]) -> list[str]:
+    """The words as they stand, in lower and in upper case, and with capitals: to look these up is far cheaper than to
+    make a whole column lower case."""
+    ways = (str, str.lower, str.upper, str.capitalize, str.title)
+    return list(dict.fromkeys(way(word) for word in words for way in ways))
 
 
 def _as_number(word: str) -> float | None:

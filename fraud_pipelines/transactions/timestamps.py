@@ -25,6 +25,7 @@ _ISO_PATTERN: Final = (
     r"^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?)?"
     r" ?(Z|z|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)?$"
 )
+_WHOLE_SECONDS: Final = r"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{}[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}$"
 _UNPADDED_PATTERN: Final = (
     r"^(\d{4})([-/])(\d{1,2})[-/](\d{1,2})(?:[Tt ]+(\d{1,2})(:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?)?"
     r" ?(Z|z|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)?$"
@@ -179,6 +180,11 @@ class TimestampRule(LaterKeys):
         return _from_zoned(parsed) if zoned else self._from_local(parsed)
 
     def _from_iso(self, text: pl.Series) -> tuple[pl.Series, pl.Series]:
+        for between in ("T", " "):
+            # Most files write all of their times like this, which needs no taking apart.
+            if text.str.contains(_WHOLE_SECONDS.format(between)).all():
+                local = text.str.to_datetime(f"%Y-%m-%d{between}%H:%M:%S", strict=False, time_unit="us")
+                return self._from_local(local)
         parts = text.str.extract_groups(_ISO_PATTERN).struct.unnest()
         unread = parts.to_series(0).is_null() & text.is_not_null()
         if unread.any():

@@ -150,7 +150,10 @@ def _marks(mapping: ColumnMapping, marks: dict[str, str] | None) -> dict[str, st
     """The currency signs so far; None where each row says its currency."""
     if CURRENCY in mapping.wanted_columns and has_currency(mapping.attributes):
         return None
-    return {} if marks is None else marks
+    marks = {} if marks is None else marks
+    if CURRENCY in mapping.constants:
+        marks.setdefault("amount", mapping.constants[CURRENCY].upper())
+    return marks
 
 
 def _verdicts(
@@ -173,7 +176,7 @@ def _verdicts(
     for reason in stated.reasons.drop_nulls().unique().sort():
         # Where there is no verdict, it doesn't matter when it became known.
         label.reject((stated.reasons == reason) & verdicts.is_not_null(), reason)
-    return label, verdicts, known_at
+    return label, verdicts.set(label.reasons.is_not_null(), None), known_at
 
 
 def _column(cleaner: ChunkCleaner, declared: Attribute, mapping: ColumnMapping, clock: _Clock) -> pl.Series:

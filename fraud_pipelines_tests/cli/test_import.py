@@ -120,3 +120,12 @@ def test_chargebacks_that_are_mostly_unknown_are_no_success(installation: Instal
     shown = installation.invoke("review", "chargebacks", str(path), succeeds=False)
     assert "Warning: 2 of 3 rows were rejected" in shown
     assert "Deliver the same file again later" in shown
+
+
+def test_words_that_were_taken_for_no_value_are_told(installation: Installation, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    rows = [f"t{number},{user},2026-01-02T10:00:00,5" for number, user in enumerate(["u", "u", "guest", "v"])]
+    path.write_text("\n".join([HEADER, *rows]) + "\n")
+    shown = " ".join(installation.invoke("import", str(path)).split())
+    assert "Taken as no value in user_id: guest (1)" in shown
+    assert "1 rejected: user_id is missing" in shown

@@ -304,3 +304,28 @@ def test_every_valid_transaction_is_decided_exactly_once(
     assert sums.row(0)[1] == len(valid) or not valid
     quarantined = stream.warehouse.read("SELECT count(*) FROM raw.rejected_transactions").item()
     assert (sums.row(0)[2] or 0) == quarantined
+
+
+def test_a_mapping_with_column_rules_means_to_the_stream_what_it_means_to_an_import(stream: Stream) -> None:
+    folder = stream.folder / "bank"
+    folder.mkdir(parents=True)
+    (folder / "mapping.yaml").write_text(
+        "columns:\n"
+        "  transaction_id: {row: true}\n"
+        "  user_id: {first_of: [mail, phone]}\n"
+        "  amount: {column: Betrag, decimal: ',', divide_by: 100, negative: absolute}\n"
+        "timestamp: {columns: [day, hour], format: '%d.%m.%Y %H:%M'}\n"
+    )
+    (folder / "a.csv").write_text(
+        "mail,phone,Betrag,day,hour\n"
+        'a@x,1,"1999,0",5.1.2026,9:05\n'
+        "guest,2,-500,5.1.2026,9:06\n"
+        "guest,2,-500,5.1.2026,9:06\n"
+        "guest,nan,500,5.1.2026,9:07\n"
+    )
+    report = stream.drain()
+    assert (report.accepted, report.rejected_by_reason) == (3, {"user_id is missing": 1})
+    rows = stream.warehouse.read("SELECT * FROM raw.transactions ORDER BY timestamp, transaction_id")
+    assert rows.select("user_id", "amount").rows() == [("a@x", 19.99), ("2", 5.0), ("2", 5.0)]
+    assert sorted(each.rpartition("-")[2] for each in rows["transaction_id"]) == ["1", "1", "2"]
+    assert stream.decisions().height == 3
