@@ -1,7 +1,9 @@
 """``fraud-pipelines import``: takes files into the warehouse and says what became of every row."""
 
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -22,12 +24,15 @@ from fraud_pipelines.transactions.currency import take_in_rates
 from fraud_pipelines.transactions.intake import LandingReport
 from fraud_pipelines.transactions.landing import first_transaction_day
 from fraud_pipelines.transactions.landing_zone import nearest_mapping
+from fraud_pipelines.transactions.timestamps import as_utc
 from fraud_pipelines.transactions.waiting import look_into
 
 console = terminal()
 
 _FILES_NAMED: Final = 10
 _WORDS_NAMED: Final = 10
+_ROWS_SHOWN: Final = 10
+_NOT_OF_THE_FILE: Final = ("source", "ingested_at")
 _WRONG: Final = "bold red"
 _EXPECTED: Final = ("duplicate", *AS_A_MATTER_OF_COURSE)
 """Reasons that rows are rejected for as a matter of course."""
@@ -71,6 +76,72 @@ def import_path(
     require_taken_in(reports, refused)
 
 
+def preview_path(
+    settings: Settings, path: Path, mapping_file: Path | None, *, labels: bool, clock: Callable[[], datetime]
+) -> None:
+    """Show what `import_path` would store of ``path``, and store nothing.
+
+    Raises:
+        InvalidInput: as `import_path`.
+    """
+    plan = plan_in_force(settings)
+    files, troubles = _files(path)
+    refused = [f"{name} could not be looked at: {reason}" for name, reason in troubles.items()]
+    reports: list[LandingReport] = []
+    with _warehouse_to_look_at(settings, plan) as warehouse:
+        kind = _land_labels if labels else _land_transactions
+        for file in files:
+            try:
+                with warehouse.rehearsal():
+                    take_in_rates(
+                        warehouse,
+                        base=settings.base_currency,
+                        rates_file=settings.rates_file,
+                        landing=settings.landing_rates,
+                        move=False,
+                    )
+                    now = clock()
+                    report = kind(warehouse, mapping_file, lambda now=now: now, settings, plan)(file)  # type: ignore[misc]
+                    show_preview(warehouse, report, now=now, labels=labels)
+            except (InvalidInput, OSError) as error:
+                refused.append(str(error))
+                continue
+            reports.append(report)
+    show_reports(reports)
+    console.print("[bold]Nothing was stored[/]: this was a dry run.")
+    require_taken_in(reports, refused, stored=False)
+
+
+@contextmanager
+def _warehouse_to_look_at(settings: Settings, plan: Plan) -> Iterator[Warehouse]:
+    """The warehouse; where there is none yet, an empty one that nobody keeps."""
+    if settings.warehouse_path.exists():
+        yield open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield open_warehouse(Path(folder) / settings.warehouse_path.name, plan=plan, wait_seconds=0)
+
+
+def show_preview(warehouse: Warehouse, report: LandingReport, *, now: datetime, labels: bool) -> None:
+    """Print ten rows of a delivery as they would be stored, and which columns are null in all of its rows."""
+    table, at = ("feedback.labels", "ingested_at") if labels else ("raw.transactions", "ingested_at")
+    rows = warehouse.read(f"SELECT * FROM {table} WHERE {at} = ?", [as_utc(now)])
+    if rows.is_empty():
+        return
+    empty = [name for name in rows.columns if rows[name].null_count() == rows.height]
+    shown = rows.drop(*empty, *(name for name in _NOT_OF_THE_FILE if name in rows.columns)).head(_ROWS_SHOWN)
+    sample = Table(
+        title=f"{report.source}: {shown.height} of {rows.height:,} rows as they would be stored", box=SIMPLE_HEAD
+    )
+    for name in shown.columns:
+        sample.add_column(name, overflow="fold")
+    for row in shown.iter_rows():
+        sample.add_row(*("" if value is None else escape(str(value)) for value in row))
+    console.print(sample)
+    if empty:
+        console.print(f"Empty in all rows: {', '.join(empty)}")
+
+
 def show_reports(reports: Sequence[LandingReport]) -> None:
     """Print what became of each file, how it was read, what was not taken and why, and which days are stale now."""
     if not reports:
@@ -91,11 +162,14 @@ def show_reports(reports: Sequence[LandingReport]) -> None:
         console.print(f"Processed already, and stale now: {span} (fraud-pipelines status lists them)")
 
 
-def require_taken_in(reports: Sequence[LandingReport], refused: Sequence[str] = ()) -> None:
+def require_taken_in(reports: Sequence[LandingReport], refused: Sequence[str] = (), *, stored: bool = True) -> None:
     """Make sure that every file was taken in, and no file mostly rejected.
 
     Rows that are rejected as a matter of course don't count: what is stored already, and disputes about something else
     than fraud.
+
+    Args:
+        stored: whether what was accepted is stored, as it is but for a dry run.
 
     Raises:
         InvalidInput: files were refused, or more of their rows were rejected than accepted.
@@ -111,7 +185,7 @@ def require_taken_in(reports: Sequence[LandingReport], refused: Sequence[str] = 
         more = f" and {len(mostly) - _FILES_NAMED:,} files more" if len(mostly) > _FILES_NAMED else ""
         messages.append(
             f"More rows were rejected than accepted: {named}{more}. Correct the file or its mapping (docs/mappings.md "
-            "says what each reason means), and deliver it again. What was accepted is stored."
+            "says what each reason means), and deliver it again." + (" What was accepted is stored." if stored else "")
         )
     if messages:
         raise InvalidInput("\n".join(messages))

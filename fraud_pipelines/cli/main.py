@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
+from fraud_pipelines.cli.importing import import_group
 from fraud_pipelines.cli.listening import PORT, allow_host_option, host_option
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.settings import Settings
@@ -104,20 +105,6 @@ def simulate(
 
     settings = Settings.from_environment()
     simulate_to_landing(settings, first, last, users, transactions_per_day, fraud_rate, seed, world)
-
-
-@main.command("import")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="Column mapping, a YAML file.")
-@click.option("--labels", is_flag=True, help="The files hold labels, not transactions.")
-def import_files(path: Path, mapping_file: Path | None, labels: bool) -> None:
-    """Take in a file, or every file of a folder.
-
-    CSV, Parquet or JSON lines, gzipped or not.
-    """
-    from fraud_pipelines.cli.intake import import_path
-
-    import_path(Settings.from_environment(), path, mapping_file, labels=labels, clock=_now)
 
 
 @main.command()
@@ -247,6 +234,7 @@ def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: i
     sys.exit(show_replay(Settings.from_environment(), transaction_id, channel=channel, revision=revision))
 
 
+main.add_command(import_group)
 main.add_command(review)
 
 

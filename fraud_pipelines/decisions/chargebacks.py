@@ -22,6 +22,7 @@ from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.redelivery import TAKEN_BACK
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import ISO_8601, TimestampRule, as_utc
@@ -100,7 +101,7 @@ class _ChargebackIntake:
 
     kind = "labels"
     rejected_table = "feedback.rejected_labels"
-    passing = (f"date {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
+    passing = (f"date {IN_THE_FUTURE}", UNKNOWN_TRANSACTION, TAKEN_BACK)
     needs_row_ids = False
 
     def __init__(

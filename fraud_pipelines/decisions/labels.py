@@ -19,6 +19,7 @@ from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land
 from fraud_pipelines.transactions.landing_zone import Landed, land_pending, relative_name
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines.transactions.redelivery import TAKEN_BACK
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import TimestampRule, as_utc
@@ -83,7 +84,7 @@ class _LabelIntake:
     kind = "labels"
     rejected_table = "feedback.rejected_labels"
     columns = tuple(VERDICT_COLUMNS)
-    passing = (f"known_at {IN_THE_FUTURE}", UNKNOWN_TRANSACTION)
+    passing = (f"known_at {IN_THE_FUTURE}", UNKNOWN_TRANSACTION, TAKEN_BACK)
     mapping_hash = ""
     told: Sequence[str] = ()
     needs_row_ids = False

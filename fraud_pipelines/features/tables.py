@@ -1,6 +1,6 @@
 """The tables of the feature layer in the warehouse: one of features, and a history for each kind of entity."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -171,6 +171,19 @@ def _outdated_days(
         )
     looking_back = outdated_days(connection, entity, changed, day)
     return sorted({*following["event_date"].to_list(), *looking_back})
+
+
+def forget_days(connection: duckdb.DuckDBPyConnection, days: Collection[date]) -> None:
+    """Remove all that was derived from the transactions of ``days``: their features and the states as of their end."""
+    if not days:
+        return
+    histories = select(
+        connection,
+        "SELECT schema_name || '.' || table_name AS name FROM duckdb_columns() "
+        "WHERE schema_name = 'features' AND column_name = 'state' AND NOT internal",
+    )
+    for table in (FEATURE_TABLE, "features.derived_days", *histories["name"]):
+        connection.execute(f"DELETE FROM {table} WHERE list_contains($days, event_date)", {"days": sorted(days)})
 
 
 def mark_stale(connection: duckdb.DuckDBPyConnection, days: Iterable[date], reason: str) -> None:

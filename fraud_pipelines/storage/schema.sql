@@ -71,6 +71,44 @@ CREATE TABLE IF NOT EXISTS raw.landed_files (
     rows_left_out BIGINT DEFAULT 0
 );
 
+-- When a file came again, and rows of it that had waited were taken in.
+CREATE TABLE IF NOT EXISTS raw.redeliveries (
+    content_hash VARCHAR NOT NULL,
+    mapping_hash VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    landed_at TIMESTAMP NOT NULL
+);
+COMMENT ON COLUMN raw.redeliveries.content_hash IS 'SHA-256 of the content, unpacked.';
+COMMENT ON COLUMN raw.redeliveries.mapping_hash IS 'SHA-256 of the mapping it was read through.';
+COMMENT ON COLUMN raw.redeliveries.kind IS 'transactions or labels.';
+COMMENT ON COLUMN raw.redeliveries.source IS 'The name that the rows are stored under that it brought.';
+COMMENT ON COLUMN raw.redeliveries.landed_at IS 'When it came again, UTC.';
+
+-- Deliveries that were taken back (fraud-pipelines import undo).
+CREATE TABLE IF NOT EXISTS raw.undone_deliveries (
+    content_hash VARCHAR NOT NULL,
+    mapping_hash VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    landed_at TIMESTAMP NOT NULL,
+    undone_at TIMESTAMP NOT NULL,
+    transactions BIGINT NOT NULL,
+    labels BIGINT NOT NULL,
+    rejected BIGINT NOT NULL,
+    left_out BIGINT NOT NULL
+);
+COMMENT ON COLUMN raw.undone_deliveries.content_hash IS 'SHA-256 of the content, unpacked.';
+COMMENT ON COLUMN raw.undone_deliveries.mapping_hash IS 'SHA-256 of the mapping it was read through.';
+COMMENT ON COLUMN raw.undone_deliveries.kind IS 'transactions or labels.';
+COMMENT ON COLUMN raw.undone_deliveries.source IS 'The file it came with.';
+COMMENT ON COLUMN raw.undone_deliveries.landed_at IS 'When it was taken in, UTC.';
+COMMENT ON COLUMN raw.undone_deliveries.undone_at IS 'When it was taken back, UTC.';
+COMMENT ON COLUMN raw.undone_deliveries.transactions IS 'Transactions that were removed.';
+COMMENT ON COLUMN raw.undone_deliveries.labels IS 'Labels that were removed, corrected ones included.';
+COMMENT ON COLUMN raw.undone_deliveries.rejected IS 'Rows that were removed from the quarantine.';
+COMMENT ON COLUMN raw.undone_deliveries.left_out IS 'Rows that were removed from those left out.';
+
 -- What of the landing zones could not be taken in at the last look: it is still there.
 CREATE TABLE IF NOT EXISTS raw.landing_problems (
     zone VARCHAR NOT NULL,

@@ -31,6 +31,7 @@ class _Held(threading.local):
 
     connection: duckdb.DuckDBPyConnection | None = None
     read_only: bool = False
+    rehearsing: bool = False
 
 
 class Warehouse:
@@ -97,6 +98,9 @@ class Warehouse:
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """One transaction: all of what is done inside is stored, or, on any exception, nothing of it."""
         with self.connect() as connection:
+            if self._held.rehearsing:
+                yield connection
+                return
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -104,6 +108,18 @@ class Warehouse:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """What is done inside, in this thread, is seen inside, and in the end nothing of it is stored."""
+        with self.connect() as connection:
+            connection.execute("BEGIN")
+            self._held.rehearsing = True
+            try:
+                yield connection
+            finally:
+                self._held.rehearsing = False
+                connection.execute("ROLLBACK")
 
     def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> pl.DataFrame:
         """Rows of ``query`` as a Polars frame."""

@@ -96,10 +96,15 @@ def has_currency(attributes: Collection[Attribute]) -> bool:
     return any(attribute.name == CURRENCY for attribute in attributes)
 
 
-def take_in_rates(warehouse: Warehouse, *, base: str, rates_file: Path | None, landing: Path) -> None:
+def take_in_rates(
+    warehouse: Warehouse, *, base: str, rates_file: Path | None, landing: Path, move: bool = True
+) -> None:
     """Keep the base currency that is set, and the rates of the file and of those that wait in the landing zone.
 
     A rate that comes again for the same day takes the place of the one before; amounts that were converted stay.
+
+    Args:
+        move: move what waited away, once it is stored.
 
     Raises:
         InvalidInput: a file can't be used, or another base was in use before.
@@ -128,7 +133,7 @@ def take_in_rates(warehouse: Warehouse, *, base: str, rates_file: Path | None, l
             if base:
                 Money(base, new).keep_base(connection)
     for file in files:
-        if file.is_relative_to(landing):
+        if move and file.is_relative_to(landing):
             taken = landing.parent / "_landed" / landing.name
             taken.mkdir(parents=True, exist_ok=True)
             file.replace(taken / file.name)

@@ -238,6 +238,13 @@ def _record(
     *,
     again: bool,
 ) -> None:
+    delivery = {
+        "content_hash": digest,
+        "mapping_hash": intake.mapping_hash,
+        "kind": intake.kind,
+        "source": intake.source,
+        "landed_at": intake.now,
+    }
     if again:
         connection.execute(
             """
@@ -247,13 +254,7 @@ def _record(
             """,
             {"accepted": counts["accepted"], "digest": digest, "mapping": intake.mapping_hash, "kind": intake.kind},
         )
+        insert(connection, "raw.redeliveries", pl.DataFrame([delivery]))
         return
-    row = {
-        "content_hash": digest,
-        "mapping_hash": intake.mapping_hash,
-        "kind": intake.kind,
-        "source": intake.source,
-        **{f"rows_{name}": count for name, count in counts.items()},
-        "landed_at": intake.now,
-    }
+    row = delivery | {f"rows_{name}": count for name, count in counts.items()}
     insert(connection, "raw.landed_files", pl.DataFrame([row]))

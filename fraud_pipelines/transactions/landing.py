@@ -21,6 +21,7 @@ from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.redelivery import (
     QUARANTINE,
+    TAKEN_BACK,
     TIMESTAMP_IN_THE_FUTURE,
     close_rejects,
     rejects_are_open,
@@ -123,7 +124,7 @@ class TransactionIntake:
 
     kind = "transactions"
     rejected_table = QUARANTINE
-    passing = (TIMESTAMP_IN_THE_FUTURE, NO_RATE, NO_BASE)
+    passing = (TIMESTAMP_IN_THE_FUTURE, NO_RATE, NO_BASE, TAKEN_BACK)
     told: Sequence[str] = ()
 
     def __init__(

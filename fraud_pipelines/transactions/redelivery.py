@@ -21,6 +21,8 @@ from fraud_pipelines.transactions.validation import validate_transactions
 
 QUARANTINE: Final = "raw.rejected_transactions"
 TIMESTAMP_IN_THE_FUTURE: Final = f"timestamp {IN_THE_FUTURE}"
+TAKEN_BACK: Final = "repeats a delivery that was taken back"
+"""Why a row still is in the quarantine whose first delivery isn't there any more: it comes in when it comes again."""
 
 
 @dataclass(frozen=True)

@@ -129,3 +129,32 @@ def test_words_that_were_taken_for_no_value_are_told(installation: Installation,
     shown = " ".join(installation.invoke("import", str(path)).split())
     assert "Taken as no value in user_id: guest (1)" in shown
     assert "1 rejected: user_id is missing" in shown
+
+
+def test_a_dry_run_shows_what_would_be_stored_and_stores_nothing(installation: Installation, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", 12, 1)
+    shown = installation.invoke("import", str(path), "--dry-run")
+    assert "10 of 12 rows as they would be stored" in shown
+    assert "Empty in all rows: merchant_id" in shown
+    assert "1 rejected: timestamp is unreadable as iso8601" in shown
+    assert "Nothing was stored" in shown
+    assert "t9" in shown
+    assert "t10" not in shown
+    assert not installation.warehouse.path.exists()
+    installation.invoke("import", str(path))
+    shown = installation.invoke("import", str(write(tmp_path / "y.csv", 14, 0)), "--dry-run")
+    assert "2 of 2 rows as they would be stored" in shown
+    assert installation.warehouse.read("SELECT count(*) FROM raw.transactions").item() == 12
+    assert installation.warehouse.read("SELECT count(*) FROM raw.landed_files").item() == 1
+
+
+def test_a_delivery_is_listed_and_taken_back(installation: Installation, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", 3, 1)
+    installation.invoke("import", str(path))
+    listed = installation.invoke("import", "list")
+    assert "x.csv" in listed
+    shown = installation.invoke("import", "undo", "x.csv")
+    assert "Taken back: x.csv: 3 transactions, 0 labels, 1 rejected rows" in shown
+    assert "Nothing was taken in yet" in installation.invoke("import", "list")
+    assert "There is no delivery 'x.csv'" in installation.invoke("import", "undo", "x.csv", succeeds=False)
+    assert "taken in before" not in installation.invoke("import", str(path))
