@@ -107,8 +107,7 @@ def preview_path(
                 refused.append(str(error))
                 continue
             reports.append(report)
-    show_reports(reports)
-    console.print("[bold]Nothing was stored[/]: this was a dry run.")
+    show_reports(reports, stored=False)
     require_taken_in(reports, refused, stored=False)
 
 
@@ -142,11 +141,15 @@ def show_preview(warehouse: Warehouse, report: LandingReport, *, now: datetime, 
         console.print(f"Empty in all rows: {', '.join(empty)}")
 
 
-def show_reports(reports: Sequence[LandingReport]) -> None:
-    """Print what became of each file, how it was read, what was not taken and why, and which days are stale now."""
+def show_reports(reports: Sequence[LandingReport], *, stored: bool = True) -> None:
+    """Print what became of each file, how it was read, what was not taken and why, and which days are stale now.
+
+    Args:
+        stored: whether it is stored, as it is but for a dry run.
+    """
     if not reports:
         return
-    console.print(_table(reports))
+    console.print(_table(reports, "Taken in" if stored else "Would be taken in"))
     for told, files in Counter(told for report in reports for told in report.told).items():
         console.print(escape(told) + (f" ({files:,} files)" if files > 1 else ""))
     _show_null_words(reports)
@@ -157,9 +160,11 @@ def show_reports(reports: Sequence[LandingReport]) -> None:
         console.print(f"Not used of {escape(of)}{more}: {escape(', '.join(columns))}")
     _show_rejected(reports)
     late = sorted({day for report in reports for day in report.late_days})
-    if late:
+    if late and stored:
         span = f"{len(late)} days from {late[0]} to {late[-1]}" if len(late) > 1 else str(late[0])
         console.print(f"Processed already, and stale now: {span} (fraud-pipelines status lists them)")
+    if not stored:
+        console.print("[bold]Nothing was stored[/]: this was a dry run.")
 
 
 def require_taken_in(reports: Sequence[LandingReport], refused: Sequence[str] = (), *, stored: bool = True) -> None:
@@ -243,8 +248,8 @@ def _files(path: Path) -> tuple[list[Path], dict[str, str]]:
     return sorted(file.path for file in found.files), found.troubles
 
 
-def _table(reports: Sequence[LandingReport]) -> Table:
-    table = Table(title="Taken in", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _table(reports: Sequence[LandingReport], title: str) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     left_out = any(report.rows_left_out for report in reports)
     for name in ("file", "read", "accepted", *(("left out",) if left_out else ()), "rejected", "duplicates", "days"):
         table.add_column(name, justify="left" if name in ("file", "days") else "right")

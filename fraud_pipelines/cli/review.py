@@ -1,6 +1,7 @@
 """``fraud-pipelines review``: the commands of a reviewer and their options."""
 
 import getpass
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def label(
 @click.option("--date-format", default="iso8601", show_default=True, help="Or a pattern such as %d/%m/%Y.")
 @click.option("--known-at", type=_INSTANT, help="When all of them became known, UTC, whatever the file says.")
 @click.option("--any-reason", is_flag=True, help="Disputes about other things than fraud count as fraud too.")
+@click.option("--dry-run", is_flag=True, help="Show what would be stored, and store nothing.")
 def chargebacks(
     path: Path,
     id_column: str,
@@ -85,6 +87,7 @@ def chargebacks(
     date_format: str,
     known_at: datetime | None,
     any_reason: bool,
+    dry_run: bool,
 ) -> None:
     """Take in chargebacks as a payment processor exports them.
 
@@ -92,7 +95,7 @@ def chargebacks(
     Disputes for fraud become labels; what was won or taken back is corrected.
     """
     from fraud_pipelines.bootstrap import warehouse_of
-    from fraud_pipelines.cli.intake import require_taken_in, show_reports
+    from fraud_pipelines.cli.intake import require_taken_in, show_preview, show_reports
     from fraud_pipelines.decisions.chargebacks import ChargebackColumns, land_chargebacks
     from fraud_pipelines.plan.compile import plan_in_force
 
@@ -109,16 +112,20 @@ def chargebacks(
     )
     settings = Settings.from_environment()
     warehouse = warehouse_of(settings)
-    report = land_chargebacks(
-        warehouse,
-        path,
-        now=_now(),
-        skew=settings.clock_skew,
-        columns=columns,
-        entities=plan_in_force(settings).entities,
-    )
-    show_reports([report])
-    require_taken_in([report])
+    now = _now()
+    with warehouse.rehearsal() if dry_run else nullcontext():
+        report = land_chargebacks(
+            warehouse,
+            path,
+            now=now,
+            skew=settings.clock_skew,
+            columns=columns,
+            entities=plan_in_force(settings).entities,
+        )
+        if dry_run:
+            show_preview(warehouse, report, now=now, labels=True)
+    show_reports([report], stored=not dry_run)
+    require_taken_in([report], stored=not dry_run)
 
 
 @review.command()

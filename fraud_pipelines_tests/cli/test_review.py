@@ -118,3 +118,14 @@ def test_in_80_columns_the_queue_keeps_its_figures_and_in_a_pipe_its_reasons_too
     assert max(map(len, narrow.splitlines())) <= 80
     assert "this customer's median" not in narrow
     assert "this customer's median" in piped
+
+
+def test_a_dry_run_of_chargebacks_shows_the_labels_and_stores_none(reviewed: Installation, tmp_path: Path) -> None:
+    path = tmp_path / "disputes.csv"
+    path.write_text("Payment ID,Reason Code\nsmall,10.4\nblock,13.1\n")
+    before = reviewed.warehouse.read("SELECT count(*) FROM feedback.labels").item()
+    shown = reviewed.invoke("review", "chargebacks", str(path), "--dry-run")
+    assert "1 of 1 rows as they would be stored" in shown
+    assert "Would be taken in" in shown
+    assert "Nothing was stored" in shown
+    assert reviewed.warehouse.read("SELECT count(*) FROM feedback.labels").item() == before
