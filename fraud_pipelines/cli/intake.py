@@ -291,6 +291,8 @@ def _show_rejected(reports: Sequence[LandingReport]) -> None:
     for reason, count in reasons.most_common():
         style = "dim" if reason in _EXPECTED else _WRONG
         console.print(f"  [{style}]{count:,} rejected: {escape(reason)}[/]")
+    if any(reason.endswith("years old") for reason in reasons):
+        console.print("FRAUD_MAX_AGE_YEARS says how old a transaction may be.")
     waiting = sum(report.rows_waiting for report in reports)
     if waiting:
         console.print(

@@ -11,7 +11,7 @@ import polars as pl
 from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.transactions.column_rules import PLAIN, ColumnRule
 from fraud_pipelines.transactions.null_words import Kind, NullWords, is_identity
-from fraud_pipelines.transactions.numbers import NumberFormat, ambiguous, has_decimal_comma
+from fraud_pipelines.transactions.numbers import NumberFormat, NumbersSoFar, has_decimal_comma
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.row_ids import row_ids
 from fraud_pipelines.transactions.source_text import EXACT_INTEGERS, as_text
@@ -51,8 +51,8 @@ class ChunkCleaner:
         constants: our name → a text that stands in every row.
         rules: our name → how its values are made of the source's.
         null_words: the texts that stand for no value; none by default.
-        currency_marks: our name → the currency sign that the file's numbers have borne so far; filled in here. With
-            None, the signs may differ.
+        numbers_so_far: what those of the file's earlier chunks have shown; filled in here.
+        one_currency: the numbers of a column may not bear different currency signs.
 
     Attributes:
         null_counts: (our column, word) → in how many rows the word was taken as null.
@@ -66,14 +66,16 @@ class ChunkCleaner:
         *,
         rules: Mapping[str, ColumnRule] | None = None,
         null_words: NullWords | None = None,
-        currency_marks: dict[str, str] | None = None,
+        numbers_so_far: NumbersSoFar | None = None,
+        one_currency: bool = False,
     ) -> None:
         self._chunk = chunk
         self._constants = constants or {}
         self._columns = {ours: theirs for ours, theirs in columns.items() if theirs in chunk.fields.columns}
         self._rules = rules or {}
         self._null_words = null_words
-        self._currency_marks = currency_marks
+        self._numbers_so_far = numbers_so_far or NumbersSoFar()
+        self._one_currency = one_currency
         self._negative_rows: dict[str, pl.Series] = {}
         self.null_counts: Counter[tuple[str, str]] = Counter()
         self.reasons = pl.repeat(None, chunk.fields.height, dtype=pl.String, eager=True).alias("reason")
@@ -162,39 +164,39 @@ class ChunkCleaner:
         if number_format.decimal == ".":
             number = raw.cast(pl.Float64, strict=False)
             unread = number.is_null() & raw.is_not_null()
-            if not unread.any():
-                return number
         else:
             number = pl.repeat(None, raw.len(), dtype=pl.Float64, eager=True).alias(name)
             unread = raw.is_not_null()
         positions = unread.arg_true()
+        if not number_format.declared:
+            self._reject_uncertain(name, raw, any_unread=positions.len() > 0)
+        if not positions.len():
+            return number
         text = raw.gather(positions)
         found, marks = number_format.parse(text)
         if not number_format.declared:
-            self._reject_commas(name, raw, positions, found)
+            commas = positions.filter(has_decimal_comma(text) & found.is_null())
+            rows = pl.repeat(False, raw.len(), dtype=pl.Boolean, eager=True).scatter(commas, True)
+            self.reject(rows, f"{name} is not a number: a comma; declare it as decimal or thousands in the mapping")
         self._check_marks(name, positions, marks.set(found.is_null(), None))
         return number.scatter(positions, found)
 
-    def _reject_commas(self, name: str, raw: pl.Series, positions: pl.Series, found: pl.Series) -> None:
-        """Say of numbers with decimal commas what to declare, and refuse points that may stand between thousands."""
-        uncertain = ambiguous(raw)
+    def _reject_uncertain(self, name: str, raw: pl.Series, *, any_unread: bool) -> None:
+        """Refuse points that may stand between thousands, in a file that has decimal commas."""
+        uncertain = self._numbers_so_far.uncertain(name, raw, may_have_commas=any_unread)
         if uncertain is not None:
             self.reject(
                 uncertain,
                 f"{name} is ambiguous: other rows have a decimal comma, so that the point may stand between thousands; "
                 "declare decimal, and thousands, in the mapping",
             )
-        commas = has_decimal_comma(raw.gather(positions)) & found.is_null()
-        if commas.any():
-            rows = pl.repeat(False, raw.len(), dtype=pl.Boolean, eager=True).scatter(positions.filter(commas), True)
-            self.reject(rows, f"{name} is not a number: a comma; declare it as decimal or thousands in the mapping")
 
     def _check_marks(self, name: str, positions: pl.Series, marks: pl.Series) -> None:
         """Reject numbers whose currency sign is another than that of the rows before: they can't be added up."""
-        if self._currency_marks is None or marks.null_count() == marks.len():
+        if not self._one_currency or marks.null_count() == marks.len():
             return
         codes = marks.replace_strict(_CURRENCY_CODES, default=marks)
-        expected = self._currency_marks.setdefault(name, codes.drop_nulls()[0])
+        expected = self._numbers_so_far.currencies.setdefault(name, codes.drop_nulls()[0])
         for code in codes.drop_nulls().unique().sort():
             if code == expected or code in _SHARED_SIGNS.get(expected, ()) or expected in _SHARED_SIGNS.get(code, ()):
                 continue
@@ -369,6 +371,9 @@ class ChunkCleaner:
             return pl.repeat(None, self._chunk.fields.height, dtype=pl.String, eager=True)
         column = self._chunk.fields[theirs]
         text, is_single = as_text(column)
+        if kind == "time" and isinstance(column.dtype, pl.Datetime):
+            # A day that is stored as a time; its time stands in another column.
+            text = text.str.replace(r"[ T]00:00:00(?:\.0+)?$", "")
         if not is_single:
             self.reject(column.is_not_null(), f"{name} is not text: {theirs} is {_type_name(column.dtype)}")
         self._reject_types(name, "not text", apart_from="boolean", theirs=theirs)

@@ -18,6 +18,7 @@ from fraud_pipelines.transactions.kinds import PAYMENTS
 from fraud_pipelines.transactions.landing_zone import Landed, land_pending, nearest_mapping, relative_name
 from fraud_pipelines.transactions.late_days import days_outdated, mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
+from fraud_pipelines.transactions.numbers import NumbersSoFar
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.redelivery import (
     QUARANTINE,
@@ -139,7 +140,7 @@ class TransactionIntake:
         self.now = as_utc(now)
         self._latest = self.now + skew
         self._max_age_years = max_age_years
-        self._currency_marks: dict[str, str] = {}
+        self._numbers_so_far = NumbersSoFar()
         self._labels_by_day: Counter[date] = Counter()
         self._outdating: Counter[date] = Counter()
         self._rejects_open: bool | None = None
@@ -162,7 +163,7 @@ class TransactionIntake:
             source=self.source,
             money=self._money_of(connection),
             max_age_years=self._max_age_years,
-            currency_marks=self._currency_marks,
+            numbers_so_far=self._numbers_so_far,
         )
         if self._money:
             self._money.keep_base(connection)

@@ -1,9 +1,11 @@
 """Numbers as exports write them: decimal commas, thousands, currency signs, accounting parentheses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
+
+from fraud_pipelines.errors import InvalidInput
 
 BLANKS: Final = "\u0020\u00a0\u2007\u2009\u202f\u2002\u2003\u2005\u2006\u200a"
 """The blank, and those that typesetters use: no-break, figure, thin, narrow no-break and others."""
@@ -71,16 +73,47 @@ class NumberFormat:
         return bare.set(~sound.fill_null(value=False), None)
 
 
-def ambiguous(text: pl.Series) -> pl.Series | None:
-    """The rows whose point may stand before decimals or between thousands, if others of ``text`` have decimal commas.
+@dataclass
+class NumbersSoFar:
+    """What the numbers of a file have shown so far, by our column.
 
-    None if there are none: neither says anything by itself.
+    Attributes:
+        currencies: the currency sign or code that they bear.
+        decimal_commas: one with a decimal comma.
+        ambiguous: one whose point may stand before decimals or between thousands, and that was taken for the former.
     """
-    commas = text.str.contains(",", literal=True)
-    if not commas.any() or not text.filter(commas).str.contains(_DECIMAL_COMMA).any():
+
+    currencies: dict[str, str] = field(default_factory=dict)
+    decimal_commas: dict[str, str] = field(default_factory=dict)
+    ambiguous: dict[str, str] = field(default_factory=dict)
+
+    def uncertain(self, name: str, text: pl.Series, *, may_have_commas: bool) -> pl.Series | None:
+        """The rows that are ambiguous, now that the file is known to have decimal commas; None if there are none.
+
+        Args:
+            text: numbers of the column ``name``, further ones of the file.
+            may_have_commas: some of them have been found to be no plain numbers.
+
+        Raises:
+            InvalidInput: rows before these were ambiguous, and were taken for numbers with three decimals.
+        """
+        if may_have_commas and name not in self.decimal_commas:
+            found = text.filter(has_decimal_comma(text))
+            if found.len():
+                self.decimal_commas[name] = found[0]
+        rows = text.str.contains(_AMBIGUOUS).fill_null(value=False)
+        if name in self.decimal_commas and name in self.ambiguous:
+            raise InvalidInput(
+                f"{name}: {self.ambiguous[name]!r} may be one or a thousand, since other rows have decimal commas "
+                f"({self.decimal_commas[name]!r}). Declare decimal and thousands of the column in the mapping "
+                "(docs/mappings.md). Nothing of the file was stored."
+            )
+        if not rows.any():
+            return None
+        if name in self.decimal_commas:
+            return rows
+        self.ambiguous.setdefault(name, text.filter(rows)[0])
         return None
-    rows = text.str.contains(_AMBIGUOUS).fill_null(value=False)
-    return rows if rows.any() else None
 
 
 def has_decimal_comma(text: pl.Series) -> pl.Series:

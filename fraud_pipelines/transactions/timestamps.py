@@ -250,7 +250,7 @@ def _since(origin: datetime, column: pl.Series, nanoseconds: int) -> tuple[pl.Se
     instants = number.set(~sound.fill_null(value=False), None).round().cast(pl.Int64)
     if nanoseconds < 1_000_000:
         whole = column.cast(pl.Int64, strict=False)
-        exact = whole * nanoseconds // 1_000 + first
+        exact = (whole if nanoseconds == 1_000 else whole // (1_000 // nanoseconds)) + first
         instants = exact.zip_with(whole.is_not_null() & instants.is_not_null(), instants)
     return _sure(instants.cast(TIMESTAMP))
 

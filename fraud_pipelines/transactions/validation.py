@@ -15,6 +15,7 @@ from fraud_pipelines.transactions.currency import CURRENCY, Money, has_currency
 from fraud_pipelines.transactions.kinds import told_kind
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.null_words import is_identity
+from fraud_pipelines.transactions.numbers import NumbersSoFar
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.rows_rule import kept_rows
 from fraud_pipelines.transactions.schema import TIMESTAMP
@@ -66,7 +67,7 @@ def validate_transactions(
     source: str,
     money: Money | None = None,
     max_age_years: int = MAX_AGE_YEARS,
-    currency_marks: dict[str, str] | None = None,
+    numbers_so_far: NumbersSoFar | None = None,
 ) -> ValidatedChunk:
     """Judge each row by itself; the first thing wrong with it, in the order of the columns, is its reason.
 
@@ -77,7 +78,10 @@ def validate_transactions(
         source: the name that rejected rows are kept under.
         money: the base currency and the rates, for a mapping with currencies.
         max_age_years: how far before ``latest`` a timestamp may lie.
-        currency_marks: the signs that the numbers of the file's earlier chunks have borne; filled in here.
+        numbers_so_far: what the numbers of the file's earlier chunks have shown; filled in here.
+
+    Raises:
+        InvalidInput: numbers of earlier chunks were taken for what they may not be.
     """
     if mapping.rows:
         told = kept_rows(chunk, mapping.rows)
@@ -88,7 +92,7 @@ def validate_transactions(
             source=source,
             money=money,
             max_age_years=max_age_years,
-            currency_marks=currency_marks,
+            numbers_so_far=numbers_so_far,
         )
         failed = rejected_rows(chunk, told.failed, told.reasons, source=source)
         reasons = pl.repeat(mapping.rows.reason, told.left_out.len(), dtype=pl.String, eager=True)
@@ -97,13 +101,17 @@ def validate_transactions(
             rejected=pl.concat([judged.rejected, failed]).sort("row_number"),
             left_out=rejected_rows(chunk, told.left_out, reasons, source=source),
         )
+    numbers_so_far = numbers_so_far or NumbersSoFar()
+    if CURRENCY in mapping.constants:
+        numbers_so_far.currencies.setdefault("amount", mapping.constants[CURRENCY].strip().upper())
     cleaner = ChunkCleaner(
         chunk,
         mapping.wanted_columns,
         mapping.constants,
         rules=mapping.rules,
         null_words=mapping.words,
-        currency_marks=_marks(mapping, currency_marks),
+        numbers_so_far=numbers_so_far,
+        one_currency=not (has_currency(mapping.attributes) and CURRENCY in mapping.wanted_columns),
     )
     zones = _zones(chunk, mapping)
     clock = _Clock(latest, max_age_years, zones)
@@ -144,16 +152,6 @@ def _zones(chunk: RecordChunk, mapping: ColumnMapping) -> pl.Series | None:
         return None
     columns = {"zone": mapping.timestamp.zone_column}
     return ChunkCleaner(chunk, columns, null_words=mapping.words).as_written("zone")
-
-
-def _marks(mapping: ColumnMapping, marks: dict[str, str] | None) -> dict[str, str] | None:
-    """The currency signs so far; None where each row says its currency."""
-    if CURRENCY in mapping.wanted_columns and has_currency(mapping.attributes):
-        return None
-    marks = {} if marks is None else marks
-    if CURRENCY in mapping.constants:
-        marks.setdefault("amount", mapping.constants[CURRENCY].upper())
-    return marks
 
 
 def _verdicts(

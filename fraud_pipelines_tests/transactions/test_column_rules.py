@@ -13,7 +13,7 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.transactions.mapping import ColumnMapping
-from fraud_pipelines.transactions.numbers import BLANKS, NumberFormat
+from fraud_pipelines.transactions.numbers import BLANKS, NumberFormat, NumbersSoFar
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.row_ids import with_row_ids
 from fraud_pipelines.transactions.validation import ValidatedChunk, validate_transactions
@@ -440,3 +440,82 @@ def test_ids_of_rows_follow_from_the_rows_and_not_from_how_they_are_cut(
 def test_the_payload_of_a_rejected_row_is_that_of_the_source() -> None:
     outcome = validated([{"Betrag": "x", "A": "1"}], columns={"amount": {"column": "Betrag", "decimal": ","}})
     assert json.loads(outcome.rejected["payload"][0])["Betrag"] == "x"
+
+
+def test_a_decimal_comma_that_shows_late_refuses_the_file_if_it_must() -> None:
+    mapping = ColumnMapping.identity()
+
+    def judge(so_far: NumbersSoFar, *texts: str) -> list[object]:
+        frame = pl.DataFrame([FINE | {"transaction_id": f"t{n}", "amount": text} for n, text in enumerate(texts)])
+        chunk = RecordChunk.of(frame)
+        outcome = validate_transactions(chunk, mapping, latest=NOW, source="x", numbers_so_far=so_far)
+        return column(outcome, "amount")
+
+    so_far = NumbersSoFar()
+    assert judge(so_far, "1.28", "5") == [1.28, 5.0]
+    assert "declare it as decimal" in str(judge(so_far, "12,50")[0])
+    assert str(judge(so_far, "1.284")[0]).startswith("amount is ambiguous")
+    so_far = NumbersSoFar()
+    assert judge(so_far, "1.284") == [1.284]
+    with pytest.raises(InvalidInput, match=r"amount: '1\.284' may be one or a thousand.*'12,50'.*Declare decimal"):
+        judge(so_far, "12,50")
+
+
+MESSY = st.one_of(
+    st.none(),
+    st.text(max_size=12),
+    st.text("0123456789.,-+()'€$ EUeu\u00a0\u202f:/", max_size=12),
+    st.sampled_from(
+        ["nan", "guest", "1e400", "-0", "2.70319E+15", "9" * 25, "-" + "9" * 20, "0000-00-00", "\x00", "1.284"]
+    ),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.datetimes().map(str),
+)
+RULES: tuple[dict[str, object], ...] = (
+    {
+        "columns": {
+            "transaction_id": {"join": ["a", "b"]}, "user_id": {"first_of": ["b", "c"]},
+            "amount": {"column": "c", "decimal": ",", "thousands": ".", "divide_by": 3, "negative": "refund"},
+        },
+        "timestamp": {"columns": ["a", "b"], "zone_column": "c"},
+    },
+    {
+        "columns": {
+            "transaction_id": {"row": True}, "user_id": "a", "timestamp": "b",
+            "amount": {"sql": "CASE WHEN a > 1 THEN c * 2 ELSE abs(b) END"}, "city": {"sql": "substr(a, 2, 3)"},
+        },
+        "timestamp": {"origin": "2026-01-01", "unit": "day"},
+        "label": {"column": "a", "known_at_column": "b", "unlabelled_values": ["2"]},
+    },
+    {
+        "columns": {"transaction_id": "a", "user_id": "b", "timestamp": "c", "amount": "a"},
+        "timestamp": {"format": "epoch_nanoseconds"},
+    },
+    {
+        "columns": {"transaction_id": "a", "user_id": "b", "timestamp": "c", "amount": "a"},
+        "timestamp": {"format": "epoch_microseconds"},
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys("abc", MESSY)), min_size=1, max_size=8), st.sampled_from(RULES))
+def test_whatever_stands_in_the_columns_of_a_rule_each_row_is_judged_once(
+    rows: list[dict[str, str | None]], rules: dict[str, object]
+) -> None:
+    outcome = validated_frame(pl.DataFrame(rows, schema=dict.fromkeys("abc", pl.String())), **rules)
+    assert sorted([*(outcome.positions + 1), *outcome.rejected["row_number"]]) == list(range(1, len(rows) + 1))
+    assert outcome.accepted["amount"].is_between(0, 1e12).all()
+    assert (
+        outcome.accepted.select("transaction_id", "user_id", "timestamp", "amount").null_count().sum_horizontal()[0]
+        == 0
+    )
+    assert outcome.known_at.len() == outcome.verdicts.len() == outcome.accepted.height
+
+
+def test_a_day_that_is_stored_as_a_time_is_joined_with_its_time() -> None:
+    frame = pl.DataFrame([FINE | {"d": datetime(2026, 1, 5), "t": "9:05"}])
+    assert column(validated_frame(frame, timestamp={"columns": ["d", "t"]}), "timestamp") == [
+        datetime(2026, 1, 5, 9, 5)
+    ]
