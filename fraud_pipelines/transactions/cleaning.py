@@ -86,6 +86,8 @@ class ChunkCleaner:
         Args:
             lines: line breaks and tabs are part of the text.
         """
+        if self._is_absent(name) and not required:
+            return self._nulls(name, pl.String())
         raw = self._as_text(name)
         identity = is_identity(name)
         if raw.str.contains(_CLEAN).all():
@@ -315,6 +317,8 @@ class ChunkCleaner:
         required: bool = False,
     ) -> pl.Series:
         """A boolean from the texts that mean it, in any case; null where there is none, and for ``neither``."""
+        if self._is_absent(name) and not required:
+            return self._nulls(name, pl.Boolean())
         raw = self._raw(name)
         text = raw.cast(pl.String) if isinstance(raw.dtype, pl.Boolean) else self._as_text(name, apart_from="boolean")
         text = self._without_words(name, _trimmed(text), "flag").str.to_lowercase()
@@ -334,6 +338,13 @@ class ChunkCleaner:
             first = rows.fill_null(False) & self.reasons.is_null()
             self.reasons = self.reasons.set(first, reason)
 
+    def _is_absent(self, name: str) -> bool:
+        """Whether the source has nothing that the column could be made of."""
+        return name not in self._columns and name not in self._constants and name not in self._rules
+
+    def _nulls(self, name: str, dtype: pl.DataType) -> pl.Series:
+        return pl.repeat(None, self._chunk.fields.height, dtype=dtype, eager=True).alias(name)
+
     def _raw(self, name: str) -> pl.Series:
         if name in self._constants:
             return pl.repeat(self._constants[name], self._chunk.fields.height, dtype=pl.String, eager=True).alias(name)
@@ -341,7 +352,7 @@ class ChunkCleaner:
         if rule is not None and rule.column is None:
             return self._computed(name, rule).alias(name)
         if name not in self._columns:
-            return pl.repeat(None, self._chunk.fields.height, dtype=pl.Null, eager=True).alias(name)
+            return self._nulls(name, pl.Null())
         return self._chunk.fields[self._columns[name]].alias(name)
 
     def _computed(self, name: str, rule: ColumnRule) -> pl.Series:

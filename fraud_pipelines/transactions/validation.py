@@ -13,7 +13,7 @@ from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.currency import CURRENCY, Money, has_currency
 from fraud_pipelines.transactions.kinds import told_kind
-from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
+from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.null_words import is_identity
 from fraud_pipelines.transactions.numbers import NumbersSoFar
 from fraud_pipelines.transactions.records import RecordChunk
@@ -161,12 +161,16 @@ def _verdicts(
 
     A verdict that can't be read is no reason to turn the payment away.
     """
-    rule = mapping.label or LabelRule(column="")
-    columns = {"label": rule.column, _KNOWN_AT: rule.known_at_column or ""} if mapping.label else {}
+    rule = mapping.label
+    no_times = pl.repeat(None, chunk.fields.height, dtype=TIMESTAMP, eager=True)
+    if rule is None:
+        no_verdicts = pl.repeat(None, chunk.fields.height, dtype=pl.Boolean, eager=True).alias("label")
+        return ChunkCleaner(chunk, {}), no_verdicts, no_times
+    columns = {"label": rule.column, _KNOWN_AT: rule.known_at_column or ""}
     label = ChunkCleaner(chunk, columns, null_words=mapping.words)
     verdicts = label.flag("label", true=rule.fraud_values, false=rule.legitimate_values, neither=rule.unlabelled_values)
     if rule.known_at_column is None:
-        return label, verdicts, pl.repeat(None, chunk.fields.height, dtype=TIMESTAMP, eager=True)
+        return label, verdicts, no_times
     stated = ChunkCleaner(chunk, columns, null_words=mapping.words)
     known_at = stated.moment(_KNOWN_AT, rule.known_at_rule(mapping.timestamp), zones=zones)
     stated.reject(known_at > latest, f"{_KNOWN_AT} {IN_THE_FUTURE}")
