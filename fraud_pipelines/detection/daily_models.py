@@ -15,6 +15,7 @@ from fraud_pipelines.detection.default_schema import daily_schema, default_schem
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole, Schema
+from fraud_pipelines.detection.score_rows import score_rows
 from fraud_pipelines.detection.serving import serving_code
 from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint
@@ -128,19 +129,9 @@ def score_day(features: pl.DataFrame, models: Iterable[LoadedModel], *, day: dat
     for loaded in models:
         supervised = loaded.name == SUPERVISED_MODEL and scored
         scores = loaded.model.score(with_model_scores(features, pl.concat(scored)) if supervised else features)
-        scored.append(
-            features.select("transaction_id").with_columns(
-                pl.lit(loaded.name).alias("model_name"),
-                pl.lit("batch").alias("channel"),
-                pl.lit(day).alias("event_date"),
-                pl.lit(loaded.version, dtype=pl.Int32).alias("model_version"),
-                scores["raw_score"],
-                scores["score"],
-                scores["is_anomaly"],
-                pl.lit(now, dtype=pl.Datetime("us")).alias("scored_at"),
-            )
-        )
-    return pl.concat(scored)
+        of_day = features.select("transaction_id", pl.lit(day).alias("event_date"))
+        scored.append(score_rows(of_day, scores, name=loaded.name, version=loaded.version, channel="batch"))
+    return pl.concat(scored).with_columns(scored_at=pl.lit(now, dtype=pl.Datetime("us")))
 
 
 @dataclass(frozen=True)

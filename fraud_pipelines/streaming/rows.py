@@ -1,4 +1,4 @@
-"""The rows that a screening leaves behind: scores and decisions of the channel ``stream``."""
+"""The rows that a screening leaves behind: decisions of the channel ``stream``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,38 +13,10 @@ from fraud_pipelines.detection.daily_models import LoadedModel
 CHANNEL: Final = "stream"
 REALTIME_MODEL: Final = MODEL_NAMES["ecod"]
 
-SCORE_COLUMNS: Final[dict[str, pl.DataType]] = {
-    "transaction_id": pl.String(),
-    "model_name": pl.String(),
-    "channel": pl.String(),
-    "event_date": pl.Date(),
-    "model_version": pl.Int32(),
-    "raw_score": pl.Float64(),
-    "score": pl.Float64(),
-    "is_anomaly": pl.Boolean(),
-}
-"""Those of ``scoring.transaction_scores`` but ``scored_at``."""
-
 DECISION_COLUMNS: Final[dict[str, pl.DataType]] = {
     name: ENTRY_SCHEMA[name] for name in ENTRY_SCHEMA if name == "channel" or name in CONTENT
 }
 """Those of ``scoring.decisions`` but ``decided_at``."""
-
-
-def score_rows(full: pl.DataFrame, scores: pl.DataFrame, version: pl.Series | pl.Expr, *, name: str) -> pl.DataFrame:
-    """Rows of ``scoring.transaction_scores``: one for each of ``full`` that has a score."""
-    return (
-        scores.select("raw_score", "score", "is_anomaly")
-        .with_columns(
-            full["transaction_id"],
-            full["event_date"],
-            model_name=pl.lit(name),
-            channel=pl.lit(CHANNEL),
-            model_version=version,
-        )
-        .filter(pl.col("score").is_not_null())
-        .select(list(SCORE_COLUMNS))
-    )
 
 
 def decision_rows(

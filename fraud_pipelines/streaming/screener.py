@@ -11,19 +11,13 @@ from fraud_pipelines.decisions.explain import alert_reasons
 from fraud_pipelines.decisions.stages import COLLECTING, second_stage_decided
 from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.score_rows import SCORE_COLUMNS, score_rows
 from fraud_pipelines.detection.supervised import SCORE_FEATURES
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.streaming.detector import Screening, StreamDetector
-from fraud_pipelines.streaming.rows import (
-    DECISION_COLUMNS,
-    REALTIME_MODEL,
-    SCORE_COLUMNS,
-    decision_rows,
-    model_versions,
-    score_rows,
-)
+from fraud_pipelines.streaming.rows import CHANNEL, DECISION_COLUMNS, REALTIME_MODEL, decision_rows, model_versions
 from fraud_pipelines.transactions.kinds import payments_of
 
 
@@ -187,12 +181,12 @@ class Screener:
         scored = screening.rows
         flagged = (scored["score"] > engine.screen_level).fill_null(value=False)
         second = self._second_stage() if flagged.any() else None
-        scores = [score_rows(full, scored, scored["model_version"], name=REALTIME_MODEL)]
+        scores = [score_rows(full, scored, name=REALTIME_MODEL, version=scored["model_version"], channel=CHANNEL)]
         ensemble = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
         if second:
             opinions, suspects = _opinions(second, full.filter(flagged), scored["score"].filter(flagged))
             scores += [
-                score_rows(suspects, judged, pl.lit(each.version, pl.Int32), name=each.name)
+                score_rows(suspects, judged, name=each.name, version=each.version, channel=CHANNEL)
                 for each, judged in opinions
             ]
             ensemble = ensemble.scatter(flagged.arg_true(), opinions[-1][1]["score"])
