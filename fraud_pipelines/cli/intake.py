@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.cli.known_files import disputes_in, land_disputes, plan_for
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.chargebacks import AS_A_MATTER_OF_COURSE
 from fraud_pipelines.errors import InvalidInput
@@ -23,7 +24,6 @@ from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.currency import take_in_rates
 from fraud_pipelines.transactions.intake import LandingReport
 from fraud_pipelines.transactions.landing import first_transaction_day
-from fraud_pipelines.transactions.landing_zone import nearest_mapping
 from fraud_pipelines.transactions.timestamps import as_utc
 from fraud_pipelines.transactions.waiting import look_into
 
@@ -43,21 +43,24 @@ def import_path(
 ) -> None:
     """Take in ``path``, a file or all files below a folder, in the order of their names.
 
-    Without ``mapping_file``, a ``mapping.yaml`` beside a file applies to it. A file that can't be read doesn't hold up
-    the others.
+    Without ``mapping_file``, a ``mapping.yaml`` beside a file applies to it, or what is known of its source. A file
+    that can't be read doesn't hold up the others.
 
     Raises:
         InvalidInput: there is nothing to read; or, after all else has been taken in, files can't be read, the mapping
             doesn't fit them, or more of their rows were rejected than accepted.
     """
+    files, troubles = _files(path)
     plan = plan_in_force(settings)
     warehouse = open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
+    if not (labels or mapping_file or first_transaction_day(warehouse)):
+        plan = plan_for(settings, files, stored=True)
+        warehouse = open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
     take_in_rates(
         warehouse, base=settings.base_currency, rates_file=settings.rates_file, landing=settings.landing_rates
     )
     kind = _land_labels if labels else _land_transactions
     land = kind(warehouse, mapping_file, clock, settings, plan)
-    files, troubles = _files(path)
     reports: list[LandingReport] = []
     refused = [f"{name} could not be looked at: {reason}" for name, reason in troubles.items()]
     for file in files:
@@ -70,8 +73,8 @@ def import_path(
         if first:
             settings.note_first_day(first)
     show_reports(reports)
-    days = [day for report in reports for day in report.days]
-    if days and not labels:
+    days = [day for report in reports if report.kind == "transactions" for day in report.days]
+    if days:
         console.print(f"Next: fraud-pipelines run --from {min(days)} --to {max(days)}")
     require_taken_in(reports, refused)
 
@@ -84,8 +87,9 @@ def preview_path(
     Raises:
         InvalidInput: as `import_path`.
     """
-    plan = plan_in_force(settings)
     files, troubles = _files(path)
+    new = not (labels or mapping_file or settings.warehouse_path.exists())
+    plan = plan_for(settings, files, stored=False) if new else plan_in_force(settings)
     refused = [f"{name} could not be looked at: {reason}" for name, reason in troubles.items()]
     reports: list[LandingReport] = []
     with _warehouse_to_look_at(settings, plan) as warehouse:
@@ -102,7 +106,7 @@ def preview_path(
                     )
                     now = clock()
                     report = kind(warehouse, mapping_file, lambda now=now: now, settings, plan)(file)  # type: ignore[misc]
-                    show_preview(warehouse, report, now=now, labels=labels)
+                    show_preview(warehouse, report, now=now, labels=report.kind == "labels")
             except (InvalidInput, OSError) as error:
                 refused.append(str(error))
                 continue
@@ -205,14 +209,15 @@ def _land_transactions(
 ) -> Callable[[Path], LandingReport]:
     from fraud_pipelines.transactions.landing import land_transactions
     from fraud_pipelines.transactions.mapping import ColumnMapping
+    from fraud_pipelines.transactions.recognition import mapping_for
 
     given = ColumnMapping.load(mapping_file, plan.attributes) if mapping_file else None
 
     def land(file: Path) -> LandingReport:
-        found = None if given else nearest_mapping(file, file.parent)
-        mapping = given or (
-            ColumnMapping.load(found, plan.attributes) if found else ColumnMapping.identity(plan.attributes)
-        )
+        disputes = None if given else disputes_in(file)
+        if disputes:
+            return land_disputes(warehouse, file, disputes, now=clock(), settings=settings, plan=plan)
+        mapping = given or mapping_for(file, file.parent, plan.attributes)
         return land_transactions(
             warehouse, file, mapping, now=clock(), skew=settings.clock_skew, max_age_years=settings.max_age_years
         )

@@ -40,6 +40,7 @@ class LandingReport:
         already_landed: the same content was taken in before, so nothing was read but rows that had waited.
         told: sentences on how the file was read, where that was not laid down beforehand.
         null_words: (column, word) → in how many rows the word was taken for no value.
+        kind: what the file held: ``transactions`` or ``labels``.
     """
 
     source: str
@@ -56,6 +57,7 @@ class LandingReport:
     already_landed: bool = False
     told: tuple[str, ...] = ()
     null_words: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    kind: str = "transactions"
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         earlier = _landed_before(connection, intake, digest)
         again = earlier and turned_away(connection, intake, *earlier)
         if earlier and not again:
-            return LandingReport(source=intake.source, already_landed=True)
+            return LandingReport(source=intake.source, already_landed=True, kind=intake.kind)
         read = waiting = left_out = 0
         rows_by_day: Counter[date] = Counter()
         reasons: Counter[str] = Counter()
@@ -170,6 +172,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
         already_landed=bool(earlier),
         told=(*records.told, *intake.told),
         null_words=dict(sorted(null_words.items())),
+        kind=intake.kind,
     )
 
 

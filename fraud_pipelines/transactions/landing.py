@@ -15,10 +15,11 @@ from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.currency import COLUMNS, NO_BASE, NO_RATE, Money, has_currency
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.kinds import PAYMENTS
-from fraud_pipelines.transactions.landing_zone import Landed, land_pending, nearest_mapping, relative_name
+from fraud_pipelines.transactions.landing_zone import Landed, land_pending, relative_name
 from fraud_pipelines.transactions.late_days import days_outdated, mark_late
 from fraud_pipelines.transactions.mapping import ColumnMapping, LabelRule
 from fraud_pipelines.transactions.numbers import NumbersSoFar
+from fraud_pipelines.transactions.recognition import mapping_for
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.redelivery import (
     QUARANTINE,
@@ -90,8 +91,7 @@ def land_pending_transactions(
     """
 
     def intake_for(path: Path) -> TransactionIntake:
-        found = nearest_mapping(path, folder)
-        mapping = ColumnMapping.load(found, attributes) if found else ColumnMapping.identity(attributes)
+        mapping = mapping_for(path, folder, attributes)
         return TransactionIntake(mapping, relative_name(path, folder), clock(), skew, max_age_years)
 
     return land_pending(warehouse, folder, intake_for)
@@ -126,7 +126,6 @@ class TransactionIntake:
     kind = "transactions"
     rejected_table = QUARANTINE
     passing = (TIMESTAMP_IN_THE_FUTURE, NO_RATE, NO_BASE, TAKEN_BACK)
-    told: Sequence[str] = ()
 
     def __init__(
         self,
@@ -137,6 +136,7 @@ class TransactionIntake:
         max_age_years: int = MAX_AGE_YEARS,
     ) -> None:
         self._mapping = mapping
+        self.told: Sequence[str] = mapping.told
         self.now = as_utc(now)
         self._latest = self.now + skew
         self._max_age_years = max_age_years
@@ -177,7 +177,7 @@ class TransactionIntake:
         insert(connection, "raw.transactions", new)
         self._outdating.update(days_outdated(connection, new))
         if self._mapping.rows and validated.left_out.height:
-            self.told = (f"Left out, and kept in raw.left_out_rows: {self._mapping.rows.reason}",)
+            self.told = (*self._mapping.told, f"Left out, and kept in raw.left_out_rows: {self._mapping.rows.reason}")
         if self._are_rejects_open(connection):
             close_rejects(
                 connection,

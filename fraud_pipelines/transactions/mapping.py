@@ -129,6 +129,7 @@ class ColumnMapping(LaterKeys):
     null_values: Annotated[tuple[str, ...] | dict[str, tuple[str, ...]] | None, BeforeValidator(_as_words)] = None
     rows: RowsRule | None = None
     _attributes: tuple[Attribute, ...] = PrivateAttr(default=())
+    _told: tuple[str, ...] = PrivateAttr(default=())
 
     @classmethod
     def identity(cls, attributes: Sequence[Attribute] | None = None) -> Self:
@@ -137,7 +138,16 @@ class ColumnMapping(LaterKeys):
         Args:
             attributes: the columns of a transaction; those that ship by default.
         """
-        return cls.model_validate({}, context={_ATTRIBUTES: attributes})
+        return cls.validated({}, attributes)
+
+    @classmethod
+    def validated(cls, content: Mapping[str, object], attributes: Sequence[Attribute] | None = None) -> Self:
+        """The mapping that a file with this content holds.
+
+        Raises:
+            ValidationError: a key is unknown or has an unusable value.
+        """
+        return cls.model_validate(content, context={_ATTRIBUTES: attributes})
 
     @classmethod
     def load(cls, path: Path, attributes: Sequence[Attribute] | None = None) -> Self:
@@ -158,7 +168,7 @@ class ColumnMapping(LaterKeys):
         if not isinstance(content, dict):
             raise InvalidInput(f"The mapping {path} is empty or no table of keys. {_KEYS}")
         try:
-            return cls.model_validate(content, context={_ATTRIBUTES: attributes})
+            return cls.validated(content, attributes)
         except ValidationError as error:
             faults = "; ".join(_describe(dict(fault)) for fault in error.errors())
             raise InvalidInput(f"The mapping {path}: {faults}. {_KEYS}") from error
@@ -217,6 +227,17 @@ class ColumnMapping(LaterKeys):
         further = COLUMNS if CURRENCY in self.constants and not has_currency(attributes) else ()
         same._attributes = (*attributes, *further)
         return same
+
+    def telling(self, told: Sequence[str]) -> Self:
+        """The same mapping, with sentences on where it comes from."""
+        same = self.model_copy()
+        same._told = tuple(told)
+        return same
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Sentences on where it comes from, where nobody wrote it for the file."""
+        return self._told
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:

@@ -1,0 +1,252 @@
+"""Recognition: a public data set, or an export that many people have, is told by its columns and read by its mapping.
+
+A further source is one file in ``known_sources``: a title, the columns that tell it, a mapping, and what it has beyond
+the columns that ship. Names are compared without regard to case and separators.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.transactions.landing_zone import nearest_mapping
+from fraud_pipelines.transactions.mapping import ColumnMapping
+from fraud_pipelines.transactions.sources import open_records
+from fraud_pipelines.transactions.timestamps import TimestampRule
+
+_FOLDER: Final = Path(__file__).with_name("known_sources")
+_OURS: Final = frozenset({"transaction_id", "user_id", "timestamp", "amount"})
+_TIMESTAMP: Final = "timestamp"
+_QUOTED: Final = re.compile(r'"((?:[^"]|"")+)"')
+
+
+class KnownSource(BaseModel):
+    """A data set or export that is told by its columns.
+
+    Attributes:
+        title: what it is called in messages.
+        columns: those that it always has, ``a|b`` where releases differ; together they tell it from all others.
+        holds: transactions, or disputes about transactions that are here already.
+        note: what the mapping assumes.
+        time_formats: how the timestamp may be written; the one that reads most of a sample counts, of several the
+            first.
+        mapping: as in a mapping file; a column that an export lacks is passed over.
+        declarations: as in ``fraud.yaml``: what it has beyond the columns that ship.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    columns: tuple[str, ...] = Field(min_length=1)
+    holds: Literal["transactions", "disputes"] = "transactions"
+    note: str = ""
+    time_formats: tuple[str, ...] = ()
+    mapping: dict[str, Any] = Field(default_factory=dict)
+    declarations: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A file that is of a known source.
+
+    Attributes:
+        name: of the source.
+        source: what is known of it.
+        columns: the source's name of a column → how the file writes it.
+        time_format: how the file writes its times, where the source leaves that open.
+        told: sentences on what was recognised.
+    """
+
+    name: str
+    source: KnownSource
+    columns: Mapping[str, str]
+    time_format: str | None = None
+    told: tuple[str, ...] = field(default=())
+
+    def mapping(self, attributes: Sequence[Attribute] | None = None) -> ColumnMapping:
+        """How the file's columns become those of a transaction.
+
+        Args:
+            attributes: the columns of a transaction; those that ship by default. What is not among them is passed
+                over, which the mapping tells.
+        """
+        known = [each.name for each in attributes or ColumnMapping.identity().attributes]
+        content = self.mapping_content()
+        columns = content.get("columns", {})
+        undeclared = [ours for ours in columns if ours not in known]
+        content["columns"] = {ours: theirs for ours, theirs in columns.items() if ours in known}
+        told = self.told
+        if undeclared:
+            told += (f"Not taken, since fraud.yaml doesn't declare it: {', '.join(undeclared)}",)
+        return ColumnMapping.validated(content, attributes).telling(told)
+
+    def mapping_content(self) -> dict[str, Any]:
+        """The mapping as a mapping file has it, with the names that the file uses."""
+        content = deepcopy(self.source.mapping)
+        columns = {ours: self._of_file(theirs) for ours, theirs in content.get("columns", {}).items()}
+        # An explicit null leaves a column empty; what the file lacks is passed over.
+        given = self.source.mapping.get("columns", {})
+        content["columns"] = {o: c for o, c in columns.items() if c is not None or given[o] is None}
+        timestamp = content.get(_TIMESTAMP, {})
+        if "columns" in timestamp:
+            timestamp["columns"] = self._present(timestamp["columns"])
+        if "zone_column" in timestamp:
+            timestamp["zone_column"] = self.columns.get(timestamp["zone_column"])
+        if self.time_format:
+            timestamp["format"] = self.time_format
+        if timestamp:
+            content[_TIMESTAMP] = timestamp
+        label = content.get("label")
+        if label:
+            label["column"] = self.columns.get(label["column"])
+            if label["column"] is None:
+                del content["label"]
+        rows = content.get("rows")
+        if rows:
+            keep = self._sql(rows["keep"])
+            content["rows"] = {"keep": keep}
+            if keep is None:
+                del content["rows"]
+        return content
+
+    def _of_file(self, theirs: object) -> object:
+        """A column or rule in the names of the file; None where the file lacks what it needs."""
+        if isinstance(theirs, str):
+            return self.columns.get(theirs)
+        if not isinstance(theirs, dict):
+            return None
+        rule = dict(theirs)
+        if "column" in rule:
+            rule["column"] = self.columns.get(rule["column"])
+        for key in ("join", "first_of"):
+            if key in rule:
+                present = self._present(rule[key])
+                rule[key] = present if key == "first_of" or len(present) == len(rule[key]) else None
+        if "sql" in rule:
+            rule["sql"] = self._sql(rule["sql"])
+        return rule if all(rule.values()) else None
+
+    def _sql(self, sql: str) -> str | None:
+        """An expression, whose columns are all in double quotes, in the names of the file."""
+        names = [name.replace('""', '"') for name in _QUOTED.findall(sql)]
+        if any(name not in self.columns for name in names):
+            return None
+
+        def quoted(match: re.Match[str]) -> str:
+            return '"' + self.columns[match[1].replace('""', '"')].replace('"', '""') + '"'
+
+        return _QUOTED.sub(quoted, sql)
+
+    def _present(self, names: Iterable[str]) -> list[str]:
+        return [self.columns[name] for name in names if name in self.columns]
+
+
+@cache
+def known_sources() -> dict[str, KnownSource]:
+    """Name → what is known of the source."""
+    return {
+        path.stem: KnownSource.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        for path in sorted(_FOLDER.glob("*.yaml"))
+    }
+
+
+def recognise(path: Path) -> Recognised | None:
+    """Which known source a file is of, by its columns; None for any other, and for one with our own names.
+
+    Raises:
+        InvalidInput: the file can't be read.
+    """
+    present = open_records(path, ()).columns
+    if set(present) >= _OURS:
+        return None
+    by_plain: dict[str, str] = {}
+    for name in present:
+        by_plain.setdefault(_plain(name), name)
+        if f"{name}.2" in present:  # The first of those that stand twice is that only by this name.
+            by_plain[_plain(f"{name}.1")] = f"{name}.1"
+    fits = [
+        (name, source)
+        for name, source in known_sources().items()
+        if all(any(_plain(each) in by_plain for each in column.split("|")) for column in source.columns)
+    ]
+    if not fits:
+        return None
+    name, source = max(fits, key=lambda fit: len(fit[1].columns))
+    columns = {theirs: by_plain[_plain(theirs)] for theirs in _named(source) if _plain(theirs) in by_plain}
+    told = (f"Recognised by its columns: {source.title}", *([source.note] if source.note else []))
+    found = Recognised(name, source, columns, told=told)
+    return _with_time_format(path, found) if source.time_formats else found
+
+
+def mapping_for(path: Path, folder: Path, attributes: Sequence[Attribute] | None = None) -> ColumnMapping:
+    """The mapping of a file: the nearest ``mapping.yaml``, else that of the known source, else one of our own names.
+
+    Raises:
+        InvalidInput: the mapping or the file can't be read, or the file holds disputes.
+    """
+    beside = nearest_mapping(path, folder)
+    if beside:
+        return ColumnMapping.load(beside, attributes)
+    found = recognise(path)
+    if found is None:
+        return ColumnMapping.identity(attributes)
+    if found.source.holds == "disputes":
+        raise InvalidInput(
+            f"{path} holds disputes ({found.source.title}), not transactions. Take it in by: "
+            f"fraud-pipelines review chargebacks {path.name}"
+        )
+    return found.mapping(attributes)
+
+
+def _named(source: KnownSource) -> set[str]:
+    """Every column that a source's mapping may name; more does no harm."""
+    names = set(source.columns)
+    for rule in source.mapping.get("columns", {}).values():
+        names |= _strings(rule)
+    timestamp, label = source.mapping.get(_TIMESTAMP, {}), source.mapping.get("label", {})
+    names |= _strings([timestamp.get("columns", []), timestamp.get("zone_column"), label.get("column")])
+    return names | _strings(source.mapping.get("rows", {}))
+
+
+def _strings(value: object) -> set[str]:
+    if isinstance(value, str):
+        return {value, *(name.replace('""', '"') for name in _QUOTED.findall(value))}
+    if isinstance(value, Mapping):
+        return {name for each in value.values() for name in _strings(each)}
+    if isinstance(value, Sequence):
+        return {name for each in value for name in _strings(each)}
+    return set()
+
+
+def _with_time_format(path: Path, found: Recognised) -> Recognised:
+    """Choose how the file writes its times by a sample of it."""
+    content = found.mapping_content()
+    rule = content.get(_TIMESTAMP, {})
+    columns = rule.get("columns") or [content["columns"][_TIMESTAMP]]
+    text = pl.Series([], dtype=pl.String)
+    for chunk in open_records(path, columns).chunks():
+        fields = chunk.fields.select(pl.col(*columns).cast(pl.String).str.strip_chars())
+        text = fields.select(pl.concat_str(columns, separator=" ")).to_series()
+        break
+    counts = {
+        each: text.len() - TimestampRule(format=each).to_utc(text)[0].null_count() for each in found.source.time_formats
+    }
+    best = max(counts.values())
+    fitting = [each for each, count in counts.items() if count == best]
+    told = f"Times are read as {fitting[0]}"
+    if len(fitting) > 1:
+        told += f", though they may be {' or '.join(fitting[1:])}: a mapping of your own can say so"
+    return Recognised(found.name, found.source, found.columns, fitting[0], (*found.told, told))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9ßäöü]", "", name.strip().lower())
