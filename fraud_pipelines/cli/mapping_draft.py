@@ -1,0 +1,36 @@
+"""``fraud-pipelines mapping``: a first mapping of a file."""
+
+from pathlib import Path
+
+import click
+
+from fraud_pipelines.settings import Settings
+
+
+@click.group()
+def mapping() -> None:
+    """Draft a column mapping for a file."""
+
+
+@mapping.command("draft")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Write it to this file, which must not exist.")
+def draft(file: Path, output: Path | None) -> None:
+    """Write a first mapping of FILE, from its header and its first rows, with comments.
+
+    Every line of it is a guess by names and values. Comments say what has to be chosen.
+    """
+    from fraud_pipelines.errors import InvalidInput
+    from fraud_pipelines.plan.compile import plan_in_force
+    from fraud_pipelines.transactions.mapping_draft import draft_mapping
+
+    text = draft_mapping(file, plan_in_force(Settings.from_environment()).attributes)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as target:
+            target.write(text)
+    except OSError as error:
+        raise InvalidInput(f"{output} can't be written: {error.strerror}. Name a new file.") from error
+    click.echo(f"Wrote {output}. Read it through, then: fraud-pipelines import {file} --mapping {output} --dry-run")
