@@ -133,7 +133,7 @@ def _show_payments(payments: tuple[Payment, ...]) -> None:
     for payment in payments[max(0, place - PAYMENTS_SHOWN + 1) : place + 6]:
         table.add_row(
             "▶" if payment.is_case else "",
-            f"{payment.timestamp:%Y-%m-%d %H:%M}",
+            payment.time_told + (" refund" if payment.is_refund else ""),
             escape(payment.transaction_id),
             f"{payment.amount:,.2f}",
             *(escape(text or "") for text in (payment.merchant_id, payment.merchant_category, payment.country)),

@@ -21,7 +21,7 @@ decided AS (
     GROUP BY transaction_id
 )
 SELECT a.transaction_id, a."timestamp", a.amount, a.merchant_id, a.merchant_category, a.country, a.device_type,
-       d.decision, l.actual_fraud, a.is_case
+       d.decision, l.actual_fraud, a.is_case, a.kind, a.local_time, a.date_only
 FROM around a
 LEFT JOIN decided d USING (transaction_id)
 LEFT JOIN feedback.labels_before(now() AT TIME ZONE 'UTC') l USING (transaction_id)

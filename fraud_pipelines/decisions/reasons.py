@@ -202,9 +202,10 @@ def _pause(row: Row, match: re.Match[str]) -> str | None:
 
 def _hour(row: Row, match: re.Match[str]) -> str | None:
     hour = _number(row.get("hour_of_day"))
+    clock = "UTC" if row.get("local_time") is None else "local time"
     if hour is not None:
-        return f"made at {int(hour):02d}h UTC"
-    return "made at night (23h to 6h UTC)" if _true(row.get(match.string)) else None
+        return f"made at {int(hour):02d}h {clock}"
+    return f"made at night (23h to 6h {clock})" if _true(row.get(match.string)) else None
 
 
 def _weekday(row: Row, _: re.Match[str]) -> str | None:

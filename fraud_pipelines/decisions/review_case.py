@@ -10,6 +10,7 @@ from fraud_pipelines.decisions.reasons import reasons_and_context
 from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.types import REFUND
 from fraud_pipelines.storage.warehouse import Warehouse, select
 
 PAYMENTS_BEFORE: Final = 40
@@ -81,7 +82,7 @@ class CaseLabel:
 
 @dataclass(frozen=True)
 class Payment:
-    """A payment of the same user; ``is_case`` is the transaction itself."""
+    """A payment of the same user, or a refund; ``is_case`` is the transaction itself."""
 
     transaction_id: str
     timestamp: datetime
@@ -93,6 +94,21 @@ class Payment:
     decision: str | None
     actual_fraud: bool | None
     is_case: bool
+    kind: str | None = None
+    local_time: datetime | None = None
+    date_only: bool | None = None
+
+    @property
+    def is_refund(self) -> bool:
+        return self.kind == REFUND
+
+    @property
+    def time_told(self) -> str:
+        """When it was, as a reviewer reads it: in UTC, and where a zone is declared on the clock there."""
+        if self.date_only:
+            return f"{self.timestamp:%Y-%m-%d}"
+        local = f" ({self.local_time:%a %H:%M} local time)" if self.local_time else ""
+        return f"{self.timestamp:%Y-%m-%d %H:%M}{local}"
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,11 @@ class _Query:
         if frame.is_empty():
             return pl.DataFrame(schema=dict.fromkeys(self._names, pl.Null))
         connection = self._connection()
-        connection.register(
-            _ROWS, frame.select(pl.col(name).cast(kind) for name, kind in self._read_types.items()).to_arrow()
+        read = (
+            (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name)
+            for name, kind in self._read_types.items()
         )
+        connection.register(_ROWS, frame.select(read).to_arrow())
         try:
             if frame.height <= FEW_ROWS:
                 return _frame(connection.execute(self._frame_sql).fetchnumpy(), self._types)

@@ -72,6 +72,7 @@ def _told(was: Attribute, now: Attribute) -> str:
         ("max", was.maximum, now.maximum),
         ("pii", was.pii, now.pii),
         ("model", in_words(was.model), in_words(now.model)),
+        ("zone", was.zone, now.zone),
     ]
     return ", ".join(f"{name}: {_value(old)} → {_value(new)}" for name, old, new in pairs if old != new)
 

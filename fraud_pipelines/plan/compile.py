@@ -1,10 +1,12 @@
 """Compiles declarations: what ships, extended by a file of the user's, into a plan."""
 
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
+from zoneinfo import available_timezones
 
 from fraud_pipelines.plan import words
 from fraud_pipelines.plan.compile_aggregates import AggregateCompiler, result_type
@@ -18,8 +20,15 @@ from fraud_pipelines.plan.problems import InvalidDeclarations, unknown
 from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, Names, Place
 from fraud_pipelines.plan.roles import UnfitRole, modelled
 from fraud_pipelines.plan.source import Source, read_source
-from fraud_pipelines.plan.types import Aggregate, Attribute, EntityPlan
+from fraud_pipelines.plan.types import LOCAL_TIME, Aggregate, Attribute, EntityPlan
 from fraud_pipelines.settings import LABEL_DELAY_DAYS, Settings
+
+LOCAL_ZONE: Final = "local_zone"
+_UTC_CLOCK: Final[Mapping[str, str]] = {
+    "hour_of_day": "CAST(hour(timestamp) AS TINYINT)",
+    "day_of_week": "CAST(isodow(timestamp) - 1 AS TINYINT)",
+}
+"""Feature that ships → what it was before there were local times. Without a declared zone, it counts as that."""
 
 SHIPPED: Final = Path(__file__).with_name("shipped.yaml")
 """The declarations that every installation begins with."""
@@ -96,7 +105,7 @@ def _compiled(sources: list[Source], checker: ExpressionChecker, options: Mappin
     expressions = {expression.name: expression for expression in features.expressions()}
 
     optional = {name for name, attribute in attributes.items() if not attribute.required}
-    definitions = {name: hashed(name, attribute.type) for name, attribute in attributes.items()}
+    definitions = {name: _column_definition(attribute) for name, attribute in attributes.items()}
     planned = {}
     for entity, aggregate in aggregates:
         condition = entities.conditions[aggregate.where] if aggregate.where else None
@@ -107,8 +116,11 @@ def _compiled(sources: list[Source], checker: ExpressionChecker, options: Mappin
             optional.add(aggregate.name)
     by_expression = {}
     for expression in expressions.values():
-        read = [definitions[each] for each in expression.reads]
-        canonical = features.canonical[expression.name]
+        reads, canonical = expression.reads, features.canonical[expression.name]
+        if expression.name in _UTC_CLOCK and attributes[LOCAL_TIME].zone is None:
+            earlier = checker.parse(_UTC_CLOCK[expression.name])
+            reads, canonical = earlier.reads, earlier.canonical
+        read = [definitions[each] for each in reads]
         definition = hashed(expression.name, "expression", canonical, expression.sql_type, read)
         # Of a feature that is a column, unchanged, what others read is the column.
         definitions.setdefault(expression.name, definition)
@@ -133,6 +145,9 @@ def _check_sections(source: Source) -> None:
     for section, content in source.content.items():
         if section not in Declarations.model_fields:
             source.report((section,), unknown(section, "key here", Declarations.model_fields))
+        elif section == LOCAL_ZONE:
+            if content is not None and not (isinstance(content, str) and content in available_timezones()):
+                source.report((section,), f"{content!r} is no IANA time zone such as 'Europe/Paris'")
         elif content is not None and not isinstance(content, dict):
             source.report((section,), "expected names, and under each what is declared")
     if not source.content and not source.problems:
@@ -163,7 +178,16 @@ def _attributes(sources: list[Source], names: Names) -> dict[str, Attribute]:
             attributes[name] = attribute
         elif not known:
             names.broken.add(name)
-    return _with_source_amount(attributes)
+    return _in_zone(_with_source_amount(attributes), sources)
+
+
+def _in_zone(attributes: dict[str, Attribute], sources: list[Source]) -> dict[str, Attribute]:
+    """The columns, where the local time has the zone that a file declares for all sources."""
+    declared = (source.content.get(LOCAL_ZONE) for source in sources)
+    zone = next((each for each in declared if isinstance(each, str)), None)
+    if zone in (None, "UTC") or LOCAL_TIME not in attributes:
+        return attributes
+    return attributes | {LOCAL_TIME: replace(attributes[LOCAL_TIME], zone=zone)}
 
 
 def _with_source_amount(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
@@ -208,6 +232,11 @@ def _attribute(
         pii=declared.pii if "pii" in given else base.pii,
         model=model if given & {"role", "direction", "daily"} else base.model,
     )
+
+
+def _column_definition(attribute: Attribute) -> str:
+    content = (attribute.name, attribute.type)
+    return hashed(*content) if attribute.zone is None else hashed(*content, attribute.zone)
 
 
 def _definition(

@@ -134,6 +134,9 @@ class Declarations(_Declared):
     attributes: dict[str, DeclaredAttribute] = Field(default={}, description="Further columns of a transaction.")
     entities: dict[str, DeclaredEntity] = Field(default={}, description="What is computed of transactions by key.")
     features: dict[str, DeclaredFeature] = Field(default={}, description="Features by SQL expression.")
+    local_zone: str | None = Field(
+        default=None, description="The time zone, by its IANA name, whose clock features of the hour and day follow."
+    )
 
 
 def json_schema() -> dict[str, Any]:

@@ -36,7 +36,11 @@ class Modelled:
 
 @dataclass(frozen=True)
 class Attribute:
-    """A column of a transaction. ``minimum`` and ``maximum`` are inclusive; ``model`` is None for a mere column."""
+    """A column of a transaction.
+
+    ``minimum`` and ``maximum`` are inclusive; ``model`` is None for a mere column. ``zone`` is of the local time alone:
+    that of a source which declares none.
+    """
 
     name: str
     type: ColumnType
@@ -46,6 +50,7 @@ class Attribute:
     maximum: float | None = None
     pii: bool = False
     model: Modelled | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True)

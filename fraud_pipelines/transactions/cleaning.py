@@ -78,6 +78,8 @@ class ChunkCleaner:
         self._one_currency = one_currency
         self._negative_rows: dict[str, pl.Series] = {}
         self.null_counts: Counter[tuple[str, str]] = Counter()
+        self.date_only: dict[str, pl.Series] = {}
+        """Column of times → which of its values are dates without a time, once it has been read."""
         self.reasons = pl.repeat(None, chunk.fields.height, dtype=pl.String, eager=True).alias("reason")
 
     def text(self, name: str, *, required: bool = False, lines: bool = False) -> pl.Series:
@@ -294,6 +296,7 @@ class ChunkCleaner:
         return raw
 
     def _in_utc(self, name: str, raw: pl.Series, rule: TimestampRule, zones: pl.Series | None = None) -> pl.Series:
+        self.date_only[name] = rule.date_only(raw)
         if zones is None:
             value, clock_change = rule.to_utc(raw)
         else:

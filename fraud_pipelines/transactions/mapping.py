@@ -27,6 +27,7 @@ from fraud_pipelines.transactions.later_keys import LaterKeys
 from fraud_pipelines.transactions.null_words import NullWords
 from fraud_pipelines.transactions.rows_rule import RowsRule
 from fraud_pipelines.transactions.timestamps import TimestampRule
+from fraud_pipelines.transactions.zones import zone_of
 
 _ATTRIBUTES: Final = "attributes"
 _TIMESTAMP: Final = "timestamp"
@@ -117,6 +118,8 @@ class ColumnMapping(LaterKeys):
         null_values: words that stand for no value, beside those that do anyway; an empty list for none at all, or
             our column → its words.
         rows: which rows are transactions; all of them by default.
+        local_zone: the zone whose clock features of the hour and the day follow (`zone_of`), or the source's column
+            that says it.
     """
 
     source: str | None = Field(default=None, min_length=1, max_length=100)
@@ -128,6 +131,7 @@ class ColumnMapping(LaterKeys):
     label: LabelRule | None = None
     null_values: Annotated[tuple[str, ...] | dict[str, tuple[str, ...]] | None, BeforeValidator(_as_words)] = None
     rows: RowsRule | None = None
+    local_zone: str | None = Field(default=None, min_length=1)
     _attributes: tuple[Attribute, ...] = PrivateAttr(default=())
     _told: tuple[str, ...] = PrivateAttr(default=())
 
@@ -287,13 +291,27 @@ class ColumnMapping(LaterKeys):
     @property
     def source_columns(self) -> tuple[str, ...]:
         """Every column that is looked for in the source, under the source's names."""
-        return tuple(dict.fromkeys([*self.wanted_columns.values(), *self._named_beside().values()]))
+        zone = [self.local_zone_column] if self.local_zone_column else []
+        return tuple(dict.fromkeys([*self.wanted_columns.values(), *self._named_beside().values(), *zone]))
 
     @property
     def known_columns(self) -> frozenset[str]:
         """The columns of the source that the mapping knows of: those that are looked for, and those it leaves out."""
         left_out = {name for name, theirs in self.columns.items() if theirs is None} | set(self.constants)
         return frozenset({*self.source_columns, *left_out})
+
+    @property
+    def local_zone_column(self) -> str | None:
+        """The column of the source that says the local zone; one of that name, unless the mapping says otherwise."""
+        if self.local_zone is None:
+            return _LOCAL_ZONE
+        return None if zone_of(self.local_zone) else self.local_zone
+
+    @property
+    def default_zone(self) -> str | None:
+        """The local zone where no column of the source says it."""
+        declared = next((each.zone for each in self._attributes if each.name == LOCAL_TIME), None)
+        return (zone_of(self.local_zone) if self.local_zone else None) or declared
 
     def _named_beside(self) -> dict[str, str]:
         """The key of the mapping → the column of the source that it names, where that is no column of ours alone."""
@@ -308,6 +326,8 @@ class ColumnMapping(LaterKeys):
         if self.label:
             of_label = {"label.column": self.label.column, "label.known_at_column": self.label.known_at_column}
         of_rows = {f"rows.keep, {name}": name for name in self.rows.reads} if self.rows else {}
+        if self.local_zone and self.local_zone_column:
+            of_rows["local_zone"] = self.local_zone_column
         return of_rules | of_time | of_rows | {key: theirs for key, theirs in of_label.items() if theirs}
 
     def require_columns(self, present: Collection[str], *, file: Path, sparse: bool) -> None:
@@ -338,6 +358,7 @@ class ColumnMapping(LaterKeys):
             )
 
 
+_LOCAL_ZONE: Final = "local_zone"
 _COMPUTED: Final = frozenset({LOCAL_TIME, DATE_ONLY})
 """Columns of a transaction that follow from its timestamp and zone."""
 

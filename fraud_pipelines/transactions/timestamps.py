@@ -1,6 +1,7 @@
 """Timestamps: from what a source writes to naive UTC microseconds."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
+from functools import cache
 from typing import Annotated, Final, Literal, Self
 
 import polars as pl
@@ -30,6 +31,8 @@ _UNPADDED_PATTERN: Final = (
     r"^(\d{4})([-/])(\d{1,2})[-/](\d{1,2})(?:[Tt ]+(\d{1,2})(:\d{2})(:\d{2}(?:[.,]\d{1,9})?)?)?"
     r" ?(Z|z|[+-](?:0\d|1[0-8])(?::?[0-5]\d)?)?$"
 )
+_DATE_PATTERN: Final = r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2})(?: ?(?:Z|z|[+-]\d{2}(?::?\d{2})?))?$"
+_LONGEST_DATE: Final = 17
 _SAMPLE: Final = datetime(2026, 2, 3, 4, 5, 6)
 
 
@@ -130,11 +133,39 @@ class TimestampRule(LaterKeys):
         found: datetime | None = utc[0]
         return found
 
+    def date_only(self, column: pl.Series) -> pl.Series:
+        """Which values are dates without a time: they are days, and no instants of a zone."""
+        no = pl.repeat(False, column.len(), dtype=pl.Boolean, eager=True)
+        if self.origin is not None:
+            if self.unit != "day" or self.origin.tzinfo is not None or self.origin.time() != time():
+                return no
+            days = column.cast(pl.Float64, strict=False)
+            return (days == days.floor()).fill_null(value=False)
+        is_text = isinstance(column.dtype, pl.String)
+        by_pattern = is_text and self.format not in (ISO_8601, *EPOCH_UNITS) and not _tells_the_hour(self.format)
+        if by_pattern or isinstance(column.dtype, pl.Date):
+            return column.is_not_null()
+        if is_text and self.format == ISO_8601 and (column.str.len_bytes() <= _LONGEST_DATE).any():
+            return column.str.contains(_DATE_PATTERN).fill_null(value=False)
+        return no
+
     def to_utc(self, column: pl.Series) -> tuple[pl.Series, pl.Series]:
         """The column as UTC, null where it can't be; and where only a change of the zone's clock is to blame.
 
-        Text must have been stripped. Numbers are read with an epoch format or an origin only.
+        A date without a time is the midnight with which that date begins in UTC, whatever the zone: it keeps the day
+        that it says. Text must have been stripped. Numbers are read with an epoch format or an origin only.
         """
+        utc, clock_change = self._instants(column)
+        dates = self.date_only(column)
+        if not dates.any():
+            return utc, clock_change
+        of_days = column.filter(dates)
+        if isinstance(column.dtype, pl.String) and self.format == ISO_8601 and self.origin is None:
+            of_days = of_days.str.extract(_DATE_PATTERN)
+        days, _ = self.model_copy(update={"zone": "UTC"})._instants(of_days)
+        return utc.clone().scatter(dates.arg_true(), days), clock_change & ~dates
+
+    def _instants(self, column: pl.Series) -> tuple[pl.Series, pl.Series]:
         if self.origin is not None:
             origin = self._origin_in_utc()
             assert origin is not None
@@ -217,6 +248,34 @@ class TimestampRule(LaterKeys):
         zoned = sound.dt.replace_time_zone(self.zone, ambiguous=twice, non_existent="null")
         utc, _ = _from_zoned(zoned)
         return utc, sound.is_not_null() & utc.is_null()
+
+
+@cache
+def _tells_the_hour(pattern: str) -> bool:
+    text = pl.Series([_SAMPLE]).dt.replace_time_zone("UTC").dt.strftime(pattern)
+    parsed = text.str.to_datetime(pattern, strict=False, time_unit="us")
+    return parsed[0] is not None and parsed[0].hour == _SAMPLE.hour
+
+
+def local_times(utc: pl.Series, zones: pl.Series) -> pl.Series:
+    """The time on the clock of each row's zone; null where that is UTC, or there is none.
+
+    Args:
+        zones: as `zone_of` gave them.
+    """
+    found = pl.repeat(None, utc.len(), dtype=TIMESTAMP, eager=True)
+    for zone in zones.drop_nulls().unique().sort():
+        if zone == "UTC":
+            continue
+        rows = (zones == zone).fill_null(value=False)
+        of_zone = utc.filter(rows)
+        offset = offset_of(zone)
+        if offset is None:
+            of_zone = of_zone.dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.replace_time_zone(None)
+        else:
+            of_zone = of_zone + offset
+        found = found.scatter(rows.arg_true(), of_zone)
+    return found
 
 
 def _padded(text: pl.Series) -> pl.Series:

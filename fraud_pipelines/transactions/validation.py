@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.plan.plan import column_types
-from fraud_pipelines.plan.types import KIND, REFUND, Attribute
+from fraud_pipelines.plan.types import DATE_ONLY, KIND, LOCAL_TIME, REFUND, Attribute
 from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.currency import CURRENCY, Money, has_currency
@@ -19,6 +19,8 @@ from fraud_pipelines.transactions.numbers import NumbersSoFar
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.rows_rule import kept_rows
 from fraud_pipelines.transactions.schema import TIMESTAMP
+from fraud_pipelines.transactions.timestamps import local_times
+from fraud_pipelines.transactions.zones import zone_of
 
 _TRUE: Final = ("true", "yes", "1", "t", "y")
 _FALSE: Final = ("false", "no", "0", "f", "n")
@@ -123,7 +125,14 @@ def validate_transactions(
 
     label, verdicts, known_at = _verdicts(chunk, mapping, transactions["timestamp"], latest, zones)
     refund = pl.when(cleaner.refunds("amount")).then(pl.lit(REFUND))
-    transactions = transactions.with_columns(refund.otherwise(KIND).alias(KIND))
+    no_dates = pl.repeat(False, chunk.fields.height, dtype=pl.Boolean, eager=True)
+    date_only = cleaner.date_only.get("timestamp", no_dates)
+    clocks = _local_zones(chunk, mapping, cleaner).set(date_only, None)
+    transactions = transactions.with_columns(
+        refund.otherwise(KIND).alias(KIND),
+        local_times(transactions["timestamp"], clocks).alias(LOCAL_TIME),
+        pl.when(date_only).then(pl.lit(value=True)).alias(DATE_ONLY),
+    )
 
     sound = cleaner.reasons.is_null()
     return ValidatedChunk(
@@ -152,6 +161,20 @@ def _zones(chunk: RecordChunk, mapping: ColumnMapping) -> pl.Series | None:
         return None
     columns = {"zone": mapping.timestamp.zone_column}
     return ChunkCleaner(chunk, columns, null_words=mapping.words).as_written("zone")
+
+
+def _local_zones(chunk: RecordChunk, mapping: ColumnMapping, cleaner: ChunkCleaner) -> pl.Series:
+    """The zone on whose clock each row happened, null where none is declared; a row of an unknown one is rejected."""
+    default = pl.repeat(mapping.default_zone, chunk.fields.height, dtype=pl.String, eager=True)
+    column = mapping.local_zone_column
+    if column is None or column not in chunk.fields.columns:
+        return default
+    told = ChunkCleaner(chunk, {"zone": column}, null_words=mapping.words).text("zone")
+    known = {text: zone_of(text) for text in told.drop_nulls().unique()}
+    for text in sorted(text for text, zone in known.items() if zone is None):
+        cleaner.reject(told == text, f"local_zone is no time zone: {text}")
+    zones = told.replace_strict(known, default=None, return_dtype=pl.String) if known else told.cast(pl.String)
+    return zones.zip_with(told.is_not_null(), default)
 
 
 def _verdicts(
@@ -184,10 +207,11 @@ def _verdicts(
 def _column(cleaner: ChunkCleaner, declared: Attribute, mapping: ColumnMapping, clock: _Clock) -> pl.Series:
     """A declared column, of the type that it is declared with."""
     name, required = declared.name, declared.required
-    if name == KIND:
-        return told_kind(cleaner.text(name))
+    if name in (LOCAL_TIME, DATE_ONLY):  # they follow from the timestamp
+        return pl.repeat(None, cleaner.reasons.len(), eager=True).alias(name)
     if declared.type == "text":
-        return cleaner.text(name, required=required, lines=not is_identity(name))
+        text = cleaner.text(name, required=required, lines=not is_identity(name))
+        return told_kind(text) if name == KIND else text
     if declared.type == "boolean":
         return cleaner.flag(name, true=_TRUE, false=_FALSE, required=required)
     if name == "timestamp":

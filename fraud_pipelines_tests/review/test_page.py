@@ -62,6 +62,19 @@ def test_a_case_tells_what_decided_apart_from_what_a_reviewer_should_know_beside
     assert "fraud-ensemble/4" in client.get("/").text
 
 
+def test_a_case_shows_local_times_days_and_refunds(client: Client, warehouse: Warehouse) -> None:
+    assert "local time" not in client.case("big").text
+    for change, shown in (
+        ("local_time = TIMESTAMP '2026-01-16 18:30:00'", "Friday 18:30 local time"),
+        ("local_time = TIMESTAMP '2026-01-16 18:30:00'", "(Fri 18:30 local time)"),
+        ("local_time = NULL, date_only = true", "no time of day"),
+        ("kind = 'refund'", "</a> refund"),
+    ):
+        with warehouse.transaction() as connection:
+            connection.execute(f"UPDATE raw.transactions SET {change} WHERE transaction_id = 'big'")
+        assert shown in client.case("big").text
+
+
 def test_a_verdict_is_stored_once_and_leads_to_the_next_case(client: Client, warehouse: Warehouse) -> None:
     form = client.case("big").fields | {"verdict": "fraud", "reviewer": "Ann Köln", "comment": "a\r\nb"}
     first, second = client.send(form), client.send(form)
