@@ -7,7 +7,7 @@ the columns that ship. Names are compared without regard to case and separators.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,6 +26,10 @@ from fraud_pipelines.transactions.timestamps import TimestampRule
 _FOLDER: Final = Path(__file__).with_name("known_sources")
 _OURS: Final = frozenset({"transaction_id", "user_id", "timestamp", "amount"})
 _TIMESTAMP: Final = "timestamp"
+_AMOUNT: Final = "amount"
+_BY_ROW: Final = {"row": True}
+_DECIMAL_COMMAS: Final = {"decimal": ",", "thousands": "."}
+_THOUSANDS_COMMAS: Final = {"decimal": ".", "thousands": ","}
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")+)"')
 
 
@@ -39,7 +43,10 @@ class KnownSource(BaseModel):
         note: what the mapping assumes.
         time_formats: how the timestamp may be written; the one that reads most of a sample counts, of several the
             first.
-        mapping: as in a mapping file; a column that an export lacks is passed over.
+        aliases: further columns under all names that they have, ``a|b``; the mapping names the first.
+        outgoing: where the file has negative amounts, these are the payments, and the rest is left out.
+        mapping: as in a mapping file; a column that an export lacks is passed over, and of a list of names and rules
+            the first counts that the export has the columns for.
         declarations: as in ``fraud.yaml``: what it has beyond the columns that ship.
     """
 
@@ -50,6 +57,8 @@ class KnownSource(BaseModel):
     holds: Literal["transactions", "disputes"] = "transactions"
     note: str = ""
     time_formats: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    outgoing: bool = False
     mapping: dict[str, Any] = Field(default_factory=dict)
     declarations: dict[str, Any] = Field(default_factory=dict)
 
@@ -62,15 +71,19 @@ class Recognised:
         name: of the source.
         source: what is known of it.
         columns: the source's name of a column → how the file writes it.
-        time_format: how the file writes its times, where the source leaves that open.
         told: sentences on what was recognised.
+        time_format: how the file writes its times, where the source leaves that open.
+        number_signs: the signs in amounts, as keys of a column rule, where they are not the usual ones.
+        outgoing: whether only negative amounts are payments.
     """
 
     name: str
     source: KnownSource
     columns: Mapping[str, str]
+    told: tuple[str, ...]
     time_format: str | None = None
-    told: tuple[str, ...] = field(default=())
+    number_signs: Mapping[str, str] = field(default_factory=dict)
+    outgoing: bool = False
 
     def mapping(self, attributes: Sequence[Attribute] | None = None) -> ColumnMapping:
         """How the file's columns become those of a transaction.
@@ -85,6 +98,8 @@ class Recognised:
         undeclared = [ours for ours in columns if ours not in known]
         content["columns"] = {ours: theirs for ours, theirs in columns.items() if ours in known}
         told = self.told
+        if content["columns"].get("user_id") == _BY_ROW:
+            told += ("No column tells customers apart, so each row is a customer of its own",)
         if undeclared:
             told += (f"Not taken, since fraud.yaml doesn't declare it: {', '.join(undeclared)}",)
         return ColumnMapping.validated(content, attributes).telling(told)
@@ -93,6 +108,9 @@ class Recognised:
         """The mapping as a mapping file has it, with the names that the file uses."""
         content = deepcopy(self.source.mapping)
         columns = {ours: self._of_file(theirs) for ours, theirs in content.get("columns", {}).items()}
+        if self.number_signs:
+            rule = columns[_AMOUNT]
+            columns[_AMOUNT] = (rule if isinstance(rule, dict) else {"column": rule}) | dict(self.number_signs)
         # An explicit null leaves a column empty; what the file lacks is passed over.
         given = self.source.mapping.get("columns", {})
         content["columns"] = {o: c for o, c in columns.items() if c is not None or given[o] is None}
@@ -116,12 +134,16 @@ class Recognised:
             content["rows"] = {"keep": keep}
             if keep is None:
                 del content["rows"]
+        if self.outgoing:
+            content["rows"] = {"keep": f"{_quoted(_amount_column(columns))} LIKE '%-%'"}
         return content
 
     def _of_file(self, theirs: object) -> object:
         """A column or rule in the names of the file; None where the file lacks what it needs."""
         if isinstance(theirs, str):
             return self.columns.get(theirs)
+        if isinstance(theirs, list):
+            return next((rule for each in theirs if (rule := self._of_file(each))), None)
         if not isinstance(theirs, dict):
             return None
         rule = dict(theirs)
@@ -142,7 +164,7 @@ class Recognised:
             return None
 
         def quoted(match: re.Match[str]) -> str:
-            return '"' + self.columns[match[1].replace('""', '"')].replace('"', '""') + '"'
+            return _quoted(self.columns[match[1].replace('""', '"')])
 
         return _QUOTED.sub(quoted, sql)
 
@@ -182,9 +204,12 @@ def recognise(path: Path) -> Recognised | None:
         return None
     name, source = max(fits, key=lambda fit: len(fit[1].columns))
     columns = {theirs: by_plain[_plain(theirs)] for theirs in _named(source) if _plain(theirs) in by_plain}
+    for names in (each.split("|") for each in (*source.columns, *source.aliases)):
+        theirs = next((by_plain[_plain(each)] for each in names if _plain(each) in by_plain), None)
+        if theirs is not None:
+            columns[names[0]] = theirs
     told = (f"Recognised by its columns: {source.title}", *([source.note] if source.note else []))
-    found = Recognised(name, source, columns, told=told)
-    return _with_time_format(path, found) if source.time_formats else found
+    return _as_written(path, Recognised(name, source, columns, told))
 
 
 def mapping_for(path: Path, folder: Path, attributes: Sequence[Attribute] | None = None) -> ColumnMapping:
@@ -227,25 +252,59 @@ def _strings(value: object) -> set[str]:
     return set()
 
 
-def _with_time_format(path: Path, found: Recognised) -> Recognised:
-    """Choose how the file writes its times by a sample of it."""
+def _as_written(path: Path, found: Recognised) -> Recognised:
+    """The same, with how the file writes times and amounts, by a sample of it."""
+    if found.source.holds == "disputes":
+        return found
     content = found.mapping_content()
     rule = content.get(_TIMESTAMP, {})
-    columns = rule.get("columns") or [content["columns"][_TIMESTAMP]]
-    text = pl.Series([], dtype=pl.String)
-    for chunk in open_records(path, columns).chunks():
-        fields = chunk.fields.select(pl.col(*columns).cast(pl.String).str.strip_chars())
-        text = fields.select(pl.concat_str(columns, separator=" ")).to_series()
-        break
+    columns = content["columns"]
+    timed = rule.get("columns") or [columns[_TIMESTAMP]] if found.source.time_formats else []
+    amount = _amount_column(columns)
+    wanted = [*timed, *([amount] if amount else [])]
+    sample = next((chunk.fields for chunk in open_records(path, wanted).chunks()), pl.DataFrame())
+    if not {*wanted} <= {*sample.columns}:
+        return found
+    texts = sample.select(pl.col(name).cast(pl.String, strict=False).str.strip_chars() for name in wanted)
+    if amount and sample[amount].dtype == pl.String():
+        found = _with_amounts(found, texts[amount])
+    return _with_time_format(found, texts.select(pl.concat_str(timed, separator=" ")).to_series()) if timed else found
+
+
+def _with_amounts(found: Recognised, amounts: pl.Series) -> Recognised:
+    points = amounts.str.contains(r"\.\d{1,2}\D*$").any()
+    signs: Mapping[str, str] = {}
+    told = ""
+    if not points and amounts.str.contains(r",\d{1,2}\D*$").any():
+        signs, told = _DECIMAL_COMMAS, "Amounts are read with decimal commas"
+    elif points and amounts.str.contains(r"\d,\d{3}\.").any():
+        signs, told = _THOUSANDS_COMMAS, "Amounts are read with commas between thousands"
+    outgoing = found.source.outgoing and bool(amounts.str.contains("-", literal=True).any())
+    return replace(found, number_signs=signs, outgoing=outgoing, told=(*found.told, *([told] if told else [])))
+
+
+def _with_time_format(found: Recognised, texts: pl.Series) -> Recognised:
     counts = {
-        each: text.len() - TimestampRule(format=each).to_utc(text)[0].null_count() for each in found.source.time_formats
+        each: texts.len() - TimestampRule(format=each).to_utc(texts)[0].null_count()
+        for each in found.source.time_formats
     }
     best = max(counts.values())
     fitting = [each for each, count in counts.items() if count == best]
     told = f"Times are read as {fitting[0]}"
     if len(fitting) > 1:
         told += f", though they may be {' or '.join(fitting[1:])}: a mapping of your own can say so"
-    return Recognised(found.name, found.source, found.columns, fitting[0], (*found.told, told))
+    return replace(found, time_format=fitting[0], told=(*found.told, told))
+
+
+def _amount_column(columns: Mapping[str, object]) -> str:
+    """The source's column with the amount; empty where it is made of several."""
+    rule = columns.get(_AMOUNT)
+    name = rule.get("column") if isinstance(rule, Mapping) else rule
+    return str(name or "")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _plain(name: str) -> str:

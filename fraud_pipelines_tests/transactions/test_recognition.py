@@ -102,6 +102,42 @@ def test_how_dates_are_written_follows_from_the_file_and_is_told(
     assert ("may be" in found.told[-1]) == unsure
 
 
+def landed(folder: Path, text: str) -> list[tuple[str, str, float]]:
+    warehouse = Warehouse(folder / "fraud.duckdb")
+    warehouse.initialise()
+    path = written(folder, text)
+    report = land_transactions(warehouse, path, mapping_for(path, folder), now=NOW)
+    assert report.rejected_by_reason == {}
+    rows = warehouse.read("SELECT user_id, timestamp, amount FROM raw.transactions ORDER BY timestamp")
+    return [(user, str(at), amount) for user, at, amount in rows.rows()]
+
+
+def test_decimal_commas_and_other_names_of_a_bank_are_recognised(tmp_path: Path) -> None:
+    text = "Umsatz-ID;Datum;Uhrzeit;Kunde;Händler;Betrag;Währung\n1;26.11.2025;09:30;K1;Markt;1.284,50;EUR\n"
+    assert landed(tmp_path, text + "2;27.11.2025;10:00;K2;Markt;3,00;EUR\n") == [
+        ("K1", "2025-11-26 08:30:00", 1284.5),
+        ("K2", "2025-11-27 09:00:00", 3.0),
+    ]
+
+
+def test_decimal_commas_of_an_account_abroad_are_recognised(tmp_path: Path) -> None:
+    text = KNOWN_FILES["paypal_activity"].text.replace("1,234.50", "1.234,50").replace("-34.50", "-34,50")
+    rows = landed(tmp_path, text.replace("-500.00", "-500,00").replace("5.00", "5,00"))
+    assert [amount for *_, amount in rows] == [1234.5, 34.5]
+
+
+def test_without_labels_and_customers_a_known_file_comes_in_all_the_same(tmp_path: Path) -> None:
+    lines = [line.rpartition(",")[0] for line in KNOWN_FILES["sparkov"].text.splitlines()]
+    assert [amount for *_, amount in landed(tmp_path, "\n".join(lines) + "\n")] == [4.97]
+    text = (
+        "id,Created (UTC),Amount,Currency,Status\na,2025-11-01 10:00,5.00,eur,Paid\nb,2025-11-01 11:00,6.00,eur,Paid\n"
+    )
+    path = written(tmp_path, text, "stripe.csv")
+    assert "No column tells customers apart, so each row is a customer of its own" in mapping_for(path, tmp_path).told
+    (one, *_), (other, *_) = landed(tmp_path, text)[-2:]
+    assert one != other
+
+
 def test_a_mapping_beside_the_file_and_our_own_names_come_first(tmp_path: Path) -> None:
     ours = written(tmp_path, "transaction_id,user_id,timestamp,amount,step,customer\n", "ours.csv")
     assert recognise(ours) is None
