@@ -156,7 +156,7 @@ KNOWN_FILES: dict[str, KnownFile] = {
         '"Beguenstigter/Zahlungspflichtiger";"Kontonummer/IBAN";"BIC (SWIFT-Code)";"Betrag";"Waehrung";"Info"\n'
         '"DE01";"26.11.25";"26.11.25";"KARTENZAHLUNG";"Einkauf";"Markt";"DE02";"X";"-1.234,56";"EUR";"gebucht"\n'
         '"DE01";"27.11.25";"27.11.25";"GUTSCHRIFT";"Lohn";"Firma";"DE03";"X";"2.000,00";"EUR";"gebucht"\n',
-        [("DE01", "2025-11-25 23:00:00", 1234.56)],
+        [("DE01", "2025-11-26 00:00:00", 1234.56)],
         left_out=1,
         attributes={"merchant_id": ["DE02"], "purpose": ["Einkauf"]},
     ),
@@ -164,7 +164,7 @@ KNOWN_FILES: dict[str, KnownFile] = {
         '"trans_id";"account_id";"date";"type";"operation";"amount";"balance";"k_symbol";"bank";"account"\n'
         '1;"576";"980101";"PRIJEM";"VKLAD";700.00;700.00;"";"";""\n'
         '2;"576";"980102";"VYDAJ";"PREVOD NA UCET";200.50;499.50;"SIPO";"AB";"41403269"\n',
-        [("576", "1998-01-01 23:00:00", 200.5)],
+        [("576", "1998-01-02 00:00:00", 200.5)],
         left_out=1,
         attributes={"balance": [499.5], "merchant_id": ["41403269"]},
     ),
