@@ -1,4 +1,4 @@
-"""``fraud-pipelines mapping``: a first mapping of a file."""
+"""``fraud-pipelines mapping``: a first mapping of a file, and the mappings of known sources."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from fraud_pipelines.settings import Settings
 
 @click.group()
 def mapping() -> None:
-    """Draft a column mapping for a file."""
+    """Draft a column mapping for a file; see those of known sources."""
 
 
 @mapping.command("draft")
@@ -34,3 +34,26 @@ def draft(file: Path, output: Path | None) -> None:
     except OSError as error:
         raise InvalidInput(f"{output} can't be written: {error.strerror}. Name a new file.") from error
     click.echo(f"Wrote {output}. Read it through, then: fraud-pipelines import {file} --mapping {output} --dry-run")
+
+
+@mapping.command("list")
+def list_sources() -> None:
+    """List the public data sets and exports that need no mapping."""
+    from fraud_pipelines.transactions.recognition import known_sources
+
+    width = max(map(len, known_sources()))
+    for name, source in known_sources().items():
+        click.echo(f"{name:<{width}}  {source.title}")
+
+
+@mapping.command("show")
+@click.argument("source")
+@click.option("--declarations", is_flag=True, help="What it has beyond the columns that ship, for fraud.yaml.")
+def show(source: str, declarations: bool) -> None:
+    """Print the mapping that ships for SOURCE, to begin your own with.
+
+    SOURCE is a name that mapping list shows, or a file of such a source.
+    """
+    from fraud_pipelines.transactions.recognition import shown
+
+    click.echo(shown(source, declarations=declarations), nl=False)

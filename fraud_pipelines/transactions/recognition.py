@@ -101,7 +101,10 @@ class Recognised:
         if content["columns"].get("user_id") == _BY_ROW:
             told += ("No column tells customers apart, so each row is a customer of its own",)
         if undeclared:
-            told += (f"Not taken, since fraud.yaml doesn't declare it: {', '.join(undeclared)}",)
+            told += (
+                f"Not taken, since fraud.yaml doesn't declare it: {', '.join(undeclared)} "
+                f"(fraud-pipelines mapping show {self.name} --declarations prints what to add)",
+            )
         return ColumnMapping.validated(content, attributes).telling(told)
 
     def mapping_content(self) -> dict[str, Any]:
@@ -210,6 +213,34 @@ def recognise(path: Path) -> Recognised | None:
             columns[names[0]] = theirs
     told = (f"Recognised by its columns: {source.title}", *([source.note] if source.note else []))
     return _as_written(path, Recognised(name, source, columns, told))
+
+
+def shown(source: str, *, declarations: bool = False) -> str:
+    """The mapping of a known source, or its declarations, as the text of a YAML file.
+
+    Args:
+        source: its name, or the path of a file of it.
+
+    Raises:
+        InvalidInput: it is neither, or has no such thing.
+    """
+    if source in known_sources():
+        known = known_sources()[source]
+        found = Recognised(
+            source, known, {name: name for name in _named(known)}, (), next(iter(known.time_formats), None)
+        )
+    else:
+        recognised = recognise(Path(source))
+        if recognised is None:
+            raise InvalidInput(f"{source} is no known source. Draft a mapping: fraud-pipelines mapping draft {source}")
+        known, found = recognised.source, recognised
+    content = known.declarations if declarations else known.mapping and found.mapping_content()
+    if not content:
+        what = "no columns beyond those that ship" if declarations else "no mapping: fraud-pipelines import takes it in"
+        raise InvalidInput(f"{known.title} has {what}.")
+    comments = [known.title, *([known.note] if known.note else [])]
+    text: str = yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True)
+    return "".join(f"# {comment}\n" for comment in comments) + text
 
 
 def mapping_for(path: Path, folder: Path, attributes: Sequence[Attribute] | None = None) -> ColumnMapping:

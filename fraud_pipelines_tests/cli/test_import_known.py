@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from fraud_pipelines.transactions.mapping import ColumnMapping
+from fraud_pipelines.transactions.recognition import known_sources
 from fraud_pipelines_tests.conftest import Installation
 from fraud_pipelines_tests.transactions.known_files import KNOWN_DISPUTES, KNOWN_FILES
+from fraud_pipelines_tests.transactions.test_recognition import plan_of
 
 
 def written(folder: Path, text: str, name: str) -> str:
@@ -50,6 +53,35 @@ def test_an_installation_with_transactions_keeps_its_columns(installation: Insta
     shown = installation.invoke("import", written(tmp_path, KNOWN_FILES["ulb"].text, "ulb.csv"))
     assert "Not taken, since fraud.yaml doesn't declare it: v1, v2" in shown
     assert not (installation.data_dir / "fraud.yaml").exists()
+
+
+@pytest.mark.parametrize("name", [*KNOWN_FILES])
+def test_what_is_shown_of_a_known_source_takes_its_files_in(
+    installation: Installation, tmp_path: Path, name: str
+) -> None:
+    known = KNOWN_FILES[name]
+    path = written(tmp_path, known.text, "x.csv")
+    mapping = written(tmp_path, installation.invoke("mapping", "show", path), "shown.yaml")
+    assert name in installation.invoke("mapping", "list")
+    if known_sources()[name].declarations:
+        declarations = installation.invoke("mapping", "show", name, "--declarations")
+        installation.data_dir.mkdir(parents=True, exist_ok=True)
+        written(installation.data_dir, declarations, "fraud.yaml")
+    installation.invoke("import", path, "--mapping", mapping, FRAUD_MAX_AGE_YEARS="40")
+    assert installation.warehouse.read("SELECT count(*) FROM raw.transactions").item() == len(known.rows)
+
+
+@pytest.mark.parametrize("name", [name for name, each in known_sources().items() if each.mapping])
+def test_the_mapping_that_is_shown_by_name_is_one(installation: Installation, tmp_path: Path, name: str) -> None:
+    text = installation.invoke("mapping", "show", name)
+    plan = plan_of(known_sources()[name], tmp_path)
+    assert ColumnMapping.load(Path(written(tmp_path, text, "m.yaml")), plan.attributes).source
+
+
+def test_what_is_no_known_source_is_told(installation: Installation, tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b\n1,2\n", "x.csv")
+    assert "mapping draft" in installation.invoke("mapping", "show", path, succeeds=False)
+    assert "has no columns beyond" in installation.invoke("mapping", "show", "s_ffsd", "--declarations", succeeds=False)
 
 
 @pytest.mark.parametrize("name", [*KNOWN_DISPUTES])
