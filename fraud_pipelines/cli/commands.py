@@ -9,7 +9,7 @@ from fraud_pipelines.errors import FraudPipelinesError
 
 SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "compile"),
-    "Days": ("import", "declarations", "features", "simulate", "run"),
+    "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
     "Decisions": ("review", "audit", "replay"),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),

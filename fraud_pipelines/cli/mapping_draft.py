@@ -16,9 +16,9 @@ def mapping() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="Write it to this file, which must not exist.")
 def draft(file: Path, output: Path | None) -> None:
-    """Write a first mapping of FILE, from its header and its first rows, with comments.
+    """Write a first mapping of FILE, with comments.
 
-    Every line of it is a guess by names and values. Comments say what has to be chosen.
+    Every line of it is a guess by names and values of its first rows. Comments say what has to be chosen.
     """
     from fraud_pipelines.errors import InvalidInput
     from fraud_pipelines.plan.compile import plan_in_force
