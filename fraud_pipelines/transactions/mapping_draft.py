@@ -23,6 +23,8 @@ from fraud_pipelines.transactions.column_guesses import (
     guess_zone,
 )
 from fraud_pipelines.transactions.file_rule import FileRule
+from fraud_pipelines.transactions.recognised_draft import draft_of_recognised
+from fraud_pipelines.transactions.recognition import recognise
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.time_guesses import TimeGuess, guess_times, is_clock
 
@@ -37,14 +39,17 @@ _POINT_OR_GROUP: Final = r"^-?[0-9]{1,3}\.[0-9]{3}$"
 def draft_mapping(path: Path, attributes: Sequence[Attribute]) -> str:
     """The text of a mapping for ``path``: what could be told, and comments on the rest.
 
+    Of a file that is recognised it is the mapping that ships.
     No value of a column is shown, but words of columns that have a few, since a mapping is kept with the code.
 
     Args:
         attributes: the columns of a transaction.
 
     Raises:
-        InvalidInput: the file can't be read, or has no rows.
+        InvalidInput: the file can't be read, has no rows, or holds disputes.
     """
+    if found := recognise(path):
+        return draft_of_recognised(found, {attribute.name for attribute in attributes})
     rule, source = _opened(path)
     # Of JSON only what is asked for is read.
     rows = open_records(path, source.columns, rule=rule).chunks()

@@ -14,13 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.compile import compile_plan, shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.mapping_draft import draft_mapping
+from fraud_pipelines.transactions.recognition import known_sources, mapping_for
 from fraud_pipelines.transactions.time_guesses import guess_times
 from fraud_pipelines_tests.conftest import Installation
+from fraud_pipelines_tests.transactions.known_files import KNOWN_DISPUTES, KNOWN_FILES
 
 NOW = datetime(2026, 6, 1)
 ATTRIBUTES = shipped_plan().attributes
@@ -231,3 +233,24 @@ def test_the_command_prints_or_writes_and_never_overwrites(installation: Install
     )
     shown = installation.invoke("import", str(path), "--mapping", str(output), "--dry-run")
     assert "Nothing was stored" in shown
+
+
+@pytest.mark.parametrize("name", [*KNOWN_FILES])
+def test_the_draft_of_a_recognised_file_is_the_mapping_that_ships(tmp_path: Path, name: str) -> None:
+    declared = known_sources()[name].declarations
+    (tmp_path / "fraud.yaml").write_text(yaml.safe_dump(declared or {"attributes": {}}))
+    plan = compile_plan(tmp_path / "fraud.yaml") if declared else shipped_plan()
+    path = tmp_path / "export.csv"
+    path.write_text(KNOWN_FILES[name].text)
+    mapping = tmp_path / "m.yaml"
+    mapping.write_text(draft_mapping(path, plan.attributes), encoding="utf-8")
+    recognised = mapping_for(path, tmp_path, plan.attributes)
+    assert ColumnMapping.load(mapping, plan.attributes).fingerprint == recognised.fingerprint
+    mapping.write_text(draft_mapping(path, ATTRIBUTES), encoding="utf-8")
+    ColumnMapping.load(mapping)  # without the declarations, what they declare is left out
+
+
+def test_a_file_of_disputes_needs_none(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(next(iter(KNOWN_DISPUTES.values())))
+    with pytest.raises(InvalidInput, match="holds disputes"):
+        draft_mapping(tmp_path / "d.csv", ATTRIBUTES)
