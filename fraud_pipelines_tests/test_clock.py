@@ -107,7 +107,7 @@ def test_labels_and_chargebacks(judged: Warehouse, tmp_path: Path, skew: timedel
     path = tmp_path / "labels.csv"
     path.write_text(f"transaction_id,actual_fraud,source,known_at\na,true,review,{clock.isoformat()}\n")
     assert land_labels(judged, path, now=clock, skew=skew).rows_accepted == bool(skew)
-    path.write_text("charge\na\n")
+    path.write_text("charge,reason\na,fraud\n")
     assert land_chargebacks(judged, path, now=clock, skew=skew).rows_accepted == bool(skew)
     path.write_text(f"charge,date\na,{NOON.isoformat()}\n")
     last = land_chargebacks(judged, path, now=clock, skew=skew)

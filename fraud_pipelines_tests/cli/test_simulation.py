@@ -28,7 +28,7 @@ def test_an_option_out_of_range_is_named(installation: Installation, option: str
 @pytest.mark.parametrize("command", [demo, simulate])
 def test_the_bounds_of_the_options_are_those_of_the_configuration(command: click.Command) -> None:
     fields = SimulationConfig.model_json_schema()["properties"]
-    options = [parameter for parameter in command.params if parameter.name in fields]
+    options = [parameter for parameter in command.params if parameter.name in fields and parameter.name != "world"]
     assert len(options) == 4
     for option in options:
         field = fields[option.name]
@@ -41,3 +41,10 @@ def test_a_configuration_out_of_range_names_the_option() -> None:
         simulation_config(first_day="2026-10-01", days=1, transactions_per_day=0)
     with pytest.raises(InvalidInput, match="--from and --to: 5000 is out of range"):
         simulation_config(first_day="2026-10-01", days=5000)
+
+
+def test_an_unknown_world_is_refused_with_those_that_there_are(installation: Installation) -> None:
+    output = installation.invoke("simulate", *DAYS, "--world", "flat", succeeds=False)
+    assert "--world" in output
+    assert "velocity" in output
+    assert not installation.settings.landing_transactions.exists()
