@@ -157,7 +157,11 @@ def fold_in_shards(
     """
     compiled, runs, columns = prepared.compiled, prepared.runs, prepared.columns
     plan, users = compiled.plan, compiled.users
-    transactions = prepared.transactions[list(dict.fromkeys([*KEY_COLUMNS, *compiled.raw]))]
+    rows = prepared.transactions
+    # An expression takes a column that is not there for null: to hand on one that is null throughout would cost time.
+    raw = [name for name in compiled.raw if name in plan.features or rows[name].null_count() < rows.height]
+    transactions = rows[list(dict.fromkeys([*KEY_COLUMNS, *raw]))]
+    del rows
     del prepared  # and with it, unless the caller holds it, the columns that are read no more
     timestamp = transactions["timestamp"].to_physical().to_numpy()
     lookups = [
