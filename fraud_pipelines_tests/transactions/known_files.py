@@ -77,9 +77,15 @@ KNOWN_FILES: dict[str, KnownFile] = {
     "ieee_cis": KnownFile(
         "TransactionID,isFraud,TransactionDT,TransactionAmt,ProductCD,card1,card2,card3,card4,card5,card6,addr1,addr2,"
         "dist1,P_emaildomain,C1,D1,M1,V1\n"
-        "2987000,0,86400,68.5,W,13926,,150.0,discover,142.0,credit,315.0,87.0,19.0,,1.0,14.0,T,1.0\n",
-        [("13926-150.0-142.0-315.0", "2017-12-02 00:00:00", 68.5)],
-        attributes={"card_network": ["discover"], "d1": [14.0]},
+        "2987000,0,86400,68.5,W,13926,,150.0,discover,142.0,credit,315.0,87.0,19.0,,1.0,14.0,T,1.0\n"
+        "2987001,0,172800,7.5,W,13926,,150.0,discover,142.0,credit,315.0,87.0,19.0,,1.0,15.0,T,1.0\n"
+        "2987002,0,172801,8.5,W,13926,,150.0,discover,142.0,credit,,,,,1.0,15.0,T,1.0\n",
+        [
+            ("13926-150.0-142.0-315.0-d-13", "2017-12-02 00:00:00", 68.5),
+            ("13926-150.0-142.0-315.0-d-13", "2017-12-03 00:00:00", 7.5),
+            ("payment-2987002", "2017-12-03 00:00:01", 8.5),
+        ],
+        attributes={"card_network": ["discover"] * 3, "d1": [14.0, 15.0, 15.0]},
     ),
     "s_ffsd": KnownFile(
         "Time,Source,Target,Amount,Location,Type,Labels\n0,S10000,T1000,13.74,L100,TP100,1\n"
