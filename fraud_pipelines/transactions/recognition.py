@@ -27,6 +27,7 @@ _FOLDER: Final = Path(__file__).with_name("known_sources")
 _OURS: Final = frozenset({"transaction_id", "user_id", "timestamp", "amount"})
 _TIMESTAMP: Final = "timestamp"
 _AMOUNT: Final = "amount"
+_EARLIEST_YEAR: Final = 1900
 _BY_ROW: Final = {"row": True}
 _DECIMAL_COMMAS: Final = {"decimal": ",", "thousands": "."}
 _THOUSANDS_COMMAS: Final = {"decimal": ".", "thousands": ","}
@@ -316,7 +317,8 @@ def _with_amounts(found: Recognised, amounts: pl.Series) -> Recognised:
 
 def _with_time_format(found: Recognised, texts: pl.Series) -> Recognised:
     counts = {
-        each: texts.len() - TimestampRule(format=each).to_utc(texts)[0].null_count()
+        # A year of two digits, read as one of four, is of antiquity.
+        each: (TimestampRule(format=each).to_utc(texts)[0].dt.year() >= _EARLIEST_YEAR).sum()
         for each in found.source.time_formats
     }
     best = max(counts.values())

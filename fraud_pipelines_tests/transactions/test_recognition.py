@@ -102,6 +102,12 @@ def test_how_dates_are_written_follows_from_the_file_and_is_told(
     assert ("may be" in found.told[-1]) == unsure
 
 
+def test_a_year_of_two_digits_is_no_year_of_antiquity(tmp_path: Path) -> None:
+    found = recognise(written(tmp_path, KNOWN_FILES["german_bank"].text))
+    assert found is not None
+    assert found.told[-1] == "Times are read as %d.%m.%y"
+
+
 def landed(folder: Path, text: str) -> list[tuple[str, str, float]]:
     warehouse = Warehouse(folder / "fraud.duckdb")
     warehouse.initialise()
