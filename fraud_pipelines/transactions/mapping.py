@@ -354,7 +354,9 @@ class ColumnMapping(LaterKeys):
         if missing:
             raise InvalidInput(
                 f"{file} lacks the column {', '.join(missing)}; it has {', '.join(map(repr, present))}. "
-                "Name its own columns in the mapping (docs/mappings.md)" + _delimiter_hint(present) + "."
+                "Name its own columns in a mapping (docs/mappings.md), which fraud-pipelines mapping draft begins"
+                + _delimiter_hint(present)
+                + "."
             )
 
 

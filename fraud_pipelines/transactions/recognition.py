@@ -297,7 +297,10 @@ def _as_written(path: Path, found: Recognised) -> Recognised:
     sample = next((chunk.fields for chunk in open_records(path, wanted).chunks()), pl.DataFrame())
     if not {*wanted} <= {*sample.columns}:
         return found
-    texts = sample.select(pl.col(name).cast(pl.String, strict=False).str.strip_chars() for name in wanted)
+    try:
+        texts = sample.select(pl.col(name).cast(pl.String, strict=False).str.strip_chars() for name in wanted)
+    except pl.exceptions.PolarsError:  # Nested values are no texts; the rows are rejected one by one.
+        return found
     if amount and sample[amount].dtype == pl.String():
         found = _with_amounts(found, texts[amount])
     return _with_time_format(found, texts.select(pl.concat_str(timed, separator=" ")).to_series()) if timed else found

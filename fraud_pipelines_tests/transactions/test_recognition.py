@@ -3,6 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -100,6 +101,16 @@ def test_how_dates_are_written_follows_from_the_file_and_is_told(
     assert found is not None
     assert found.mapping().timestamp.format == f"{pattern} %H:%M:%S"
     assert ("may be" in found.told[-1]) == unsure
+
+
+def test_values_that_are_no_texts_stop_no_recognition(tmp_path: Path) -> None:
+    names = KNOWN_FILES["paypal_activity"].text.partition("\n")[0].replace('"', "").split(",")
+    pl.DataFrame({name: [[1, 2]] for name in names}).write_parquet(tmp_path / "x.parquet")
+    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse.initialise()
+    path = tmp_path / "x.parquet"
+    report = land_transactions(warehouse, path, mapping_for(path, tmp_path), now=NOW)
+    assert (report.rows_read, report.rows_accepted) == (1, 0)
 
 
 def test_a_year_of_two_digits_is_no_year_of_antiquity(tmp_path: Path) -> None:
