@@ -7,7 +7,7 @@ from fraud_pipelines.plan.names import name_problem
 from fraud_pipelines.plan.problems import Key
 from fraud_pipelines.plan.source import Source
 
-MAX_ATTRIBUTES: Final = 200
+MAX_ATTRIBUTES: Final = 500
 MAX_ENTITIES: Final = 16
 MAX_FEATURES: Final = 250
 """In a file of the user's, what ships aside. Each is a column of a table, and part of what every payment waits for."""
