@@ -32,7 +32,7 @@ MIN_TRAINING_DAYS: Final = 3
 MEMORY: Final = timedelta(days=40)
 """How far back feedback features look: the longest span and the labels' delay, with room to spare."""
 
-SCORE_COLUMNS: Final = ("transaction_id", "event_date", "screening_score", "ensemble_score")
+SCORE_COLUMNS: Final = ("transaction_id", "event_date", "screening_score", "second_stage_score")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def score_days(
                 column: FraudModel.fit(
                     training, backend=backend, schema=schema, contamination=policy.contamination
                 ).score(today)["score"]
-                for column, backend in (("screening_score", "isolation_forest"), ("ensemble_score", "suod"))
+                for column, backend in (("screening_score", "isolation_forest"), ("second_stage_score", "suod"))
             }
         )
         scores.append(scored)

@@ -114,13 +114,14 @@ def open_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
         InvalidInput: the file can't be opened, a newer release wrote it, or bringing it up failed.
         WarehouseBusy: another process held it for longer than ``wait_seconds``.
     """
+    from fraud_pipelines.evaluation.metric import metric_columns
     from fraud_pipelines.features.tables import declared_tables
     from fraud_pipelines.streaming.tables import PLACE_COLUMNS
     from fraud_pipelines.transactions.tables import declared_columns
 
     warehouse = Warehouse(path, wait_seconds=wait_seconds)
     warehouse.initialise(
-        declared=f"{declared_columns(plan)}{declared_tables(plan)}{PLACE_COLUMNS}",
+        declared=f"{declared_columns(plan)}{declared_tables(plan)}{PLACE_COLUMNS}{metric_columns()}",
         make_declared=lambda connection: _make_declared_tables(connection, plan),
     )
     return warehouse
@@ -146,6 +147,7 @@ def warehouse_of(settings: Settings) -> Warehouse:
 
 def _make_declared_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     from fraud_pipelines.decisions.earlier_log import adopt_earlier_decisions
+    from fraud_pipelines.evaluation.metric import add_metric_columns
     from fraud_pipelines.features.earlier_histories import adopt_earlier_histories
     from fraud_pipelines.features.tables import create_tables
     from fraud_pipelines.streaming.tables import create_tables as create_stream_tables
@@ -155,6 +157,7 @@ def _make_declared_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> 
     adopt_earlier_histories(connection)
     create_tables(connection, plan)
     create_stream_tables(connection, plan)
+    add_metric_columns(connection)
     adopt_earlier_decisions(connection, now=datetime.now(UTC).replace(tzinfo=None))
 
 

@@ -30,8 +30,9 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     """
     candidates = warehouse.read(
         """
-        SELECT transaction_id, screening_score, ensemble_score,
-               list_filter([screening_version, ensemble_version], lambda version: version IS NOT NULL) AS model_versions
+        SELECT transaction_id, screening_score, second_stage_score,
+               list_filter([screening_version, second_stage_version], lambda version: version IS NOT NULL)
+                   AS model_versions
         FROM scoring.stage_scores('batch', $day, $day, $screening_model, $second_stage, $ensemble_model)
         ORDER BY transaction_id
         """,
@@ -47,7 +48,7 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     if engine.columns:
         looked_at = read_columns(warehouse, day, engine.columns)
         candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
-    decided = engine.decide(candidates).with_columns(candidates["model_versions"], candidates["ensemble_score"])
+    decided = engine.decide(candidates).with_columns(candidates["model_versions"], candidates["second_stage_score"])
     alerts = decided.filter(pl.col("decision") != "approve")
     reasons = explain_alerts(
         alerts,

@@ -70,7 +70,7 @@ class DecisionEngine:
         """Approve, review or block each transaction.
 
         Args:
-            candidates: ``transaction_id``, ``screening_score`` in [0, 1], ``ensemble_score`` (that of the second
+            candidates: ``transaction_id``, ``screening_score`` in [0, 1], ``second_stage_score`` (that of the second
                 stage) in [0, 1] or null, and `columns`.
             unscored: a reason; what has no screening score yet is then approved with score 0, for this reason,
                 unless a rule applies. Without it, a missing screening score is an error.
@@ -127,8 +127,8 @@ class DecisionEngine:
         Raises:
             InvalidInput: as `decide` does.
         """
-        screening, ensemble = row.get("screening_score"), row.get("ensemble_score")
-        if not _usable(screening, optional=unscored is not None) or not _usable(ensemble, optional=True):
+        screening, second = row.get("screening_score"), row.get("second_stage_score")
+        if not _usable(screening, optional=unscored is not None) or not _usable(second, optional=True):
             check_scores(pl.DataFrame([_scores(row)], schema=_SCORES), unscored_allowed=unscored is not None)
         try:
             review, block = self._thresholds_of(row)
@@ -139,7 +139,7 @@ class DecisionEngine:
                 f"{row.get('transaction_id')!r} lacks."
             ) from error
         decision, score, reason = stages(
-            cast("float | None", screening), cast("float | None", ensemble), review, block, self.policy, unscored
+            cast("float | None", screening), cast("float | None", second), review, block, self.policy, unscored
         )
         if rule and not (rule[0] == "review" and decision == "block"):
             decision, reason = rule
@@ -179,7 +179,7 @@ class DecisionEngine:
         return self.thresholds.review_threshold, self.thresholds.block_threshold
 
 
-_SCORES = {"transaction_id": pl.String, "screening_score": pl.Float64, "ensemble_score": pl.Float64}
+_SCORES = {"transaction_id": pl.String, "screening_score": pl.Float64, "second_stage_score": pl.Float64}
 
 
 def _scores(row: Mapping[str, object]) -> dict[str, object]:

@@ -25,7 +25,7 @@ def explain_alerts(
     """What a reviewer reads of each alert, see `alert_reasons`.
 
     Args:
-        decided: ``transaction_id``, ``decision``, ``score``, ``reason``, ``model_versions`` and ``ensemble_score``.
+        decided: ``transaction_id``, ``decision``, ``score``, ``reason``, ``model_versions`` and ``second_stage_score``.
         features: the rows of these alerts, or of more, with the scores that models take.
         engine: with the rules and the declarations in force.
         load: gives a version of a registered model.
@@ -34,7 +34,7 @@ def explain_alerts(
         ``transaction_id`` and ``reason_codes``, a row for each decision that is not to approve and whose model is
         registered. The models of the stream are kept nowhere.
     """
-    columns = ("transaction_id", "reason", "score", "model_versions", "ensemble_score")
+    columns = ("transaction_id", "reason", "score", "model_versions", "second_stage_score")
     alerts = decided.filter(pl.col("decision") != "approve").select(columns)
     by_version: dict[str, dict[str, str]] = {}
     for transaction_id, reason, score, versions, second_score in alerts.iter_rows():

@@ -225,7 +225,7 @@ def _scores(features: pl.DataFrame, stored: pl.DataFrame, versions: Sequence[str
             second = pl.col(version)
         else:
             screening = pl.col(version)
-    return scores.with_columns(screening.alias("screening_score"), second.alias("ensemble_score"))
+    return scores.with_columns(screening.alias("screening_score"), second.alias("second_stage_score"))
 
 
 def _decide(
@@ -233,9 +233,9 @@ def _decide(
 ) -> pl.DataFrame:
     """The fields `COMPARED` of each entry, made again."""
     wanted = dict.fromkeys(("transaction_id", *engine.columns))
-    candidates = features.select(*wanted).hstack(scores.select("screening_score", "ensemble_score"))
+    candidates = features.select(*wanted).hstack(scores.select("screening_score", "second_stage_score"))
     decided = engine.decide(candidates, unscored=COLLECTING)
-    alerts = decided.with_columns(entries["model_versions"], scores["ensemble_score"])
+    alerts = decided.with_columns(entries["model_versions"], scores["second_stage_score"])
     codes = explain_alerts(alerts, features, engine, load)
     recorded = entries.select("transaction_id", recorded_codes="reason_codes")
     # What a model of the stream saw in an alert can't be asked any more.

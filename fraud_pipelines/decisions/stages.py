@@ -1,4 +1,4 @@
-"""The two-stage decision: a screening score lets most pass, the ensemble's score decides on the rest."""
+"""The two-stage decision: a screening score lets most pass, that of the second stage decides on the rest."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -22,8 +22,8 @@ def decide(candidates: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> 
     """Approve, review or block each transaction; the same for one transaction or a million.
 
     What the screening scores at most min(``screening_threshold``, ``review_threshold``) is approved. The rest
-    is flagged, and the ensemble's score decides: above ``block_threshold`` block, above ``review_threshold``
-    review, else approve. A flagged row that the ensemble didn't score is judged by the screening score, and
+    is flagged, and the second stage's score decides: above ``block_threshold`` block, above ``review_threshold``
+    review, else approve. A flagged row that it didn't score is judged by the screening score, and
     its reason says so.
 
     The ``score`` returned is that of the model that decided. It is comparable within the day although two
@@ -31,7 +31,7 @@ def decide(candidates: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> 
     the same rarity whoever gives it.
 
     Args:
-        candidates: ``transaction_id``, ``screening_score`` in [0, 1], ``ensemble_score`` in [0, 1] or null.
+        candidates: ``transaction_id``, ``screening_score`` in [0, 1], ``second_stage_score`` in [0, 1] or null.
 
     Returns:
         ``transaction_id``, ``decision``, ``score``, ``reason``, a row for each candidate, in the same order.
@@ -50,7 +50,7 @@ def decide(candidates: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> 
 
 
 class StageExpressions(NamedTuple):
-    """The outcome of both stages, over ``screening_score`` and ``ensemble_score``."""
+    """The outcome of both stages, over ``screening_score`` and ``second_stage_score``."""
 
     decision: pl.Expr
     score: pl.Expr
@@ -64,12 +64,12 @@ def stage_expressions(
 
     With ``unscored``, a row without a screening score is approved with score 0 for that reason.
     """
-    screening, ensemble = pl.col("screening_score"), pl.col("ensemble_score")
+    screening, second = pl.col("screening_score"), pl.col("second_stage_score")
     flagged = screening > pl.min_horizontal(pl.lit(policy.screening_threshold), review)
-    score = pl.when(flagged).then(pl.coalesce(ensemble, screening)).otherwise(screening)
+    score = pl.when(flagged).then(pl.coalesce(second, screening)).otherwise(screening)
     blocked, reviewed = flagged & (score > block), flagged & (score > review)
     reason = (
-        pl.when(flagged & ensemble.is_null())
+        pl.when(flagged & second.is_null())
         .then(pl.lit(ENSEMBLE_MISSING))
         .when(blocked)
         .then(pl.lit(BLOCKED))
@@ -92,7 +92,7 @@ def stage_expressions(
 
 def stages(
     screening: float | None,
-    ensemble: float | None,
+    second: float | None,
     review: float,
     block: float,
     policy: Policy,
@@ -106,11 +106,11 @@ def stages(
         return "approve", 0.0, str(unscored)
     if screening <= screen_level(review, policy):
         return "approve", screening, BELOW_SCREENING
-    score = screening if ensemble is None else ensemble
+    score = screening if second is None else second
     decision, reason = (
         ("block", BLOCKED) if score > block else ("review", FLAGGED) if score > review else ("approve", CLEARED)
     )
-    return decision, score, ENSEMBLE_MISSING if ensemble is None else reason
+    return decision, score, ENSEMBLE_MISSING if second is None else reason
 
 
 def second_stage_decided(reason: str, score: float, second_score: float | None) -> bool:
@@ -133,7 +133,7 @@ def deciding_version(reason: str, score: float, versions: Sequence[str], second_
 def screen_level(review_threshold: float, policy: Policy) -> float:
     """The screening score above which a transaction is flagged.
 
-    The screen never stands above the review threshold: what a policy wants reviewed must reach the ensemble.
+    The screen never stands above the review threshold: what a policy wants reviewed must reach the second stage.
     """
     return min(policy.screening_threshold, review_threshold)
 
@@ -141,35 +141,35 @@ def screen_level(review_threshold: float, policy: Policy) -> float:
 def alert_level(policy: Policy) -> pl.Expr:
     """The lowest review threshold that would let a transaction pass without an alert.
 
-    An expression over ``screening_score`` and ``ensemble_score``, such that for every review threshold T up
+    An expression over ``screening_score`` and ``second_stage_score``, such that for every review threshold T up
     to the block threshold, `decide` alerts exactly when ``alert_level > T``. It is not the final score: with T
     below the screening threshold, the screen is T itself, and a row has to pass both models.
 
-    A row that the ensemble has not seen takes its screening score, which is an upper bound: it could alert at
-    no higher threshold, but the ensemble might have cleared it.
+    A row that the second stage has not seen takes its screening score, which is an upper bound: it could alert at
+    no higher threshold, but the second stage might have cleared it.
     """
-    screening, ensemble = pl.col("screening_score"), pl.col("ensemble_score")
+    screening, second = pl.col("screening_score"), pl.col("second_stage_score")
     return (
-        pl.when(ensemble.is_null())
+        pl.when(second.is_null())
         .then(screening)
         .when(screening > policy.screening_threshold)
-        .then(ensemble)
-        .otherwise(pl.min_horizontal(screening, ensemble))
+        .then(second)
+        .otherwise(pl.min_horizontal(screening, second))
     )
 
 
 def check_scores(candidates: pl.DataFrame, *, unscored_allowed: bool = False) -> None:
-    """Raise `InvalidInput` unless every score lies in [0, 1]; that of the ensemble may be null."""
-    screening, ensemble = pl.col("screening_score"), pl.col("ensemble_score")
+    """Raise `InvalidInput` unless every score lies in [0, 1]; that of the second stage may be null."""
+    screening, second = pl.col("screening_score"), pl.col("second_stage_score")
     # `~between` and not its negated bounds: NaN compares as larger than any number.
     unusable = screening.is_not_null() & ~screening.is_between(0, 1)
     if not unscored_allowed:
         unusable |= screening.is_null()
-    bad = candidates.filter(unusable | (ensemble.is_not_null() & ~ensemble.is_between(0, 1)))
+    bad = candidates.filter(unusable | (second.is_not_null() & ~second.is_between(0, 1)))
     if bad.height:
         first = bad.row(0, named=True)
         raise InvalidInput(
             f"{bad.height} transactions have no usable score, the first is {first['transaction_id']!r} with "
-            f"screening_score {first['screening_score']} and ensemble_score {first['ensemble_score']}: scores must "
-            "lie in [0, 1]; score the day again with a loadable model"
+            f"screening_score {first['screening_score']} and second_stage_score {first['second_stage_score']}: "
+            "scores must lie in [0, 1]; score the day again with a loadable model"
         )

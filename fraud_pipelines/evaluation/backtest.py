@@ -47,7 +47,7 @@ def backtest(
     sets the thresholds of the next.
 
     Args:
-        scores: ``transaction_id``, ``event_date``, ``amount``, ``screening_score``, ``ensemble_score``.
+        scores: ``transaction_id``, ``event_date``, ``amount``, ``screening_score``, ``second_stage_score``.
         answers: the reviewers and banks.
         policy: whose start thresholds decide the first day.
         objective: what tuning strives for; None leaves the thresholds as they start.

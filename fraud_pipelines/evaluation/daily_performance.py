@@ -13,6 +13,7 @@ from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in
 from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported
+from fraud_pipelines.evaluation.metric import metrics
 from fraud_pipelines.evaluation.metrics import Curve, Performance, measure, precision_recall
 from fraud_pipelines.evaluation.outcomes import matured_window, scenarios_known
 from fraud_pipelines.evaluation.scenarios import scenario_recall
@@ -53,7 +54,7 @@ SERIES: Final = (
     "label_coverage",
     "chargebacks_reported",
 )
-"""What MLflow shows over the days."""
+"""What MLflow shows over the days, beside the further metrics."""
 
 SERIES_DESCRIPTION: Final = (
     "A point a day, as known at its end, over the days whose labels had had time to arrive. "
@@ -111,7 +112,7 @@ class Measured:
         figures: dict[str, float | int | None] = {}
         batch = self.rows.filter(channel=BATCH)
         for row in batch.filter(pl.col("model_name").str.starts_with(POLICY_PREFIX)).iter_rows(named=True):
-            figures |= {name: row[name] for name in HEADLINE}
+            figures |= {name: row[name] for name in (*HEADLINE, *metrics()) if name in row}
         for row in batch.iter_rows(named=True):
             figures[f"average_precision {row['model_name']}"] = row["average_precision"]
         for row in self.early.filter(channel=BATCH).iter_rows(named=True):
@@ -148,7 +149,7 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
                 warehouse,
                 "monitoring.model_performance",
                 [
-                    _key(day, *of, first, last) | asdict(_measured(window, policy, reported[of], settings))
+                    _key(day, *of, first, last) | _measured(window, policy, reported[of], settings).row
                     for of, window in windows.items()
                 ],
             ),
@@ -220,7 +221,9 @@ def log_series(series: MetricSeries, measured: Measured, day: date) -> None:
     """
     series.log(
         {
-            f"{row['model_name']} {row['channel']}": {name: row[name] for name in SERIES if row[name] is not None}
+            f"{row['model_name']} {row['channel']}": {
+                name: row[name] for name in (*SERIES, *metrics()) if row.get(name) is not None
+            }
             for row in measured.rows.iter_rows(named=True)
         },
         day=day,

@@ -5,9 +5,9 @@ SELECT d.transaction_id,
        d.reason,
        d.decision <> 'approve' AS alert,
        d.score,
-       CASE WHEN d.score = s.ensemble_score THEN s.ensemble_raw_score ELSE s.screening_raw_score END AS raw_score,
+       CASE WHEN d.score = s.second_stage_score THEN s.second_stage_raw_score ELSE s.screening_raw_score END AS raw_score,
        s.screening_score,
-       s.ensemble_score
+       s.second_stage_score
 FROM scoring.decisions d
 SEMI JOIN _labelled l USING (transaction_id)
 LEFT JOIN scoring.stages_of(

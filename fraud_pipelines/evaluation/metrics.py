@@ -1,6 +1,7 @@
 """Metrics: how well scores and alerts did, in the terms of the field and in money."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import numpy as np
@@ -16,6 +17,7 @@ from fraud_pipelines.evaluation.cards import (
 from fraud_pipelines.evaluation.estimates import estimate
 from fraud_pipelines.evaluation.intervals import RESAMPLES
 from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported
+from fraud_pipelines.evaluation.metric import metrics
 from fraud_pipelines.evaluation.ranked import average_precision, curve, roc_auc
 from fraud_pipelines.evaluation.windows import Window, stand_for, window_of
 
@@ -30,7 +32,7 @@ class Performance:
     in [0, 1], ``_low`` and ``_high`` bound a 95 % interval; ``cost`` is in currency units over the whole window.
     ``chargebacks_reported`` is the share of the window's chargebacks that is expected to be in. Where not ``exact``,
     days had so many payments that the figures of the ranking are told from nearly equal scores taken together: they
-    are right to within .001.
+    are right to within .001. ``further`` holds the further metrics, by name.
     """
 
     transactions: int
@@ -64,11 +66,17 @@ class Performance:
     cost_low: float | None
     cost_high: float | None
     exact: bool
+    further: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def row(self) -> dict[str, float | None]:
+        """All figures by name."""
+        return {name: value for name, value in vars(self).items() if name != "further"} | dict(self.further)
 
     @property
     def figures(self) -> dict[str, float]:
         """What is defined of it, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None and name != "exact"}
+        return {name: value for name, value in self.row.items() if value is not None and name != "exact"}
 
 
 def performance(
@@ -143,7 +151,7 @@ def measure(
     )
     # Of the cards that rank below, none can come up for the compromised ones that are gone.
     ranked = window.cards(k + len({card for _, card in cards})) if reported.half_in and window.labelled else None
-    return Performance(
+    measured = Performance(
         transactions=window.transactions,
         labelled=window.labelled,
         frauds=window.frauds.height,
@@ -176,6 +184,7 @@ def measure(
         cost_high=found.cost.high,
         exact=window.exact,
     )
+    return replace(measured, further={name: each.value(window, measured) for name, each in metrics().items()})
 
 
 @dataclass(frozen=True)

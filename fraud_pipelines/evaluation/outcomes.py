@@ -72,7 +72,7 @@ def matured_decisions(
 
     Returns:
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
-        not to approve; ``screening_score`` and ``ensemble_score``, that of the ``second_stage`` or of the ensemble
+        not to approve; ``screening_score`` and ``second_stage_score``, that of the ``second_stage`` or of the ensemble
         in its place (see ``scoring.stage_scores``; null where there is neither); and ``decision``, ``reason``,
         ``merchant_category``, ``country``, the further columns of ``segments``, ``label_source``.
     """
@@ -174,7 +174,7 @@ def recent_scores(
 
     Returns:
         ``transaction_id``, ``event_date``, ``decision``, ``reason``, ``merchant_category``, ``country``, the further
-        columns of ``segments``, ``score``, ``screening_score``, ``ensemble_score``.
+        columns of ``segments``, ``score``, ``screening_score``, ``second_stage_score``.
     """
     return warehouse.read(
         with_segments(_query("recent_scores"), segments),

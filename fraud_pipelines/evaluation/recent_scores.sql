@@ -6,7 +6,7 @@ SELECT d.transaction_id,
        {columns},
        d.score,
        s.screening_score,
-       s.ensemble_score
+       s.second_stage_score
 FROM scoring.decisions d
 JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date BETWEEN $first AND $last
 LEFT JOIN scoring.stage_scores($channel, $first, $last, $screening_model, $second_stage, $ensemble_model) s

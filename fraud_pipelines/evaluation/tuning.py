@@ -19,7 +19,7 @@ from fraud_pipelines.evaluation.sweep import Sweep, candidate_thresholds, sweep_
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-_SCORE_COLUMNS: Final = ("event_date", "score", "screening_score", "ensemble_score")
+_SCORE_COLUMNS: Final = ("event_date", "score", "screening_score", "second_stage_score")
 _OUTCOME_COLUMNS: Final = (*_SCORE_COLUMNS, "amount", "is_fraud", "labelled")
 
 

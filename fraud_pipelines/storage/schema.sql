@@ -823,11 +823,11 @@ CREATE OR REPLACE MACRO scoring.stages_of(
            max(raw_score) FILTER (model_name = screening_model) AS screening_raw_score,
            screening_model || '/' || max(model_version) FILTER (model_name = screening_model) AS screening_version,
            coalesce(max(score) FILTER (model_name = second_stage),
-                    max(score) FILTER (model_name = ensemble_model)) AS ensemble_score,
+                    max(score) FILTER (model_name = ensemble_model)) AS second_stage_score,
            coalesce(max(raw_score) FILTER (model_name = second_stage),
-                    max(raw_score) FILTER (model_name = ensemble_model)) AS ensemble_raw_score,
+                    max(raw_score) FILTER (model_name = ensemble_model)) AS second_stage_raw_score,
            coalesce(second_stage || '/' || max(model_version) FILTER (model_name = second_stage),
-                    ensemble_model || '/' || max(model_version) FILTER (model_name = ensemble_model)) AS ensemble_version
+                    ensemble_model || '/' || max(model_version) FILTER (model_name = ensemble_model)) AS second_stage_version
     FROM query_table(source)
     WHERE channel = of_channel
       AND event_date BETWEEN first_day AND last_day

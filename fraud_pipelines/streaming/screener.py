@@ -140,18 +140,18 @@ class Screener:
         engine = self._engine_of(day)
         flagged = screening.score is not None and screening.score > engine.screen_level
         second = self._second_stage() if flagged else None
-        suspect = ensemble = None
+        suspect = second_score = None
         if second:
             opinions, suspect = _opinions(
                 second, _frame(row, self._row_schema), pl.Series([screening.score], dtype=pl.Float64)
             )
-            ensemble = opinions[-1][1]["score"][0]
+            second_score = opinions[-1][1]["score"][0]
         decided = engine.decide_one(
-            row | {"screening_score": screening.score, "ensemble_score": ensemble}, unscored=COLLECTING
+            row | {"screening_score": screening.score, "second_stage_score": second_score}, unscored=COLLECTING
         )
         codes: dict[int, list[str]] = {}
         if decided.decision != "approve":
-            by_second = second is not None and second_stage_decided(decided.reason, decided.score, ensemble)
+            by_second = second is not None and second_stage_decided(decided.reason, decided.score, second_score)
             decided_by = {0: second.model if second and by_second else screening.model}
             codes = _reasons(
                 _frame(row, self._row_schema) if suspect is None else suspect,
@@ -182,24 +182,24 @@ class Screener:
         flagged = (scored["score"] > engine.screen_level).fill_null(value=False)
         second = self._second_stage() if flagged.any() else None
         scores = [score_rows(full, scored, name=REALTIME_MODEL, version=scored["model_version"], channel=CHANNEL)]
-        ensemble = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
+        second_scores = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
         if second:
             opinions, suspects = _opinions(second, full.filter(flagged), scored["score"].filter(flagged))
             scores += [
                 score_rows(suspects, judged, name=each.name, version=each.version, channel=CHANNEL)
                 for each, judged in opinions
             ]
-            ensemble = ensemble.scatter(flagged.arg_true(), opinions[-1][1]["score"])
+            second_scores = second_scores.scatter(flagged.arg_true(), opinions[-1][1]["score"])
             if given := [name for name in suspects.columns if name not in full.columns]:
                 of_suspects = suspects.select("transaction_id", *given)
                 full = full.join(of_suspects, on="transaction_id", how="left", maintain_order="left")
-        candidates = full.with_columns(screening_score=scored["score"], ensemble_score=ensemble)
-        wanted = dict.fromkeys(("transaction_id", "screening_score", "ensemble_score", *engine.columns))
+        candidates = full.with_columns(screening_score=scored["score"], second_stage_score=second_scores)
+        wanted = dict.fromkeys(("transaction_id", "screening_score", "second_stage_score", *engine.columns))
         decided = engine.decide(candidates.select(list(wanted)), unscored=COLLECTING)
         alerts = decided.with_row_index("row").filter(pl.col("decision") != "approve")
         decided_by = {
             row: second.model
-            if second and second_stage_decided(reason, score, ensemble[row])
+            if second and second_stage_decided(reason, score, second_scores[row])
             else screening.models.get(scored["model_version"][row])
             for row, reason, score in alerts.select("row", "reason", "score").iter_rows()
         }

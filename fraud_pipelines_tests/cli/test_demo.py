@@ -219,7 +219,8 @@ def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
         assert {"backend", "contamination", "training_rows", "training_days", "features", "trained_to"} <= (
             runs[0].params.keys()
         )
-        named = [set(run.metrics) for run in runs]
+        # Where no alert is a fraud, there is no ratio.
+        named = [{name for name in run.metrics if not name.endswith("false_positive_ratio")} for run in runs]
         assert named[0] == named[1] == named[2]
         assert not any("/" in name for name in named[0]), "what differs by feature or band is a table"
         seen |= named[0]

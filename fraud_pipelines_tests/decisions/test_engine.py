@@ -25,7 +25,7 @@ COLUMNS = {
     "amount": pl.Float64,
     "tx_count_1h": pl.Int64,
     "screening_score": pl.Float64,
-    "ensemble_score": pl.Float64,
+    "second_stage_score": pl.Float64,
 }
 SCORES = st.integers(0, 20).map(lambda n: n / 20)
 WORDS = st.sampled_from(["a", "b", "c"])
@@ -39,7 +39,7 @@ TRANSACTIONS = st.fixed_dictionaries(
         "amount": st.none() | st.sampled_from([0.0, 1.0, 2.5, float("nan")]),
         "tx_count_1h": st.none() | st.integers(0, 3),
         "screening_score": SCORES,
-        "ensemble_score": st.none() | SCORES,
+        "second_stage_score": st.none() | SCORES,
     }
 )
 TEXT_CONDITIONS = st.one_of(
@@ -97,7 +97,7 @@ def engine(
 
 
 def transaction(**values: object) -> dict[str, object]:
-    given_values = {"transaction_id": "t", "event_date": DAY, "screening_score": 0.1, "ensemble_score": None}
+    given_values = {"transaction_id": "t", "event_date": DAY, "screening_score": 0.1, "second_stage_score": None}
     return {name: (given_values | values).get(name) for name in COLUMNS}
 
 
@@ -148,8 +148,8 @@ def test_without_rules_and_segments_it_is_the_two_stage_decision(rows: list[dict
     )
 
 
-SEVERE = {"screening_score": 0.9, "ensemble_score": 0.95}
-SUSPECT = {"screening_score": 0.9, "ensemble_score": 0.6}
+SEVERE = {"screening_score": 0.9, "second_stage_score": 0.95}
+SUSPECT = {"screening_score": 0.9, "second_stage_score": 0.6}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_block_lists_outrank_allow_lists_which_outrank_the_models_and_a_review_r
     deciding = engine(*({"name": each, "decision": each, "when": {"merchant_id": "m1"}} for each in listed))
     decided = alone(deciding, transaction(merchant_id="m1", **scores))
     assert (decided.decision, decided.reason) == expected
-    assert decided.score == scores.get("ensemble_score", 0.1)
+    assert decided.score == scores.get("second_stage_score", 0.1)
 
 
 def test_of_two_rules_of_a_kind_the_first_in_the_file_is_the_reason() -> None:
@@ -228,7 +228,9 @@ def test_the_second_stage_changes_nothing_up_to_the_screen_level(
     thresholds = initial_thresholds(policy, DAY).model_copy(update={"review_threshold": review})
     deciding = DecisionEngine(policy, thresholds)
     row["screening_score"] = deciding.screen_level
-    assert deciding.decide_one({**row, "ensemble_score": 1.0}) == deciding.decide_one({**row, "ensemble_score": None})
+    assert deciding.decide_one({**row, "second_stage_score": 1.0}) == deciding.decide_one(
+        {**row, "second_stage_score": None}
+    )
 
 
 def test_what_has_no_score_yet_is_approved_for_the_reason_given_unless_a_rule_applies() -> None:

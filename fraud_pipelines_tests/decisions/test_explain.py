@@ -62,10 +62,10 @@ def test_the_model_that_decided_explains(
             "decision": ["approve", "review"],
             "reason": ["below_screening_threshold", reason],
             "score": [0.1, score],
-            "ensemble_score": [None, second_score],
+            "second_stage_score": [None, second_score],
             "model_versions": [[SCREENING, SECOND]] * 2,
         },
-        schema_overrides={"ensemble_score": pl.Float64},
+        schema_overrides={"second_stage_score": pl.Float64},
     )
     features = pl.DataFrame({"transaction_id": ["t"], "amount": [900.0], "tx_count_24h": [30]})
     found = explain_alerts(decided, features, ENGINE, lambda name, number: models[f"{name}/{number}"])
@@ -83,7 +83,7 @@ def test_the_stream_names_its_own_detector_and_is_not_asked_about_it() -> None:
             "decision": ["review"],
             "reason": ["ensemble_score_missing"],
             "score": [0.7],
-            "ensemble_score": [None],
+            "second_stage_score": [None],
             "model_versions": [versions[:1]],
         }
     )

@@ -60,7 +60,7 @@ def test_labels_are_stored_with_the_time_they_became_known(warehouse: Warehouse,
     path = write(tmp_path / "l.csv", "a,true,review,2026-01-03T00:00:00Z", "b,0,Chargeback,2026-02-03 01:00:00+02:00")
     report = land_labels(warehouse, path, now=NOW)
     assert report == LandingReport(
-        source="l.csv", rows_read=2, rows_accepted=2, days=(date(2026, 1, 3), date(2026, 2, 2))
+        source="l.csv", rows_read=2, rows_accepted=2, days=(date(2026, 1, 3), date(2026, 2, 2)), kind="labels"
     )
     assert stored(warehouse) == [
         ("a", True, "review", datetime(2026, 1, 3)),

@@ -21,7 +21,7 @@ SCORES = st.integers(0, 100).map(lambda n: n / 100)
 def candidates(rows: list[tuple[float | None, float | None]]) -> pl.DataFrame:
     return pl.DataFrame(
         [(f"t{position}", *row) for position, row in enumerate(rows)],
-        schema={"transaction_id": pl.String, "screening_score": pl.Float64, "ensemble_score": pl.Float64},
+        schema={"transaction_id": pl.String, "screening_score": pl.Float64, "second_stage_score": pl.Float64},
         orient="row",
     )
 

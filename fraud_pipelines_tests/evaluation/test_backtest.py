@@ -56,7 +56,7 @@ def generated(seed: int = 0) -> World:
         pl.Series(wait * 86_400_000_000, nan_to_null=True).cast(pl.Int64).cast(pl.Duration("us"))
     )
     scores = keys.with_columns(
-        amount=amount, screening_score=pl.Series(anchored(raw)), ensemble_score=pl.Series(anchored(by_ensemble))
+        amount=amount, screening_score=pl.Series(anchored(raw)), second_stage_score=pl.Series(anchored(by_ensemble))
     )
     truth = keys.with_columns(
         timestamp=timestamp, amount=amount, is_fraud=pl.Series(fraud), charged_back_at=charged_back
@@ -170,7 +170,7 @@ def estimates() -> Estimates:
         name: FraudModel.fit(learned, backend=backend, schema=LABEL_FREE_SCHEMA, contamination=POLICY.contamination)
         .score(judged)["score"]
         .alias(name)
-        for name, backend in (("screening_score", "isolation_forest"), ("ensemble_score", "suod"))
+        for name, backend in (("screening_score", "isolation_forest"), ("second_stage_score", "suod"))
     }
     scores = judged.select("transaction_id", "event_date", "amount").with_columns(by.values())
     world = World(scores, simulation.truth)

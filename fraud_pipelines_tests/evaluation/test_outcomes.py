@@ -85,9 +85,9 @@ def test_decisions_carry_the_scores_of_both_stages_and_the_raw_score_of_the_one_
 ) -> None:
     found = decisions(warehouse)
     flagged = pl.col("screening_score") > 0.4
-    assert found.filter(flagged & (pl.col("score") != pl.col("ensemble_score"))).is_empty()
-    assert found.filter(flagged & ((pl.col("raw_score") - pl.col("ensemble_score") * 7).abs() > 1e-9)).is_empty()
-    assert found.filter(~flagged & pl.col("ensemble_score").is_not_null()).is_empty()
+    assert found.filter(flagged & (pl.col("score") != pl.col("second_stage_score"))).is_empty()
+    assert found.filter(flagged & ((pl.col("raw_score") - pl.col("second_stage_score") * 7).abs() > 1e-9)).is_empty()
+    assert found.filter(~flagged & pl.col("second_stage_score").is_not_null()).is_empty()
     assert found.filter(~flagged & ((pl.col("raw_score") - pl.col("score") * 10).abs() > 1e-9)).is_empty()
     assert found.filter(flagged).height > 10
 
@@ -116,10 +116,10 @@ def test_the_second_stage_counts_from_the_day_on_which_it_is_in_use(warehouse: W
         (decisions(warehouse), decisions(warehouse, second_stage=name)),
         (recent_scores(warehouse, AS_OF, days=14), recent_scores(warehouse, AS_OF, days=14, second_stage=name)),
     ):
-        given = pl.col("ensemble_score").is_not_null()
+        given = pl.col("second_stage_score").is_not_null()
         in_use = pl.col("event_date") >= since
         assert of_policy.filter(~in_use).equals(of_ensemble.filter(~in_use))
-        assert of_policy.filter(in_use, given)["ensemble_score"].unique().to_list() == [0.125]
+        assert of_policy.filter(in_use, given)["second_stage_score"].unique().to_list() == [0.125]
         assert of_policy.filter(in_use, given).height == of_ensemble.filter(in_use, given).height > 10
 
 

@@ -27,7 +27,7 @@ FREE = Policy(
     min_labelled_frauds=1,
     block_threshold=1.0,
 )
-SCORE_COLUMNS = ("event_date", "score", "screening_score", "ensemble_score")
+SCORE_COLUMNS = ("event_date", "score", "screening_score", "second_stage_score")
 
 
 def proposed(
@@ -46,7 +46,7 @@ def proposed(
 
 def alerts_a_day(frame: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> float:
     """Alerts a day as the rule itself would give them."""
-    candidates = frame.select("transaction_id", "screening_score", "ensemble_score")
+    candidates = frame.select("transaction_id", "screening_score", "second_stage_score")
     alerts = (decide(candidates, thresholds, policy)["decision"] != "approve").sum()
     return float(alerts) / frame["event_date"].n_unique()
 
@@ -60,11 +60,11 @@ def test_the_sweep_is_what_the_rule_would_have_done_at_each_threshold(window: pl
     # Two stages that differ, and rows that the ensemble hasn't seen only where the screen lets them pass.
     rng = np.random.default_rng(0)
     ensemble = pl.Series(np.clip(window["score"].to_numpy() + rng.normal(0, 0.2, window.height), 0, 1))
-    frame = window.with_columns(ensemble_score=ensemble)
+    frame = window.with_columns(second_stage_score=ensemble)
     sweep = proposed(frame, FREE, "min_cost").sweep
     assert 100 <= sweep.height <= 130
     assert sweep["threshold"].is_sorted()
-    candidates = frame.select("transaction_id", "screening_score", "ensemble_score")
+    candidates = frame.select("transaction_id", "screening_score", "second_stage_score")
     for row in sweep.gather_every(9).iter_rows(named=True):
         thresholds = initial_thresholds(FREE, DAY).model_copy(update={"review_threshold": row["threshold"]})
         alert = decide(candidates, thresholds, FREE)["decision"] != "approve"
@@ -96,7 +96,9 @@ def test_each_objective_finds_the_best_of_the_sweep(window: pl.DataFrame) -> Non
 
 
 def test_a_target_out_of_reach_gives_the_nearest_there_is(window: pl.DataFrame) -> None:
-    hidden = window.with_columns(screening_score=pl.lit(0.0), ensemble_score=pl.lit(None, dtype=pl.Float64)).head(50)
+    hidden = window.with_columns(screening_score=pl.lit(0.0), second_stage_score=pl.lit(None, dtype=pl.Float64)).head(
+        50
+    )
     frame = pl.concat([window, hidden.with_columns(is_fraud=pl.lit(True), labelled=pl.lit(True))])
     policy = FREE.model_copy(update={"target_recall": 1.0, "target_precision": 1.0})
     demanding = proposed(frame, policy, "min_recall")
@@ -199,7 +201,7 @@ def test_the_evidence_says_what_was_known_and_survives_the_table(window: pl.Data
 
 
 def test_a_frame_without_the_stages_scores_is_refused(window: pl.DataFrame) -> None:
-    with pytest.raises(InvalidInput, match="daily_scores lacks screening_score, ensemble_score"):
+    with pytest.raises(InvalidInput, match="daily_scores lacks screening_score, second_stage_score"):
         proposed(window, FREE, recent=window.select("event_date", "score"))
 
 
