@@ -411,7 +411,7 @@ def mutated(content: bytes, chance: random.Random) -> bytes:
 def test_no_mutation_of_a_file_crashes_or_loses_a_row(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``FRAUD_MUTATIONS`` says how many; ten thousand of each format were run once."""
+    """``FRAUD_MUTATIONS`` says how many times each file is damaged."""
     monkeypatch.setattr(delimited, "MAX_RECORD_LINES", 50)
     content = samples(tmp_path)[name]
     chance = random.Random(name)
