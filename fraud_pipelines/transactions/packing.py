@@ -53,6 +53,8 @@ def members(path: Path, *, limit: float = float("inf")) -> list[Member]:
     if not _starts_with(path, ZIP, _EMPTY_ZIP) or is_workbook(path):
         return [Member(_unpacked_name(path.name), lambda: _limited(path, lambda: _blocks(path), limit))]
     with _readable(path), zipfile.ZipFile(path) as archive:
+        if not all(info.filename for info in archive.infolist()):
+            raise InvalidInput(f"{path} can't be read: a file in it has no name. Deliver it again whole.")
         infos = sorted((info for info in archive.infolist() if _holds_records(info)), key=lambda info: info.filename)
     if not infos:
         raise InvalidInput(f"{path} is an archive without files. Deliver it again with its content.")
@@ -73,7 +75,7 @@ def is_workbook(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return "xl/workbook.xml" in archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
 
 

@@ -29,7 +29,10 @@ class ParquetFile:
         from pyarrow import parquet
 
         self._name = name
-        self._failures = (pyarrow.ArrowException, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+        self._failures = (
+            *(pyarrow.ArrowException, OSError, UnicodeDecodeError),  # the last of names that aren't text
+            *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+        )
         try:
             self._file = parquet.ParquetFile(_as_arrow_opens_it(content))
             self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
