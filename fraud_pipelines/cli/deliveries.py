@@ -22,12 +22,13 @@ def show_deliveries(settings: Settings, *, limit: int) -> None:
     if not known:
         console.print("Nothing was taken in yet.")
         return
-    table = narrow_table("Taken in", "hash", "when, UTC", *_NUMBERS, "file", numbers=_NUMBERS)
+    table = narrow_table("Taken in", "hash", "when, UTC", "what", *_NUMBERS, "file", numbers=_NUMBERS)
     for each in known[:limit]:
         counts = (each.rows_read, each.rows_accepted, each.rows_rejected, each.rows_left_out)
         table.add_row(
             each.content_hash[:12],
             f"{each.landed_at:%Y-%m-%d %H:%M}",
+            each.kind,
             *(f"{count or 0:,}" for count in counts),
             escape(each.source),
         )

@@ -86,7 +86,7 @@ def find_delivery(warehouse: Warehouse, name: str) -> Delivery:
     if len(named) == 1:
         return named[0]
     listed = "\n".join(
-        f"  {each.content_hash[:12]}  {each.landed_at:%Y-%m-%d %H:%M}  {each.source}"
+        f"  {each.content_hash[:12]}  {each.landed_at:%Y-%m-%d %H:%M}  {each.kind}  {each.source}"
         for each in (named or known)[:_LISTED]
     )
     if named:
