@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.plan.types import KIND, Attribute
 from fraud_pipelines.settings import CLOCK_SKEW, MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines.transactions.currency import COLUMNS, NO_BASE, NO_RATE, Money, has_currency
@@ -174,7 +174,7 @@ class TransactionIntake:
             pl.lit(self.source).alias("source"),
             pl.lit(self.now, dtype=TIMESTAMP).alias("ingested_at"),
         )
-        insert(connection, "raw.transactions", new)
+        insert(connection, "raw.transactions", _without_empty(new))
         self._outdating.update(days_outdated(connection, new))
         if self._mapping.rows and validated.left_out.height:
             self.told = (*self._mapping.told, f"Left out, and kept in raw.left_out_rows: {self._mapping.rows.reason}")
@@ -290,3 +290,9 @@ class TransactionIntake:
         insert(
             connection, "feedback.rejected_labels", quarantined.with_columns(rejected_at=pl.lit(self.now, TIMESTAMP))
         )
+
+
+def _without_empty(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows without the columns that are null throughout: to hand nulls over costs as much as values."""
+    empty = [name for name in rows.columns if rows[name].null_count() == rows.height and name != KIND]
+    return rows.drop(empty)
