@@ -51,6 +51,8 @@ class Backend:
     """What it is fitted with beside scikit-learn and PyOD."""
     scored_by: tuple[str, ...] = ()
     """What scoring needs beside NumPy and numba."""
+    reads_groups: bool = False
+    """Whether the groups of its features decide what it becomes."""
 
 
 def _fit_isolation_forest(context: FitContext, parameters: IsolationForestParameters) -> Detector:

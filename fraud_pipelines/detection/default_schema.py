@@ -24,7 +24,8 @@ def daily_schema(plan: Plan) -> dict[str, FeatureRole]:
 
 def feature_role(model: Modelled) -> FeatureRole:
     """How a model's schema says it."""
-    return FeatureRole(role=model.role, direction=model.direction if model.role == "numeric" else "both")
+    direction = model.direction if model.role == "numeric" else "both"
+    return FeatureRole(role=model.role, direction=direction, group=model.group)
 
 
 DEFAULT_SCHEMA: Final[Schema] = daily_schema(shipped_plan())

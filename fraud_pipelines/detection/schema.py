@@ -23,6 +23,9 @@ class FeatureRole(BaseModel):
     direction: Direction = Field(
         default="both", description="Which side of a numeric feature's usual range is suspicious."
     )
+    group: str = Field(
+        default="", description="What it is evidence of, such as velocity; a detector of groups judges each by itself."
+    )
 
     @model_validator(mode="after")
     def _only_numbers_have_a_direction(self) -> "FeatureRole":
@@ -60,15 +63,15 @@ FRAUD_SCHEMA: Final[Schema] = {
 }
 """The tutorial's table of 19 features. Its hashed ids are noise to an outlier detector: see `DEFAULT_SCHEMA`."""
 
-_HIGH: Final = FeatureRole(role="numeric", direction="high")
-
 LABEL_FREE_SCHEMA: Final[Schema] = dict.fromkeys(
-    ("amount", "user_z", "user_rz", "user_log_ratio", "user_max_ratio", "user_big_14d"), _HIGH
+    ("amount", "user_z", "user_rz", "user_log_ratio", "user_max_ratio", "user_big_14d"),
+    FeatureRole(role="numeric", direction="high", group="amount"),
 )
 """How unusual an amount is for its user; needs no labels."""
 
 FEEDBACK_SCHEMA: Final[Schema] = dict.fromkeys(
-    ("merchant_risk_1d", "merchant_risk_7d", "merchant_risk_30d", "user_fraud_count_30d"), _HIGH
+    ("merchant_risk_1d", "merchant_risk_7d", "merchant_risk_30d", "user_fraud_count_30d"),
+    FeatureRole(role="numeric", direction="high", group="labels"),
 )
 """What earlier labels say about the merchant and the user."""
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from fraud_pipelines.detection.backends import parse_parameters
+from fraud_pipelines.detection.backends import backend_by_name, parse_parameters
 from fraud_pipelines.detection.calibration import Normalization
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.schema import SchemaLike, parse_schema
@@ -79,12 +79,13 @@ def training_fingerprint(
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise InvalidInput(f"The training rows lack the column(s) {', '.join(missing)}.")
+    unread = None if backend_by_name(backend).reads_groups else {"group"}
     settings = {
         "detection_version": DETECTION_VERSION,
         "feature_version": feature_version,
         "backend": backend,
         "parameters": parse_parameters(backend, parameters).model_dump(mode="json"),
-        "schema": [[name, feature.model_dump(mode="json")] for name, feature in parsed.items()],
+        "schema": [[name, feature.model_dump(mode="json", exclude=unread)] for name, feature in parsed.items()],
         "contamination": contamination,
         "seed": seed,
         "normalization": normalization,

@@ -133,7 +133,11 @@ def in_words(model: Modelled | None) -> str:
     if model is None:
         return "none"
     direction = f" {model.direction}" if model.role == "numeric" else ""
-    return f"{model.role}{direction}" + (", daily" if model.daily else "")
+    return (
+        f"{model.role}{direction}"
+        + (", daily" if model.daily else "")
+        + (f", group {model.group}" if model.group else "")
+    )
 
 
 def _value(value: object) -> str:

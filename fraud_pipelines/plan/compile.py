@@ -230,7 +230,7 @@ def _attribute(
         minimum=minimum,
         maximum=maximum,
         pii=declared.pii if "pii" in given else base.pii,
-        model=model if given & {"role", "direction", "daily"} else base.model,
+        model=model if given & {"role", "direction", "daily", "group"} else base.model,
     )
 
 

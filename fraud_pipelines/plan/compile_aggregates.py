@@ -11,7 +11,7 @@ from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.names import aggregate_name, name_problem
 from fraud_pipelines.plan.problems import listed, unknown
 from fraud_pipelines.plan.registry import MAX_ENTITIES, MAX_FEATURES, Names, Place
-from fraud_pipelines.plan.roles import UnfitRole, modelled
+from fraud_pipelines.plan.roles import LABELS_GROUP, UnfitRole, modelled
 from fraud_pipelines.plan.spans import rows_or_span
 from fraud_pipelines.plan.types import KIND, WITH_REFUNDS, Aggregate, Attribute, ColumnType, EntityPlan
 
@@ -121,7 +121,13 @@ class AggregateCompiler:
             return
         function = FUNCTIONS[declared.how]
         try:
-            model = modelled(declared, result_type(function), role=function.role, direction=function.direction)
+            model = modelled(
+                declared,
+                result_type(function),
+                role=function.role,
+                direction=function.direction,
+                group=LABELS_GROUP if function.labels else draft.name,
+            )
         except UnfitRole as unfit:
             place.report(unfit.message, unfit.key)
             self.names.broken |= set(names)

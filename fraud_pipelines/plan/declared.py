@@ -47,6 +47,12 @@ def _function(value: object) -> object:
     return value
 
 
+def _group(value: object) -> object:
+    if not isinstance(value, str) or not re.fullmatch(NAME_PATTERN, value):
+        raise ValueError(f"{value!r} is no name of a group; write small letters, digits and _, such as velocity")
+    return value
+
+
 def _number(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d{1,2}", value, re.ASCII):
         return float(value)  # 1e12, which PyYAML takes for text
@@ -68,6 +74,7 @@ Windows = Annotated[
     WithJsonSchema({"anyOf": [*_ONE_WINDOW["anyOf"], {"type": "array", "items": _ONE_WINDOW, "minItems": 1}]}),
 ]
 How = Annotated[str, BeforeValidator(_function), WithJsonSchema({"type": "string", "enum": list(FUNCTIONS)})]
+Group = Annotated[str, BeforeValidator(_group), WithJsonSchema(_NAME_SCHEMA)]
 Number = Annotated[float, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
 
 
@@ -82,6 +89,7 @@ class DeclaredAttribute(_Declared):
     role: DeclaredRole | None = Field(default=None, description="How a model gets it; without one, no model does.")
     direction: Direction | None = Field(default=None, description="Which side of a number is suspicious.")
     daily: bool = Field(default=False, description="Whether it enters the daily models.")
+    group: Group | None = Field(default=None, description="What it is evidence of, such as velocity.")
     required: bool = Field(default=False, description="Whether a row without it is rejected.")
     min: Number | None = Field(default=None, description="The smallest value a row may have.")
     max: Number | None = Field(default=None, description="The largest value a row may have.")
@@ -105,6 +113,7 @@ class DeclaredAggregate(_Declared):
     role: DeclaredRole | None = Field(default=None, description="How a model gets it; none: no model does.")
     direction: Direction | None = Field(default=None, description="Which side is suspicious.")
     daily: bool = Field(default=False, description="Whether it enters the daily models.")
+    group: Group | None = Field(default=None, description="What it is evidence of, such as velocity.")
     description: Text = ""
     phrase: Text = Field(default="", description="What a reviewer reads of an alert.")
 
@@ -124,6 +133,7 @@ class DeclaredFeature(_Declared):
     role: DeclaredRole | None = Field(default=None, description="How a model gets it; none: no model does.")
     direction: Direction | None = Field(default=None, description="Which side is suspicious.")
     daily: bool = Field(default=False, description="Whether it enters the daily models.")
+    group: Group | None = Field(default=None, description="What it is evidence of, such as velocity.")
     description: Text = ""
     phrase: Text = Field(default="", description="What a reviewer reads of an alert.")
 

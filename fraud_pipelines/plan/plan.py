@@ -124,6 +124,11 @@ class Plan:
         return {name: model for name, model in self.model_schema.items() if model.daily}
 
     @property
+    def grouped_schema(self) -> dict[str, Modelled]:
+        """The part of `model_schema` that is in a group, in the daily models or not."""
+        return {name: model for name, model in self.model_schema.items() if model.group}
+
+    @property
     def supervised_schema(self) -> dict[str, Modelled]:
         """The part of `model_schema` that the supervised model uses: numbers and flags."""
         return {name: model for name, model in self.model_schema.items() if model.role in ("numeric", "binary")}

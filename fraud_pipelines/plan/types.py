@@ -27,11 +27,16 @@ WITH_REFUNDS: Final = "__with_refunds"
 
 @dataclass(frozen=True)
 class Modelled:
-    """How a column or feature enters a model; ``daily`` puts it into the schema of the daily models."""
+    """How a column or feature enters a model.
+
+    ``daily`` puts it into the schema of the daily models. ``group`` names what it is evidence of, such as ``velocity``;
+    a detector of groups judges each by itself. Without one it is in no group.
+    """
 
     role: Role
     direction: Direction = "both"
     daily: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_show_prints_how_each_feature_is_computed(installation: Installation) ->
 def test_diff_tells_what_a_change_does(installation: Installation, tmp_path: Path) -> None:
     told = installation.invoke("declarations", "diff", str(EXAMPLE))
     assert "new columns: status, card_id" in told
-    assert "changed columns: merchant_category (model: none → label, daily)" in told
+    assert "changed columns: merchant_category (model: none → label, daily, group own)" in told
     assert "card starts cold: its new and changed features look back over all that came before." in told
     assert "To be retrained: fraud-daily, fraud-ensemble, fraud-realtime, fraud-autoencoder, fraud-supervised." in told
 

@@ -39,6 +39,13 @@ def test_direction_low_is_mirrored() -> None:
     assert encode([0.0, 1.0, 2.0, 3.0, 4.0], low) == pytest.approx([1.349, 0.6745, 0, 0, 0])
 
 
+def test_a_model_that_was_stored_before_there_were_groups_loads() -> None:
+    [stored] = FeatureEncoder.fit(pl.DataFrame({"x": [1.0, 2.0]}), {"x": "numeric"}).to_json()
+    assert isinstance(stored["feature"], dict)
+    del stored["feature"]["group"]
+    assert FeatureEncoder.from_json([stored]).schema == {"x": FeatureRole(role="numeric")}
+
+
 def test_a_missing_number_counts_as_the_median() -> None:
     assert encode([None, float("nan")], "numeric", fitted_on=[1.0, 5.0, 9.0, None]) == [0.0, 0.0]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fraud_pipelines.detection.schema import FeatureRole, parse_schema
 from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint, training_window
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows
@@ -86,6 +87,13 @@ def test_the_fingerprint_changes_with_anything_that_changes_the_model() -> None:
         fingerprint(rows, schema={name: MIXED_SCHEMA[name] for name in reversed(MIXED_SCHEMA)}),
     ]
     assert len(set(variants)) == len(variants)
+
+
+def test_the_fingerprint_ignores_groups_where_the_model_does() -> None:
+    rows = identified()
+    grouped = {**parse_schema(MIXED_SCHEMA), "amount": FeatureRole(role="numeric", group="amount")}
+    plain = grouped | {"amount": FeatureRole(role="numeric")}
+    assert fingerprint(rows, schema=grouped) == fingerprint(rows, schema=plain)
 
 
 def test_a_missing_column_is_named() -> None:

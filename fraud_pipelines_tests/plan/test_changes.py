@@ -59,6 +59,7 @@ def test_a_cold_entity_tells_how_far_back_it_looks(tmp_path: Path, aggregate: st
         ("min: 0", "min: 0, role: numeric", False, True),
         ("min: 0", "min: 0, daily: true", True, True),
         ("name: gone", "name: gone, description: words", False, False),
+        ("amount + 1), daily: true", "amount + 1), daily: true, group: costs", False, False),
         ("over: 5, name: gone", "over: 6, name: gone", False, True),
         ("over: 5, name: gone", "over: 5, name: gone, direction: low", False, True),
         ("amount + 1", "amount + 2", True, True),

@@ -22,6 +22,8 @@ ATTRIBUTES = {
     "c: {type: timestamp, role: label}": ("attributes.c.role", "role label does not fit the type timestamp"),
     "c: {type: text, daily: true}": ("attributes.c.daily", "text needs a role"),
     "c: {type: text, role: none, daily: true}": ("attributes.c.daily", "its role is none"),
+    "c: {type: text, group: places}": ("attributes.c.group", "text needs a role"),
+    "c: {type: number, group: Big ones}": ("attributes.c.group", "'Big ones' is no name of a group"),
     "c: {type: text, role: hash, direction: low}": ("attributes.c.direction", "a hash has no direction"),
     "c: {type: number, direction: up}": ("attributes.c.direction", "'up' is no direction; there are high, low"),
     "c: {type: number, min: 2, max: 1}": ("attributes.c.min", "min 2 lies above max 1"),

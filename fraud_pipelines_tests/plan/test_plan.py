@@ -81,9 +81,9 @@ def test_the_declarations_of_the_contract_compile(tmp_path: Path) -> None:
     ]
     assert plan.daily_schema == {
         **shipped.daily_schema,
-        "card_merchant_id_distinct_7d": Modelled("numeric", "high", daily=True),
-        "amount_in_new_country": Modelled("numeric", "high", daily=True),
-        "v1": Modelled("numeric", "both", daily=True),
+        "card_merchant_id_distinct_7d": Modelled("numeric", "high", daily=True, group="card"),
+        "amount_in_new_country": Modelled("numeric", "high", daily=True, group="own"),
+        "v1": Modelled("numeric", "both", daily=True, group="own"),
     }
     assert plan.model_schema["status"] == Modelled("label", "both")
     assert plan.features["amount_in_new_country"].description == "the amount, abroad"
@@ -106,7 +106,7 @@ def test_the_example_that_ships_is_valid() -> None:
         "TINYINT",
         Modelled("binary", "high"),
     )
-    assert plan.model_schema["merchant_category"] == Modelled("label", "both", daily=True)
+    assert plan.model_schema["merchant_category"] == Modelled("label", "both", daily=True, group="own")
     assert plan.features["card_speed"].phrase == "the card moves faster than anybody travels"
     assert plan.features["card_amount_mean_10"].model is None
 
@@ -210,6 +210,36 @@ def test_a_model_that_reads_a_column_follows_its_type_alone(tmp_path: Path) -> N
     assert plans[0].version_of(["fee"]) != plan_of(tmp_path, BASE.replace("number", "integer")).version_of(["fee"])
 
 
+def test_a_group_is_the_declared_one_or_that_of_what_a_daily_feature_is_computed_from(tmp_path: Path) -> None:
+    plan = plan_of(
+        tmp_path,
+        """
+        attributes: {fee: {type: number, group: costs}, tip: {type: number, daily: true}, toll: {type: number}}
+        entities:
+          shop:
+            key: city
+            aggregates:
+              - {how: count, over: [1h, 24h], group: velocity}
+              - {how: sum, of: fee, over: 1h, daily: true}
+              - {how: max, of: fee, over: 1h}
+              - {how: fraud_count, over: 7d, daily: true}
+        features: {dear: {sql: fee > 3, daily: true}}
+        """,
+    )
+    groups = {name: model.group for name, model in plan.grouped_schema.items() if name in {*own(plan), "fee", "tip"}}
+    assert groups == {
+        "shop_count_1h": "velocity",
+        "shop_count_24h": "velocity",
+        "shop_fee_sum_1h": "shop",
+        "shop_fraud_count_7d": "labels",
+        "dear": "own",
+        "fee": "costs",
+        "tip": "own",
+    }
+    assert not plan.model_schema["fee"].daily
+    assert plan.daily_schema.keys() <= plan.grouped_schema.keys()
+
+
 def test_whole_numbers_have_room_in_an_expression(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "features: {minutes: {sql: hour_of_day * 60 + minute(timestamp)}}")
     assert plan.features["minutes"].sql_type == "BIGINT"
@@ -218,7 +248,7 @@ def test_whole_numbers_have_room_in_an_expression(tmp_path: Path) -> None:
 def test_a_column_that_ships_keeps_its_place_when_its_settings_are_replaced(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "attributes: {country: {type: text, role: label, daily: true}}")
     assert list(plan.attribute_types) == list(compile_plan().attribute_types)
-    assert plan.daily_schema["country"] == Modelled("label", "both", daily=True)
+    assert plan.daily_schema["country"] == Modelled("label", "both", daily=True, group="own")
     assert plan.version == compile_plan().version
 
 
