@@ -63,7 +63,7 @@ def show_case(settings: Settings, transaction_id: str) -> None:
         if value is not None:
             facts.add_row(name, escape(str(value)))
     if place.expected_loss is not None:
-        facts.add_row("probability of fraud", f"{place.fraud_probability:.0%} (estimated from earlier verdicts)")
+        facts.add_row("probability of fraud", place.probability_in_words)
         facts.add_row("expected loss", f"{place.expected_loss:,.2f}")
     console.print(facts)
     for decided in case.decisions:

@@ -1,7 +1,7 @@
 """The review queue: what waits for a verdict, by what is at stake, and the verdicts given last."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
@@ -41,12 +41,26 @@ class Queue:
 
 @dataclass(frozen=True)
 class Place:
-    """Whose turn it is before and after a transaction, and what is at stake in it; null where it doesn't wait."""
+    """Whose turn it is before and after a transaction, and what is at stake in it; null where it doesn't wait.
+
+    ``probability_as_of`` is the evening on which matured days told the probability; null where verdicts alone do.
+    """
 
     before: str | None = None
     after: str | None = None
     fraud_probability: float | None = None
     expected_loss: float | None = None
+    probability_as_of: date | None = None
+
+    @property
+    def probability_in_words(self) -> str:
+        """What the probability is, and what tells it; empty where the transaction doesn't wait."""
+        if self.fraud_probability is None:
+            return ""
+        share = f"{self.fraud_probability:.1%}" if self.fraud_probability < 0.1 else f"{self.fraud_probability:.0%}"
+        if self.probability_as_of is None:
+            return f"{share} of alerts like this are fraud, estimated from the verdicts of reviewers"
+        return f"{share} of payments that score like this are fraud, by the labels known on {self.probability_as_of}"
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,8 @@ class GivenVerdict:
 def read_queue(warehouse: Warehouse, *, limit: int) -> Queue:
     """The first ``limit`` cases by expected loss, the probability of fraud times the amount.
 
-    How the probability is estimated stands at ``scoring.alert_precision``.
+    The probability is that of the deciding model's score (``monitoring.score_probabilities``), or, while none is known,
+    that of like alerts (``scoring.alert_precision``).
     """
     columns = ", ".join(f'"{name}"' for name in QueuedCase.__dataclass_fields__ if name != "decided_by")
     with warehouse.connect(read_only=True) as connection:
@@ -96,7 +111,8 @@ def place_in_queue(warehouse: Warehouse, transaction_id: str) -> Place:
                lag(transaction_id) OVER places AS before,
                lead(transaction_id) OVER places AS after,
                fraud_probability,
-               expected_loss
+               expected_loss,
+               probability_as_of
         FROM scoring.review_queue
         WINDOW places AS (ORDER BY expected_loss DESC, score DESC, transaction_id)
         QUALIFY transaction_id = $id OR row_number() OVER places = 1
@@ -106,8 +122,8 @@ def place_in_queue(warehouse: Warehouse, transaction_id: str) -> Place:
     )
     if rows.is_empty():
         return Place()
-    found, before, after, probability, loss = rows.row(0)
-    return Place(before, after, probability, loss) if found == transaction_id else Place(after=found)
+    found, before, after, *at_stake = rows.row(0)
+    return Place(before, after, *at_stake) if found == transaction_id else Place(after=found)
 
 
 def recent_verdicts(warehouse: Warehouse, *, limit: int) -> list[GivenVerdict]:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported
+from fraud_pipelines.evaluation.probability import calibrate
 from fraud_pipelines.evaluation.ranked import Floats, Integers
 from fraud_pipelines.evaluation.windows import Window, stand_for
 
@@ -21,12 +22,19 @@ def bands_of(window: Window, reported: Reported = ALL_REPORTED) -> pl.DataFrame:
     Returns:
         ``band`` (as ``0.5-0.7``, the upper edge included), ``transactions``, ``frauds`` (known ones), ``precision``
         (null where the band is empty; corrected for chargebacks that are still to come, as in
-        `metrics.measure`); all bands, ascending.
+        `metrics.measure`), ``probability`` (the mean over the band of that of the scores, see `evaluation.probability`;
+        null where too few frauds are known); all bands, ascending.
     """
     at = _places(window.frauds["score"].to_numpy())
-    payments = np.zeros(len(_NAMES))
+    fitted = calibrate(window, reported)
+    payments, probable = np.zeros((2, len(_NAMES)))
     for day in window.days:
-        payments += np.bincount(_places(day.levels.score), weights=day.levels.payments, minlength=len(_NAMES))
+        of_day, scores = _places(day.levels.score), day.levels.score
+        payments += np.bincount(of_day, weights=day.levels.payments, minlength=len(_NAMES))
+        if fitted:
+            probable += np.bincount(
+                of_day, weights=day.levels.payments * fitted.curve.of(scores), minlength=len(_NAMES)
+            )
     estimated = np.bincount(at, weights=stand_for(window.frauds, reported), minlength=len(_NAMES))
     return pl.DataFrame(
         {
@@ -34,8 +42,10 @@ def bands_of(window: Window, reported: Reported = ALL_REPORTED) -> pl.DataFrame:
             "transactions": payments.astype(np.int64),
             "frauds": np.bincount(at, minlength=len(_NAMES)),
             "precision": np.minimum(estimated / np.maximum(payments, 1), 1.0),
-        }
-    ).with_columns(precision=pl.when(pl.col("transactions") > 0).then("precision"))
+            "probability": probable / np.maximum(payments, 1) if fitted else [None] * len(_NAMES),
+        },
+        schema_overrides={"probability": pl.Float64},
+    ).with_columns(pl.when(pl.col("transactions") > 0).then(pl.col("precision", "probability")))
 
 
 def _places(scores: Floats) -> Integers:

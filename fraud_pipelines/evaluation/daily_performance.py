@@ -10,14 +10,16 @@ from pydantic import JsonValue
 
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force
+from fraud_pipelines.decisions.probabilities import PROBABILITIES, curves_in_force
 from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported
 from fraud_pipelines.evaluation.metric import metrics
 from fraud_pipelines.evaluation.metrics import Curve, Performance, measure, precision_recall
 from fraud_pipelines.evaluation.outcomes import matured_window, scenarios_known
+from fraud_pipelines.evaluation.probability import calibrate, reliability
 from fraud_pipelines.evaluation.scenarios import scenario_recall
-from fraud_pipelines.evaluation.summaries import BATCH, POLICY_PREFIX, Summaries, store_summaries
+from fraud_pipelines.evaluation.summaries import AMOUNT, BATCH, POLICY_PREFIX, Summaries, store_summaries
 from fraud_pipelines.evaluation.tuning import Proposal, tune_levels
 from fraud_pipelines.evaluation.windows import Window
 from fraud_pipelines.settings import Settings
@@ -96,15 +98,27 @@ class Measured:
     """Performance as of a day: the rows of the tables, the curve of each batch model, and single days that matured.
 
     ``rows`` are of ``monitoring.model_performance``, ``early`` of ``monitoring.early_performance``, ``by_scenario``
-    of ``monitoring.scenario_performance``.
+    of ``monitoring.scenario_performance``, ``probabilities`` of ``monitoring.score_probabilities``, ``reliability`` of
+    ``monitoring.score_reliability``.
     """
 
     rows: pl.DataFrame
     early: pl.DataFrame
     by_scenario: pl.DataFrame
+    probabilities: pl.DataFrame
+    reliability: pl.DataFrame
     curves: dict[str, Curve]
     matured_days: Sequence[MaturedDay]
     summaries: Summaries
+
+    @property
+    def calibration_errors(self) -> dict[tuple[str, str], float]:
+        """The expected calibration error of each model and channel whose probabilities can be judged."""
+        apart = (pl.col("probability") - pl.col("share")).abs()
+        errors = self.reliability.group_by("model_name", "channel", maintain_order=True).agg(
+            (pl.col("payments") * apart).sum() / pl.col("payments").sum()
+        )
+        return {(name, channel): error for name, channel, error in errors.iter_rows()}
 
     @property
     def headline(self) -> dict[str, float | int | None]:
@@ -115,6 +129,9 @@ class Measured:
             figures |= {name: row[name] for name in (*HEADLINE, *metrics()) if name in row}
         for row in batch.iter_rows(named=True):
             figures[f"average_precision {row['model_name']}"] = row["average_precision"]
+        for (name, channel), error in self.calibration_errors.items():
+            if channel == BATCH:
+                figures[f"calibration_error {name}"] = error
         for row in self.early.filter(channel=BATCH).iter_rows(named=True):
             if row["model_name"].startswith(POLICY_PREFIX):
                 figures["early_precision"] = row["precision"]
@@ -159,6 +176,7 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
                 [_key(day, *of, young, day) | asdict(early_reading(window)) for of, window in early.items()],
             ),
             by_scenario=_table(warehouse, "monitoring.scenario_performance", by_scenario),
+            **_probabilities(warehouse, day, windows, reported, first, last),
             curves={
                 name: precision_recall(window, reported[name, channel])
                 for (name, channel), window in windows.items()
@@ -167,6 +185,32 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
             matured_days=_matured_days(judged, policy, settings, day),
             summaries=judged.summaries,
         )
+
+
+def _probabilities(
+    warehouse: Warehouse,
+    day: date,
+    windows: Mapping[tuple[str, str], Window],
+    reported: Mapping[tuple[str, str], Reported],
+    first: date,
+    last: date,
+) -> dict[str, pl.DataFrame]:
+    """What the scores of each model are worth now, and how what was said of it before each day has turned out."""
+    curves = curves_in_force(warehouse, first, last)
+    told: list[dict[str, object]] = []
+    judged: list[dict[str, object]] = []
+    for of, window in windows.items():
+        if of[0].startswith(POLICY_PREFIX) or of[0] == AMOUNT:
+            continue
+        key = _key(day, *of, first, last)
+        if bands := calibrate(window, reported[of]):
+            told += [key | row for row in bands.rows()]
+        in_force = {event_date: curve for (*model, event_date), curve in curves.items() if tuple(model) == of}
+        judged += [key | row for row in reliability(window, reported[of], in_force).rows()]
+    return {
+        "probabilities": _table(warehouse, PROBABILITIES, told),
+        "reliability": _table(warehouse, "monitoring.score_reliability", judged),
+    }
 
 
 def _key(day: date, name: str, channel: str, first: date, last: date) -> dict[str, object]:
@@ -206,6 +250,8 @@ def store_performance(warehouse: Warehouse, measured: Measured, day: date) -> No
         overwrite(connection, "monitoring.model_performance", measured.rows, as_of=day)
         overwrite(connection, "monitoring.early_performance", measured.early, as_of=day)
         overwrite(connection, "monitoring.scenario_performance", measured.by_scenario, as_of=day)
+        overwrite(connection, PROBABILITIES, measured.probabilities, as_of=day)
+        overwrite(connection, "monitoring.score_reliability", measured.reliability, as_of=day)
 
 
 def _table(warehouse: Warehouse, table: str, rows: list[dict[str, object]]) -> pl.DataFrame:
@@ -219,13 +265,15 @@ def log_series(series: MetricSeries, measured: Measured, day: date) -> None:
     These are the lines over time. `log_matured_days` adds to the run that trained a model how that one version
     did; there all points are of one day, and what tells them apart is its age.
     """
+    names = (*SERIES, *metrics())
+    points = {
+        (row["model_name"], row["channel"]): {name: row[name] for name in names if row.get(name) is not None}
+        for row in measured.rows.iter_rows(named=True)
+    }
+    for of, error in measured.calibration_errors.items():
+        points[of]["calibration_error"] = error
     series.log(
-        {
-            f"{row['model_name']} {row['channel']}": {
-                name: row[name] for name in (*SERIES, *metrics()) if row.get(name) is not None
-            }
-            for row in measured.rows.iter_rows(named=True)
-        },
+        {f"{name} {channel}": figures for (name, channel), figures in points.items()},
         day=day,
         description=SERIES_DESCRIPTION,
     )

@@ -307,6 +307,84 @@ CREATE TABLE IF NOT EXISTS monitoring.model_performance (
     exact BOOLEAN
 );
 
+-- What the scores of a model were worth, as told each evening from the days whose labels are in; see
+-- evaluation/probability.py. A row is a band of the score; between two bands the log odds are linear.
+CREATE TABLE IF NOT EXISTS monitoring.score_probabilities (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    score DOUBLE NOT NULL,
+    probability DOUBLE NOT NULL,
+    payments BIGINT NOT NULL,
+    frauds DOUBLE NOT NULL
+);
+COMMENT ON TABLE monitoring.score_probabilities IS 'How probable fraud is by the score of each model, as known at the end of a day.';
+COMMENT ON COLUMN monitoring.score_probabilities.as_of IS 'Told from what was known at the end of this UTC day; in force on the day after.';
+COMMENT ON COLUMN monitoring.score_probabilities.model_name IS 'The registered model.';
+COMMENT ON COLUMN monitoring.score_probabilities.channel IS 'batch: at the end of the day; stream: as payments came.';
+COMMENT ON COLUMN monitoring.score_probabilities.window_start IS 'First event day it is told from.';
+COMMENT ON COLUMN monitoring.score_probabilities.window_end IS 'Last event day it is told from: the labels of later ones are still to come.';
+COMMENT ON COLUMN monitoring.score_probabilities.score IS 'Mean score of the band''s payments; the bands ascend.';
+COMMENT ON COLUMN monitoring.score_probabilities.probability IS 'Probability that a payment with this score is, or will be, known as fraud; it ascends with the score.';
+COMMENT ON COLUMN monitoring.score_probabilities.payments IS 'Payments of the band in the window.';
+COMMENT ON COLUMN monitoring.score_probabilities.frauds IS 'How many of them are, or are expected to be, known as frauds.';
+
+-- Whether the probabilities were right: of the days whose labels are in, those that had been told before each of them.
+CREATE TABLE IF NOT EXISTS monitoring.score_reliability (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    band_low DOUBLE NOT NULL,
+    band_high DOUBLE NOT NULL,
+    payments BIGINT NOT NULL,
+    probability DOUBLE NOT NULL,
+    share DOUBLE NOT NULL
+);
+COMMENT ON TABLE monitoring.score_reliability IS 'Payments by the probability of fraud that they were given, and what became of them.';
+COMMENT ON COLUMN monitoring.score_reliability.as_of IS 'The labels known at the end of this UTC day.';
+COMMENT ON COLUMN monitoring.score_reliability.model_name IS 'The registered model.';
+COMMENT ON COLUMN monitoring.score_reliability.channel IS 'batch: at the end of the day; stream: as payments came.';
+COMMENT ON COLUMN monitoring.score_reliability.window_start IS 'First event day judged.';
+COMMENT ON COLUMN monitoring.score_reliability.window_end IS 'Last event day judged: the labels of later ones are still to come.';
+COMMENT ON COLUMN monitoring.score_reliability.band_low IS 'Payments whose probability was at least this,';
+COMMENT ON COLUMN monitoring.score_reliability.band_high IS 'and below this.';
+COMMENT ON COLUMN monitoring.score_reliability.payments IS 'How many.';
+COMMENT ON COLUMN monitoring.score_reliability.probability IS 'Mean of the probabilities that they were given, each told from earlier days alone.';
+COMMENT ON COLUMN monitoring.score_reliability.share IS 'Share of them that is, or is expected to be, known as fraud.';
+
+-- A row a model, channel and day: the scores of its bands, ascending, and their log odds.
+CREATE OR REPLACE VIEW monitoring.probability_curves AS
+    SELECT as_of, model_name, channel,
+           list(score ORDER BY score) AS scores,
+           list(ln(probability) - ln(1 - probability) ORDER BY score) AS log_odds
+    FROM monitoring.score_probabilities
+    GROUP BY as_of, model_name, channel;
+
+-- y at x, linear between the ascending xs, and that of the first or last beyond them; null where there are none.
+CREATE OR REPLACE MACRO scoring.between_knots(xs, ys, x, i) AS
+    ys[i] + (ys[i + 1] - ys[i]) * (x - xs[i]) / (xs[i + 1] - xs[i]);
+CREATE OR REPLACE MACRO scoring.interpolated(xs, ys, x) AS
+    CASE WHEN x <= xs[1] THEN ys[1]
+         WHEN x >= xs[-1] THEN ys[-1]
+         ELSE scoring.between_knots(xs, ys, x, len(list_filter(xs, lambda knot: knot <= x)))
+    END;
+CREATE OR REPLACE MACRO scoring.fraud_probability(scores, log_odds, score) AS
+    1 / (1 + exp(-scoring.interpolated(scores, log_odds, score)));
+
+-- Of the versions that scored a transaction the model whose score the decision has. A rule's decision has the score of
+-- the second stage, where there was one.
+CREATE OR REPLACE MACRO scoring.deciding_model(reason, model_versions) AS
+    regexp_extract(
+        CASE WHEN reason IN ('below_screening_threshold', 'ensemble_score_missing') THEN model_versions[1]
+             ELSE model_versions[-1]
+        END,
+        '^[^/@]+'
+    );
+
 CREATE TABLE IF NOT EXISTS monitoring.decision_thresholds (
     effective_date DATE NOT NULL,
     policy VARCHAR NOT NULL,
@@ -429,9 +507,9 @@ CREATE OR REPLACE VIEW feedback.decision_log AS
     LEFT JOIN feedback.labels_before(now() AT TIME ZONE 'UTC') l USING (transaction_id);
 
 -- How often an alert turned out to be fraud, by twentieths of its score: among the alerts that a reviewer judged, by
--- the verdict that holds now. A score is no probability, it is a rank. So it starts as the estimate, scaled to be
--- right on average over what was judged, and counts in its band like 20 judged alerts: with none judged the estimate
--- is the score itself, with many it is the share of the band.
+-- the verdict that holds now. The queue goes by it until matured days tell the probabilities of a model's scores. A
+-- score is a rank: it starts as the estimate, scaled to be right on average over what was judged, and counts in its
+-- band like 20 judged alerts. With none judged the estimate is the score itself, with many it is the share of the band.
 CREATE OR REPLACE MACRO scoring.score_band(score) AS least(floor(score * 20), 19)::INTEGER;
 CREATE OR REPLACE VIEW scoring.alert_precision AS
     WITH judged AS (
@@ -466,15 +544,35 @@ CREATE OR REPLACE VIEW scoring.review_queue AS
     ),
     estimated AS (
         SELECT d.*, t.amount, t.user_id, t."timestamp",
-               least((p.frauds + 20 * least(d.score * p.scale, 1)) / (p.judged + 20), 1) AS fraud_probability
+               coalesce(
+                   scoring.fraud_probability(c.scores, c.log_odds, d.score),
+                   least((p.frauds + 20 * least(d.score * p.scale, 1)) / (p.judged + 20), 1)
+               ) AS fraud_probability,
+               c.as_of AS probability_as_of
         FROM waiting
         JOIN raw.transactions t USING (transaction_id)
         JOIN scoring.alert_precision p ON p.score_band = scoring.score_band(d.score)
+        ASOF LEFT JOIN monitoring.probability_curves c
+            ON c.model_name = scoring.deciding_model(d.reason, d.model_versions)
+            AND c.channel = d.channel
+            AND d.event_date > c.as_of
     )
     SELECT transaction_id, channel, event_date, decision, score, amount, user_id, "timestamp", reason, reason_codes,
-           model_versions, fraud_probability, fraud_probability * amount AS expected_loss
+           model_versions, fraud_probability, fraud_probability * amount AS expected_loss, probability_as_of
     FROM estimated
     ORDER BY expected_loss DESC, score DESC, transaction_id;
+
+-- Every decision with the probability of fraud that its score meant when the day began.
+CREATE OR REPLACE VIEW scoring.decision_probabilities AS
+    SELECT d.transaction_id, d.channel, d.event_date, d.decision, d.score,
+           scoring.deciding_model(d.reason, d.model_versions) AS model_name,
+           c.as_of,
+           scoring.fraud_probability(c.scores, c.log_odds, d.score) AS fraud_probability
+    FROM scoring.decisions d
+    ASOF LEFT JOIN monitoring.probability_curves c
+        ON c.model_name = scoring.deciding_model(d.reason, d.model_versions)
+        AND c.channel = d.channel
+        AND d.event_date > c.as_of;
 
 COMMENT ON COLUMN raw.transactions.transaction_id IS 'The id the source gave it; it counts once.';
 COMMENT ON COLUMN raw.transactions.user_id IS 'Who paid: customer, account or card.';
@@ -947,8 +1045,22 @@ COMMENT ON COLUMN scoring.review_queue."timestamp" IS 'When it happened, UTC.';
 COMMENT ON COLUMN scoring.review_queue.reason IS 'Which stage decided, and how.';
 COMMENT ON COLUMN scoring.review_queue.reason_codes IS 'What is unusual, in words for the reviewer.';
 COMMENT ON COLUMN scoring.review_queue.model_versions IS 'The versions that scored it, as model/version.';
-COMMENT ON COLUMN scoring.review_queue.fraud_probability IS 'How often such alerts turned out to be fraud, see scoring.alert_precision.';
+COMMENT ON COLUMN scoring.review_queue.fraud_probability IS 'That of the deciding model''s score as known when the day began, see monitoring.score_probabilities; until that is known, of like alerts that were judged, see scoring.alert_precision.';
 COMMENT ON COLUMN scoring.review_queue.expected_loss IS 'fraud_probability × amount: the queue is ordered by it.';
+COMMENT ON COLUMN scoring.review_queue.probability_as_of IS 'The evening whose monitoring.score_probabilities it goes by; null where it is estimated from verdicts alone.';
+COMMENT ON COLUMN scoring.decision_probabilities.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN scoring.decision_probabilities.channel IS 'batch: decided at the end of the day; stream: as it came.';
+COMMENT ON COLUMN scoring.decision_probabilities.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN scoring.decision_probabilities.decision IS 'approve, review or block.';
+COMMENT ON COLUMN scoring.decision_probabilities.score IS 'Of the model that decided.';
+COMMENT ON COLUMN scoring.decision_probabilities.model_name IS 'The model that decided.';
+COMMENT ON COLUMN scoring.decision_probabilities.as_of IS 'The evening whose probabilities were in force; null while none were known.';
+COMMENT ON COLUMN scoring.decision_probabilities.fraud_probability IS 'Probability that it is, or will be, known as fraud; null while none was known.';
+COMMENT ON COLUMN monitoring.probability_curves.as_of IS 'The evening they were told; in force on the day after.';
+COMMENT ON COLUMN monitoring.probability_curves.model_name IS 'The registered model.';
+COMMENT ON COLUMN monitoring.probability_curves.channel IS 'batch or stream.';
+COMMENT ON COLUMN monitoring.probability_curves.scores IS 'Of the bands, ascending.';
+COMMENT ON COLUMN monitoring.probability_curves.log_odds IS 'Of the bands'' probabilities.';
 
 COMMENT ON COLUMN feedback.superseded_labels.ingested_at IS 'When it was taken in, UTC.';
 COMMENT ON COLUMN feedback.superseded_labels.reviewer IS 'Who gave it, where a person did.';

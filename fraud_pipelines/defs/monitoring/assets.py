@@ -12,7 +12,7 @@ from fraud_pipelines.defs.keys import (
     TRANSACTION_SCORES,
 )
 from fraud_pipelines.defs.metadata import image, markdown_table, numbers, partition_day, table_metadata
-from fraud_pipelines.defs.monitoring.performance_table import performance_table
+from fraud_pipelines.defs.monitoring.performance_table import performance_table, reliability_table
 from fraud_pipelines.defs.partitions import matured_window, training_window_and_day
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -45,7 +45,9 @@ def model_performance(
     """Precision, recall and the rest, as of the day, of each model and of the policy in force, by channel: over
     the days whose labels have had time to arrive. A transaction without a label counts as legitimate by then.
     Beside it an early reading of the days since, whose labels are still to come (`monitoring.early_performance`),
-    and, where labels name the kind of fraud, recall by kind (`monitoring.scenario_performance`)."""
+    where labels name the kind of fraud, recall by kind (`monitoring.scenario_performance`), and how probable fraud is
+    by the score of each model (`monitoring.score_probabilities`), with how such probabilities have turned out
+    (`monitoring.score_reliability`)."""
     from fraud_pipelines.evaluation.daily_performance import (
         log_matured_days,
         log_series,
@@ -63,7 +65,11 @@ def model_performance(
         metadata = table_metadata(connection, "monitoring.model_performance", day=day, date_column="as_of")
     log_series(MetricSeries(settings.tracking_uri, artifact_root=settings.artifact_root), measured, day)
     judged = log_matured_days(model_registry, measured)
-    metadata |= {"early_reading": markdown_table(measured.early), "by_scenario": markdown_table(measured.by_scenario)}
+    metadata |= {
+        "early_reading": markdown_table(measured.early),
+        "by_scenario": markdown_table(measured.by_scenario),
+        "reliability": reliability_table(measured.reliability),
+    }
     if measured.rows.is_empty():
         context.log.info(f"no day has matured by {day}: labels are given {settings.label_delay_days} days to arrive")
         return dg.MaterializeResult(metadata=numbers(measured.headline) | metadata)

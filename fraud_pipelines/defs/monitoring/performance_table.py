@@ -1,4 +1,4 @@
-"""The table that stands first on the page of performance: a line for each policy and model."""
+"""Tables on the page of performance: a line for each policy and model, and how probabilities have turned out."""
 
 import dagster as dg
 import polars as pl
@@ -29,3 +29,20 @@ def performance_table(rows: pl.DataFrame) -> dg.MetadataValue:
         for row in ordered.iter_rows(named=True)
     ]
     return markdown_table(pl.DataFrame(shown))
+
+
+def reliability_table(rows: pl.DataFrame) -> dg.MetadataValue:
+    """A line for each band of the probability that payments were given: how many there were, and what became of them.
+
+    Args:
+        rows: of ``monitoring.score_reliability``.
+    """
+    return markdown_table(
+        rows.filter(channel="batch").select(
+            "model_name",
+            pl.format("{} to {}", "band_low", "band_high").alias("probability"),
+            "payments",
+            pl.col("probability").alias("mean probability"),
+            pl.col("share").alias("share of frauds"),
+        )
+    )
