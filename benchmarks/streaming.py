@@ -245,7 +245,7 @@ def _committed(session: StreamSession, batches: Sequence[FrameBatch], *, held: b
 def _screener(settings: Settings, warehouse: Warehouse, histories: Histories, ensemble: FraudModel) -> Screener:
     engine = engine_in_force(warehouse, settings, LAST_DAY)
     loaded = LoadedModel(ENSEMBLE, 1, ensemble)
-    return Screener(LiveHistories(histories), StreamDetector(), lambda _: engine, lambda: loaded)
+    return Screener(LiveHistories(histories), StreamDetector(), lambda _: engine, lambda _: loaded)
 
 
 def _ensemble(earlier: pl.DataFrame) -> FraudModel:

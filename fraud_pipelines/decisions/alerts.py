@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from fraud_pipelines.decisions.policies import Policy, thresholds_in_force
+from fraud_pipelines.decisions.policies import SET_BY_PERSON, Policy, thresholds_in_force
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.timestamps import as_utc
 
@@ -97,7 +97,7 @@ def threshold_alert(warehouse: Warehouse, policy: Policy, day: date) -> Alert | 
     if not moved:
         return None
     change = ", ".join(moved)
-    how = "set by a person" if after.objective == "set" else f"tuned for {after.objective}"
+    how = "set by a person" if after.objective == SET_BY_PERSON else f"tuned for {after.objective}"
     message = f"Thresholds of {policy.name} from {after.effective_date} on: {change} ({how})."
     return Alert("threshold", day, f"{policy.name}: {change}", message)
 

@@ -12,6 +12,7 @@ from fraud_pipelines.decisions.columns import Columns, asked_of, columns_of
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hard_rules import NO_RULES, Condition, HardRule, HardRules
 from fraud_pipelines.decisions.policies import POLICIES, Policy, Segment, policy_named, thresholds_in_force
+from fraud_pipelines.decisions.second_stage import policy_of_day
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
@@ -49,8 +50,11 @@ def rules_in_force(settings: Settings) -> HardRules:
 
 
 def engine_in_force(warehouse: Warehouse, settings: Settings, day: date) -> DecisionEngine:
-    """What decides the transactions of ``day``: policy and rules as they are now, thresholds as tuned for the day."""
-    policy = policy_in_force(settings)
+    """What decides the transactions of ``day``: policy and rules as they are now, thresholds as tuned for the day.
+
+    The policy names the model that decides the day, see `policy_of_day`.
+    """
+    policy = policy_of_day(warehouse, policy_in_force(settings), day)
     thresholds = thresholds_in_force(warehouse, policy, day)
     return DecisionEngine(policy, thresholds, rules_in_force(settings), plan_in_force(settings))
 

@@ -1,5 +1,6 @@
 """The end of day: the decisions of a day's transactions from their stored scores, with reasons."""
 
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
@@ -14,15 +15,27 @@ from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 
-def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEngine, day: date) -> pl.DataFrame:
+@dataclass(frozen=True)
+class DecidedDay:
+    """The decisions of a day, and the engine that made them.
+
+    Attributes:
+        rows: the columns of ``scoring.decisions`` but ``decided_at``, ordered by transaction id. ``model_versions``
+            names the version that screened and the one of the second stage, as ``fraud-daily/12``.
+        engine: as it was given, with the cut on the day's alerts where they were too many.
+    """
+
+    rows: pl.DataFrame
+    engine: DecisionEngine
+
+
+def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEngine, day: date) -> DecidedDay:
     """Decide every transaction of ``day`` by its batch scores.
 
-    The policy's second stage decides on what the screening flags. Where that model gave no score (the supervised
-    one needs labels first) or has no version in use, the ensemble stands in for it: see ``scoring.stage_scores``.
-
-    Returns:
-        The columns of ``scoring.decisions`` but ``decided_at``, ordered by transaction id. ``model_versions`` names
-        the version that screened and the one of the second stage, as ``fraud-daily/12``.
+    The policy's second stage decides on what the screening flags, or everything where there is no gate. Where that
+    model gave no score the ensemble stands in for it: see ``scoring.stage_scores``. A day has no more alerts than the
+    policy bears (`Policy.most_alerts`): what the models would have had reviewed or blocked beyond them is approved,
+    with a reason of its own.
 
     Raises:
         MissingData: the day has no scores.
@@ -31,8 +44,10 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     candidates = warehouse.read(
         """
         SELECT transaction_id, screening_score, second_stage_score,
-               list_filter([screening_version, second_stage_version], lambda version: version IS NOT NULL)
-                   AS model_versions
+               list_filter(
+                   [screening_version, nullif(second_stage_version, screening_version)],
+                   lambda version: version IS NOT NULL
+               ) AS model_versions
         FROM scoring.stage_scores('batch', $day, $day, $screening_model, $second_stage, $ensemble_model)
         ORDER BY transaction_id
         """,
@@ -48,7 +63,11 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     if engine.columns:
         looked_at = read_columns(warehouse, day, engine.columns)
         candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
-    decided = engine.decide(candidates).with_columns(candidates["model_versions"], candidates["second_stage_score"])
+    decided = engine.decide(candidates)
+    capped = engine.with_alerts_capped(decided, engine.policy.most_alerts(decided.height))
+    if capped is not engine:
+        engine, decided = capped, capped.decide(candidates)
+    decided = decided.with_columns(candidates["model_versions"], candidates["second_stage_score"])
     alerts = decided.filter(pl.col("decision") != "approve")
     reasons = explain_alerts(
         alerts,
@@ -56,7 +75,7 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         engine,
         lambda name, number: load_version(registry, name, number),
     )
-    return (
+    rows = (
         decided.join(reasons, on="transaction_id", how="left")
         .select(
             "transaction_id",
@@ -73,6 +92,7 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         )
         .sort("transaction_id")
     )
+    return DecidedDay(rows, engine)
 
 
 def _seen_by_models(warehouse: Warehouse, day: date, transaction_ids: pl.Series) -> pl.DataFrame:

@@ -3,16 +3,16 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
 
 import polars as pl
 from pydantic import BaseModel
 
-from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
-from fraud_pipelines.decisions.policies import Policy, Segment, Thresholds
-from fraud_pipelines.decisions.stages import check_scores, screen_level, stage_expressions, stages
+from fraud_pipelines.decisions.hard_rules import NO_RULES, RULE_REASON, HardRules
+from fraud_pipelines.decisions.policies import AlertCut, Policy, Segment, Thresholds
+from fraud_pipelines.decisions.stages import ALERT_CAP, check_scores, screen_level, stage_expressions, stages
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
@@ -62,7 +62,10 @@ class DecisionEngine:
 
     @cached_property
     def screen_level(self) -> float:
-        """A screening score up to here is approved whatever the second stage would say, in every segment."""
+        """A screening score up to here is approved whatever the second stage would say, in every segment.
+
+        It has a meaning where the policy is gated.
+        """
         lowest = min((review for _, (review, _) in self._segments), default=self.thresholds.review_threshold)
         return screen_level(min(lowest, self.thresholds.review_threshold), self.policy)
 
@@ -90,11 +93,12 @@ class DecisionEngine:
         check_scores(candidates, unscored_allowed=unscored is not None)
         review, block = self._threshold_expressions()
         by_models = stage_expressions(review, block, self.policy, unscored=unscored)
+        capped = by_models.decision.ne("approve") & self._beyond_the_cap(by_models.score)
         return (
             candidates.with_columns(
-                by_models.decision.alias("_decision"),
+                pl.when(capped).then(pl.lit("approve")).otherwise(by_models.decision).alias("_decision"),
                 by_models.score.alias("score"),
-                by_models.reason.alias("_reason"),
+                pl.when(capped).then(pl.lit(ALERT_CAP)).otherwise(by_models.reason).alias("_reason"),
                 review.alias("review_threshold"),
                 block.alias("block_threshold"),
                 *(reason.alias(f"_{verdict}") for verdict, reason in self.rules.expressions().items()),
@@ -141,9 +145,40 @@ class DecisionEngine:
         decision, score, reason = stages(
             cast("float | None", screening), cast("float | None", second), review, block, self.policy, unscored
         )
+        if decision != "approve" and self._capped(score, str(row.get("transaction_id"))):
+            decision, reason = "approve", ALERT_CAP
         if rule and not (rule[0] == "review" and decision == "block"):
             decision, reason = rule
         return Decision(decision, score, reason, review, block)
+
+    def with_alerts_capped(self, decided: pl.DataFrame, most: int) -> "DecisionEngine":
+        """This engine for a day whose models alert no more than ``most``: those that score highest.
+
+        What hard rules alert stays, and is counted first.
+
+        Args:
+            decided: the whole day, as `decide` has decided it.
+            most: alerts of the day.
+        """
+        alerts = decided.filter(pl.col("decision") != "approve")
+        by_models = alerts.filter(~pl.col("reason").str.starts_with(RULE_REASON))
+        room = max(most - (alerts.height - by_models.height), 0)
+        if by_models.height <= room:
+            return self
+        ranked = by_models.sort("score", "transaction_id", descending=[True, False])
+        score, transaction_id = ranked.select("score", "transaction_id").row(room - 1) if room else (1.0, "")
+        cut = AlertCut(score=score, transaction_id=transaction_id)
+        return replace(self, thresholds=self.thresholds.model_copy(update={"alert_cut": cut}))
+
+    def _beyond_the_cap(self, score: pl.Expr) -> pl.Expr:
+        cut = self.thresholds.alert_cut
+        if cut is None:
+            return pl.lit(value=False)
+        return (score < cut.score) | ((score == cut.score) & (pl.col("transaction_id") > cut.transaction_id))
+
+    def _capped(self, score: float, transaction_id: str) -> bool:
+        cut = self.thresholds.alert_cut
+        return cut is not None and (score < cut.score or (score == cut.score and transaction_id > cut.transaction_id))
 
     @cached_property
     def versions(self) -> tuple[Version, Version, Version]:

@@ -6,9 +6,20 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from fraud_pipelines.decisions.columns import columns_in
+from fraud_pipelines.detection.daily_models import ENSEMBLE_MODEL
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -18,8 +29,26 @@ Objective = Literal["alert_budget", "max_f1", "min_cost", "min_precision", "min_
 OBJECTIVES: Final[tuple[Objective, ...]] = get_args(Objective)
 
 
-SecondStage = Literal["fraud-ensemble", "fraud-supervised"]
-"""The registered model whose score decides on what the screening flags."""
+SecondStage = Literal[
+    "best",
+    "fraud-amount",
+    "fraud-autoencoder",
+    "fraud-daily",
+    "fraud-ensemble",
+    "fraud-realtime",
+    "fraud-supervised",
+]
+"""The registered model whose score decides; ``best``: day by day the one that is shown to be best."""
+
+BEST: Final = "best"
+"""In a policy's ``second_stage``: the model that is shown to be best."""
+TUNED_FOR: Final = "second_stage"
+"""In the evidence of thresholds: the model whose scores they were tuned on; where it is absent, the ensemble."""
+
+SET_BY_PERSON: Final = "set"
+"""The objective of thresholds that a person has set."""
+LEAST_CAP: Final = 25
+"""Alerts that any day may have, where the policy names no budget."""
 
 _SHIPPED_COLUMNS: Final = ("merchant_category", "country")
 
@@ -32,6 +61,11 @@ def _check_order(review_threshold: float | None, block_threshold: float | None) 
             f"review_threshold {review_threshold} lies above block_threshold {block_threshold}: "
             "a transaction would be blocked that is not worth a review"
         )
+
+
+def _without_empty(content: dict[str, object], name: str) -> dict[str, object]:
+    """What a policy's or thresholds' hash covers: a field that says nothing leaves the hash as it was without it."""
+    return {key: value for key, value in content.items() if key != name or value is not None}
 
 
 class Segment(BaseModel):
@@ -120,7 +154,13 @@ class Policy(BaseModel):
     min_alerts_factor: float = Field(default=0.25, ge=0, le=1, description="Fewest alerts on a day, times the budget.")
     max_alerts_factor: float = Field(default=2.5, ge=1, description="Most alerts on a day, times the budget.")
     second_stage: SecondStage = Field(
-        default="fraud-ensemble", description="The model that judges what the screening flags."
+        default="best",
+        description="The model whose score decides: a registered one, or `best`, the one that matured days show to be.",
+    )
+    gate: bool | None = Field(
+        default=None,
+        description="Whether it is asked only about what the screening flags. Empty: a model named in `second_stage` "
+        "and the ensemble are; what `best` chooses in the ensemble's place decides every payment.",
     )
     segments: tuple[Segment, ...] = Field(
         default=(), description="Thresholds of their own; of several that fit a transaction, the first counts."
@@ -133,6 +173,15 @@ class Policy(BaseModel):
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two segments are named {repeated[0]!r}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_a_gate(self, content: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return _without_empty(content(self), "gate")
+
+    @property
+    def gated(self) -> bool:
+        """Whether the second stage is asked only about what the screening flags."""
+        return self.gate is not False
 
     @property
     def segment_columns(self) -> tuple[str, ...]:
@@ -154,6 +203,14 @@ class Policy(BaseModel):
     def alerts_per_day(self, transactions_per_day: float) -> float:
         """Alerts a day to aim at: the budget, or what the start threshold means for this much traffic."""
         return self.alert_budget if self.alert_budget is not None else self.expected_alert_share * transactions_per_day
+
+    def most_alerts(self, transactions: int) -> int:
+        """Alerts that a day of so many transactions may have at most: ``max_alerts_factor`` times the budget.
+
+        Without a budget of its own a small day may have `LEAST_CAP` all the same: a share of few payments is none.
+        """
+        bound = int(self.max_alerts_factor * self.alerts_per_day(transactions))
+        return bound if self.alert_budget is not None else max(bound, LEAST_CAP)
 
 
 POLICIES: Final[Mapping[str, Policy]] = {
@@ -181,6 +238,15 @@ def policy_named(name: str, policies: Mapping[str, Policy] = POLICIES) -> Policy
         ) from None
 
 
+class AlertCut(BaseModel):
+    """The last of a day's payments that a model still alerts: of equal scores, by transaction id."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    score: float = Field(ge=0, le=1)
+    transaction_id: str
+
+
 class Thresholds(BaseModel):
     """The thresholds in force from ``effective_date`` on: one row of ``monitoring.decision_thresholds``."""
 
@@ -193,6 +259,12 @@ class Thresholds(BaseModel):
     contamination: float = Field(gt=0, le=0.5)
     objective: str
     evidence: dict[str, JsonValue] = Field(default_factory=dict)
+    alert_cut: AlertCut | None = None
+    """Set of a day whose alerts were more than the policy's bound, and nowhere but in the log of its decisions."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_a_cut(self, content: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return _without_empty(content(self), "alert_cut")
 
     @model_validator(mode="after")
     def _review_begins_before_block(self) -> Self:
@@ -206,7 +278,7 @@ class Thresholds(BaseModel):
     @classmethod
     def from_row(cls, row: Mapping[str, object]) -> Self:
         """The inverse of `row`; columns the table has gained since are ignored."""
-        values = {name: row[name] for name in cls.model_fields}
+        values = {name: row[name] for name in cls.model_fields if name in row}
         return cls.model_validate(values | {"evidence": json.loads(str(values["evidence"]))})
 
 
@@ -226,6 +298,9 @@ def initial_thresholds(policy: Policy, day: date) -> Thresholds:
 def thresholds_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thresholds:
     """The latest thresholds of the policy that took effect on or before ``day``, or its initial ones.
 
+    Those that were tuned on the scores of another model than decides now say nothing of its scores: the policy's own
+    are in force again, until there are some of this one.
+
     Tuning moves the review threshold alone. The block threshold and the contamination are always those of the
     policy, so that an edited policy is in force at once.
     """
@@ -240,6 +315,9 @@ def thresholds_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thre
     if rows.is_empty():
         return initial_thresholds(policy, day)
     tuned = Thresholds.from_row(rows.row(0, named=True))
+    tuned_for = tuned.evidence.get(TUNED_FOR, ENSEMBLE_MODEL)
+    if tuned.objective != SET_BY_PERSON and policy.second_stage not in (BEST, tuned_for):
+        return initial_thresholds(policy, day)
     return tuned.model_copy(
         update={
             "review_threshold": min(tuned.review_threshold, policy.block_threshold),

@@ -114,7 +114,7 @@ def replay_decisions(
             entries = group.sort("transaction_id")
             stored = _stored_scores(warehouse, channel, entries)
             features = with_model_scores(_features(warehouse, channel, entries), stored)
-            scores = _scores(features, stored, entries["model_versions"][0], load)
+            scores = _scores(features, stored, entries["model_versions"][0], engine.policy, channel, load)
             remade = _decide(engine, entries, features, scores, load)
             for entry, again in zip(entries.iter_rows(named=True), remade.iter_rows(named=True), strict=True):
                 replays[entry["transaction_id"]] = Replay(
@@ -208,11 +208,23 @@ def _stored_scores(warehouse: Warehouse, channel: Channel, entries: pl.DataFrame
     )
 
 
-def _scores(features: pl.DataFrame, stored: pl.DataFrame, versions: Sequence[str], load: Load) -> pl.DataFrame:
-    """``transaction_id``, the scores that `DecisionEngine.decide` takes, and that of each version under its name."""
+def _scores(
+    features: pl.DataFrame,
+    stored: pl.DataFrame,
+    versions: Sequence[str],
+    policy: Policy,
+    channel: Channel,
+    load: Load,
+) -> pl.DataFrame:
+    """``transaction_id``, the scores that `DecisionEngine.decide` takes, and that of each version under its name.
+
+    Args:
+        versions: what screened and then what the second stage was; one where it was the same model, or only one scored.
+        policy: which model the second stage is.
+    """
     scores = features.select("transaction_id")
     screening = second = pl.lit(None, dtype=pl.Float64)
-    for version in versions:
+    for place, version in enumerate(versions):
         name, slash, number = version.rpartition("/")
         if slash:
             scores = scores.with_columns(load(name, int(number)).model.score(features)["score"].alias(version))
@@ -221,10 +233,11 @@ def _scores(features: pl.DataFrame, stored: pl.DataFrame, versions: Sequence[str
             scores = scores.join(
                 of_stream.rename({"score": version}), on="transaction_id", how="left", maintain_order="left"
             )
-        if slash and name != DAILY_MODEL:
-            second = pl.col(version)
-        else:
+        screened = place == 0 and (name == DAILY_MODEL if channel == "batch" else not slash)
+        if screened:
             screening = pl.col(version)
+        if not screened or name == policy.second_stage:
+            second = pl.col(version)
     return scores.with_columns(screening.alias("screening_score"), second.alias("second_stage_score"))
 
 

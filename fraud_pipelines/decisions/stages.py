@@ -7,12 +7,19 @@ import polars as pl
 
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
 from fraud_pipelines.decisions.policies import Policy, Thresholds
+from fraud_pipelines.detection.daily_models import AMOUNT_MODEL
 from fraud_pipelines.errors import InvalidInput
 
 BELOW_SCREENING: Final = "below_screening_threshold"
 BLOCKED: Final = "high_fraud_confidence"
 FLAGGED: Final = "flagged_for_review"
 CLEARED: Final = "cleared_by_ensemble"
+BELOW_REVIEW: Final = "below_review_threshold"
+"""Of an approval by a model that judges every payment."""
+BY_AMOUNT: Final = "amount"
+"""Of whatever the amount alone decided: no model is shown to be better."""
+ALERT_CAP: Final = "alert_cap"
+"""Of an approval that the models would have alerted, on a day with more alerts than the policy bears."""
 ENSEMBLE_MISSING: Final = "ensemble_score_missing"
 COLLECTING: Final = "collecting"
 """Of an approval in the stream, whose detector has not seen enough transactions yet to give a score."""
@@ -24,7 +31,7 @@ def decide(candidates: pl.DataFrame, thresholds: Thresholds, policy: Policy) -> 
     What the screening scores at most min(``screening_threshold``, ``review_threshold``) is approved. The rest
     is flagged, and the second stage's score decides: above ``block_threshold`` block, above ``review_threshold``
     review, else approve. A flagged row that it didn't score is judged by the screening score, and
-    its reason says so.
+    its reason says so. Without a gate (`Policy.gated`) the second stage decides every row that it scored.
 
     The ``score`` returned is that of the model that decided. It is comparable within the day although two
     models give it: both anchor their scores at the tail of their own training data, so a score stands for
@@ -65,29 +72,46 @@ def stage_expressions(
     With ``unscored``, a row without a screening score is approved with score 0 for that reason.
     """
     screening, second = pl.col("screening_score"), pl.col("second_stage_score")
-    flagged = screening > pl.min_horizontal(pl.lit(policy.screening_threshold), review)
+    words = _words(policy)
+    asked = screening > pl.min_horizontal(pl.lit(policy.screening_threshold), review)
+    flagged = asked if policy.gated else second.is_not_null() | asked
     score = pl.when(flagged).then(pl.coalesce(second, screening)).otherwise(screening)
     blocked, reviewed = flagged & (score > block), flagged & (score > review)
     reason = (
         pl.when(flagged & second.is_null())
         .then(pl.lit(ENSEMBLE_MISSING))
         .when(blocked)
-        .then(pl.lit(BLOCKED))
+        .then(pl.lit(words.blocked))
         .when(reviewed)
-        .then(pl.lit(FLAGGED))
+        .then(pl.lit(words.flagged))
         .when(flagged)
-        .then(pl.lit(CLEARED))
+        .then(pl.lit(words.cleared))
         .otherwise(pl.lit(BELOW_SCREENING))
     )
+    nobody = screening.is_null() if policy.gated else screening.is_null() & second.is_null()
     return StageExpressions(
         decision=pl.when(blocked)
         .then(pl.lit("block"))
         .when(reviewed)
         .then(pl.lit("review"))
         .otherwise(pl.lit("approve")),
-        score=score if unscored is None else score.fill_null(0.0),
-        reason=reason if unscored is None else pl.when(screening.is_null()).then(pl.lit(unscored)).otherwise(reason),
+        score=score if unscored is None else pl.when(nobody).then(0.0).otherwise(score),
+        reason=reason if unscored is None else pl.when(nobody).then(pl.lit(unscored)).otherwise(reason),
     )
+
+
+class _Words(NamedTuple):
+    """The reasons that the second stage decides for."""
+
+    blocked: str
+    flagged: str
+    cleared: str
+
+
+def _words(policy: Policy) -> _Words:
+    if policy.second_stage == AMOUNT_MODEL:
+        return _Words(BY_AMOUNT, BY_AMOUNT, BY_AMOUNT)
+    return _Words(BLOCKED, FLAGGED, CLEARED if policy.gated else BELOW_REVIEW)
 
 
 def stages(
@@ -102,13 +126,20 @@ def stages(
 
     The scores have been checked: only with ``unscored`` the one of the screening may be missing.
     """
-    if screening is None:
+    judged = second is not None and not policy.gated
+    if screening is None and not judged:
         return "approve", 0.0, str(unscored)
-    if screening <= screen_level(review, policy):
+    if not judged and screening is not None and screening <= screen_level(review, policy):
         return "approve", screening, BELOW_SCREENING
     score = screening if second is None else second
+    assert score is not None
+    words = _words(policy)
     decision, reason = (
-        ("block", BLOCKED) if score > block else ("review", FLAGGED) if score > review else ("approve", CLEARED)
+        ("block", words.blocked)
+        if score > block
+        else ("review", words.flagged)
+        if score > review
+        else ("approve", words.cleared)
     )
     return decision, score, ENSEMBLE_MISSING if second is None else reason
 
@@ -118,9 +149,9 @@ def second_stage_decided(reason: str, score: float, second_score: float | None) 
 
     A rule leaves the score of the models: there the score itself tells.
     """
-    if reason in (BLOCKED, FLAGGED, CLEARED):
+    if reason in (BLOCKED, FLAGGED, CLEARED, BELOW_REVIEW, BY_AMOUNT):
         return True
-    return reason.startswith(RULE_REASON) and score == second_score
+    return (reason == ALERT_CAP or reason.startswith(RULE_REASON)) and score == second_score
 
 
 def deciding_version(reason: str, score: float, versions: Sequence[str], second_score: float | None) -> str | None:
@@ -146,9 +177,11 @@ def alert_level(policy: Policy) -> pl.Expr:
     below the screening threshold, the screen is T itself, and a row has to pass both models.
 
     A row that the second stage has not seen takes its screening score, which is an upper bound: it could alert at
-    no higher threshold, but the second stage might have cleared it.
+    no higher threshold, but the second stage might have cleared it. Without a gate it is the second stage's score.
     """
     screening, second = pl.col("screening_score"), pl.col("second_stage_score")
+    if not policy.gated:
+        return pl.coalesce(second, screening)
     return (
         pl.when(second.is_null())
         .then(screening)

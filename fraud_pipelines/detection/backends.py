@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from fraud_pipelines.detection.detectors.amount import AmountDetector, AmountParameters
 from fraud_pipelines.detection.detectors.autoencoder import AutoencoderDetector, AutoencoderParameters
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesDetector, BoostedTreesParameters
 from fraud_pipelines.detection.detectors.ecod import EcodDetector, EcodParameters
@@ -25,6 +26,7 @@ MODEL_NAMES: Final[Mapping[str, str]] = {
     "ecod": "fraud-realtime",
     "autoencoder": "fraud-autoencoder",
     "supervised": "fraud-supervised",
+    "amount": "fraud-amount",
 }
 """Backend → registered model in MLflow."""
 
@@ -90,7 +92,16 @@ SUPERVISED: Final = Backend("supervised", BoostedTreesParameters, BoostedTreesDe
 """No detector of outliers, and so not among `BACKENDS`, but read back and configured like them."""
 
 
-DETECTORS: Final = tuple(backend.detector for backend in (*BACKENDS.values(), SUPERVISED))
+def _takes_the_amount(_context: FitContext, _parameters: AmountParameters) -> Detector:
+    return AmountDetector()
+
+
+AMOUNT: Final = Backend("amount", AmountParameters, AmountDetector, _takes_the_amount)
+"""No model: the yardstick for all others. It decides where none of them is shown to be better."""
+
+_FURTHER: Final[Mapping[str, Backend]] = {backend.name: backend for backend in (SUPERVISED, AMOUNT)}
+
+DETECTORS: Final = tuple(backend.detector for backend in (*BACKENDS.values(), *_FURTHER.values()))
 """What scores, whichever models there are."""
 
 
@@ -100,8 +111,8 @@ def backend_by_name(name: str) -> Backend:
     Raises:
         InvalidInput: there is none; the message lists those there are.
     """
-    if name == SUPERVISED.name:
-        return SUPERVISED
+    if name in _FURTHER:
+        return _FURTHER[name]
     if name in BACKENDS:
         return BACKENDS[name]
     if name.startswith(PREFIX):

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.detection.backends import MODEL_NAMES
+from fraud_pipelines.detection.backends import AMOUNT, MODEL_NAMES
 from fraud_pipelines.detection.default_schema import daily_schema, default_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
 from fraud_pipelines.detection.model import FraudModel
@@ -30,11 +30,18 @@ from fraud_pipelines.storage.warehouse import Warehouse
 DAILY_MODEL: Final = MODEL_NAMES["isolation_forest"]
 ENSEMBLE_MODEL: Final = MODEL_NAMES["suod"]
 SUPERVISED_MODEL: Final = MODEL_NAMES["supervised"]
+AMOUNT_MODEL: Final = MODEL_NAMES["amount"]
 DAILY_MODELS: Final = tuple(MODEL_NAMES.values())
-"""In the order in which they score a day: the supervised model, last, takes the scores of the others."""
+"""In the order in which they score a day: the supervised model comes after those whose scores it takes."""
+SECOND_STAGE: Final = "second_stage"
+"""What ``monitoring.model_promotions`` names, instead of a model, where it says which of them decides the day."""
 
 DIGEST_TAG: Final = "model_digest"
 """The hash of the model, kept in the registry's database, apart from the files that it protects."""
+FEATURES_TAG: Final = "feature_schema"
+"""The features that a version reads, with commas between."""
+FRAUDS_TAG: Final = "training_frauds"
+"""How many known frauds a supervised version learned from."""
 TRAINED_FROM_TAG: Final = "trained_from"
 TRAINED_TO_TAG: Final = "trained_to"
 INPUTS_TAG: Final = "inputs_digest"
@@ -113,8 +120,8 @@ def versions_in_use(warehouse: Warehouse, day: date) -> dict[str, int]:
     """
     rows = warehouse.read(
         "SELECT model_name, coalesce(champion_version, candidate_version) FROM monitoring.model_promotions "
-        "WHERE as_of = ?",
-        [day],
+        "WHERE as_of = ? AND model_name <> ?",
+        [day, SECOND_STAGE],
     )
     return dict(rows.iter_rows())
 
@@ -152,6 +159,8 @@ class TrainingPlan:
 
     def schema(self) -> tuple[Schema, dict[str, str]]:
         """The features the model gets, and feature → reason for each one left out."""
+        if self.backend == AMOUNT.name:
+            return {"amount": FeatureRole(role="numeric")}, {}
         schema, left_out = default_schema(self.features, daily_schema(self.declared))
         if self.calibration is None:
             return schema, left_out
@@ -283,7 +292,7 @@ def ensure_daily_model(
     with tempfile.TemporaryDirectory() as folder:
         tags = {
             BACKEND_TAG: plan.backend,
-            "feature_schema": ",".join(schema),
+            FEATURES_TAG: ",".join(schema),
             DIGEST_TAG: model.save(Path(folder)),
             **seen,
         }
@@ -308,6 +317,7 @@ def _seen(plan: TrainingPlan, left_out: Mapping[str, str]) -> dict[str, str]:
         TRAINED_FROM_TAG: plan.window.days[0].isoformat(),
         TRAINED_TO_TAG: plan.window.days[-1].isoformat(),
         _LEFT_OUT: json.dumps(left_out, sort_keys=True),
+        **({FRAUDS_TAG: str(int(plan.features[LABEL].sum()))} if LABEL in plan.features.columns else {}),
     }
 
 

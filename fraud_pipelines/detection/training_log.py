@@ -18,8 +18,12 @@ MODEL_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "fraud-realtime": "ECOD: compared here over whole days; the stream has a detector of its own of this kind.",
     "fraud-autoencoder": "Autoencoder: compared with the others; decides nothing.",
     "fraud-supervised": (
-        "Boosted trees on matured labels, with the other models' scores among the features: decides where a policy "
-        "names it as its second stage and it has been promoted."
+        "Boosted trees on matured labels, with the other models' scores among the features: decides every payment once "
+        "it is shown to be the best there is, or where a policy names it and it has been promoted."
+    ),
+    "fraud-amount": (
+        "No model: the amount of a payment, anchored as the models' scores are. It decides while none of them is shown "
+        "to be better, and has a version for each such day."
     ),
 }
 """Registered model → what it is for."""

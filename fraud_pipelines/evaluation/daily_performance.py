@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force
 from fraud_pipelines.decisions.probabilities import PROBABILITIES, curves_in_force
+from fraud_pipelines.decisions.second_stage import policy_of_day
 from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported
@@ -149,7 +150,7 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
         day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
     )
     young = last + timedelta(days=1)
-    policy = policy_in_force(settings)
+    policy = policy_of_day(warehouse, policy_in_force(settings), day)
     judged = JudgedDays(warehouse, day, first, day, policy=policy, detailed_to=last)
     with warehouse.connect(read_only=True):
         windows = {of: judged.window(*of, first, last) for of in judged.summaries.names(first, last)}
@@ -315,8 +316,11 @@ class Tuned:
 
 
 def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tuned:
-    """Tune the policy's thresholds for the day after ``day`` from what is known at its end."""
-    policy = policy_in_force(settings)
+    """Tune the policy's thresholds for the day after ``day`` from what is known at its end.
+
+    They are tuned on the scores of the model that decides ``day``, whichever decided the days before.
+    """
+    policy = policy_of_day(warehouse, policy_in_force(settings), day)
     current = thresholds_in_force(warehouse, policy, day)
     first, last = matured_window(
         day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days

@@ -85,17 +85,34 @@ def sample_weights(rows: pl.DataFrame, payments: Mapping[date, int]) -> pl.DataF
 
 
 def paired_difference(
-    one: Mapping[date, float], other: Mapping[date, float], *, seed: int = 0
+    one: Mapping[date, float],
+    other: Mapping[date, float],
+    *,
+    weights: Mapping[date, float] | None = None,
+    seed: int = 0,
 ) -> PairedDifference | None:
     """``one`` minus ``other`` on the days that both have; None where there is no such day.
 
     The interval is a percentile bootstrap over days: the frauds of a day come from few cards and aren't independent,
     and what makes a day hard is the same for both.
+
+    Args:
+        weights: how much each day counts in the mean; all alike if None.
     """
     days = sorted(one.keys() & other.keys())
     if not days:
         return None
     differences = np.array([one[day] - other[day] for day in days])
+    counts = np.array([1.0 if weights is None else weights[day] for day in days])
     drawn = np.random.default_rng(seed).integers(0, len(days), size=(_RESAMPLES, len(days)))
-    low, high = np.quantile(differences[drawn].mean(axis=1), _LEVEL)
-    return PairedDifference(len(days), float(differences.mean()), float(low), float(high))
+    means = (differences * counts)[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, _LEVEL)
+    mean = float((differences * counts).sum() / counts.sum())
+    return PairedDifference(len(days), mean, float(low), float(high))
+
+
+def weighted_mean(by_day: Mapping[date, float], weights: Mapping[date, float]) -> float | None:
+    """The mean of single days, each as much as its weight; None without a day."""
+    if not by_day:
+        return None
+    return sum(value * weights[day] for day, value in by_day.items()) / sum(weights[day] for day in by_day)

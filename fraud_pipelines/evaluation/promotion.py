@@ -10,33 +10,48 @@ as it did then. The first rule that applies decides:
   champion that wasn't.
 - ``supervised``, of the model that learns from labels: in use only while it beats the ensemble. Both are judged by
   the scores they gave each matured day when it was young, so strictly out of sample: the lower bound of the mean
-  difference in daily average precision must lie above 0. Else the candidate scores on, so that there is something to
-  judge, and decides nothing.
+  difference in daily average precision must lie above 0, over the days that count (`second_stage`). Else the candidate
+  scores on, so that there is something to judge, and decides nothing.
 - ``labels``, once `MIN_FRAUDS` are known: both versions score the latest `Settings.evaluation_days` matured days with
   a known fraud that neither was trained on. A fresh retrain should win where nothing speaks against it: it is
   promoted unless the lower bound of the mean difference in daily average precision lies below −`MARGIN`, or its
-  alerts lie beyond `ALERT_FACTOR` times the champion's.
+  alerts lie beyond `ALERT_FACTOR` times the champion's. Days count by their age.
 - ``stability``, while too few frauds are known: both versions score D, which neither was trained on. The candidate is
   promoted if its alerts and the distribution of its scores are alike.
+
+At last, where the policy leaves it open, one of the models in use is chosen to decide the day: a row of its own, for
+`SECOND_STAGE`, whose rule is that of `second_stage.Choice`. Where it is the amount, that gets a version for the day.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Final, Literal, cast
 
 import polars as pl
 
+from fraud_pipelines.decisions.configuration import policy_in_force
+from fraud_pipelines.decisions.policies import BEST, Policy
+from fraud_pipelines.detection.backends import AMOUNT, parse_parameters
 from fraud_pipelines.detection.daily_models import (
+    AMOUNT_MODEL,
     DAILY_MODELS,
+    FEATURES_TAG,
+    SECOND_STAGE,
     SUPERVISED_MODEL,
+    ensure_daily_model,
     load_version,
     require_current_features,
+    trained_before,
 )
+from fraud_pipelines.detection.detector_plan import DetectorTraining
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput, MissingData
-from fraud_pipelines.evaluation.promotion_evidence import Evidence
+from fraud_pipelines.evaluation.promotion_evidence import Evidence, trained_on
 from fraud_pipelines.evaluation.promotion_words import in_words
+from fraud_pipelines.evaluation.second_stage import Choice, TrainedOn, choose
+from fraud_pipelines.evaluation.training_report import training_report
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import (
     CHALLENGER,
@@ -50,8 +65,20 @@ from fraud_pipelines.storage.warehouse import Warehouse, overwrite
 PIN_TAGS: Final = ("pinned_by", "pinned_reason", "pinned_at")
 """Tags of a pinned version."""
 
-Rule = Literal["pinned", "no_rival", "bootstrap", "supervised", "labels", "stability"]
-Decision = Literal["promoted", "refused", "withdrawn", "pinned"]
+Rule = Literal[
+    "pinned",
+    "no_rival",
+    "bootstrap",
+    "supervised",
+    "labels",
+    "stability",
+    "few_frauds",
+    "too_early",
+    "amount",
+    "best",
+    "kept",
+]
+Decision = Literal["promoted", "refused", "withdrawn", "pinned", "chosen"]
 
 _TABLE: Final = "monitoring.model_promotions"
 
@@ -75,11 +102,16 @@ class Promotion:
     evidence: Mapping[str, object]
     inputs: str | None = None
     """A digest of what the evidence was computed from, where it was."""
+    deciding_model: str | None = None
+    """Of the row that says which model decides the day: that model."""
+    trained_features: str | None = None
+    trained_frauds: int | None = None
+    """What the version that scores the day learned from, see `TrainedOn`."""
 
     @property
     def version(self) -> str:
-        """The candidate, as ``fraud-daily/12``."""
-        return f"{self.model_name}/{self.candidate_version}"
+        """The candidate, or the version that decides the day, as ``fraud-daily/12``."""
+        return f"{self.deciding_model or self.model_name}/{self.candidate_version}"
 
     @property
     def why(self) -> str:
@@ -92,19 +124,86 @@ class Promotion:
 
 
 def decide_promotions(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> list[Promotion]:
-    """Decide for each model that has a version for ``day``; see the module. Writes nothing."""
+    """Decide for each model that has a version for ``day``, and which of them decides the day; see the module.
+
+    Stores nothing in the warehouse. Where the amount decides, it is given a version.
+    """
+    policy = policy_in_force(settings)
     with warehouse.connect(read_only=True):
         history = warehouse.read(
-            f"SELECT as_of, model_name, champion_version, rule, decision, evidence, inputs FROM {_TABLE} ORDER BY as_of"
+            "SELECT as_of, model_name, champion_version, rule, decision, evidence, inputs, deciding_model "
+            f"FROM {_TABLE} ORDER BY as_of"
         )
         evidence = Evidence(warehouse, settings, day)
         decided = []
         for name in DAILY_MODELS:
-            candidate = registry.latest_for_partition(name, day)
+            candidate = registry.latest_for_partition(name, day) if name != AMOUNT_MODEL else None
             if candidate:
                 of_model = history.filter(pl.col("model_name") == name)
                 decided.append(_decide(registry, candidate, of_model, evidence))
+        choice = _chosen(decided, history, evidence) if policy.second_stage == BEST else None
+    if AMOUNT_MODEL in (policy.second_stage, choice and choice.model):
+        decided.append(_amount(warehouse, registry, settings, policy, day))
+    if choice:
+        versions = {each.model_name: each.champion_version for each in decided}
+        decided.append(_row_of(choice, versions.get(choice.model), day))
     return decided
+
+
+def _chosen(decided: Sequence[Promotion], history: pl.DataFrame, evidence: Evidence) -> Choice:
+    in_use = {
+        each.model_name: TrainedOn(frozenset((each.trained_features or "").split(",")), each.trained_frauds)
+        for each in decided
+        if each.champion_version is not None
+    }
+    before = history.filter(pl.col("as_of") < evidence.day, pl.col("model_name") == SECOND_STAGE)["deciding_model"]
+    return choose(evidence.rankings, in_use, None if before.is_empty() else before[-1])
+
+
+def _row_of(choice: Choice, version: int | None, day: date) -> Promotion:
+    return Promotion(
+        as_of=day,
+        model_name=SECOND_STAGE,
+        candidate_version=version or 0,
+        champion_version=version,
+        previous_champion=None,
+        rule=cast("Rule", choice.rule),
+        decision="chosen",
+        evidence={**choice.evidence, "previous": choice.previous},
+        deciding_model=choice.model,
+    )
+
+
+def _amount(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, policy: Policy, day: date) -> Promotion:
+    """The day's version of the amount, which takes nothing to be in use."""
+    training = DetectorTraining(
+        backend=AMOUNT.name,
+        parameters=parse_parameters(AMOUNT.name, None),
+        contamination=policy.contamination,
+        training_days=settings.training_days,
+        min_training_days=settings.min_training_days,
+        sample_rows=settings.training_sample_rows,
+        declared=plan_in_force(settings),
+    )
+    inputs = training.inputs(warehouse, day)
+    trained = trained_before(registry, AMOUNT.name, day, inputs)
+    if trained is None:
+        plan = training.plan(warehouse, day)
+        trained = ensure_daily_model(
+            registry, plan, report=lambda model: training_report(model, plan, warehouse, settings), inputs=inputs
+        )
+    version = trained.version
+    return Promotion(
+        as_of=day,
+        model_name=AMOUNT_MODEL,
+        candidate_version=version.version,
+        champion_version=version.version,
+        previous_champion=None,
+        rule="no_rival",
+        decision="promoted",
+        evidence={},
+        trained_features=version.tags[FEATURES_TAG],
+    )
 
 
 def record_promotions(warehouse: Warehouse, registry: ModelRegistry, promotions: list[Promotion], day: date) -> None:
@@ -114,7 +213,7 @@ def record_promotions(warehouse: Warehouse, registry: ModelRegistry, promotions:
         overwrite(connection, _TABLE, pl.DataFrame([each.row() for each in promotions], schema=schema), as_of=day)
         later = warehouse.read(f"SELECT DISTINCT model_name FROM {_TABLE} WHERE as_of > ?", [day]).to_series()
     for promotion in promotions:
-        if promotion.model_name not in set(later):
+        if promotion.model_name not in {SECOND_STAGE, *later}:
             registry.set_alias(promotion.model_name, CHAMPION, promotion.champion_version)
             registry.set_alias(promotion.model_name, CHALLENGER, promotion.candidate_version)
 
@@ -139,7 +238,7 @@ def _decide(
     if pin:
         verdict = _Verdict(pin.version, "pinned", "pinned", {tag: pin.tags[tag] for tag in PIN_TAGS if tag in pin.tags})
     elif candidate.name == SUPERVISED_MODEL:
-        better, found = evidence.of_supervised()
+        better, found = evidence.of_supervised(candidate)
         if better:
             verdict = _Verdict(candidate.version, "supervised", "promoted", found)
         else:
@@ -147,6 +246,10 @@ def _decide(
     else:
         of_day = history.filter(pl.col("as_of") == evidence.day)
         verdict = _against(_version(registry, candidate.name, previous), candidate, registry, evidence, of_day)
+    scores_with = verdict.version or candidate.version
+    learned = trained_on(
+        candidate if scores_with == candidate.version else registry.get_version(candidate.name, scores_with)
+    )
     return Promotion(
         as_of=evidence.day,
         model_name=candidate.name,
@@ -157,6 +260,8 @@ def _decide(
         decision=verdict.decision,
         evidence=verdict.evidence,
         inputs=verdict.inputs,
+        trained_features=",".join(sorted(learned.features)) or None,
+        trained_frauds=learned.frauds,
     )
 
 

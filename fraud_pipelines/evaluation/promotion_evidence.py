@@ -16,18 +16,18 @@ from fraud_pipelines.code_version import code_version
 from fraud_pipelines.detection.daily_models import (
     DIGEST_TAG,
     ENSEMBLE_MODEL,
+    FEATURES_TAG,
+    FRAUDS_TAG,
     SUPERVISED_MODEL,
     TRAINED_FROM_TAG,
     TRAINED_TO_TAG,
 )
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.evaluation.drift import population_stability_index
-from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
-from fraud_pipelines.evaluation.metrics import average_precision_of_days
-from fraud_pipelines.evaluation.outcomes import matured_window, reporting_delay
+from fraud_pipelines.evaluation.outcomes import reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, sample_weights
-from fraud_pipelines.evaluation.summaries import BATCH
+from fraud_pipelines.evaluation.second_stage import LEAST_DAYS, MaturedRankings, TrainedOn, weights_by_age
 from fraud_pipelines.features.frames import features_digest, sample_features
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
@@ -105,7 +105,9 @@ class Evidence:
             for model in (candidate, champion)
         ]
         reported = self._reported(days)
-        difference = paired_difference(*(daily_average_precision(each, reported) for each in scored))
+        difference = paired_difference(
+            *(daily_average_precision(each, reported) for each in scored), weights=weights_by_age(days)
+        )
         assert difference is not None
         of_candidate, of_champion = (round((each["is_anomaly"] * each["weight"]).sum()) for each in scored)
         expected = candidate.contamination * float(rows["weight"].sum())
@@ -132,38 +134,25 @@ class Evidence:
             "alerts": {"candidate": of_candidate, "champion": of_champion, "expected": round(expected, 1)},
         }
 
-    def of_supervised(self) -> tuple[bool, dict[str, object]]:
-        """Whether the supervised model has beaten the ensemble on the matured days, and the figures."""
-        first, last = matured_window(
-            self.day - _DAY,
-            label_delay_days=self._settings.label_delay_days,
-            evaluation_days=2 * self._settings.evaluation_days,
-        )
-        scored_days = self._warehouse.read(
-            """
-            SELECT count(DISTINCT event_date) FROM scoring.transaction_scores
-            WHERE model_name = $model AND channel = $channel AND event_date BETWEEN $first AND $last
-            """,
-            {"model": SUPERVISED_MODEL, "channel": BATCH, "first": first, "last": last},
-        ).item()
-        if scored_days < self._settings.evaluation_days:
-            return False, {"days": scored_days, "needed_days": self._settings.evaluation_days}
-        rivals = (SUPERVISED_MODEL, ENSEMBLE_MODEL)
-        judged = JudgedDays(self._warehouse, self.day - _DAY, first, last, models=rivals)
-        windows = [judged.window(name, BATCH, first, last) for name in rivals]
-        with_frauds = (set(window.frauds["event_date"]) for window in windows)
-        days = sorted(set.intersection(*with_frauds))[-self._settings.evaluation_days :]
-        if len(days) < self._settings.evaluation_days:
-            return False, {"days": len(days), "needed_days": self._settings.evaluation_days}
-        reported = self._reported(days)
+    @cached_property
+    def rankings(self) -> MaturedRankings:
+        """How each model ranked the matured days."""
+        return MaturedRankings(self._warehouse, self._settings, self.day)
+
+    def of_supervised(self, candidate: ModelVersionInfo) -> tuple[bool, dict[str, object]]:
+        """Whether the supervised model beats the ensemble on the matured days that count, and the figures."""
+        days = self.rankings.counted(SUPERVISED_MODEL, trained_on(candidate))
+        ensemble = self.rankings.by_day(ENSEMBLE_MODEL)
+        if len(days.keys() & ensemble.keys()) < LEAST_DAYS:
+            return False, {"days": len(days.keys() & ensemble.keys()), "needed_days": LEAST_DAYS}
+        reported = self.rankings.reported
         if not reported.half_in:
             return False, {"days": len(days), "chargebacks_reported": _rounded(reported)}
-        by_day = [average_precision_of_days(window, reported) for window in windows]
-        difference = paired_difference({day: by_day[0][day] for day in days}, by_day[1])
+        difference = self.rankings.compared(days, ensemble)
         assert difference is not None
         return difference.low > 0, {
-            "first_day": days[0].isoformat(),
-            "last_day": days[-1].isoformat(),
+            "first_day": min(days).isoformat(),
+            "last_day": max(days).isoformat(),
             "rival": ENSEMBLE_MODEL,
             "chargebacks_reported": _rounded(reported),
             "average_precision_difference": difference.json(),
@@ -258,6 +247,13 @@ class Evidence:
     @cached_property
     def _of_the_day(self) -> pl.DataFrame:
         return sample_features(self._warehouse, self.day, self.day, most=ALIKE_ROWS).rows
+
+
+def trained_on(version: ModelVersionInfo) -> TrainedOn:
+    """What a version learned from, by its tags."""
+    features = version.tags.get(FEATURES_TAG, "")
+    frauds = version.tags.get(FRAUDS_TAG)
+    return TrainedOn(frozenset(filter(None, features.split(","))), None if frauds is None else int(frauds))
 
 
 def _rounded(reported: Reported) -> float | None:

@@ -32,11 +32,34 @@ def in_words(rule: str, decision: str, evidence: Evidence) -> str:
         return f"pinned by {by}: {why}" if by else "pinned in MLflow"
     if rule == "no_rival":
         return f"the champion {evidence['champion']}" if "champion" in evidence else "there was no champion"
+    if rule in _CHOSEN:
+        return _choice(rule, evidence)
     if "needed_days" in evidence:
         return f"judged on {evidence['days']} of the {evidence['needed_days']} days that it takes; it decides nothing"
     decided = _DECIDED.get((rule, decision), f"{decision} by {rule}").format(rival=evidence.get("rival"))
     figures = "; ".join(_figures(evidence))
     return f"{decided} ({figures})" if figures else decided
+
+
+_CHOSEN: Final[Mapping[str, str]] = {
+    "few_frauds": "the ensemble, until {least_frauds} frauds are known on matured days",
+    "too_early": "as before: too few days can be judged yet",
+    "amount": "no model is shown to rank better than the amount alone",
+    "best": "shown to rank best",
+    "kept": "as before: {rival} ranks better, but not surely",
+}
+
+
+def _choice(rule: str, evidence: Evidence) -> str:
+    found = [f"{evidence['frauds']:,} frauds known"]
+    for name, of_model in (evidence.get("contestants") or {}).items():
+        gain = of_model["gain_over_amount"]
+        shown = "" if of_model["beats_amount"] else ", not shown to beat it"
+        found.append(
+            f"{name} {of_model['average_precision']:.3f}, over the amount {gain['mean']:+.3f} "
+            f"({gain['low']:+.3f} to {gain['high']:+.3f}){shown}"
+        )
+    return f"{_CHOSEN[rule].format(**evidence)} ({'; '.join(found)})"
 
 
 def _figures(evidence: Evidence) -> list[str]:

@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 from pydantic import ValidationError
 
-from fraud_pipelines.decisions.policies import Policy, Thresholds
+from fraud_pipelines.decisions.policies import SET_BY_PERSON, Policy, Thresholds
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
 
@@ -144,8 +144,8 @@ def set_thresholds(
                 review_threshold=review_threshold,
                 block_threshold=policy.block_threshold,
                 contamination=policy.contamination,
-                objective="set",
-                evidence={"objective": "set", "reason": reason, "set_by": by},
+                objective=SET_BY_PERSON,
+                evidence={"objective": SET_BY_PERSON, "reason": reason, "set_by": by},
             )
         except ValidationError as error:
             first = error.errors()[0]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
-from fraud_pipelines.decisions.policies import Objective, Policy, Thresholds
+from fraud_pipelines.decisions.policies import TUNED_FOR, Objective, Policy, Thresholds
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.evaluation.alert_levels import Decided, decided_of, levels_by_day
 from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported
@@ -145,6 +145,7 @@ def tune_levels(
     evidence: dict[str, JsonValue] = {
         "objective": aim.objective,
         "objective_wanted": wanted,
+        TUNED_FOR: policy.second_stage,
         "window_start": min(matured.days).isoformat() if matured.days else None,
         "window_end": max(matured.days).isoformat() if matured.days else None,
         "transactions": matured.payments,

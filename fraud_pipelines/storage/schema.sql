@@ -897,21 +897,26 @@ CREATE TABLE IF NOT EXISTS monitoring.model_promotions (
     rule VARCHAR NOT NULL,
     decision VARCHAR NOT NULL,
     evidence VARCHAR NOT NULL,
-    inputs VARCHAR
+    inputs VARCHAR,
+    deciding_model VARCHAR,
+    trained_features VARCHAR,
+    trained_frauds BIGINT
 );
 COMMENT ON COLUMN monitoring.model_promotions.as_of IS 'The UTC day that the version in use scores.';
-COMMENT ON COLUMN monitoring.model_promotions.model_name IS 'The registered model in MLflow.';
+COMMENT ON COLUMN monitoring.model_promotions.model_name IS 'The registered model in MLflow; second_stage in the row that says which model decides the day.';
 COMMENT ON COLUMN monitoring.model_promotions.candidate_version IS 'The version that was trained for the day.';
 COMMENT ON COLUMN monitoring.model_promotions.champion_version IS 'The version in use; null: none yet, and the candidate scores so that it can be judged.';
 COMMENT ON COLUMN monitoring.model_promotions.previous_champion IS 'The version in use before.';
-COMMENT ON COLUMN monitoring.model_promotions.rule IS 'What decided: pinned, no_rival, bootstrap, supervised, labels or stability.';
-COMMENT ON COLUMN monitoring.model_promotions.decision IS 'promoted, refused, withdrawn or pinned.';
+COMMENT ON COLUMN monitoring.model_promotions.rule IS 'What decided: pinned, no_rival, bootstrap, supervised, labels or stability; of second_stage few_frauds, too_early, amount, best or kept.';
+COMMENT ON COLUMN monitoring.model_promotions.decision IS 'promoted, refused, withdrawn or pinned; of second_stage chosen.';
 COMMENT ON COLUMN monitoring.model_promotions.evidence IS 'The figures the decision rests on, as JSON.';
 COMMENT ON COLUMN monitoring.model_promotions.inputs IS 'A digest of the versions and rows that the figures were computed from; null where another rule decided.';
+COMMENT ON COLUMN monitoring.model_promotions.deciding_model IS 'The model that decides the day; in the row of second_stage alone.';
+COMMENT ON COLUMN monitoring.model_promotions.trained_features IS 'The features that the version which scores the day reads, with commas between.';
+COMMENT ON COLUMN monitoring.model_promotions.trained_frauds IS 'Known frauds that this version learned from; null of a model that learns without labels.';
 
 -- The scores that decisions are made by, both stages in a row, of the days from first_day to last_day. Where the second
--- stage gave no score, the ensemble stands in for it; so it does at the end of a day for which no version of the second
--- stage was in use: such a model scores only so that it can be judged. The source is named as a table is.
+-- stage gave no score, the ensemble stands in for it. The source is named as a table is.
 CREATE OR REPLACE MACRO scoring.stages_of(
     source, of_channel, first_day, last_day, screening_model, second_stage, ensemble_model
 ) AS TABLE
@@ -930,8 +935,6 @@ CREATE OR REPLACE MACRO scoring.stages_of(
     WHERE channel = of_channel
       AND event_date BETWEEN first_day AND last_day
       AND model_name IN (screening_model, second_stage, ensemble_model)
-      AND (of_channel <> 'batch' OR (event_date, model_name) NOT IN (
-          SELECT (as_of, model_name) FROM monitoring.model_promotions WHERE champion_version IS NULL))
     GROUP BY transaction_id, event_date;
 
 CREATE OR REPLACE MACRO scoring.stage_scores(

@@ -36,9 +36,9 @@ def decision_rows(
         reason_codes: of the alerts, by row.
     """
     versions = _list(())
-    for version in of_stream.unique().drop_nulls():
+    for version in of_stream.unique():
         for judged in (False, True):
-            scored_by = (of_stream == version).fill_null(value=False) & (flagged if judged else ~flagged)
+            scored_by = of_stream.eq_missing(version) & (flagged if judged else ~flagged)
             names = model_versions(version, second if judged else None)
             versions = pl.when(pl.lit(scored_by)).then(_list(names)).otherwise(versions)
     codes = pl.DataFrame(

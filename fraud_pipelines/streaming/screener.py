@@ -75,8 +75,9 @@ class Screener:
         histories: of the users, devices and merchants known so far; see `LiveHistories.warm`.
         detector: the first stage.
         engine_of: the decision engine in force on a day.
-        second_stage: the model that judges what is flagged, None if there is none: then the first stage's score
-            decides, and the reason says so. It is given the scores of its inputs, and that of the detector.
+        second_stage: gives the model that a policy names as its second stage, None if there is none: then the first
+            stage's score decides, and the reason says so. It judges what is flagged, or every transaction where the
+            policy has no gate, and is given the scores of its inputs, and that of the detector.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Screener:
         histories: LiveHistories,
         detector: StreamDetector,
         engine_of: Callable[[date], DecisionEngine],
-        second_stage: Callable[[], LoadedModel | None] = lambda: None,
+        second_stage: Callable[[str], LoadedModel | None] = lambda _name: None,
     ) -> None:
         self.histories = histories
         self.detector = detector
@@ -138,14 +139,11 @@ class Screener:
         day = features["event_date"]
         assert isinstance(day, date)
         engine = self._engine_of(day)
-        flagged = screening.score is not None and screening.score > engine.screen_level
-        second = self._second_stage() if flagged else None
-        suspect = second_score = None
+        flagged = not engine.policy.gated or (screening.score is not None and screening.score > engine.screen_level)
+        second = self._second_stage(engine.policy.second_stage) if flagged else None
+        second_score = None
         if second:
-            opinions, suspect = _opinions(
-                second, _frame(row, self._row_schema), pl.Series([screening.score], dtype=pl.Float64)
-            )
-            second_score = opinions[-1][1]["score"][0]
+            row, second_score = _opinion(second, row, screening.score)
         decided = engine.decide_one(
             row | {"screening_score": screening.score, "second_stage_score": second_score}, unscored=COLLECTING
         )
@@ -153,12 +151,8 @@ class Screener:
         if decided.decision != "approve":
             by_second = second is not None and second_stage_decided(decided.reason, decided.score, second_score)
             decided_by = {0: second.model if second and by_second else screening.model}
-            codes = _reasons(
-                _frame(row, self._row_schema) if suspect is None else suspect,
-                decided_by,
-                pl.Series([decided.reason]),
-                engine,
-            )
+            given = dict.fromkeys((name for name in row if name not in self._row_schema), pl.Float64())
+            codes = _reasons(_frame(row, self._row_schema | given), decided_by, pl.Series([decided.reason]), engine)
         fold()
         learn()
         return ScreenedTransaction(
@@ -179,8 +173,12 @@ class Screener:
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Scores and decisions of rows of one day."""
         scored = screening.rows
-        flagged = (scored["score"] > engine.screen_level).fill_null(value=False)
-        second = self._second_stage() if flagged.any() else None
+        flagged = (
+            (scored["score"] > engine.screen_level).fill_null(value=False)
+            if engine.policy.gated
+            else pl.repeat(value=True, n=full.height, dtype=pl.Boolean, eager=True)
+        )
+        second = self._second_stage(engine.policy.second_stage) if flagged.any() else None
         scores = [score_rows(full, scored, name=REALTIME_MODEL, version=scored["model_version"], channel=CHANNEL)]
         second_scores = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
         if second:
@@ -205,6 +203,18 @@ class Screener:
         }
         codes = _reasons(full, decided_by, alerts["reason"], engine)
         return pl.concat(scores), decision_rows(full, decided, scored["model_version"], flagged, second, codes)
+
+
+def _opinion(
+    second: LoadedModel, row: Mapping[str, object], of_stream: float | None
+) -> tuple[dict[str, object], float]:
+    """`_opinions` of one row: the row with the scores that ``second`` was given, and its own."""
+    given = {REALTIME_MODEL: of_stream} | {each.name: each.model.score_row(row) for each in second.inputs}
+    told = {
+        **row,
+        **{feature: given.get(name) for name, feature in SCORE_FEATURES.items() if feature in second.model.schema},
+    }
+    return told, second.model.score_row(told)
 
 
 def _opinions(

@@ -12,6 +12,9 @@ import polars as pl
 from fraud_pipelines.decisions.configuration import engine_in_force, policy_in_force
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.log import append_decisions
+from fraud_pipelines.decisions.second_stage import policy_of_day
+from fraud_pipelines.detection.daily_models import LoadedModel
+from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.features.cold_start import incomplete, starts
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.label_events import LabelEvents
@@ -101,10 +104,8 @@ class StreamSession:
         self.warehouse = warehouse
         self._settings = settings
         self._compiled: FeaturePlan = feature_plan(plan_in_force(settings))
-        second_stage = policy_in_force(settings).second_stage
-        self.champion = Champion(
-            registry, second_stage, plan=self._compiled.plan, every_seconds=self.stream.champion_seconds
-        )
+        self._registry = registry
+        self._champions: dict[str, Champion] = {}
         self._engines: dict[date, DecisionEngine] = {}
         self._loaded: _Loaded | None = None
         self._pasts: dict[date, tuple[datetime, LabelEvents]] = {}
@@ -114,6 +115,11 @@ class StreamSession:
     def attributes(self) -> tuple[Attribute, ...]:
         """The columns of a transaction."""
         return self._compiled.plan.attributes
+
+    @property
+    def problem(self) -> FraudPipelinesError | None:
+        """Why a second stage is not up to date; None where all are."""
+        return next((each.problem for each in self._champions.values() if each.problem), None)
 
     def commit(self, batches: Sequence[Batch], *, now: datetime) -> list[BatchReport]:
         """Take in, screen, decide and commit ``batches``, in this order.
@@ -128,7 +134,7 @@ class StreamSession:
         Raises:
             UnreadableBatch: one of them can't be read; nothing was stored. Commit the others without it.
         """
-        self.champion.refresh()
+        self._refresh_champions(now.date())
         if self._loaded is None:
             self._take_in_rates()
         with self.warehouse.transaction() as connection:
@@ -163,7 +169,7 @@ class StreamSession:
             active_days: if given, also those who had a transaction so many days up to ``day``, with the devices and
                 merchants they used. Anybody else begins as new.
         """
-        self.champion.refresh()
+        self._refresh_champions(day)
         with self.warehouse.transaction() as connection:
             create_feature_tables(connection, self._compiled.plan)
             create_tables(connection, self._compiled.plan)
@@ -189,7 +195,7 @@ class StreamSession:
             live,
             StreamDetector(detector, schema=fresh.schema, state=DetectorState(seen, window)) if seen else fresh,
             self._engine_of,
-            self.champion.current,
+            self._second_stage,
         )
         return _Loaded(screener, base)
 
@@ -254,6 +260,23 @@ class StreamSession:
             others = {of: read for of, read in self._pasts.items() if of != day}
             self._pasts = {day: (now, past), **dict(list(others.items())[:_DAYS_OF_LABELS])}
         return past
+
+    def _refresh_champions(self, day: date) -> None:
+        """Look for newer versions; at first for that of the model which decides ``day``, before the file is opened."""
+        if not self._champions:
+            policy = policy_of_day(self.warehouse, policy_in_force(self._settings), day)
+            self._second_stage(policy.second_stage)
+        for champion in self._champions.values():
+            champion.refresh()
+
+    def _second_stage(self, name: str) -> LoadedModel | None:
+        """The version of a model that is in use. One that nobody has asked for before is waited for."""
+        if name not in self._champions:
+            self._champions[name] = Champion(
+                self._registry, name, plan=self._compiled.plan, every_seconds=self.stream.champion_seconds
+            )
+            return self._champions[name].refresh()
+        return self._champions[name].current()
 
     def _give_back_memory(self, rows: int) -> None:
         self._rows_since_return += rows

@@ -75,7 +75,7 @@ def test_a_policy_takes_what_it_leaves_out_from_the_one_it_is_based_on(file: Pat
         ("policies: {own: {review_threshold: 0.5}}", "policy 'own', field contamination: is required"),
         ("policies: {own: {}}", "policy 'own', field review_threshold: is required; field contamination: is required"),
         (
-            "policies: {own: {based_on: balanced, second_stage: fraud-daily}}",
+            "policies: {own: {based_on: balanced, second_stage: fraud-nightly}}",
             "field second_stage: .*'fraud-supervised'",
         ),
         ("policies: {o'hara: {based_on: balanced}}", "field name: string should match pattern"),

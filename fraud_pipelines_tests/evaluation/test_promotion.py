@@ -11,6 +11,7 @@ import pytest
 from fraud_pipelines.decisions.decided_day import decide_day
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
+from fraud_pipelines.decisions.second_stage import policy_of_day
 from fraud_pipelines.detection import daily_models
 from fraud_pipelines.detection.daily_models import (
     TrainingPlan,
@@ -305,8 +306,9 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
 
     def decided_by() -> set[str]:
         """The second stage of the policy that names the supervised model."""
-        made = decide_day(world.warehouse, world.registry, DecisionEngine(policy, nothing_alerts), LABELLED)
-        return {versions[-1] for versions in made["model_versions"]}
+        engine = DecisionEngine(policy_of_day(world.warehouse, policy, LABELLED), nothing_alerts)
+        made = decide_day(world.warehouse, world.registry, engine, LABELLED)
+        return {versions[-1] for versions in made.rows["model_versions"]}
 
     def backtest() -> float | None:
         model = plan.fit(plan.schema()[0], "")

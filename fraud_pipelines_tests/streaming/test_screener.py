@@ -56,7 +56,7 @@ def screener(ensemble: LoadedModel | None = None, rules: HardRules | None = None
         LiveHistories(),
         StreamDetector(SMALL.detector),
         lambda day: DecisionEngine(BALANCED, initial_thresholds(BALANCED, day), rules or HardRules()),
-        lambda: ensemble,
+        lambda _name: ensemble,
     )
 
 

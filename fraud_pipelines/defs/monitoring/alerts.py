@@ -22,10 +22,11 @@ def alerts(
     A webhook that can't be reached fails nothing: the next run tries again."""
     from fraud_pipelines.decisions.alerts import alerts_of_day
     from fraud_pipelines.decisions.configuration import policy_in_force
+    from fraud_pipelines.decisions.second_stage import policy_of_day
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
-        found = alerts_of_day(warehouse, policy_in_force(settings), day)
+        found = alerts_of_day(warehouse, policy_of_day(warehouse, policy_in_force(settings), day), day)
     delivery = tell(context, settings, warehouse, found)
     with warehouse.connect(read_only=True) as connection:
         table = table_metadata(connection, "monitoring.alerts", day=day, order_by="created_at, kind")

@@ -116,11 +116,12 @@ def decisions(
     from fraud_pipelines.decisions.decided_day import decide_day
     from fraud_pipelines.decisions.hard_rules import RULE_REASON
     from fraud_pipelines.decisions.log import record_decisions
+    from fraud_pipelines.decisions.stages import ALERT_CAP
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
-        engine = engine_in_force(warehouse, settings, day)
-        decided = decide_day(warehouse, model_registry, engine, day)
+        of_day = decide_day(warehouse, model_registry, engine_in_force(warehouse, settings, day), day)
+    decided, engine = of_day.rows, of_day.engine
     name = "scoring.decisions"
     with warehouse.connect() as connection:
         recorded = record_decisions(warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now())
@@ -134,15 +135,23 @@ def decisions(
     alerted = decided.filter(decided["decision"] != "approve").sort("score", "transaction_id", descending=[True, False])
     highest = next(iter(alerted["transaction_id"]), None)
     by_rule = decided.filter(decided["reason"].str.starts_with(RULE_REASON)).height
+    beyond = decided.filter(decided["reason"] == ALERT_CAP).height
+    if beyond:
+        context.log.warning(
+            f"{beyond} more payments score above the review threshold than the policy has alerted on a day: they are "
+            f"approved, with the reason {ALERT_CAP}"
+        )
     volume = {each: decided.filter(decided["decision"] == each).height for each in ("approve", "review", "block")}
     return dg.MaterializeResult(
         metadata={
             **numbers({"alerts": volume["review"] + volume["block"], **volume, "by_rule": by_rule}),
+            **numbers({"approved_by_the_alert_cap": beyond}),
             "review_queue": dg.MetadataValue.url(review_page(settings)),
             **({"highest_case": dg.MetadataValue.url(case_page(settings, highest))} if highest else {}),
             **numbers({"new": recorded.new, "revised": recorded.revised, "withdrawn": recorded.withdrawn}),
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
             "policy": engine.policy.name,
+            "decided_by": engine.policy.second_stage,
             "thresholds_by": thresholds.objective,
             "thresholds_row": f"{thresholds.policy}, effective {thresholds.effective_date}",
             "log_entries": recorded.head.sequence,
