@@ -29,6 +29,8 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
         "SELECT model_name, candidate_version, rule, decision, evidence FROM monitoring.model_promotions ORDER BY as_of"
     )
     verdicts = {(name, version): verdict for name, version, *verdict in decided.iter_rows()}
+    if not model_name:
+        _show_deciding(settings)
     for name in [model_name] if model_name else MODEL_NAMES.values():
         versions = registry.list_versions(name)
         if not versions:
@@ -54,6 +56,27 @@ def show_versions(settings: Settings, model_name: str | None, *, most: int) -> N
                 escape(in_words(rule, decision, json.loads(evidence)) if decision else ""),
             )
         console.print(table)
+        console.print()
+
+
+def _show_deciding(settings: Settings) -> None:
+    """Which model decided the latest day, since when, and why."""
+    from fraud_pipelines.evaluation.promotion_words import in_words
+
+    rows = warehouse_of(settings).read(
+        """
+        WITH chosen AS (SELECT * FROM monitoring.model_promotions WHERE deciding_model IS NOT NULL)
+        SELECT deciding_model, as_of, rule, evidence, (
+            SELECT min(as_of) FROM chosen WHERE as_of > coalesce(
+                (SELECT max(as_of) FROM chosen WHERE deciding_model <> latest.deciding_model), DATE '0001-01-01')
+        ) AS since
+        FROM chosen latest ORDER BY as_of DESC LIMIT 1
+        """
+    )
+    for model, as_of, rule, evidence, since in rows.iter_rows():
+        console.print(
+            f"{model} decides {as_of}, as it has since {since}: {in_words(rule, 'chosen', json.loads(evidence))}"
+        )
         console.print()
 
 

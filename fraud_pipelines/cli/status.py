@@ -42,6 +42,18 @@ _LISTS = {
         "What of the landing zones could not be taken in",
         "SELECT zone, name, reason FROM raw.landing_problems ORDER BY ALL LIMIT 20",
     ),
+    "monitoring.contestants": (
+        "Which model decides, and what else could: average precision on matured days, and over the amount alone",
+        """
+        SELECT as_of AS day, deciding_model AS decides, rule AS because, coalesce(model_name, '') AS model,
+               coalesce(round(average_precision, 3)::VARCHAR, '') AS "average precision",
+               coalesce(round(gain_over_amount_low, 3)::VARCHAR, '') AS "over the amount, at least",
+               CASE WHEN beats_amount THEN 'yes' WHEN NOT beats_amount THEN 'no' ELSE '' END AS "beats the amount"
+        FROM monitoring.contestants
+        WHERE as_of = (SELECT max(as_of) FROM monitoring.contestants)
+        ORDER BY average_precision DESC NULLS LAST
+        """,
+    ),
     "monitoring.threshold_proposals": (
         "Threshold proposals that wait for fraud-pipelines thresholds accept",
         """

@@ -111,7 +111,12 @@ class Promotion:
     @property
     def version(self) -> str:
         """The candidate, or the version that decides the day, as ``fraud-daily/12``."""
-        return f"{self.deciding_model or self.model_name}/{self.candidate_version}"
+        return f"{self.scored_by}/{self.candidate_version}"
+
+    @property
+    def scored_by(self) -> str:
+        """The registered model that the row is about."""
+        return self.deciding_model or self.model_name
 
     @property
     def why(self) -> str:

@@ -915,6 +915,30 @@ COMMENT ON COLUMN monitoring.model_promotions.deciding_model IS 'The model that 
 COMMENT ON COLUMN monitoring.model_promotions.trained_features IS 'The features that the version which scores the day reads, with commas between.';
 COMMENT ON COLUMN monitoring.model_promotions.trained_frauds IS 'Known frauds that this version learned from; null of a model that learns without labels.';
 
+-- Which model decides each day, and how each that could have ranked the matured days: a row for each of them, and one
+-- without a contestant where nothing was judged.
+CREATE OR REPLACE VIEW monitoring.contestants AS
+    WITH chosen AS (
+        SELECT as_of, deciding_model, rule,
+               map_entries(from_json(
+                   json_extract(evidence, '$.contestants'),
+                   '"MAP(VARCHAR, STRUCT(average_precision DOUBLE, gain_over_amount STRUCT(days INTEGER, mean DOUBLE, low DOUBLE, high DOUBLE), beats_amount BOOLEAN))"'
+               )) AS judged
+        FROM monitoring.model_promotions
+        WHERE deciding_model IS NOT NULL
+    ), each_of AS (
+        SELECT as_of, deciding_model, rule, unnest(CASE WHEN len(judged) > 0 THEN judged ELSE [NULL] END) AS contestant
+        FROM chosen
+    )
+    SELECT as_of, deciding_model, rule, contestant.key AS model_name, contestant.value.gain_over_amount.days AS days,
+           contestant.value.average_precision AS average_precision,
+           contestant.value.gain_over_amount.mean AS gain_over_amount,
+           contestant.value.gain_over_amount.low AS gain_over_amount_low,
+           contestant.value.gain_over_amount.high AS gain_over_amount_high,
+           contestant.value.beats_amount AS beats_amount
+    FROM each_of;
+COMMENT ON VIEW monitoring.contestants IS 'Which model decides each day, and how each that could have ranked the matured days, by average precision.';
+
 -- The scores that decisions are made by, both stages in a row, of the days from first_day to last_day. Where the second
 -- stage gave no score, the ensemble stands in for it. The source is named as a table is.
 CREATE OR REPLACE MACRO scoring.stages_of(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.engine import Decision, DecisionEngine
 from fraud_pipelines.decisions.hard_rules import HardRule, HardRules
-from fraud_pipelines.decisions.policies import Policy, Segment, initial_thresholds, policy_named
+from fraud_pipelines.decisions.policies import AlertCut, Policy, Segment, Thresholds, initial_thresholds, policy_named
 from fraud_pipelines.decisions.stages import decide
 from fraud_pipelines.errors import InvalidInput
 
@@ -115,6 +115,9 @@ def alone(deciding: DecisionEngine, row: dict[str, object], unscored: str | None
     segments=st.lists(SEGMENTS, max_size=3),
     review=st.integers(0, 16).map(lambda n: n / 20),
     unscored=st.sampled_from([None, "collecting"]),
+    second_stage=st.sampled_from(["fraud-ensemble", "fraud-supervised", "fraud-amount"]),
+    gate=st.sampled_from([None, True, False]),
+    cut=st.none() | st.builds(AlertCut, score=SCORES, transaction_id=st.sampled_from(["", "m", "t", "z"])),
 )
 def test_one_transaction_is_decided_as_it_is_in_a_frame(
     rows: list[dict[str, object]],
@@ -122,9 +125,13 @@ def test_one_transaction_is_decided_as_it_is_in_a_frame(
     segments: list[Segment],
     review: float,
     unscored: str | None,
+    second_stage: str,
+    gate: bool | None,
+    cut: AlertCut | None,
 ) -> None:
-    policy = BALANCED.model_copy(update={"segments": tuple(segments)})
-    thresholds = initial_thresholds(policy, DAY).model_copy(update={"review_threshold": review})
+    chosen = {"segments": tuple(segments), "second_stage": second_stage, "gate": gate}
+    policy = BALANCED.model_copy(update=chosen)
+    thresholds = initial_thresholds(policy, DAY).model_copy(update={"review_threshold": review, "alert_cut": cut})
     deciding = DecisionEngine(policy, thresholds, HardRules(rules=tuple(rules)))
     if unscored:
         rows = [row | {"screening_score": None} if position % 2 else row for position, row in enumerate(rows)]
@@ -265,3 +272,70 @@ def test_what_was_in_force_is_known_by_the_hash_of_its_content() -> None:
     assert [a == b for a, b in zip(one.versions, other.versions, strict=True)] == [True, True, False]
     assert HardRules.model_validate_json(one.versions[2].content) == one.rules
     assert Policy.model_validate_json(one.versions[0].content) == one.policy
+
+
+def test_without_a_gate_the_second_stage_decides_whatever_the_screening_says() -> None:
+    ungated = BALANCED.model_copy(update={"second_stage": "fraud-supervised", "gate": False})
+    deciding = engine(policy=ungated)
+    for second, expected in ((0.9, "block"), (0.6, "review"), (0.5, "approve")):
+        decision = alone(deciding, transaction(screening_score=0.0, second_stage_score=second))
+        assert (decision.decision, decision.score) == (expected, second)
+    assert decision.reason == "below_review_threshold"
+    # What it didn't score is decided as behind a gate; what only it scored is decided by it.
+    assert alone(deciding, transaction(screening_score=0.9)).reason == "ensemble_score_missing"
+    assert alone(deciding, transaction(screening_score=0.1)).reason == "below_screening_threshold"
+    nothing_screened = transaction(screening_score=None, second_stage_score=0.9)
+    assert alone(deciding, nothing_screened, "collecting").decision == "block"
+    assert alone(engine(), nothing_screened, "collecting").reason == "collecting"
+
+
+def test_what_the_amount_decides_says_so() -> None:
+    by_amount = engine(policy=BALANCED.model_copy(update={"second_stage": "fraud-amount", "gate": False}))
+    for second in (0.9, 0.6, 0.1):
+        assert alone(by_amount, transaction(screening_score=0.95, second_stage_score=second)).reason == "amount"
+
+
+@given(
+    scores=st.lists(SCORES, min_size=1, max_size=30),
+    by_rule=st.sets(st.integers(0, 29), max_size=3),
+    most=st.integers(0, 12),
+)
+def test_a_day_has_no_more_alerts_than_it_may_and_keeps_the_highest(
+    scores: list[float], by_rule: set[int], most: int
+) -> None:
+    rule = {"decision": "review", "when": {"merchant_id": "watched"}}
+    deciding = engine(rule, policy=BALANCED.model_copy(update={"second_stage": "fraud-supervised", "gate": False}))
+    day = pl.DataFrame(
+        [
+            transaction(
+                transaction_id=f"t{number:02}",
+                second_stage_score=score,
+                merchant_id="watched" if number in by_rule else "other",
+            )
+            for number, score in enumerate(scores)
+        ],
+        schema=COLUMNS,
+    )
+    free = deciding.decide(day)
+    capped = deciding.with_alerts_capped(free, most)
+    decided = capped.decide(day)
+
+    alerts = decided.filter(pl.col("decision") != "approve")
+    of_rules = alerts.filter(pl.col("reason").str.starts_with("rule:"))
+    assert alerts.height <= max(most, of_rules.height)
+    assert alerts.height == min(max(most, of_rules.height), free.filter(pl.col("decision") != "approve").height)
+    cut = decided.filter(reason="alert_cap")
+    assert (cut["decision"] == "approve").all()
+    by_models = alerts.filter(~pl.col("reason").str.starts_with("rule:"))
+    if cut.height and by_models.height:
+        assert by_models["score"].min() >= cut["score"].max()  # type: ignore[operator]
+    # The cut is part of what is kept with the decisions, so that each can be made again by itself.
+    assert [vars(capped.decide_one(row))["reason"] for row in day.iter_rows(named=True)] == decided["reason"].to_list()
+    kept = Thresholds.model_validate_json(capped.versions[1].content)
+    assert kept.alert_cut == capped.thresholds.alert_cut
+
+
+def test_a_policy_or_thresholds_without_gate_and_cut_keep_the_hash_that_they_had() -> None:
+    contents = [version.content for version in engine(policy=BALANCED).versions]
+    assert "gate" not in contents[0]
+    assert "alert_cut" not in contents[1]

@@ -62,13 +62,15 @@ def test_the_screen_goes_down_with_a_review_threshold_below_it() -> None:
 @given(
     rows=st.lists(st.tuples(SCORES, st.none() | SCORES), max_size=30),
     review_threshold=st.integers(0, 80).map(lambda n: n / 100),
+    gate=st.sampled_from([None, False]),
 )
 def test_a_transaction_alerts_exactly_while_its_alert_level_is_above_the_review_threshold(
-    rows: list[tuple[float, float | None]], review_threshold: float
+    rows: list[tuple[float, float | None]], review_threshold: float, gate: bool | None
 ) -> None:
+    policy = BALANCED.model_copy(update={"gate": gate})
     frame = candidates([(screening, ensemble) for screening, ensemble in rows])
-    decided = decide(frame, at(review_threshold), BALANCED)
-    level = frame.select(alert_level(BALANCED)).to_series()
+    decided = decide(frame, at(review_threshold), policy)
+    level = frame.select(alert_level(policy)).to_series()
     assert (decided["decision"] != "approve").to_list() == (level > review_threshold).to_list()
     assert decided["transaction_id"].to_list() == frame["transaction_id"].to_list()
     assert decided["score"].is_between(0, 1).all()

@@ -8,9 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fraud_pipelines.decisions.configuration import engine_in_force
 from fraud_pipelines.decisions.decided_day import decide_day
 from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.log import record_decisions
 from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
+from fraud_pipelines.decisions.replay import replay_decisions
 from fraud_pipelines.decisions.second_stage import policy_of_day
 from fraud_pipelines.detection import daily_models
 from fraud_pipelines.detection.daily_models import (
@@ -18,10 +21,12 @@ from fraud_pipelines.detection.daily_models import (
     TrainingReport,
     ensure_daily_model,
     load_version,
+    score_day,
     versions_in_use,
 )
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParameters
 from fraud_pipelines.detection.detectors.ecod import EcodParameters
+from fraud_pipelines.detection.detectors.isolation_forest import IsolationForestParameters
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.supervised_plan import SupervisedTraining
 from fraud_pipelines.detection.training import training_window
@@ -366,3 +371,75 @@ def test_of_very_many_transactions_the_supervised_model_learns_from_the_frauds_a
     schema = whole.schema()[0]
     of_whole, of_sample = (each.fit(schema, "").detector.arrays()["baseline"] for each in (whole, sampled))
     assert of_sample == pytest.approx(of_whole, abs=1e-9)
+
+
+def test_where_no_model_beats_the_amount_it_gets_a_version_decides_and_can_be_replayed(world: World) -> None:
+    """Frauds are unusual for their user, and of ordinary amounts: a model that looks elsewhere ranks no better."""
+    window = training_window(LABELLED, days_with_features(world.warehouse), training_days=3, min_training_days=2)
+    features = read_features(world.warehouse, window.days[0], window.days[-1])
+    forest = TrainingPlan(
+        "isolation_forest",
+        LABELLED,
+        window,
+        features,
+        IsolationForestParameters(n_estimators=5),
+        contamination=0.02,
+        declared=shipped_plan(),
+        rows_in_window=features.height,
+    )
+    ensure_daily_model(world.registry, forest, report=lambda _: TrainingReport())
+    with world.warehouse.transaction() as connection:
+        connection.execute("DELETE FROM scoring.transaction_scores")
+        for name in ("fraud-daily", "fraud-ensemble"):
+            connection.execute(
+                f"""
+                INSERT INTO scoring.transaction_scores
+                SELECT transaction_id, '{name}', 'batch', event_date, 1, -user_z, 0.5, false, event_date
+                FROM features.transaction_features WHERE event_date < $today
+                """,
+                {"today": LABELLED},
+            )
+    for _ in range(2):  # run again, the day's version is found
+        promotions = decide_promotions(world.warehouse, world.registry, world.settings, LABELLED)
+        record_promotions(world.warehouse, world.registry, promotions, LABELLED)
+        (chosen,) = (each for each in promotions if each.deciding_model)
+        assert (chosen.deciding_model, chosen.rule, chosen.version) == ("fraud-amount", "amount", "fraud-amount/1")
+    champion = world.registry.champion("fraud-amount")
+    assert champion is not None
+    assert champion.partition == LABELLED
+
+    in_use = versions_in_use(world.warehouse, LABELLED)
+    assert "second_stage" not in in_use
+    models = [load_version(world.registry, name, in_use[name]) for name in ("fraud-daily", "fraud-amount")]
+    today = read_features(world.warehouse, LABELLED, LABELLED)
+    scores = score_day(today, models, day=LABELLED, now=datetime(2026, 9, 20))
+    world.warehouse.overwrite("scoring.transaction_scores", scores, event_date=LABELLED, channel="batch")
+    engine = engine_in_force(world.warehouse, world.settings, LABELLED)
+    made = decide_day(world.warehouse, world.registry, engine, LABELLED)
+    record_decisions(
+        world.warehouse, made.rows, engine=made.engine, day=LABELLED, channel="batch", now=datetime(2026, 9, 20)
+    )
+    assert set(made.rows["reason"]) == {"amount"}
+    by_amount = made.rows.join(today.select("transaction_id", "amount"), on="transaction_id").sort("amount")
+    assert by_amount["score"].is_sorted()
+    assert by_amount["decision"][-1] != "approve"
+    assert "stands out" in by_amount["reason_codes"][-1][0]
+    replays = replay_decisions(world.warehouse, world.registry, made.rows["transaction_id"].to_list())
+    assert all(each.equal for each in replays)
+
+
+def test_a_day_with_too_many_alerts_is_cut_and_each_of_its_decisions_can_be_replayed(world: World) -> None:
+    engine = engine_in_force(world.warehouse, world.settings, LABELLED)
+    few = engine.policy.model_copy(update={"alert_budget": 2.0, "max_alerts_factor": 1.5, "review_threshold": 0.1})
+    alarmed = DecisionEngine(few, initial_thresholds(few, LABELLED))
+    made = decide_day(world.warehouse, world.registry, alarmed, LABELLED)
+    assert made.rows.filter(pl.col("decision") != "approve").height == 3
+    beyond = made.rows.filter(reason="alert_cap")
+    assert beyond.height > 3
+    assert (beyond["decision"] == "approve").all()
+    record_decisions(
+        world.warehouse, made.rows, engine=made.engine, day=LABELLED, channel="batch", now=datetime(2026, 9, 21)
+    )
+    replays = replay_decisions(world.warehouse, world.registry, made.rows["transaction_id"].to_list())
+    assert all(each.equal for each in replays)
+    assert {each.recorded["reason"] for each in replays} >= {"alert_cap"}

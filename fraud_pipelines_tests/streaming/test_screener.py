@@ -8,7 +8,7 @@ import pytest
 
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hard_rules import HardRules
-from fraud_pipelines.decisions.policies import POLICIES, initial_thresholds
+from fraud_pipelines.decisions.policies import POLICIES, Policy, initial_thresholds
 from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import MODEL_SCORES
@@ -21,6 +21,8 @@ from fraud_pipelines.streaming.screener import Screener
 from fraud_pipelines_tests.streaming.samples import SMALL, YESTERDAY, Stream, drop, now, traffic
 
 BALANCED = POLICIES["balanced"]
+UNGATED = BALANCED.model_copy(update={"second_stage": "fraud-supervised", "gate": False})
+"""As where the supervised model has been shown to decide best."""
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +53,27 @@ def supervised(rows: pl.DataFrame, ensemble: LoadedModel) -> LoadedModel:
     return LoadedModel("fraud-supervised", 3, model, inputs=(daily, ensemble))
 
 
-def screener(ensemble: LoadedModel | None = None, rules: HardRules | None = None) -> Screener:
+def screener(
+    ensemble: LoadedModel | None = None, rules: HardRules | None = None, policy: Policy = BALANCED
+) -> Screener:
     return Screener(
         LiveHistories(),
         StreamDetector(SMALL.detector),
-        lambda day: DecisionEngine(BALANCED, initial_thresholds(BALANCED, day), rules or HardRules()),
+        lambda day: DecisionEngine(policy, initial_thresholds(policy, day), rules or HardRules()),
         lambda _name: ensemble,
     )
 
 
-@pytest.mark.parametrize("second_stage", [None, "ensemble", "supervised"])
+@pytest.mark.parametrize(
+    ("second_stage", "policy"),
+    [(None, BALANCED), ("ensemble", BALANCED), ("supervised", BALANCED), ("supervised", UNGATED), (None, UNGATED)],
+)
 def test_one_by_one_gives_what_the_batch_gives(
-    rows: pl.DataFrame, second_stage: str | None, request: pytest.FixtureRequest
+    rows: pl.DataFrame, second_stage: str | None, policy: Policy, request: pytest.FixtureRequest
 ) -> None:
     chosen = request.getfixturevalue(second_stage) if second_stage else None
-    together = screener(chosen).screen(rows)
-    alone = screener(chosen)
+    together = screener(chosen, policy=policy).screen(rows)
+    alone = screener(chosen, policy=policy)
     singles = [alone.screen_one(row) for row in rows.iter_rows(named=True)]
 
     by_id = {row["transaction_id"]: row for row in together.decisions.iter_rows(named=True)}
@@ -91,6 +98,24 @@ def test_only_what_is_flagged_meets_the_second_stage(rows: pl.DataFrame, ensembl
     assert second["transaction_id"].to_list() == ids
     assert 0 < len(ids) < rows.height / 5
     assert set(screened.decisions.filter(~flagged)["decision"]) == {"approve"}
+
+
+def test_without_a_gate_every_transaction_meets_the_second_stage_from_the_first_on(
+    rows: pl.DataFrame, supervised: LoadedModel
+) -> None:
+    screened = screener(supervised, policy=UNGATED).screen(rows)
+
+    of_supervised = screened.scores.filter(model_name="fraud-supervised")
+    assert of_supervised["transaction_id"].equals(screened.features["transaction_id"])
+    assert screened.decisions["score"].equals(of_supervised["score"])
+    assert (screened.decisions["model_versions"].list.last() == "fraud-supervised/3").all()
+    collecting = screened.screening["status"] == "collecting"
+    assert collecting.any()
+    assert set(screened.decisions.filter(collecting)["reason"]) <= {
+        "below_review_threshold",
+        "flagged_for_review",
+        "high_fraud_confidence",
+    }
 
 
 def test_a_supervised_second_stage_is_given_the_scores_it_learned_from(

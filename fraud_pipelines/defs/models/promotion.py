@@ -48,8 +48,9 @@ def model_promotion(
     model_registry: dg.ResourceParam[ModelRegistry],
 ) -> dg.MaterializeResult:
     """The version of each model that is in use for the day: the day's own unless it does worse than the one before
-    it, or a person has pinned one. Moves the aliases `champion` and `challenger` in MLflow; each decision is a row
-    of `monitoring.model_promotions` with its evidence."""
+    it, or a person has pinned one; and which of the models decides the day (`second_stage`): the one that is shown to
+    rank matured days best, or the amount where none is shown to beat it. Moves the aliases `champion` and `challenger`
+    in MLflow; each decision is a row of `monitoring.model_promotions` with its evidence."""
     from fraud_pipelines.evaluation.promotion import Decision, decide_promotions, record_promotions
 
     day = partition_day(context)
@@ -62,7 +63,7 @@ def model_promotion(
     decisions = pl.Series([each.decision for each in promotions], dtype=pl.String)
     shown = {
         each.model_name: dg.MetadataValue.md(
-            f"{link(version_page(settings, each.model_name, each.candidate_version), each.version)} "
+            f"{link(version_page(settings, each.scored_by, each.candidate_version), each.version)} "
             f"{each.decision}: {each.why}"
         )
         for each in promotions
