@@ -13,7 +13,7 @@ from fraud_pipelines.decisions.policies import SET_BY_PERSON, Policy, thresholds
 from fraud_pipelines.storage.warehouse import Warehouse, insert, select
 from fraud_pipelines.transactions.timestamps import as_utc
 
-Kind = Literal["blocked", "threshold", "proposal", "drift", "failed_run", "landing"]
+Kind = Literal["blocked", "second_stage", "threshold", "proposal", "drift", "failed_run", "landing"]
 
 CASES_NAMED: Final = 5
 SMALL_CHANGE: Final = 0.02
@@ -45,10 +45,11 @@ class Alert:
 
 
 def alerts_of_day(warehouse: Warehouse, policy: Policy, day: date) -> list[Alert]:
-    """What the run of ``day`` found that people should know: blocks, a threshold that moved or that waits for a person
-    to accept it, features that drifted."""
+    """What the run of ``day`` found that people should know: blocks, another model that decides, a threshold that moved
+    or that waits for a person to accept it, features that drifted."""
     found = (
         blocked_alert(warehouse, day),
+        second_stage_alert(warehouse, day),
         threshold_alert(warehouse, policy, day),
         proposal_alert(warehouse, policy, day),
         drift_alert(warehouse, day),
@@ -80,6 +81,26 @@ def blocked_alert(warehouse: Warehouse, day: date) -> Alert | None:
         lines.append(f"and {blocked.height - CASES_NAMED:,} more")
     ids = tuple(sorted(blocked["transaction_id"]))
     return Alert("blocked", day, json.dumps(ids), "\n".join(lines), ids)
+
+
+def second_stage_alert(warehouse: Warehouse, day: date) -> Alert | None:
+    """The model that decides from ``day`` on, where another one did before."""
+    rows = warehouse.read(
+        """
+        SELECT as_of, deciding_model FROM monitoring.model_promotions
+        WHERE deciding_model IS NOT NULL AND as_of <= $day ORDER BY as_of DESC LIMIT 2
+        """,
+        {"day": day},
+    ).rows()
+    chosen = [model for _, model in rows] if rows and rows[0][0] == day else []
+    if len(set(chosen)) < 2:
+        return None
+    now, before = chosen
+    message = (
+        f"From {day} on {now} decides, and no longer {before}: fraud-pipelines models list says on which figures. "
+        "The policy's own review threshold is in force until one is tuned on its scores."
+    )
+    return Alert("second_stage", day, now, message)
 
 
 def threshold_alert(warehouse: Warehouse, policy: Policy, day: date) -> Alert | None:

@@ -23,9 +23,10 @@ _OF_MODEL: Final[Mapping[str, str]] = {
     "fraud-supervised": PURPLE,
     "fraud-autoencoder": SKY,
     "amount": "#555555",
+    "fraud-amount": "#e69f00",
 }
-_OF_OTHERS: Final = ("#e69f00", "#332288", "#882255", "#999933", "#6699cc")
-"""For detectors of PyOD by name; orange, and further ones of Paul Tol's muted palette."""
+_OF_OTHERS: Final = ("#332288", "#882255", "#999933", "#6699cc")
+"""For detectors of PyOD by name: further ones of Paul Tol's muted palette."""
 
 
 def model_colour(name: str) -> str:

@@ -47,7 +47,7 @@ class TrainedOn:
 
     def lacked(self, today: "TrainedOn") -> bool:
         """Whether it lacked features of ``today``'s version, or was in its cold start when that no longer is."""
-        few = self.frauds is not None and self.frauds < min(LEAST_LABELS, (today.frauds or 0) / 2)
+        few = self.frauds is not None and self.frauds < min(LEAST_LABELS, (today.frauds or 0) / 4)
         return (bool(self.features) and bool(today.features - self.features)) or few
 
 
@@ -147,9 +147,9 @@ class Choice:
     Attributes:
         model: the registered model.
         previous: the one that decided the day before; None where nothing was chosen yet.
-        rule: ``few_frauds``, ``too_early`` (no model was judged on enough days, or too few chargebacks are in: what
-            decided goes on), ``amount`` (none is shown to be better than the amount), ``best`` (it ranks best),
-            ``kept`` (another ranks better, but not surely).
+        rule: ``few_frauds``, ``too_early`` (no model was judged on enough days: what decided goes on), ``amount`` (none
+            is shown to be better than the amount), ``best`` (it ranks best), ``kept`` (another ranks better, but not
+            surely).
         evidence: as JSON: of each contestant its days, average precision and gain over the amount with its interval.
     """
 
@@ -166,6 +166,9 @@ def choose(rankings: MaturedRankings, in_use: Mapping[str, TrainedOn], previous:
     Of those the best decides; but it takes the place of another only if the lower bound of its gain over that one lies
     above 0 as well. While fewer than `LEAST_FRAUDS` are known it is the ensemble.
 
+    While chargebacks are still to come, the frauds that are known are rather those that were alerted: that speaks for
+    what decided, so that a newcomer is shown to be better later than it could be, and not too early.
+
     Args:
         in_use: every model with a version in use, and what that learned from.
         previous: the model that decided the day before.
@@ -178,11 +181,12 @@ def choose(rankings: MaturedRankings, in_use: Mapping[str, TrainedOn], previous:
     amount, weights = rankings.by_day(AMOUNT_MODEL), rankings.weights()
     days = {name: _days(rankings, name, today, standing) for name, today in in_use.items() if name != AMOUNT_MODEL}
     gains = {name: gain for name, of_model in days.items() if (gain := rankings.compared(of_model, amount)) is not None}
-    if not gains or not rankings.reported.half_in:
+    if not gains:
         return Choice(goes_on, previous, "too_early", known)
     evidence = known | {
         "first_day": min(amount).isoformat(),
         "last_day": max(amount).isoformat(),
+        "chargebacks_reported": _rounded(rankings.reported.expected),
         "amount": _rounded(weighted_mean(amount, weights)),
         "contestants": {
             name: {

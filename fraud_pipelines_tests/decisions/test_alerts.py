@@ -19,6 +19,7 @@ from fraud_pipelines.decisions.alerts import (
     drift_alert,
     failed_run_alert,
     proposal_alert,
+    second_stage_alert,
     threshold_alert,
 )
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
@@ -96,6 +97,31 @@ def test_a_threshold_that_moved_by_more_than_a_little_is_told(warehouse: Warehou
     assert moved.alert_id == threshold_alert(warehouse, BALANCED, DAY).alert_id  # type: ignore[union-attr]
     tuned(1, 0.4)
     assert moved.alert_id != threshold_alert(warehouse, BALANCED, DAY).alert_id  # type: ignore[union-attr]
+
+
+def test_another_model_that_decides_is_told_once(warehouse: Warehouse) -> None:
+    def chosen(days: int, model: str) -> None:
+        row = {
+            "as_of": DAY + timedelta(days=days),
+            "model_name": "second_stage",
+            "candidate_version": 1,
+            "rule": "best",
+            "decision": "chosen",
+            "evidence": "{}",
+            "deciding_model": model,
+        }
+        with warehouse.transaction() as connection:
+            insert(connection, "monitoring.model_promotions", pl.DataFrame([row]))
+
+    chosen(0, "fraud-ensemble")
+    assert second_stage_alert(warehouse, DAY) is None
+    chosen(1, "fraud-supervised")
+    chosen(2, "fraud-supervised")
+    told = second_stage_alert(warehouse, DAY + timedelta(days=1))
+    assert told
+    assert told.message.startswith(f"From {DAY + timedelta(days=1)} on fraud-supervised decides")
+    assert second_stage_alert(warehouse, DAY + timedelta(days=2)) is None
+    assert second_stage_alert(warehouse, DAY + timedelta(days=3)) is None
 
 
 def test_a_proposal_is_told_while_it_waits_for_a_person(warehouse: Warehouse) -> None:

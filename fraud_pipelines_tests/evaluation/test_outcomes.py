@@ -92,22 +92,16 @@ def test_decisions_carry_the_scores_of_both_stages_and_the_raw_score_of_the_one_
     assert found.filter(flagged).height > 10
 
 
-def test_the_second_stage_counts_from_the_day_on_which_it_is_in_use(warehouse: Warehouse) -> None:
+def test_a_second_stage_is_judged_by_the_days_that_it_scored_and_the_ensemble_by_the_others(
+    warehouse: Warehouse,
+) -> None:
     name, since = "fraud-supervised", AS_OF - timedelta(days=10)
     with warehouse.transaction() as connection:
         connection.execute(
             f"""
             INSERT INTO scoring.transaction_scores BY NAME
             SELECT * REPLACE ('{name}' AS model_name, 0.125 AS score, 3 AS raw_score)
-            FROM scoring.transaction_scores WHERE model_name = 'fraud-ensemble'
-            """
-        )
-        connection.execute(
-            f"""
-            INSERT INTO monitoring.model_promotions
-            SELECT DISTINCT event_date, '{name}', 1, if(event_date < ?, NULL, 1), NULL, 'supervised', 'test',
-                   '{{}}', NULL
-            FROM scoring.decisions
+            FROM scoring.transaction_scores WHERE model_name = 'fraud-ensemble' AND event_date >= ?
             """,
             [since],
         )
@@ -117,10 +111,10 @@ def test_the_second_stage_counts_from_the_day_on_which_it_is_in_use(warehouse: W
         (recent_scores(warehouse, AS_OF, days=14), recent_scores(warehouse, AS_OF, days=14, second_stage=name)),
     ):
         given = pl.col("second_stage_score").is_not_null()
-        in_use = pl.col("event_date") >= since
-        assert of_policy.filter(~in_use).equals(of_ensemble.filter(~in_use))
-        assert of_policy.filter(in_use, given)["second_stage_score"].unique().to_list() == [0.125]
-        assert of_policy.filter(in_use, given).height == of_ensemble.filter(in_use, given).height > 10
+        scored = pl.col("event_date") >= since
+        assert of_policy.filter(~scored).equals(of_ensemble.filter(~scored))
+        assert of_policy.filter(scored, given)["second_stage_score"].unique().to_list() == [0.125]
+        assert of_policy.filter(scored, given).height == of_ensemble.filter(scored, given).height > 10
 
 
 def test_an_alert_of_a_model_is_its_anomaly_and_of_a_policy_what_is_not_approved(warehouse: Warehouse) -> None:

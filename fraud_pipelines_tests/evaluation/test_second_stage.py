@@ -112,7 +112,7 @@ def test_days_whose_version_lacked_what_todays_has_do_not_count(warehouse: Wareh
     cold = {day(number): ("amount,user_z", 30) for number in range(9)}
     grown = choice_of(warehouse, settings, scores, trained=cold, today=TrainedOn(FEATURES, 400))
     assert grown.model == "fraud-ensemble"
-    still_cold = choice_of(warehouse, settings, scores, trained=cold, today=TrainedOn(FEATURES, 50))
+    still_cold = choice_of(warehouse, settings, scores, trained=cold, today=TrainedOn(FEATURES, 100))
     assert still_cold.model == "fraud-supervised"
 
 
