@@ -76,7 +76,7 @@ class FeatureEncoder:
         return matrix
 
     def transform_row(self, row: Mapping[str, object]) -> FloatArray:
-        """`transform` of one row, given as its features by name; shape (1, features). Numbers take no detour.
+        """`transform` of one row, given as its features by name; shape (1, features). Numbers and flags take no detour.
 
         Raises:
             InvalidInput: a feature is missing or can't be read in its role.
@@ -88,6 +88,8 @@ class FeatureEncoder:
             value = row[encoding.name]
             if encoding.feature.role == "numeric" and (value is None or isinstance(value, int | float)):
                 matrix[0, column] = _scaled_number(math.nan if value is None else float(value), encoding)
+            elif encoding.feature.role == "binary" and (value is None or isinstance(value, int | float)):
+                matrix[0, column] = 0.0 if value is None or math.isnan(value) else float(value != 0)
             else:
                 matrix[0, column] = _transform_feature(pl.Series(encoding.name, [value]), encoding)[0]
         return matrix

@@ -169,3 +169,10 @@ def test_one_row_is_encoded_to_the_bit_as_among_others(direction: Direction, val
     encoder = FeatureEncoder.fit(training, {"x": FeatureRole(role="numeric", direction=direction)})
     among = encoder.transform(pl.DataFrame({"x": [1.0, value]}, schema={"x": pl.Float64}, strict=False))[1:]
     assert encoder.transform_row({"x": value}).tobytes() == among.tobytes()
+
+
+@given(value=st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, -0.0, 0.5, float("nan")]))
+def test_a_flag_of_one_row_is_encoded_as_among_others(value: float | None) -> None:
+    encoder = FeatureEncoder.fit(pl.DataFrame({"x": [1, 0, None]}), {"x": FeatureRole(role="binary")})
+    among = encoder.transform(pl.DataFrame({"x": pl.Series([1.0, value], dtype=pl.Float64, strict=False)}))[1:]
+    assert encoder.transform_row({"x": value}).tobytes() == among.tobytes()
