@@ -27,7 +27,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import polars as pl
 
@@ -64,6 +64,12 @@ from fraud_pipelines.storage.warehouse import Warehouse, overwrite
 
 PIN_TAGS: Final = ("pinned_by", "pinned_reason", "pinned_at")
 """Tags of a pinned version."""
+
+BEATS_AMOUNT_TAG: Final = "beats_amount"
+GAIN_TAG: Final = "gain_over_amount"
+DECIDES_TAG: Final = "decides"
+"""Tags of a version in use: whether it is shown to rank matured days better than the amount, by how much in daily
+average precision, and whether it decided the latest day that it was in use on."""
 
 Rule = Literal[
     "pinned",
@@ -221,6 +227,26 @@ def record_promotions(warehouse: Warehouse, registry: ModelRegistry, promotions:
         if promotion.model_name not in {SECOND_STAGE, *later}:
             registry.set_alias(promotion.model_name, CHAMPION, promotion.champion_version)
             registry.set_alias(promotion.model_name, CHALLENGER, promotion.candidate_version)
+    _tag_with_gains(registry, promotions)
+
+
+def _tag_with_gains(registry: ModelRegistry, promotions: list[Promotion]) -> None:
+    """Let MLflow say of each version in use how it ranks against the amount, as known when the day began."""
+    for choice in (each for each in promotions if each.deciding_model):
+        contestants = cast("Mapping[str, Any]", choice.evidence.get("contestants", {}))
+        for each in promotions:
+            if each.champion_version is None or each.model_name not in contestants:
+                continue
+            of_model = contestants[each.model_name]
+            gain = of_model["gain_over_amount"]
+            tags = {
+                BEATS_AMOUNT_TAG: str(of_model["beats_amount"]).lower(),
+                GAIN_TAG: f"{gain['mean']:+.3f} (95 % {gain['low']:+.3f} to {gain['high']:+.3f}) as of {choice.as_of}",
+                DECIDES_TAG: str(each.model_name == choice.deciding_model).lower(),
+            }
+            known = registry.get_version(each.model_name, each.champion_version).tags
+            if changed := {tag: value for tag, value in tags.items() if known.get(tag) != value}:
+                registry.tag_version(each.model_name, each.champion_version, changed)
 
 
 @dataclass(frozen=True)

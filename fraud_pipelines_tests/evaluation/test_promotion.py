@@ -407,6 +407,9 @@ def test_where_no_model_beats_the_amount_it_gets_a_version_decides_and_can_be_re
     champion = world.registry.champion("fraud-amount")
     assert champion is not None
     assert champion.partition == LABELLED
+    forest_in_use = world.registry.champion("fraud-daily")
+    assert forest_in_use is not None
+    assert (forest_in_use.tags["beats_amount"], forest_in_use.tags["decides"]) == ("false", "false")
 
     in_use = versions_in_use(world.warehouse, LABELLED)
     assert "second_stage" not in in_use
