@@ -37,7 +37,8 @@ def show_list(settings: Settings, policy: str | None, *, limit: int) -> None:
     )
     proposals = warehouse.read(
         """
-        SELECT as_of, current_review_threshold AS "current", review_threshold AS proposed, objective, status,
+        SELECT as_of, current_review_threshold AS "current", review_threshold AS proposed, block_threshold AS block,
+               objective, status,
                accepted_by AS "by", effective_date AS "from"
         FROM monitoring.threshold_proposals WHERE policy = $policy ORDER BY as_of DESC LIMIT $limit
         """,
@@ -128,9 +129,9 @@ def _print_before_and_after(title: str, evidence: dict[str, Any], *columns: str)
 
 
 def _print_why(evidence: dict[str, Any]) -> None:
-    from fraud_pipelines.evaluation.guards import why
+    from fraud_pipelines.evaluation.guards import why, why_blocks
 
-    for sentence in why(evidence):
+    for sentence in (*why(evidence), *why_blocks(evidence)):
         console.print(escape(sentence), highlight=False)
 
 

@@ -127,15 +127,19 @@ def proposal_alert(warehouse: Warehouse, policy: Policy, day: date) -> Alert | N
     """The threshold that was proposed at the end of ``day``, as long as it waits for a person to accept it."""
     waiting = warehouse.read(
         """
-        SELECT current_review_threshold, review_threshold, objective FROM monitoring.threshold_proposals
+        SELECT current_review_threshold, review_threshold, block_threshold, objective,
+               (evidence->>'$.blocks.before')::DOUBLE AS current_block_threshold
+        FROM monitoring.threshold_proposals
         WHERE policy = ? AND as_of = ? AND status = 'open'
         """,
         [policy.name, day],
     )
     if waiting.is_empty():
         return None
-    current, proposed, objective = waiting.row(0)
+    current, proposed, block, objective, current_block = waiting.row(0)
     change = f"review above {current:.3f} → {proposed:.3f}"
+    if current_block is not None and current_block != block:
+        change += f", block above {current_block:.3f} → {block:.3f}"
     message = (
         f"A threshold of {policy.name} is proposed as of {day}: {change} (tuned for {objective}). It takes effect once "
         "somebody accepts it: fraud-pipelines thresholds show, then thresholds accept."

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from fraud_pipelines.decisions.columns import columns_in
+from fraud_pipelines.decisions.probabilities import curve_in_force
 from fraud_pipelines.detection.daily_models import ENSEMBLE_MODEL
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -50,6 +51,20 @@ SET_BY_PERSON: Final = "set"
 LEAST_CAP: Final = 25
 """Alerts that any day may have, where the policy names no budget."""
 
+TARGET_BLOCK_PRECISION: Final = 0.95
+BLOCKS: Final = "blocks"
+"""In the evidence of thresholds: what the block threshold was tuned by."""
+BY_PROBABILITY: Final = "by_probability"
+"""In the evidence of thresholds: those that the policy states as probabilities, by name."""
+
+_LATER_FIELDS: Final[Mapping[str, object]] = {
+    "gate": None,
+    "block_precision": TARGET_BLOCK_PRECISION,
+    "review_probability": None,
+    "block_probability": None,
+}
+"""Of a policy, with their defaults."""
+
 _SHIPPED_COLUMNS: Final = ("merchant_category", "country")
 
 Values = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -63,9 +78,10 @@ def _check_order(review_threshold: float | None, block_threshold: float | None) 
         )
 
 
-def _without_empty(content: dict[str, object], name: str) -> dict[str, object]:
-    """What a policy's or thresholds' hash covers: a field that says nothing leaves the hash as it was without it."""
-    return {key: value for key, value in content.items() if key != name or value is not None}
+def _without_unsaid(content: dict[str, object], later: Mapping[str, object]) -> dict[str, object]:
+    """What a policy's or thresholds' hash covers: a later field that says no more than its default leaves the hash as
+    it was without it."""
+    return {key: value for key, value in content.items() if key not in later or value != later[key]}
 
 
 class Segment(BaseModel):
@@ -162,6 +178,23 @@ class Policy(BaseModel):
         description="Whether it is asked only about what the screening flags. Empty: a model named in `second_stage` "
         "and the ensemble are; what `best` chooses in the ensemble's place decides every payment.",
     )
+    block_precision: float | None = Field(
+        default=TARGET_BLOCK_PRECISION,
+        gt=0,
+        lt=1,
+        description="Share of the blocks that must be frauds: tuning moves the block threshold where labels say so. "
+        "Empty: it stays.",
+    )
+    review_probability: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Review from this probability of fraud on, in place of a tuned threshold; until probabilities are "
+        "known that holds.",
+    )
+    block_probability: float | None = Field(
+        default=None, gt=0, lt=1, description="Block from this probability of fraud on, likewise."
+    )
     segments: tuple[Segment, ...] = Field(
         default=(), description="Thresholds of their own; of several that fit a transaction, the first counts."
     )
@@ -169,14 +202,19 @@ class Policy(BaseModel):
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         _check_order(self.review_threshold, self.block_threshold)
+        if (self.review_probability or 0) > (self.block_probability or 1):
+            raise ValueError(
+                f"review_probability {self.review_probability} lies above block_probability {self.block_probability}: "
+                "a transaction would be blocked that is not worth a review"
+            )
         names = [segment.name for segment in self.segments]
         if repeated := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two segments are named {repeated[0]!r}")
         return self
 
     @model_serializer(mode="wrap")
-    def _as_before_there_was_a_gate(self, content: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return _without_empty(content(self), "gate")
+    def _as_before_there_were_later_fields(self, content: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return _without_unsaid(content(self), _LATER_FIELDS)
 
     @property
     def gated(self) -> bool:
@@ -264,7 +302,7 @@ class Thresholds(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_before_there_was_a_cut(self, content: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return _without_empty(content(self), "alert_cut")
+        return _without_unsaid(content(self), {"alert_cut": None})
 
     @model_validator(mode="after")
     def _review_begins_before_block(self) -> Self:
@@ -301,9 +339,46 @@ def thresholds_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thre
     Those that were tuned on the scores of another model than decides now say nothing of its scores: the policy's own
     are in force again, until there are some of this one.
 
-    Tuning moves the review threshold alone. The block threshold and the contamination are always those of the
-    policy, so that an edited policy is in force at once.
+    A block threshold is in force as tuned while the policy says of blocks what it said then; otherwise it is that of
+    the policy, as is always the contamination, so that an edited policy is in force at once. What the policy states as
+    a probability is the score that has it, see `with_probabilities`.
     """
+    return with_probabilities(warehouse, policy, _tuned_in_force(warehouse, policy, day), day)
+
+
+def with_probabilities(warehouse: Warehouse, policy: Policy, thresholds: Thresholds, day: date) -> Thresholds:
+    """The thresholds, but of those that the policy states as probabilities the scores that had them when ``day`` began.
+
+    Until the probabilities of the deciding model's scores are known, the thresholds stay. Where the two would cross,
+    what is stated as a probability stands and the other one yields.
+    """
+    stated = {
+        name: probability
+        for name, probability in (
+            ("review_threshold", policy.review_probability),
+            ("block_threshold", policy.block_probability),
+        )
+        if probability is not None
+    }
+    curve = curve_in_force(warehouse, policy.second_stage, day) if stated else None
+    if curve is None:
+        return thresholds
+    scores = {name: curve.threshold(probability) for name, probability in stated.items()}
+    review = scores.get("review_threshold", thresholds.review_threshold)
+    block = scores.get("block_threshold", thresholds.block_threshold)
+    if review > block:
+        review, block = (block, block) if "block_threshold" in scores else (review, review)
+    names: list[JsonValue] = list(scores)
+    return thresholds.model_copy(
+        update={
+            "review_threshold": review,
+            "block_threshold": block,
+            "evidence": thresholds.evidence | {BY_PROBABILITY: names},
+        }
+    )
+
+
+def _tuned_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thresholds:
     rows = warehouse.read(
         """
         SELECT * FROM monitoring.decision_thresholds
@@ -318,10 +393,22 @@ def thresholds_in_force(warehouse: Warehouse, policy: Policy, day: date) -> Thre
     tuned_for = tuned.evidence.get(TUNED_FOR, ENSEMBLE_MODEL)
     if tuned.objective != SET_BY_PERSON and policy.second_stage not in (BEST, tuned_for):
         return initial_thresholds(policy, day)
+    block = tuned.block_threshold if _says_the_same_of_blocks(policy, tuned) else policy.block_threshold
     return tuned.model_copy(
         update={
-            "review_threshold": min(tuned.review_threshold, policy.block_threshold),
-            "block_threshold": policy.block_threshold,
+            "review_threshold": min(tuned.review_threshold, block),
+            "block_threshold": block,
             "contamination": policy.contamination,
         }
+    )
+
+
+def _says_the_same_of_blocks(policy: Policy, tuned: Thresholds) -> bool:
+    """Whether the block threshold was tuned for what the policy wants now, on the scores of what decides now."""
+    blocks = tuned.evidence.get(BLOCKS)
+    return (
+        isinstance(blocks, dict)
+        and policy.second_stage in (BEST, blocks[TUNED_FOR])
+        and blocks["policy_threshold"] == policy.block_threshold
+        and blocks["target_precision"] == policy.block_precision
     )

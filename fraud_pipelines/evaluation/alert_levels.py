@@ -14,7 +14,7 @@ from fraud_pipelines.decisions.policies import Policy
 from fraud_pipelines.decisions.stages import alert_level
 from fraud_pipelines.evaluation.lateness import Reported
 from fraud_pipelines.evaluation.levels import Levels, levels_of, merged
-from fraud_pipelines.evaluation.windows import stand_for
+from fraud_pipelines.evaluation.windows import Window, stand_for
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,6 +38,19 @@ class Decided:
     def of_days(cls, days: Mapping[date, Levels]) -> "Decided":
         """Payments of which nothing is known."""
         return cls(days, np.empty(0), np.empty(0), np.empty(0), 0, 0)
+
+    @classmethod
+    def of_window(cls, window: Window, reported: Reported) -> "Decided":
+        """The payments of a model's window at its scores, as if it decided alone."""
+        frauds = window.frauds
+        return cls(
+            days={day.event_date: day.levels for day in window.days},
+            fraud_levels=frauds["score"].to_numpy(),
+            fraud_amounts=frauds["amount"].to_numpy(),
+            fraud_weights=stand_for(frauds, reported),
+            labelled=window.labelled,
+            labelled_frauds=frauds.height,
+        )
 
     @property
     def payments(self) -> int:

@@ -9,9 +9,10 @@ import polars as pl
 from pydantic import JsonValue
 
 from fraud_pipelines.decisions.configuration import policy_in_force
-from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force
+from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force, with_probabilities
 from fraud_pipelines.decisions.probabilities import PROBABILITIES, curves_in_force
 from fraud_pipelines.decisions.second_stage import policy_of_day
+from fraud_pipelines.evaluation.alert_levels import Decided
 from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported
@@ -321,11 +322,13 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
     They are tuned on the scores of the model that decides ``day``, whichever decided the days before.
     """
     policy = policy_of_day(warehouse, policy_in_force(settings), day)
-    current = thresholds_in_force(warehouse, policy, day)
+    tomorrow = day + timedelta(days=1)
+    current = with_probabilities(warehouse, policy, thresholds_in_force(warehouse, policy, day), tomorrow)
     first, last = matured_window(
         day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
     )
-    judged = JudgedDays(warehouse, day, first, day, models=(), policy=policy, detailed_to=last)
+    decider = policy.second_stage
+    judged = JudgedDays(warehouse, day, first, day, models=(decider,), policy=policy, detailed_to=last)
     with warehouse.connect(read_only=True):
         window = judged.window(POLICY_PREFIX + policy.name, BATCH, first, last)
         reported = judged.reported(window)
@@ -335,6 +338,7 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
             current,
             policy,
             day=day,
+            scored=Decided.of_window(judged.window(decider, BATCH, first, last), reported),
             reported=reported,
             decided=_decided(warehouse, policy, day),
         )

@@ -1,4 +1,4 @@
-"""Guards, in words: what a review threshold was tuned for, and what held it off the best one."""
+"""Guards, in words: what thresholds were tuned for, and what held them off the best ones."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -34,6 +34,16 @@ _GUARDS: Final[Mapping[str, Callable[[Evidence], str]]] = {
     "max_daily_change": lambda of: f"it moves by at most {abs(_after(of) - _before(of)):.3g} a day",
     "block_threshold": lambda of: f"it can't lie above the block threshold, {_after(of):.3g}",
     "no_recent_scores": lambda _: "no scores of the latest days are stored: it stays",
+    "review_probability": lambda of: f"the policy reviews by a probability, which {_after(of):.3g} has",
+}
+
+_BLOCK_GUARDS: Final[Mapping[str, Callable[[Evidence], str]]] = {
+    "min_labelled_frauds": lambda of: f"known frauds are too few to tell: the policy's own is {_own(of)}",
+    "chargebacks_to_come": lambda of: (
+        f"half of the chargebacks on these days must be in: the policy's own is {_own(of)}"
+    ),
+    "max_daily_change": lambda of: f"it moves by at most {abs(of['after'] - of['before']):.3g} a day",
+    "review_threshold": lambda _: "it can't lie below the review threshold",
 }
 
 
@@ -65,6 +75,30 @@ def why(evidence: Evidence) -> list[str]:
     return [*sentences, f"Unguarded, the best would be {best:.3g}; it is {chosen:.3g}.", *_upper(held_by(evidence))]
 
 
+def why_blocks(evidence: Evidence) -> list[str]:
+    """Sentences: what the block threshold was tuned for, what became of such payments, and what held it off the best.
+
+    Empty where it wasn't tuned.
+    """
+    if "block_threshold" in evidence.get("by_probability", ()):
+        return ["The policy blocks by a probability, and not by a tuned threshold."]
+    blocks = evidence.get("blocks")
+    if not blocks:
+        return []
+    sentences = [
+        f"Blocks, above {blocks['after']:.3g}: {100 * blocks['target_precision']:.3g} % of them should be frauds."
+    ]
+    if blocks["precision"] is not None:
+        share, low, high = (f"{100 * blocks[name]:.0f}" for name in ("precision", "precision_low", "precision_high"))
+        sentences.append(
+            f"Of {blocks['payments']:,} payments of these days that {blocks['second_stage']} scores above it, "
+            f"{share} % ({low}–{high} %) are frauds."
+        )
+    if blocks["best_threshold"] != blocks["after"]:
+        sentences.append(f"Unguarded, it would be {blocks['best_threshold']:.3g}.")
+    return [*sentences, *_upper([_BLOCK_GUARDS[guard](blocks) for guard in blocks["guards"]])]
+
+
 def _caught(decided: Evidence) -> list[str]:
     if decided.get("recall") is None:
         return []
@@ -86,3 +120,7 @@ def _after(evidence: Evidence) -> float:
 
 def _bound(evidence: Evidence, which: int) -> str:
     return f"{evidence['alerts_per_day_bounds'][which]:,.3g}"
+
+
+def _own(blocks: Evidence) -> str:
+    return f"{blocks['policy_threshold']:.3g}"

@@ -6,9 +6,16 @@ from typing import Any, Final, Literal
 
 import duckdb
 import polars as pl
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
-from fraud_pipelines.decisions.policies import SET_BY_PERSON, Policy, Thresholds
+from fraud_pipelines.decisions.policies import (
+    BLOCKS,
+    SET_BY_PERSON,
+    TUNED_FOR,
+    Policy,
+    Thresholds,
+    thresholds_in_force,
+)
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
 
@@ -71,7 +78,8 @@ def put_in_effect(
                 "evidence": {
                     "kept_from": current.evidence.get("kept_from", current.effective_date.isoformat()),
                     "proposal_as_of": day.isoformat(),
-                },
+                }
+                | _still_told(current),
             }
         )
         _write(connection, kept, "kept")
@@ -127,25 +135,33 @@ def set_thresholds(
     """A person's own review threshold, in force from the first day that isn't decided yet.
 
     Open proposals are superseded. In mode ``auto`` tuning goes on from this threshold, by its daily steps. The block
-    threshold is that of the policy, as always: see `thresholds_in_force`.
+    threshold stays as it is, see `thresholds_in_force`.
 
     Raises:
-        InvalidInput: the threshold lies outside [0, 1] or above the policy's block threshold, or there is no reason.
+        InvalidInput: the threshold lies outside [0, 1] or above the block threshold in force, or there is no reason; or
+            the policy states it as a probability.
         MissingData: nothing has been decided yet.
     """
     if not reason.strip():
         raise InvalidInput("a threshold that a person sets needs a reason (--reason)")
+    if policy.review_probability is not None:
+        raise InvalidInput(
+            f"{policy.name} reviews by review_probability, {policy.review_probability:g}: change that in the policy, "
+            "or leave it out to review by a threshold"
+        )
     with warehouse.transaction() as connection:
         effective = _first_undecided_day(connection)
+        current = thresholds_in_force(warehouse, policy, effective)
+        said: dict[str, JsonValue] = {"objective": SET_BY_PERSON, "reason": reason, "set_by": by}
         try:
             thresholds = Thresholds(
                 effective_date=effective,
                 policy=policy.name,
                 review_threshold=review_threshold,
-                block_threshold=policy.block_threshold,
+                block_threshold=current.block_threshold,
                 contamination=policy.contamination,
                 objective=SET_BY_PERSON,
-                evidence={"objective": SET_BY_PERSON, "reason": reason, "set_by": by},
+                evidence=said | _still_told(current),
             )
         except ValidationError as error:
             first = error.errors()[0]
@@ -154,6 +170,11 @@ def set_thresholds(
         _write(connection, thresholds, "set", by=by, reason=reason)
         _supersede(connection, policy.name, before=effective)
     return thresholds
+
+
+def _still_told(thresholds: Thresholds) -> dict[str, JsonValue]:
+    """Of the evidence of thresholds that go on: whose scores they are of, and why blocks begin where they do."""
+    return {name: thresholds.evidence[name] for name in (TUNED_FOR, BLOCKS) if name in thresholds.evidence}
 
 
 def _propose(connection: duckdb.DuckDBPyConnection, tuned: Thresholds, current: Thresholds, *, day: date) -> str:

@@ -1,4 +1,4 @@
-"""Threshold tuning: tomorrow's review threshold from what is known today, moved only as far as the guards allow."""
+"""Threshold tuning: tomorrow's thresholds from what is known today, moved only as far as the guards allow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
-from fraud_pipelines.decisions.policies import TUNED_FOR, Objective, Policy, Thresholds
+from fraud_pipelines.decisions.policies import BLOCKS, BY_PROBABILITY, TUNED_FOR, Objective, Policy, Thresholds
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.evaluation.alert_levels import Decided, decided_of, levels_by_day
+from fraud_pipelines.evaluation.blocks import choose_block_threshold
 from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported
 from fraud_pipelines.evaluation.sweep import Sweep, candidate_thresholds, sweep_thresholds
 
@@ -63,16 +64,18 @@ def tune(
     The objective picks the best candidate among those whose alerts a day lie between the policy's multiples of
     the budget, not only on average but, as far as their scatter tells, on the day to come. Then guards limit the
     step, each outranking the one before: the largest change a day; the alerts a day again, if the current
-    threshold was itself out of bounds; and the block threshold, because tuning never approves what the policy
-    blocks. If ties leave no threshold within the bounds on alerts, the lowest that stays under the upper bound is
-    taken: the reviewers can't do more. With fewer labelled frauds than the policy asks for, and until half of the
-    window's chargebacks are in, the objective is ``alert_budget``. The block threshold and the contamination are not
-    tuned.
+    threshold was itself out of bounds; and the block threshold, the policy's own at least, because tuning never
+    approves what the policy blocks. If ties leave no threshold within the bounds on alerts, the lowest that stays
+    under the upper bound is taken: the reviewers can't do more. With fewer labelled frauds than the policy asks for,
+    and until half of the window's chargebacks are in, the objective is ``alert_budget``.
+
+    Then the block threshold, by the policy's ``block_precision``: see `evaluation.blocks`. What the policy states as a
+    probability isn't tuned, and neither is the contamination.
 
     Args:
         outcomes: as `matured_decisions` reads them, as of ``day``; without ``reason``, no rule or segment decided.
         daily_scores: as `recent_scores` reads them, up to ``day``.
-        current: in force on ``day``.
+        current: in force on ``day``; what the policy states as a probability as it is on the day after.
         objective: overrides the policy's.
         reported: how many of the window's chargebacks are in (see `evaluation.lateness`), for outcomes with ``late``.
         decided: how the decisions of the window did, for the evidence.
@@ -96,6 +99,7 @@ def tune(
         objective=objective,
         reported=reported,
         decided=decided,
+        scored=decided_of(outcomes.drop("reason", strict=False), policy, reported),
     )
 
 
@@ -106,22 +110,33 @@ def tune_levels(
     policy: Policy,
     *,
     day: date,
+    scored: Decided | None = None,
     objective: Objective | None = None,
     reported: Reported = ALL_REPORTED,
     decided: Mapping[str, JsonValue] | None = None,
 ) -> Proposal:
-    """`tune` by alert levels: of the ``matured`` days, and of the ``recent`` ones, which need no frauds."""
+    """`tune` by alert levels: of the ``matured`` days, and of the ``recent`` ones, which need no frauds.
+
+    Args:
+        scored: the matured days at the scores of the model that decides, whatever rules and segments decided; without
+            it the block threshold stays.
+    """
     wanted = objective or policy.objective
     judges_frauds = wanted != "alert_budget"
     too_few = judges_frauds and matured.labelled_frauds < policy.min_labelled_frauds
     too_early = judges_frauds and not reported.half_in
     days = len(recent.days)
+    stated = current.evidence.get(BY_PROBABILITY, [])
+    assert isinstance(stated, list)
     aim = _Aim(
         objective="alert_budget" if too_few or too_early else wanted,
         policy=policy,
         budget=policy.alerts_per_day(recent.payments / days) if days else 0.0,
         before=current.review_threshold,
-        block=current.block_threshold,
+        # A block threshold that was tuned down makes way, or the reviewers would get more than they can do.
+        block=current.block_threshold
+        if "block_threshold" in stated
+        else max(current.block_threshold, policy.block_threshold),
     )
     sweep = sweep_thresholds(
         candidate_thresholds(
@@ -136,12 +151,22 @@ def tune_levels(
     )
     guards: list[JsonValue] = ["min_labelled_frauds"] if too_few else []
     guards += ["chargebacks_to_come"] if too_early else []
-    if days:
+    if "review_threshold" in stated:
+        best = chosen = aim.before
+        guards = ["review_probability"]
+    elif days:
         best, chosen, limits = _choose(sweep, aim)
         guards += limits
     else:
         best = chosen = aim.before
         guards.append("no_recent_scores")
+    block, blocks = current.block_threshold, None
+    if scored is not None and policy.block_precision is not None and "block_threshold" not in stated:
+        unsure: list[JsonValue] = []
+        unsure += ["min_labelled_frauds"] if scored.labelled_frauds < policy.min_labelled_frauds else []
+        unsure += [] if reported.half_in else ["chargebacks_to_come"]
+        choice = choose_block_threshold(scored, policy, current=block, review=chosen, guards=unsure)
+        block, blocks = choice.threshold, choice.evidence
     evidence: dict[str, JsonValue] = {
         "objective": aim.objective,
         "objective_wanted": wanted,
@@ -159,12 +184,14 @@ def tune_levels(
         "decided": dict(decided or {}),
         "before": sweep.figures(aim.before),
         "after": sweep.figures(chosen),
+        **({BLOCKS: blocks} if blocks else {}),
+        **({BY_PROBABILITY: stated} if stated else {}),
     }
     thresholds = Thresholds(
         effective_date=day + timedelta(days=1),
         policy=policy.name,
         review_threshold=chosen,
-        block_threshold=current.block_threshold,
+        block_threshold=max(block, chosen),
         contamination=policy.contamination,
         objective=aim.objective,
         evidence=evidence,

@@ -1160,10 +1160,10 @@ COMMENT ON COLUMN monitoring.scenario_performance.recall IS 'Estimate for the fr
 
 COMMENT ON COLUMN monitoring.decision_thresholds.policy IS 'The policy it belongs to.';
 COMMENT ON COLUMN monitoring.decision_thresholds.review_threshold IS 'Above it a transaction is reviewed.';
-COMMENT ON COLUMN monitoring.decision_thresholds.block_threshold IS 'Above it a transaction is blocked; it is not tuned.';
+COMMENT ON COLUMN monitoring.decision_thresholds.block_threshold IS 'Above it a transaction is blocked. It was tuned where the evidence tells of blocks.';
 COMMENT ON COLUMN monitoring.decision_thresholds.contamination IS 'Share of the traffic that scores above 0.5.';
 COMMENT ON COLUMN monitoring.threshold_proposals.policy IS 'The policy it belongs to.';
-COMMENT ON COLUMN monitoring.threshold_proposals.block_threshold IS 'Above it a transaction is blocked; it is not tuned.';
+COMMENT ON COLUMN monitoring.threshold_proposals.block_threshold IS 'Above it a transaction is blocked. It was tuned where the evidence tells of blocks.';
 COMMENT ON COLUMN monitoring.threshold_proposals.contamination IS 'Share of the traffic that scores above 0.5.';
 COMMENT ON COLUMN monitoring.threshold_proposals.objective IS 'What it was tuned for.';
 COMMENT ON COLUMN monitoring.threshold_proposals.accepted_by IS 'Who accepted it.';

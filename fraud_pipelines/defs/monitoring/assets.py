@@ -95,7 +95,7 @@ def decision_thresholds(
     person accepts it: `fraud-pipelines thresholds accept`."""
     from fraud_pipelines.evaluation.daily_performance import tune_thresholds
     from fraud_pipelines.evaluation.figures import alert_volume, threshold_sweep
-    from fraud_pipelines.evaluation.guards import why
+    from fraud_pipelines.evaluation.guards import why, why_blocks
     from fraud_pipelines.evaluation.proposals import put_in_effect
 
     day = partition_day(context)
@@ -110,7 +110,9 @@ def decision_thresholds(
     return dg.MaterializeResult(
         metadata={
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
-            "why": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in why(thresholds.evidence))),
+            "why": dg.MetadataValue.md(
+                "\n".join(f"- {sentence}" for sentence in (*why(thresholds.evidence), *why_blocks(thresholds.evidence)))
+            ),
             "threshold_sweep": image(
                 threshold_sweep(tuned.proposal, tuned.policy, current=tuned.current.review_threshold)
             ),
@@ -119,7 +121,12 @@ def decision_thresholds(
             "objective": proposed.objective,
             "origin": effect.origin,
             "proposal_status": effect.status or "put in force",
-            **numbers({"proposed_review_threshold": proposed.review_threshold}),
+            **numbers(
+                {
+                    "proposed_review_threshold": proposed.review_threshold,
+                    "proposed_block_threshold": proposed.block_threshold,
+                }
+            ),
             "evidence": dg.MetadataValue.json(proposed.evidence),
             **table,
         }
