@@ -229,7 +229,7 @@ def _write(connection: duckdb.DuckDBPyConnection, frame: pl.DataFrame) -> None:
     result = frame
     for each in DERIVED:
         result = result.with_columns(each)
-    result = result.select(*KEYS, *(pl.col(name).cast(dtype) for name, dtype in types.items()))
+    result = result.select(*KEYS, *(pl.col(name).cast(dtype) for name, dtype in types.items() if name in result))
     connection.register("result", result)
     connection.execute("CREATE TABLE features AS FROM result")
 

@@ -148,13 +148,13 @@ def warehouse_of(settings: Settings) -> Warehouse:
 def _make_declared_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     from fraud_pipelines.decisions.earlier_log import adopt_earlier_decisions
     from fraud_pipelines.evaluation.metric import add_metric_columns
-    from fraud_pipelines.features.earlier_histories import adopt_earlier_histories
+    from fraud_pipelines.features.earlier_histories import drop_earlier_histories
     from fraud_pipelines.features.tables import create_tables
     from fraud_pipelines.streaming.tables import create_tables as create_stream_tables
     from fraud_pipelines.transactions.tables import add_declared_columns
 
     add_declared_columns(connection, plan)
-    adopt_earlier_histories(connection)
+    drop_earlier_histories(connection)
     create_tables(connection, plan)
     create_stream_tables(connection, plan)
     add_metric_columns(connection)

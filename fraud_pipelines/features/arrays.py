@@ -21,8 +21,8 @@ class Columns(NamedTuple):
 
 
 def numbers(values: pl.Series) -> Floats:
-    """A column as floats, NaN for null."""
-    return np.array(values.cast(pl.Float64).to_numpy(), dtype=np.float64)
+    """A column as floats, NaN for null; a time in µs since 1970."""
+    return np.array(values.to_physical().cast(pl.Float64).to_numpy(), dtype=np.float64)
 
 
 def codes(values: pl.Series) -> Ints:

@@ -222,6 +222,8 @@ def _text(value: object) -> str | None:
 
 
 def _number(value: object) -> float:
+    if isinstance(value, datetime):
+        return float((value - _EPOCH) // _MICROSECOND)
     return math.nan if value is None else float(value)  # type: ignore[arg-type]
 
 

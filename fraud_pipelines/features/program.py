@@ -16,6 +16,7 @@ from fraud_pipelines.plan.folding.function import (
     MARKS,
     MATCHED,
     NUMBERS_KEPT,
+    RECENT_CODES,
     ROWS,
     STATISTICS,
     TIMED,
@@ -206,7 +207,7 @@ class _Compiler:
         tail = _Tail(kind, source, mask, keep, depth=1 + self.depths.get(source, -1) if isinstance(source, str) else 0)
         if kind in (CODES, TIMED_CODES):
             tail.row = self.code(source)
-        elif kind != MARKS:
+        elif kind not in (MARKS, RECENT_CODES):
             read = self.read(source)
             tail.row, tail.from_ = read["source"], read["from"]
         if kind == TIMED:
@@ -224,9 +225,9 @@ class _Compiler:
         cells = {"mask": self.tails[tail].mask, "source": self.tails[tail].row, "from": self.tails[tail].from_}
         self.steps.append(PlannedStep(step, tail, self.tails[tail].depth, {length: nothing}, cells))
 
-    def add_step(self, step: Step, each: Aggregate, cells: dict[str, int]) -> None:
+    def add_step(self, step: Step, each: Aggregate, cells: dict[str, int], numbers: tuple[float, ...] = ()) -> None:
         cells = {"mask": self.mask(each), "out": self.rows[each.name], **cells}
-        self.steps.append(PlannedStep(step, -1, self.depths[each.name], {}, cells))
+        self.steps.append(PlannedStep(step, -1, self.depths[each.name], {}, cells, numbers))
 
     # ---- parts
 
@@ -247,7 +248,7 @@ class _Compiler:
             pushes = [
                 PlannedStep(None, k, depth, {}, {"mask": tail.mask, "source": tail.row, "from": tail.from_})
                 for k, tail in enumerate(self.tails)
-                if tail.depth == depth and tail.kind != MARKS
+                if tail.depth == depth and tail.kind not in (MARKS, RECENT_CODES)
             ]
             by_time: dict[str, list[PlannedStep]] = {"before": [], "push": pushes, "after": [], "apart": []}
             for each in self.steps:

@@ -250,7 +250,7 @@ def _definition(
         function.version,
         function.sql_type,
         entity.key,
-        [definitions[each] for each in aggregate.of],
+        [definitions[each] for each in (*aggregate.of, *function.reads)],
         aggregate.over.total_seconds() if isinstance(aggregate.over, timedelta) else aggregate.over,
         (condition.canonical, [definitions[each] for each in condition.reads]) if condition else None,
         sorted(aggregate.options.items()),
@@ -267,7 +267,9 @@ def _planned(
         sql_type=function.sql_type,
         entity=entity.name,
         model=aggregate.model,
-        reads=tuple(dict.fromkeys((*entity.key, *aggregate.of, *(condition.reads if condition else ())))),
+        reads=tuple(
+            dict.fromkeys((*entity.key, *aggregate.of, *function.reads, *(condition.reads if condition else ())))
+        ),
         definition=definition,
         description=words.description(entity, aggregate),
         formula=words.formula(entity, aggregate),

@@ -38,6 +38,13 @@ def user_features(transactions: list[Transaction]) -> dict[str, Features]:
     return {
         life[i]["transaction_id"]: {
             **_rolling(amounts[: i + 1]),
+            "tx_count_10m": len(_within(life, i, timedelta(minutes=10))),
+            "user_earlier": i,
+            "merchant_novelty": _novelty([t["merchant_id"] for t in life[: i + 1]], 50),
+            "category_novelty": None,
+            "device_novelty": _novelty([t["device_fingerprint"] for t in life[: i + 1]], 10),
+            "country_novelty": _novelty([t["country"] for t in life[: i + 1]], 10),
+            "user_hour_share": _hour_share([t["timestamp"].hour for t in life[: i + 1]]),
             "tx_count_1h": len(_within(life, i, timedelta(hours=1))),
             "tx_count_24h": counts[i],
             "tx_count_7d": len(_within(life, i, timedelta(days=7))),
@@ -56,17 +63,52 @@ def user_features(transactions: list[Transaction]) -> dict[str, Features]:
 def shared_features(transactions: list[Transaction]) -> dict[str, Features]:
     """The counts by device and by merchant, by transaction_id."""
     life = sorted(transactions, key=lambda t: (t["timestamp"], t["transaction_id"]))
-    return {
-        now["transaction_id"]: {
-            "device_tx_count_24h": _shared([t["device_fingerprint"] for t in life], life, i),
-            "merchant_tx_count_24h": _shared([t["merchant_id"] for t in life], life, i),
+    devices, merchants = [t["device_fingerprint"] for t in life], [t["merchant_id"] for t in life]
+    found: dict[str, Features] = {}
+    for i, now in enumerate(life):
+        in_hour, in_day = _shared(merchants, life, i, hours=1), _shared(merchants, life, i, hours=24)
+        found[now["transaction_id"]] = {
+            "device_tx_count_1h": _shared(devices, life, i, hours=1),
+            "device_tx_count_24h": _shared(devices, life, i, hours=24),
+            "device_users_24h": _users(devices, life, i, hours=24),
+            "device_users_7d": _users(devices, life, i, hours=7 * 24),
+            "merchant_tx_count_1h": in_hour,
+            "merchant_tx_count_24h": in_day,
+            "merchant_burst": None if in_hour is None or in_day is None else (in_hour + 1) / (in_day / 24 + 1),
         }
-        for i, now in enumerate(life)
-    }
+    return found
 
 
-def _shared(ids: list[str | None], life: list[Transaction], i: int) -> Value:
-    return None if ids[i] is None else len([j for j in _within(life, i, timedelta(hours=24)) if ids[j] == ids[i]])
+def _shared(ids: list[str | None], life: list[Transaction], i: int, *, hours: int) -> Value:
+    same = [j for j in _within(life, i, timedelta(hours=hours)) if ids[j] == ids[i]]
+    return None if ids[i] is None else len(same)
+
+
+def _users(ids: list[str | None], life: list[Transaction], i: int, *, hours: int) -> Value:
+    same = {life[j]["user_id"] for j in _within(life, i, timedelta(hours=hours)) if ids[j] == ids[i]}
+    return None if ids[i] is None else len(same)
+
+
+def _novelty(values: list[str | None], remembered: int) -> Value:
+    """Of the last of ``values`` among those before."""
+    *before, now = values
+    recent: list[str] = []
+    n = new = 0
+    for value in before:
+        if value is not None:
+            n, new = n + 1, new + (value not in recent)
+            recent = [*(other for other in recent if other != value), value][-remembered:]
+            n, new = (n // 2, new // 2) if n == 64 else (n, new)
+    if now is None or not n:
+        return None
+    return 0.0 if now in recent else 1 - (new + 1) / (n + 1)
+
+
+def _hour_share(hours: list[int]) -> Value:
+    """Of the last of up to a hundred ``hours``, among those before."""
+    *before, now = hours
+    near = [hour for hour in before if (hour - now) % 24 in (23, 0, 1)]
+    return (len(near) + 5 * 3 / 24) / (len(before) + 5) if before else None
 
 
 def _within(life: list[Transaction], i: int, span: timedelta) -> list[int]:

@@ -1,4 +1,4 @@
-"""Histories of releases that kept them in columns of their own come up as what the fold would have kept."""
+"""Histories of releases that kept them in columns of their own are dropped, and come back by a rebuild."""
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.bootstrap import open_warehouse
-from fraud_pipelines.features.derivation import derive_day
+from fraud_pipelines.features.derivation import derive_day, rebuild
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.warehouse import Warehouse, insert
 from fraud_pipelines_tests.features.oracle import Transaction, user_features
@@ -134,35 +134,19 @@ def _histories(warehouse: Warehouse) -> list[pl.DataFrame]:
     return [warehouse.read(f"SELECT * FROM features.{entity}_history ORDER BY ALL") for entity in TABLES]
 
 
-def test_they_come_up_as_what_the_fold_keeps(warehouse: Warehouse) -> None:
-    days = sorted({row["timestamp"].date() for row in _transactions()})
-    for day in days[:-1]:
+def test_they_are_dropped_and_a_rebuild_gives_what_the_fold_would_have_kept(warehouse: Warehouse) -> None:
+    *days, last = sorted({row["timestamp"].date() for row in _transactions()})
+    for day in days:
         derive_day(warehouse, day, plan=shipped_plan())
-    expected = _histories(warehouse)
-    rows = [row for row in _transactions() if row["timestamp"].date() < days[-1]]
-    _make_earlier(warehouse, rows)
+    expected, features = _histories(warehouse), warehouse.read(_FEATURES)
+    _make_earlier(warehouse, [row for row in _transactions() if row["timestamp"].date() < last])
     open_warehouse(warehouse.path, plan=shipped_plan(), wait_seconds=5)
+    assert all(each.is_empty() for each in _histories(warehouse))
+    assert {"user_z", "device_tx_count_24h"} <= derive_day(warehouse, last, plan=shipped_plan()).cold.keys()
+    assert [report.cold for report in rebuild(warehouse, plan=shipped_plan())] == [{}] * (len(days) + 1)
     for before, after in zip(expected, _histories(warehouse), strict=True):
-        assert_frame_equal(before, after)
-    report = derive_day(warehouse, days[-1], plan=shipped_plan())
-    assert (report.cold, report.new_users) == ({}, 0)
+        assert_frame_equal(before, after.filter(pl.col("event_date") < last))
+    assert_frame_equal(features, warehouse.read(_FEATURES).filter(pl.col("event_date") < last), check_exact=True)
 
 
-def test_the_next_day_is_as_in_one_run(tmp_path: Path) -> None:
-    rows = _transactions()
-    *days, last = sorted({row["timestamp"].date() for row in rows})
-    derived = []
-    for earlier in (False, True):
-        found = open_warehouse(tmp_path / f"{earlier}.duckdb", plan=shipped_plan(), wait_seconds=5)
-        store(found, rows)
-        for day in days:
-            derive_day(found, day, plan=shipped_plan())
-        if earlier:
-            _make_earlier(found, [row for row in rows if row["timestamp"].date() < last])
-            open_warehouse(found.path, plan=shipped_plan(), wait_seconds=5)
-        derive_day(found, last, plan=shipped_plan())
-        of_day = "SELECT * FROM features.transaction_features WHERE event_date = ? ORDER BY transaction_id"
-        derived.append([found.read(of_day, [last]), *_histories(found)])
-    for expected, stored in zip(*derived, strict=True):
-        assert not expected.is_empty()
-        assert_frame_equal(expected, stored, check_exact=True)
+_FEATURES = "SELECT * FROM features.transaction_features ORDER BY transaction_id"

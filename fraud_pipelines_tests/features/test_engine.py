@@ -117,8 +117,10 @@ def test_a_history_survives_its_table(rows: list[Transaction]) -> None:
         assert_frame_equal(history.frame, again.frame)
 
 
-# What ships keeps of a user: amounts, times, counts of a day, and times of outsized amounts.
-REACH = (50, timedelta(days=7) // timedelta(microseconds=1), 4, timedelta(days=14) // timedelta(microseconds=1))
+# What ships keeps of a user: amounts, times, counts of a day, merchants, categories, devices, countries, and times of
+# outsized amounts.
+DAY = timedelta(days=1) // timedelta(microseconds=1)
+REACH = (50, 7 * DAY, 4, 50, 20, 10, 10, 14 * DAY)
 
 
 @EXAMPLES

@@ -37,7 +37,7 @@ def test_each_function_gives_features_with_a_name_a_type_and_words(tmp_path: Pat
         assert (feature.dtype == pl.Float64()) == (feature.type == "number")
         assert feature.model is not None
         assert not feature.model.daily
-        assert feature.reads == ("city", "country", *["amount", "fee"][: function.columns])
+        assert feature.reads == ("city", "country", *["amount", "fee"][: function.columns], *function.reads)
         words = (feature.description, feature.formula, feature.null_rule)
         assert all(words)
         assert not any("{" in text or "  " in text or text.endswith(" ") for text in words)

@@ -41,6 +41,7 @@ FEATURES: dict[str, tuple[str, str, str, bool, bool]] = {
     "amount_rolling_std_50": ("Float64", "numeric", "high", False, True),
     "amount_rolling_min_50": ("Float64", "numeric", "high", False, True),
     "amount_rolling_max_50": ("Float64", "numeric", "high", False, True),
+    "tx_count_10m": ("Int32", "numeric", "high", False, True),
     "tx_count_1h": ("Int32", "numeric", "high", False, True),
     "tx_count_24h": ("Int32", "numeric", "high", False, True),
     "tx_count_7d": ("Int32", "numeric", "high", False, True),
@@ -57,7 +58,17 @@ FEATURES: dict[str, tuple[str, str, str, bool, bool]] = {
     "user_log_ratio": ("Float64", "numeric", "high", True, True),
     "user_max_ratio": ("Float64", "numeric", "high", True, True),
     "user_big_14d": ("Int32", "numeric", "high", True, True),
+    "user_earlier": ("Int32", "numeric", "low", False, True),
+    "merchant_novelty": ("Float64", "numeric", "high", False, True),
+    "category_novelty": ("Float64", "numeric", "high", False, True),
+    "device_novelty": ("Float64", "numeric", "high", False, True),
+    "country_novelty": ("Float64", "numeric", "high", False, True),
+    "user_hour_share": ("Float64", "numeric", "low", False, True),
+    "device_tx_count_1h": ("Int32", "numeric", "high", False, True),
     "device_tx_count_24h": ("Int32", "numeric", "high", False, True),
+    "device_users_24h": ("Int32", "numeric", "high", False, True),
+    "device_users_7d": ("Int32", "numeric", "high", False, True),
+    "merchant_tx_count_1h": ("Int32", "numeric", "high", False, True),
     "merchant_tx_count_24h": ("Int32", "numeric", "high", False, True),
     "user_fraud_count_30d": ("Int32", "numeric", "high", True, True),
     "merchant_risk_1d": ("Float64", "numeric", "high", True, True),
@@ -71,6 +82,7 @@ FEATURES: dict[str, tuple[str, str, str, bool, bool]] = {
     "day_of_week": ("Int8", "numeric", "both", False, True),
     "is_weekend": ("Int8", "binary", "high", False, True),
     "is_night": ("Int8", "binary", "high", False, True),
+    "merchant_burst": ("Float64", "numeric", "high", False, True),
     "impossible_travel": ("Int8", "binary", "high", False, True),
 }
 """The features that ship: type, role, direction, whether daily models and whether any model gets it. A contract."""
@@ -101,15 +113,19 @@ _values = {
     "amount": _numbers,
     "country_changed": st.none() | st.sampled_from([0, 1]),
     "minutes_since_last": st.none() | _numbers,
+    "merchant_tx_count_1h": st.none() | st.integers(1, 50),
+    "merchant_tx_count_24h": st.integers(50, 1000),
 }
 
 
 @given(st.lists(st.fixed_dictionaries(_values), min_size=1, max_size=40))
 def test_each_expression_says_what_its_words_say(rows: list[dict[str, Any]]) -> None:
+    counts: dict[str, pl.DataType] = {"merchant_tx_count_1h": pl.Int32(), "merchant_tx_count_24h": pl.Int32()}
     schema = {"timestamp": pl.Datetime("us"), "amount": pl.Float64(), "country_changed": pl.Int8()}
-    frame = pl.DataFrame(rows, schema=pl.Schema(schema | {"minutes_since_last": pl.Float64()}))
+    frame = pl.DataFrame(rows, schema=pl.Schema(schema | {"minutes_since_last": pl.Float64()} | counts))
     found = feature_plan(PLAN).expressions.on_frame(frame).select(each.name for each in PLAN.expressions)
     for row, values in zip(rows, found.iter_rows(named=True), strict=True):
+        hour, day_long = row["merchant_tx_count_1h"], row["merchant_tx_count_24h"]
         moment, changed, pause = row["timestamp"], row["country_changed"], row["minutes_since_last"]
         assert values == {
             "amount": row["amount"],
@@ -117,5 +133,6 @@ def test_each_expression_says_what_its_words_say(rows: list[dict[str, Any]]) -> 
             "day_of_week": moment.weekday(),
             "is_weekend": int(moment.weekday() >= 5),
             "is_night": int(moment.hour < 6 or moment.hour > 22),
+            "merchant_burst": None if hour is None else (hour + 1) / (day_long / 24 + 1),
             "impossible_travel": None if changed is None or pause is None else int(changed and pause < 120),
         }

@@ -22,6 +22,7 @@ NEVER_NULL: Final = "never null"
 NULL_AT_FIRST: Final = "null for the first transaction"
 
 # Kinds of tails. A tail is what is kept of an entity's past rows: of the last so many, or of those within a span.
+RECENT_CODES: Final = -1  # codes that a step keeps in its own order, the latest last
 ROWS: Final = 0  # a number for each of the last rows, NaN for one that doesn't count
 MATCHED: Final = 1  # a number for each of the last rows that count, NaN where it is null
 NUMBERS_KEPT: Final = 2  # the last numbers of rows that count
@@ -157,7 +158,7 @@ class Layout(Protocol):
         """Have the step fill the aggregate, as the given column of a window of that length over the tail."""
         ...
 
-    def add_step(self, step: Step, each: Aggregate, cells: dict[str, int]) -> None:
+    def add_step(self, step: Step, each: Aggregate, cells: dict[str, int], numbers: tuple[float, ...] = ()) -> None:
         """Have the step fill the aggregate, without a tail."""
         ...
 
@@ -192,6 +193,7 @@ class Function:
     Attributes:
         columns: how many columns ``of`` names.
         types: of which types these may be.
+        reads: columns that it reads beside these, whatever is declared.
         over: which windows it takes.
         sql_type: the DuckDB type of its value.
         options: further parameters, by name.
@@ -219,6 +221,7 @@ class Function:
     gives: str
     of: str = ""
     types: frozenset[ColumnType] = NUMBERS
+    reads: tuple[str, ...] = ()
     sql_type: str = "DOUBLE"
     options: Mapping[str, Option] = field(default_factory=dict)
     role: Role = "numeric"
