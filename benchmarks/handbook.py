@@ -97,20 +97,24 @@ def without_known_cards(features: pl.DataFrame, week: date) -> pl.DataFrame:
     )
 
 
-def by_handbook(features: pl.DataFrame, test: pl.DataFrame, week: date, score: Score) -> pl.DataFrame:
-    """Scores of a week by one model, trained on the week that ends `DELAY` before it."""
-    return score(_between(features, week - DELAY - WEEK, week - DELAY), test)
+def by_handbook(
+    features: pl.DataFrame, test: pl.DataFrame, week: date, score: Score, span: timedelta = WEEK
+) -> pl.DataFrame:
+    """Scores of a week by one model, trained on the ``span`` that ends `DELAY` before it."""
+    return score(_between(features, week - DELAY - span, week - DELAY), test)
 
 
-def by_day(features: pl.DataFrame, test: pl.DataFrame, _week: date, score: Score) -> pl.DataFrame:
-    """Scores of a week by a model for each day, trained on the days right before it."""
+def by_day(
+    features: pl.DataFrame, test: pl.DataFrame, _week: date, score: Score, span: timedelta = WEEK
+) -> pl.DataFrame:
+    """Scores of a week by a model for each day, trained on the ``span`` right before it."""
     days = test.partition_by("event_date", maintain_order=True)
     return pl.concat(
-        [score(_between(features, day["event_date"][0] - WEEK, day["event_date"][0]), day) for day in days]
+        [score(_between(features, day["event_date"][0] - span, day["event_date"][0]), day) for day in days]
     )
 
 
-Protocol = Callable[[pl.DataFrame, pl.DataFrame, date, Score], pl.DataFrame]
+Protocol = Callable[[pl.DataFrame, pl.DataFrame, date, Score, timedelta], pl.DataFrame]
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = {"handbook": by_handbook, "daily": by_day}
 

@@ -10,6 +10,8 @@ known 7 days after it. Two protocols judge the same transactions, over all disjo
 feedback feature has had its full span:
 
 - handbook: a model learns from 7 days, the next 7 are left out (the labels' delay), the 7 after them are the test.
+  A supervised model is also shown as the pipeline trains it, on the 28 days that end where those 7 end; of the first
+  test weeks these reach into days whose label features lack a part of their span.
 - daily: as in the pipeline, each test day is scored by a model that learned from the 7 days right before it. These
   are seven models a week, so one seed is enough; the handbook's figures are means over three.
 
@@ -31,14 +33,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Final
 
 import polars as pl
-from handbook import PROTOCOLS, Score, read_payments, test_weeks, without_known_cards
+from handbook import PROTOCOLS, WEEK, Score, read_payments, test_weeks, without_known_cards
 from label_features import ARMS, LABELS, RECENCY, with_arm
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -48,7 +50,7 @@ from fraud_pipelines.detection.backends import BACKENDS
 from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA, default_schema
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, FeatureRole, SchemaLike
-from fraud_pipelines.detection.supervised import fit_supervised, supervised_schema
+from fraud_pipelines.detection.supervised import TRAINING_DAYS, fit_supervised, supervised_schema
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.ranked import ranking
@@ -74,11 +76,15 @@ LABEL_FREE: Final = "label-free"
 FEEDBACK: Final = "with feedback"
 EVERYTHING: Final = "every number, and scores"
 
+SUPERVISED: Final = "supervised"
+AS_IN_THE_PIPELINE: Final = f"supervised, {TRAINING_DAYS} days"
+
 GOALS: Final = (
     ("isolation_forest", LABEL_FREE, "AP", 0.28),
     ("isolation_forest", FEEDBACK, "AP", 0.50),
     ("isolation_forest", FEEDBACK, "CP@100", 0.29),
-    ("supervised", EVERYTHING, "AP", 0.68),
+    (SUPERVISED, EVERYTHING, "AP", 0.73),
+    (AS_IN_THE_PIPELINE, EVERYTHING, "AP", 0.745),
 )
 """For the handbook's protocol, mean of weeks and seeds; and the ensemble at least equal to the isolation forest."""
 
@@ -94,6 +100,8 @@ class Contender:
     score: Callable[[int], Score]
     """The scoring of one seed."""
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
+    span: timedelta = WEEK
+    """How much it is trained on."""
 
 
 def main() -> None:
@@ -150,7 +158,7 @@ def show(
         try:
             found[line] = [
                 [
-                    evaluate(test, PROTOCOLS[protocol](features, test, week, line.score(seed)))
+                    evaluate(test, PROTOCOLS[protocol](features, test, week, line.score(seed), line.span))
                     for week, test in tests.items()
                 ]
                 for seed in seeds
@@ -183,7 +191,10 @@ def contenders(mixes: Iterable[Sequence[str]]) -> list[Contender]:
             for name, backend, parameters in models
         ]
     # Day by day it would be given labels of the day before, which nobody has.
-    lines.append(Contender("supervised", EVERYTHING, lambda seed: partial(_scored_by_labels, seed), ("handbook",)))
+    for name, span in ((SUPERVISED, WEEK), (AS_IN_THE_PIPELINE, timedelta(days=TRAINING_DAYS))):
+        lines.append(
+            Contender(name, EVERYTHING, lambda seed: partial(_scored_by_labels, seed), ("handbook",), span=span)
+        )
     return lines
 
 
@@ -192,11 +203,12 @@ def _score_by_amount(_training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFram
 
 
 def _scored_by_labels(seed: int, training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
-    """By the supervised model: every number and flag, and the scores of the other daily models of the training week."""
-    daily, left_out = _daily_schema(training)
+    """By the supervised model: every number and flag, and the scores of other daily models of its last week."""
+    last_week = training.filter(pl.col("event_date") > pl.col("event_date").max() - WEEK)
+    daily, left_out = _daily_schema(last_week)
     features = [training, test]
     for backend in ("isolation_forest", "suod", "ecod"):
-        detector = FraudModel.fit(training, backend=backend, schema=daily, contamination=ALERT_SHARE, seed=seed)
+        detector = FraudModel.fit(last_week, backend=backend, schema=daily, contamination=ALERT_SHARE, seed=seed)
         scored = [detector.score(rows)["score"].alias(f"{backend}_score") for rows in (training, test)]
         features = [rows.with_columns(score) for rows, score in zip(features, scored, strict=True)]
     further = {

@@ -28,7 +28,9 @@ def compile_kernels() -> None:
 
 def _fold() -> pl.DataFrame:
     from fraud_pipelines.features.engine import compute_features
+    from fraud_pipelines.features.label_events import LabelEvents
     from fraud_pipelines.features.live import LiveHistories
+    from fraud_pipelines.plan.compile import shipped_plan
 
     begin = datetime(2026, 1, 1)
     rows = pl.DataFrame(
@@ -41,7 +43,9 @@ def _fold() -> pl.DataFrame:
             "country": ["DE" if number % 5 else "FR" for number in range(400)],
         }
     ).with_columns(pl.col("timestamp").cast(pl.Datetime("us")))
-    features, _ = compute_features(rows)
+    frauds = rows.head(5).select("transaction_id", actual_fraud=pl.lit(True), source=pl.lit("review"))
+    labels = frauds.with_columns(known_at=pl.lit(begin + timedelta(days=1), pl.Datetime("us")))
+    features, _ = compute_features(rows, past=LabelEvents.of(shipped_plan().entities, rows, labels))
     live = LiveHistories(keep_changes=True)
     live.fold(rows.head(300))
     live.fold_one(rows.row(300, named=True))

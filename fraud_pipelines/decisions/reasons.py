@@ -97,11 +97,20 @@ def _phrase(feature: str, row: Row, plan: Plan) -> tuple[str, str | None]:
     for entity in plan.entities if declared and declared.entity else ():
         for each in entity.aggregates if declared and entity.name == declared.entity else ():
             if each.name == feature and FUNCTIONS[each.how].labels:
-                return "fraud rate" if each.how == "fraud_rate" else feature, _from_labels(row, entity, each)
+                return _SUBJECTS.get(each.how, feature), _from_labels(row, entity, each)
     for pattern, subject, phrase in _PHRASES:
         if match := pattern.fullmatch(feature):
             return subject or feature, phrase(row, match)
     return "", None
+
+
+_SUBJECTS: Final[Mapping[str, str]] = {"fraud_rate": "fraud rate", "last_labels": "last outcomes"}
+"""Of functions from labels: what several features of one function speak about together."""
+_WHICH_FRAUD: Final[Mapping[str, str]] = {
+    "days_since_fraud": "latest",
+    "days_since_first_fraud": "first",
+    "days_since_last_fraud": "latest",
+}
 
 
 def _country_change(row: Row) -> str | None:
@@ -216,19 +225,26 @@ def _weekday(row: Row, _: re.Match[str]) -> str | None:
 
 
 def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
-    """What labels say of the entity. A rate is told in counts: a share of few payments says little, and looks like
-    much."""
+    """What labels say of the entity."""
     whose = "customer" if entity.name == "user" else entity.name.replace("_", " ")
     value = _number(row.get(told.name))
     if value is None:
         return None
-    if told.how == "days_since_fraud":
-        return f"the latest known fraud of this {whose} was {_duration(value * 1440)} ago"
+    if told.how in _WHICH_FRAUD:
+        among = f" in {_days(told.over)}" if isinstance(told.over, timedelta) else ""
+        return f"the {_WHICH_FRAUD[told.how]} known fraud of this {whose}{among} was {_duration(value * 1440)} ago"
+    if isinstance(told.over, int):
+        return _of_last(value, told.over, whose)
     assert isinstance(told.over, timedelta)
     if told.how == "fraud_count":
         return f"{_count(value, 'known fraud')} on this {whose} in the last {_days(told.over)}" if value else None
-    when = f"in the last {_days(told.over + timedelta(days=told.options['delay_days']))}"
-    counted = (each for each in entity.aggregates if each.how == "labelled_count" and each.over == told.over)
+    return _rate(row, entity, told, told.over, value, whose)
+
+
+def _rate(row: Row, entity: EntityPlan, told: Aggregate, over: timedelta, value: float, whose: str) -> str | None:
+    """In counts: a share of few payments says little, and looks like much."""
+    when = f"in the last {_days(over + timedelta(days=told.options['delay_days']))}"
+    counted = (each for each in entity.aggregates if each.how == "labelled_count" and each.over == over)
     payments = next((_number(row.get(each.name)) for each in counted), None)
     if told.how != "fraud_rate" or (not payments and value <= told.options["prior"]):
         return None
@@ -241,6 +257,13 @@ def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
     judged = f"{_count(payments, 'payment')} whose outcome is known"
     sentence = f"{frauds:,} of this {whose}'s {judged} {were} fraud, {when}"
     return sentence if frauds > 0 else None
+
+
+def _of_last(share: float, count: int, whose: str) -> str | None:
+    payments = "payment" if count == 1 else f"{count} payments"
+    many = "" if count == 1 else f"{share:.0%} of "
+    were = "was" if count == 1 else "were"
+    return f"{many}the last {payments} of this {whose} whose outcome is known {were} fraud" if share else None
 
 
 def _days(span: timedelta) -> str:

@@ -78,7 +78,7 @@ HEAD: Final = 2
 """Numbers of a run before the scalars."""
 
 
-def _compiled(function: Callable[P, R]) -> Callable[P, R]:
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile on first use, and keep the machine code where numba finds a place for it.
 
     The places are NUMBA_CACHE_DIR, the ``__pycache__`` beside this file, and the user's cache directory. With
@@ -91,7 +91,7 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _part(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile as a part of what is `_compiled`, which is kept with it."""
+    """Compile as a part of what is `compiled`, which is kept with it."""
     return cast(Callable[P, R], numba.njit(function, **_OPTIONS))
 
 
@@ -315,7 +315,7 @@ def _fold_all(program: Program, rows: Rows, before: Packed, out: Floats) -> tupl
     return after_at, after[: after_at[entities]].copy()
 
 
-@_compiled
+@compiled
 def place(
     numbers: Ints, used: int, starts: Ints, lengths: Ints, room: Ints, slots: Ints, at: Ints, packed: Ints
 ) -> int:
@@ -374,7 +374,7 @@ _RollColumn = Callable[[Floats, int, Ints, Ints, Floats], None]
 def _kept_of(version: str) -> tuple[_Fold, _RollColumn]:
     """What is compiled of several files. numba keeps it by this file and by ``version``, which is of the others."""
 
-    @_compiled
+    @compiled
     def fold(program: Program, rows: Rows, before: Packed, out: Floats) -> tuple[Ints, Ints]:
         """Fold ``rows`` into the state ``before``, and write the features of row r to ``out[:, r]``.
 
@@ -388,7 +388,7 @@ def _kept_of(version: str) -> tuple[_Fold, _RollColumn]:
         _ = version
         return _fold_all(program, rows, before, out)
 
-    @_compiled
+    @compiled
     def roll_column(values: Floats, first: int, windows: Ints, lags: Ints, out: Floats) -> None:
         """Rolling statistics and lags of the rows from ``first`` on, by the same arithmetic as the fold's.
 
@@ -404,7 +404,7 @@ def _kept_of(version: str) -> tuple[_Fold, _RollColumn]:
 fold, roll_column = _kept_of(sources_version())
 
 
-@_compiled
+@compiled
 def hash_texts(offsets: Ints, characters: NDArray[np.uint8]) -> Ints:
     """A code for each text, the same in every process: FNV-1a of its UTF-8, mixed as in SplitMix64; never UNKNOWN.
 
@@ -424,7 +424,7 @@ def hash_texts(offsets: Ints, characters: NDArray[np.uint8]) -> Ints:
     return codes
 
 
-@_compiled
+@compiled
 def sum_up_to(starts: Ints, times: Ints, running: Ints, entity: Ints, instants: Ints) -> Ints:
     """For each row the weight of its entity's events up to and including its instant, 0 without an entity.
 
@@ -455,7 +455,7 @@ def _slot(slots: NDArray[np.int32], distinct: NDArray[np.uint64], value: np.uint
     return int(slot)
 
 
-@_compiled
+@compiled
 def number(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int32], Ints]:
     """Number the distinct hashes from 0 on as they appear, by a table with open addresses.
 
@@ -485,7 +485,7 @@ def number(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int32], Ints]:
     return codes, first[:known]
 
 
-@_compiled
+@compiled
 def group(codes: NDArray[np.int32], in_time: Ints, entities: int) -> tuple[Ints, Ints]:
     """Sort rows by entity, those of each entity in the order of ``in_time``; -1 is a row without one.
 

@@ -13,6 +13,11 @@ One that happened at the very instant t is not looked at, whatever is known of i
 - ``fraud_rate`` over w: (k + a) / (n + a / p), where k of the n are known frauds: those that happened in
   (t − d − w, t). a is the weight and p the prior rate, both options of the function. Without any transactions the rate
   is p. As every known fraud is one of the n, the rate is never above 1.
+- ``last_labels`` over N: the share of known frauds among the last N transactions whose outcome is known: those that
+  happened in (t − d − r, t − d], and later ones of which some label is known. r is the option ``days``. They are
+  ordered by when they happened; of those of one instant the frauds are the later. Null where no outcome is known.
+- ``days_since_first_fraud`` and ``days_since_last_fraud`` over w: from the first and the last of the known frauds in
+  (t − w, t) until t. Null without one.
 
 The delay d is the option ``delay_days``: ``FRAUD_LABEL_DELAY_DAYS``, unless a declaration sets it. Of an entity that
 never occurred the counts are 0 and the rate is p. Only where a part of the key is null are all of them null.
@@ -20,8 +25,9 @@ never occurred the counts are 0 and the rate is p. Only where a part of the key 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import polars as pl
@@ -32,12 +38,22 @@ from fraud_pipelines.features.label_events import (
     delay_of,
     delays,
     label_aggregates,
+    last_counts,
     looks_back_for_ever,
     window_of,
 )
-from fraud_pipelines.features.label_timelines import NEVER, LatestTimeline, Timeline
+from fraud_pipelines.features.label_timelines import (
+    NEVER,
+    LatestTimeline,
+    Timeline,
+    frauds_by_instant,
+    outcomes_by_instant,
+)
 from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.types import Aggregate, EntityPlan
+
+if TYPE_CHECKING:
+    from fraud_pipelines.features.label_kernel import Frauds, Outcomes
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,6 +76,8 @@ class LabelLookup:
     _early: Mapping[int, Timeline]
     _frauds: Mapping[int, Timeline]
     _latest: LatestTimeline
+    _single_frauds: "Frauds"
+    _outcomes: Mapping[int, "Outcomes"]
 
     @cached_property
     def _spans(self) -> list[tuple[Aggregate, int, int]]:
@@ -72,6 +90,15 @@ class LabelLookup:
             )
             for each in label_aggregates(self.entity)
         ]
+
+    @cached_property
+    def _last_sizes(self) -> dict[tuple[int, int], list[int]]:
+        """Delay and reach → how many of the last outcomes are looked at, ascending."""
+        sizes: dict[tuple[int, int], set[int]] = {}
+        for each, window, delay in self._spans:
+            if isinstance(each.over, int):
+                sizes.setdefault((delay, window), set()).add(each.over)
+        return {of: sorted(counts) for of, counts in sizes.items()}
 
     @classmethod
     def of(cls, entity: EntityPlan, events: LabelEvents, keys: pl.DataFrame | None = None) -> Self:
@@ -87,8 +114,9 @@ class LabelLookup:
         # Both only where the entity has a rate.
         activity = [events.activity[entity.name]] if entity.name in events.activity else []
         early = [events.early[entity.name]] if entity.name in events.early else []
+        single = [of[entity.name] for of in (events.outcomes, events.young) if entity.name in of]
         if keys is None:
-            keys = pl.concat(frame.select(names) for frame in (*activity, *early, frauds)).unique()
+            keys = pl.concat(frame.select(names) for frame in (*activity, *early, *single, frauds)).unique()
         codes = keys.select(names).with_row_index("_entity")
 
         def coded(frame: pl.DataFrame) -> pl.DataFrame:
@@ -97,7 +125,7 @@ class LabelLookup:
         count = keys.height
         known = coded(frauds).with_columns(_weight=pl.lit(1, pl.Int64))
         periods = [coded(frame) for frame in early]
-        windows = {window_of(each) for each in label_aggregates(entity) if each.over is not None}
+        windows = {window_of(each) for each in label_aggregates(entity) if isinstance(each.over, timedelta)}
         return cls(
             entity=entity,
             keys=keys,
@@ -109,6 +137,15 @@ class LabelLookup:
             },
             _frauds={window: Timeline.of_periods(_counted(known, window), count) for window in windows},
             _latest=LatestTimeline.of(_counted(known if looks_back_for_ever(entity) else known.clear()), count),
+            _single_frauds=frauds_by_instant(known, count),
+            _outcomes={
+                delay: outcomes_by_instant(
+                    coded(events.outcomes[entity.name].filter(pl.col("_delay") == delay)),
+                    coded(events.young[entity.name].filter(pl.col("_delay") == delay)),
+                    count,
+                )
+                for delay in last_counts(entity)
+            },
         )
 
     def features(self, code: Ints, known: NDArray[np.bool_], instant: Ints) -> dict[str, Floats]:
@@ -151,6 +188,8 @@ class _Rows:
         self._labelled: dict[tuple[int, int], Ints] = {}
         self._ever: dict[int, Ints] = {}
         self._frauds: dict[int, Ints] = {}
+        self._last: dict[tuple[int, int], tuple[list[int], Ints, Ints]] = {}
+        self._instants: dict[int, tuple[Ints, Ints, NDArray[np.bool_]]] = {}
 
     def frauds(self, window: int) -> Ints:
         """Known frauds in (t − window, t)."""
@@ -181,6 +220,39 @@ class _Rows:
         latest = self._lookup._latest.at(self._code, self.instant)
         found = latest != NEVER
         return np.where(found, latest, 0), found
+
+    def last_outcomes(self, delay: int, reach: int, count: int) -> tuple[Ints, Ints]:
+        """Frauds among the last ``count`` known outcomes, and how many of these there are; all counts at one go."""
+        if (delay, reach) not in self._last:
+            from fraud_pipelines.features.label_kernel import last_outcomes
+
+            sizes = self._lookup._last_sizes[delay, reach]
+            found, counted = np.empty((2, len(sizes), self.instant.size), np.int64)
+            last_outcomes(
+                self._lookup._outcomes[delay],
+                self._lookup._single_frauds,
+                self._code,
+                self.instant,
+                max(delay, 1),  # without a delay, still none of the same instant
+                reach,
+                np.array(sizes, np.int64),
+                found,
+                counted,
+            )
+            self._last[delay, reach] = sizes, found, counted
+        sizes, found, counted = self._last[delay, reach]
+        return found[sizes.index(count)], counted[sizes.index(count)]
+
+    def fraud_instants(self, window: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        """When the first and the last of the known frauds in (t − window, t) happened, and whether there is one."""
+        if window not in self._instants:
+            from fraud_pipelines.features.label_kernel import fraud_instants
+
+            first, last = np.empty((2, self.instant.size), np.int64)
+            found = np.empty(self.instant.size, np.bool_)
+            fraud_instants(self._lookup._single_frauds, self._code, self.instant, window, first, last, found)
+            self._instants[window] = first, last, found
+        return self._instants[window]
 
 
 def _counted(frauds: pl.DataFrame, window: int | None = None) -> pl.DataFrame:

@@ -26,6 +26,10 @@ class LabelEvents:
             happened, and ``_weight``: how many the row stands for.
         early: by the same names, when transactions count as labelled before they are old enough: the key columns,
             ``_delay`` in µs, ``_enters``, ``_leaves`` (null: for ever) and ``_weight``.
+        outcomes: by the name of each entity that looks at single outcomes, its transactions, for when they are old
+            enough: the key columns, ``_delay`` in µs and ``_happened``.
+        young: by the same names, labelled transactions, for when they aren't: the key columns, ``_delay``,
+            ``_happened`` and ``_known``, when the first label became known.
         frauds: a row for each time during which a transaction was a known fraud: the key columns of all entities,
             ``_happened``, ``_known_from`` and ``_known_until`` (null: for ever). It was for t in (from, until].
 
@@ -34,6 +38,8 @@ class LabelEvents:
 
     activity: Mapping[str, pl.DataFrame]
     early: Mapping[str, pl.DataFrame]
+    outcomes: Mapping[str, pl.DataFrame]
+    young: Mapping[str, pl.DataFrame]
     frauds: pl.DataFrame
 
     @classmethod
@@ -60,6 +66,16 @@ class LabelEvents:
                 for entity in rated
             },
             early={entity.name: _early(entity, labelled) for entity in rated},
+            outcomes={
+                entity.name: _by_delay(entity, own.select(*entity.key, "_happened"))
+                for entity in entities
+                if last_counts(entity)
+            },
+            young={
+                entity.name: _by_delay(entity, labelled.select(*entity.key, "_happened", _known="_first_known"))
+                for entity in entities
+                if last_counts(entity)
+            },
             frauds=known_frauds(labels.join(own, on="transaction_id")).select(fraud_columns(entities)),
         )
 
@@ -118,7 +134,24 @@ def fraud_columns(entities: Iterable[EntityPlan]) -> list[str]:
 
 def delays(entity: EntityPlan) -> list[int]:
     """The label delays of the entity's rates, in µs, ascending; none without a rate."""
-    return sorted({delay_of(each) for each in label_aggregates(entity) if "delay_days" in each.options})
+    return sorted({delay_of(each) for each in _rates(entity)})
+
+
+def last_counts(entity: EntityPlan) -> dict[int, tuple[int, int]]:
+    """Label delay in µs → how many of the last outcomes the entity looks at, and how far back in µs, at most."""
+    found: dict[int, tuple[int, int]] = {}
+    for each in label_aggregates(entity):
+        if isinstance(each.over, int):
+            count, reached = found.get(delay_of(each), (0, 0))
+            found[delay_of(each)] = max(count, each.over), max(reached, window_of(each))
+    return found
+
+
+def _rates(entity: EntityPlan) -> list[Aggregate]:
+    """The aggregates that count all transactions of a span."""
+    return [
+        each for each in label_aggregates(entity) if "delay_days" in each.options and isinstance(each.over, timedelta)
+    ]
 
 
 def reach(entity: EntityPlan) -> timedelta:
@@ -134,7 +167,7 @@ def looks_back_for_ever(entity: EntityPlan) -> bool:
 
 def edges(entity: EntityPlan) -> list[int]:
     """How long before a payment, in µs, the windows of the entity's rates begin and end; ascending."""
-    rates = [each for each in label_aggregates(entity) if "delay_days" in each.options]
+    rates = _rates(entity)
     return sorted({*map(delay_of, rates), *map(window_of, rates)})
 
 
@@ -144,10 +177,19 @@ def delay_of(aggregate: Aggregate) -> int:
 
 
 def window_of(aggregate: Aggregate) -> int:
-    """How far back the aggregate looks, in µs; that of a rate begins where labels may be expected."""
-    assert aggregate.over is None or isinstance(aggregate.over, timedelta)
+    """How far back the aggregate looks, in µs; one that awaits labels begins where they may be expected."""
+    if isinstance(aggregate.over, int):
+        return int(aggregate.options["days"]) * _DAY + delay_of(aggregate)
     span = (aggregate.over or timedelta(0)) // timedelta(microseconds=1)
     return span + (delay_of(aggregate) if "delay_days" in aggregate.options else 0)
+
+
+def _by_delay(entity: EntityPlan, transactions: pl.DataFrame) -> pl.DataFrame:
+    """The transactions that have the entity's key, once for each delay of its last outcomes."""
+    return pl.concat(
+        transactions.drop_nulls(list(entity.key)).with_columns(_delay=pl.lit(delay, pl.Int64))
+        for delay in last_counts(entity)
+    )
 
 
 def _early(entity: EntityPlan, labelled: pl.DataFrame) -> pl.DataFrame:

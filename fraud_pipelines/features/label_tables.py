@@ -14,6 +14,7 @@ from fraud_pipelines.features.label_events import (
     fraud_columns,
     key_columns,
     known_frauds,
+    last_counts,
     looks_back_for_ever,
     reach,
     with_label_features,
@@ -50,6 +51,16 @@ def read_label_events(
     return LabelEvents(
         activity={entity.name: _activity(connection, entity, day, keys[entity.name]) for entity in rated},
         early={entity.name: _early(connection, entity, day, keys[entity.name]) for entity in rated},
+        outcomes={
+            entity.name: _outcomes(connection, entity, day, keys[entity.name])
+            for entity in entities
+            if last_counts(entity)
+        },
+        young={
+            entity.name: _young(connection, entity, day, keys[entity.name])
+            for entity in entities
+            if last_counts(entity)
+        },
         frauds=_frauds(connection, entities, day, keys),
     )
 
@@ -73,8 +84,8 @@ def outdated_days(
         return []
     names = _listed(entity.key)
     last = (_midnight(day + _DAY) + reach(entity) - _INSTANT).date()
-    # Without a label, a transaction enters a rate when it is old enough, and no count.
-    old_enough = [timedelta(microseconds=delay) for delay in delays(entity)]
+    # Without a label, a transaction enters a rate or the last outcomes when it is old enough, and no count.
+    old_enough = [timedelta(microseconds=delay) for delay in {*delays(entity), *last_counts(entity)}]
     first = (_midnight(day) + min(old_enough)).date() if old_enough else last + _DAY
     with registered(connection, _changed=changed.select(entity.key).drop_nulls().unique()):
         query = f"""
@@ -206,6 +217,76 @@ def _early(
                 },
             )
         found.append(periods)
+    return pl.concat(found)
+
+
+def _outcomes(
+    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Transactions that grow old enough as ``day`` goes by, and as many as are looked at of those that are before."""
+    names = _listed(entity.key)
+    found = []
+    for delay, (count, reached) in last_counts(entity).items():
+        young = timedelta(microseconds=max(delay, 1))
+        begin, end = _midnight(day) - young, _midnight(day + _DAY) - young
+        oldest = _midnight(day) - timedelta(microseconds=reached)
+        with registered(connection, **_registration(keys)):
+            rows = select(
+                connection,
+                f"""
+                WITH own AS (
+                    SELECT {names}, epoch_us("timestamp") AS _happened FROM {PAYMENTS} {_semi_join(entity, keys)}
+                    WHERE event_date BETWEEN $first AND $last AND "timestamp" >= $oldest AND "timestamp" < $end
+                      AND {_has_key(entity)}
+                )
+                SELECT {names}, _happened, $delay::BIGINT AS _delay FROM own WHERE _happened >= epoch_us($begin)
+                UNION ALL
+                SELECT {names}, unnest(max(_happened, {count})), $delay::BIGINT FROM own
+                WHERE _happened < epoch_us($begin) GROUP BY {names}
+                """,
+                {
+                    "first": oldest.date(),
+                    "last": end.date(),
+                    "oldest": oldest,
+                    "begin": begin,
+                    "end": end,
+                    "delay": delay,
+                },
+            )
+        found.append(rows)
+    return pl.concat(found)
+
+
+def _young(
+    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Transactions that are labelled while they are young: all whose first label comes on ``day``, and as many as are
+    looked at of those that had one before. Of these, when it came makes no difference on the day."""
+    names = _listed(entity.key)
+    begin, end = _midnight(day), _midnight(day + _DAY)
+    found = []
+    for delay, (count, _) in last_counts(entity).items():
+        oldest = begin - timedelta(microseconds=delay)
+        with registered(connection, **_registration(keys)):
+            rows = select(
+                connection,
+                f"""
+                WITH first_known AS (
+                    SELECT transaction_id, min(known_at) AS _first FROM feedback.label_history
+                    WHERE known_at >= $oldest AND known_at < $end GROUP BY transaction_id
+                ), own AS (
+                    SELECT {names}, epoch_us("timestamp") AS _happened, epoch_us(_first) AS _known
+                    FROM {PAYMENTS} JOIN first_known USING (transaction_id) {_semi_join(entity, keys)}
+                    WHERE event_date BETWEEN $first AND $day AND "timestamp" >= $oldest AND {_has_key(entity)}
+                )
+                SELECT {names}, _happened, _known, $delay::BIGINT AS _delay FROM own WHERE _known >= epoch_us($begin)
+                UNION ALL
+                SELECT {names}, unnest(max(_happened, {count})), epoch_us($begin) - 1, $delay::BIGINT FROM own
+                WHERE _known < epoch_us($begin) GROUP BY {names}
+                """,
+                {"oldest": oldest, "first": oldest.date(), "day": day, "begin": begin, "end": end, "delay": delay},
+            )
+        found.append(rows)
     return pl.concat(found)
 
 

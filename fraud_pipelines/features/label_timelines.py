@@ -5,11 +5,14 @@ All of it is whole numbers, so that no order of the rows makes a difference.
 """
 
 import heapq
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fraud_pipelines.features.label_kernel import Frauds, Outcomes
 
 Ints = NDArray[np.int64]
 
@@ -75,6 +78,41 @@ class LatestTimeline(NamedTuple):
     def at(self, code: Ints, instants: Ints) -> Ints:
         """For each row, `NEVER` where there is no period."""
         return np.maximum(self.lasting.at(code, instants), self.ending.at(code, instants))
+
+
+def frauds_by_instant(periods: pl.DataFrame, entities: int) -> "Frauds":
+    """Known frauds of so many ``entities``: ``_happened``, ``_known_from``, ``_known_until`` (null: for ever)."""
+    from fraud_pipelines.features.label_kernel import Frauds
+
+    ordered = periods.sort("_entity", "_happened", "_known_from")
+    return Frauds(
+        starts=_starts(ordered, entities),
+        happened=_column(ordered["_happened"]),
+        since=_column(ordered["_known_from"]),
+        until=_column(ordered["_known_until"].fill_null(int(np.iinfo(np.int64).max))),
+    )
+
+
+def outcomes_by_instant(transactions: pl.DataFrame, young: pl.DataFrame, entities: int) -> "Outcomes":
+    """Transactions by when they ``_happened``, and labelled ones with when that was first ``_known``."""
+    from fraud_pipelines.features.label_kernel import Outcomes
+
+    ordered, labelled = transactions.sort("_entity", "_happened"), young.sort("_entity", "_happened", "_known")
+    return Outcomes(
+        starts=_starts(ordered, entities),
+        happened=_column(ordered["_happened"]),
+        young_starts=_starts(labelled, entities),
+        young_happened=_column(labelled["_happened"]),
+        young_known=_column(labelled["_known"]),
+    )
+
+
+def _starts(ordered: pl.DataFrame, entities: int) -> Ints:
+    return np.searchsorted(ordered["_entity"].to_numpy(), np.arange(entities + 1))
+
+
+def _column(values: pl.Series) -> Ints:
+    return values.cast(pl.Int64).to_numpy().copy()
 
 
 class _Steps(NamedTuple):

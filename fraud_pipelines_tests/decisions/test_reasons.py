@@ -58,6 +58,17 @@ def reasons(features: dict[str, object], *names: str) -> list[str]:
         ("hour_of_day", 3, "made at 03h UTC"),
         ("day_of_week", 6, "made on a Sunday"),
         ("user_fraud_count_30d", 1, "1 known fraud on this customer in the last 30 days"),
+        ("merchant_last_labels_1", 1, "the last payment of this merchant whose outcome is known was fraud"),
+        (
+            "merchant_last_labels_5",
+            0.4,
+            "40% of the last 5 payments of this merchant whose outcome is known were fraud",
+        ),
+        (
+            "merchant_days_since_first_fraud",
+            9.0,
+            "the first known fraud of this merchant in the last 30 days was 9 days ago",
+        ),
         ("merchant_category", "jewellery", "what the merchant sells: jewellery"),
         ("is_night", 1, "made at night (23h to 6h UTC)"),
     ],

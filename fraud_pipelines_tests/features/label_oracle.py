@@ -33,7 +33,13 @@ def _value(
 ) -> Value:
     if aggregate.how == "days_since_fraud":
         return (t - max(frauds)) / timedelta(days=1) if frauds else None
+    if isinstance(aggregate.over, int):
+        return _share_of_last(aggregate, aggregate.over, t, happened, labelled, frauds)
     assert isinstance(aggregate.over, timedelta)
+    if aggregate.how in ("days_since_first_fraud", "days_since_last_fraud"):
+        inside = [s for s in frauds if t - aggregate.over < s]
+        chosen = min if aggregate.how == "days_since_first_fraud" else max
+        return (t - chosen(inside)) / timedelta(days=1) if inside else None
     if aggregate.how == "fraud_count":
         return sum(t - aggregate.over < s for s in frauds)
     delay = timedelta(days=aggregate.options["delay_days"])
@@ -45,6 +51,25 @@ def _value(
     k = sum(begin < s for s in frauds)
     assert k <= n
     return (k + weight) / (n + weight / prior) if n or weight else prior
+
+
+def _share_of_last(
+    aggregate: Aggregate,
+    count: int,
+    t: datetime,
+    happened: list[datetime],
+    labelled: list[datetime],
+    frauds: list[datetime],
+) -> Value:
+    delay, days = (timedelta(days=aggregate.options[name]) for name in ("delay_days", "days"))
+    old_enough = [s for s in happened if t - delay - days < s <= t - delay]
+    known = [*old_enough, *(s for s in labelled if t - delay < s)]
+    legitimate = [s for s in known if s not in frauds]
+    for instant in {*frauds} & {*known}:
+        legitimate += [instant] * (known.count(instant) - frauds.count(instant))
+    in_order = sorted([*((s, True) for s in frauds if s in known), *((s, False) for s in legitimate)])
+    last = [is_fraud for _, is_fraud in in_order[-count:]]
+    return sum(last) / len(last) if last else None
 
 
 def _known(row: Transaction, labels: Sequence[Label], t: datetime) -> list[Label]:

@@ -24,6 +24,10 @@ def rate(name: str, over: timedelta, *, delay: int = 7, weight: float = 0.1, pri
     return Aggregate(name, "fraud_rate", over=over, options=options)
 
 
+def last(name: str, count: int, *, delay: int = 7, days: int = 30) -> Aggregate:
+    return Aggregate(name, "last_labels", over=count, options={"delay_days": delay, "days": days})
+
+
 AGGREGATES = (
     Aggregate("count_3h", "fraud_count", over=timedelta(hours=3)),
     rate("rate_1d", DAY),
@@ -34,6 +38,14 @@ AGGREGATES = (
     rate("unshrunk_7d", 7 * DAY, weight=0),
     Aggregate("n_30d", "labelled_count", over=30 * DAY, options={"delay_days": 7}),
     Aggregate("n_90m", "labelled_count", over=timedelta(minutes=90), options={"delay_days": 2}),
+    last("last_1", 1),
+    last("last_3", 3),
+    last("last_2_of_a_day", 2, days=1),
+    last("at_once_2", 2, delay=0),
+    last("last_40", 40, delay=2),
+    Aggregate("first_8d", "days_since_first_fraud", over=8 * DAY),
+    Aggregate("last_8d", "days_since_last_fraud", over=8 * DAY),
+    Aggregate("first_30d", "days_since_first_fraud", over=30 * DAY),
 )
 ENTITIES = (
     EntityPlan("user", ("user_id",), AGGREGATES),

@@ -168,6 +168,21 @@ def test_only_the_denominator_waits_for_what_may_still_be_labelled() -> None:
     assert pair([("review", False, DAY)], 8 * DAY)["n_30d"] == 1  # once, not twice
 
 
+def test_the_last_outcomes_are_those_known_by_now_in_order_of_payment() -> None:
+    payments: list[Transaction] = [
+        {**PAYMENT, "transaction_id": str(number), "timestamp": START + number * DAY} for number in range(10)
+    ]
+    known: list[Label] = [
+        {"transaction_id": name, "source": "review", "actual_fraud": fraud, "known_at": START + at}
+        for name, fraud, at in [("0", True, 9 * DAY), ("6", True, 7 * DAY), ("8", False, 8.5 * DAY)]
+    ]
+    user, *_ = lookups(payments, known)
+    found = looked_up(user, payments)
+    # After a week without a label the first counts as legitimate. Of the sixth is known on the next day what it was.
+    assert [row["last_1"] for row in found] == [None] * 7 + [0.0, 1.0, 0.0]
+    assert found[9]["last_3"] == 1 / 3  # the second, the sixth and the eighth; the review of the first is too late
+
+
 def test_a_rate_is_shrunk_towards_its_prior() -> None:
     assert pair([], 8 * DAY)["rate_30d"] == 1.5 / (1 + 1.5 / 0.02)
     assert pair([("review", True, DAY)], 8 * DAY)["rate_30d"] == (1 + 1.5) / (1 + 1.5 / 0.02)
@@ -214,5 +229,7 @@ def test_features_and_evaluation_read_one_setting(tmp_path: Path, monkeypatch: p
 
     usual, changed = compile_plan(), plan_in_force(read)
     differing = {name for name, each in changed.features.items() if each.definition != usual.features[name].definition}
-    assert differing == {f"merchant_risk_{span}{end}" for span in ("1d", "7d", "30d") for end in ("", "_payments")}
+    assert differing == {f"merchant_risk_{span}{end}" for span in ("1d", "7d", "30d") for end in ("", "_payments")} | {
+        f"merchant_last_labels_{count}" for count in (1, 3, 5, 10, 20)
+    }
     assert plan_in_force(Settings(data_dir=tmp_path)).version == usual.version

@@ -167,11 +167,14 @@ def test_every_day_that_a_label_changes_is_named(
 
 
 def named_days(
-    warehouse: Warehouse, how: str, known: Sequence[Label], over: timedelta | None = None
+    warehouse: Warehouse, how: str, known: Sequence[Label], over: timedelta | int | None = None
 ) -> tuple[list[int], list[int]]:
     """How many days after the first transaction of a merchant the days lie that a change of it, and that labels, make
     outdated, where there is a payment a day for 60 days."""
-    options = {"delay_days": 7, "weight": 1, "prior": 0.1} if how == "fraud_rate" else {}
+    options = {
+        "fraud_rate": {"delay_days": 7.0, "weight": 1.0, "prior": 0.1},
+        "last_labels": {"delay_days": 7.0, "days": 3.0},
+    }.get(how, {})
     merchant = EntityPlan("merchant", ("merchant_id",), (Aggregate("value", how, over=over, options=options),))
     daily: list[Transaction] = [
         {**LATE, "transaction_id": str(day), "timestamp": LATE["timestamp"] + day * DAY, "merchant_id": merchant_id}
@@ -195,10 +198,12 @@ def verdict(known_at: datetime, *, fraud: bool) -> list[Label]:
         ("fraud_count", 1.5 * DAY, [1, 2], []),
         ("fraud_rate", 3 * DAY, [*range(1, 11)], [*range(2, 10)]),
         ("days_since_fraud", None, [*range(1, 60)], [*range(2, 60)]),
+        ("days_since_first_fraud", 3 * DAY, [1, 2, 3], [2]),
+        ("last_labels", 2, [*range(1, 11)], [*range(2, 10)]),
     ],
 )
 def test_no_day_is_named_that_no_window_reaches(
-    empty: Warehouse, how: str, over: timedelta | None, changed: list[int], labelled: list[int]
+    empty: Warehouse, how: str, over: timedelta | int | None, changed: list[int], labelled: list[int]
 ) -> None:
     # All payments are at noon: of the last day that a window reaches into, the payment is just outside.
     assert named_days(empty, how, verdict(START + 2 * DAY, fraud=True), over) == (changed, labelled)

@@ -180,6 +180,18 @@ class LabelRows(Protocol):
         """When the latest known fraud happened, 0 without one, and whether there is one."""
         ...
 
+    def last_outcomes(self, delay: int, reach: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Frauds among the last ``count`` known outcomes, and how many of these there are.
+
+        Known is the outcome of a transaction in (t − reach, t − delay], and of a later one with a label known before t.
+        Of transactions of one instant, the frauds count as the later ones.
+        """
+        ...
+
+    def fraud_instants(self, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """When the first and the last of the known frauds in (t − window, t) happened, and whether there is one."""
+        ...
+
 
 Reference = Callable[[Aggregate, Sequence[Mapping[str, Any]], Sequence[bool], int], float | None]
 """A function in plain Python, for the contract test: the aggregate, an entity's rows in order, whether each counts, and
