@@ -1,15 +1,16 @@
 """The block threshold: the lowest score from which on enough of the blocks are frauds, as far as guards allow.
 
 A block is a customer turned away, so it asks for more than a review: the policy's ``block_precision``. On the matured
-days the payments above a score are counted, and the frauds among them, corrected for chargebacks to come; by the bounds
-of a 90 % interval (Jeffreys: the quantiles of a beta distribution of frauds + ½ and others + ½).
+days the payments above a score are counted, and the frauds among them, corrected for chargebacks to come. Their share p
+has the distribution beta(frauds + ½, others + ½), after Jeffreys. A threshold is *shown to hold* the target if p
+reaches it with a probability of `CERTAINTY`, and *shown to miss* it if p lies below it with that probability.
 
-- A threshold is *shown to hold* the target where the lower bound reaches it. The lowest of these is taken.
-- Where none is, the policy's own stands, unless it is shown to miss the target (the upper bound lies below it): then
-  the lowest above it that isn't.
+- The lowest threshold that is shown to hold is taken.
+- Where there is none, the policy's own stands, unless it is shown to miss: then nothing is blocked, and what would have
+  been is reviewed.
 - It moves by ``max_daily_change`` a day at most, and never lies below the review threshold.
-- With fewer known frauds than ``min_labelled_frauds``, or less than half of their chargebacks in, it goes back to the
-  policy's own by the same steps.
+- With fewer known frauds than ``min_labelled_frauds`` it goes back to the policy's own by the same steps; while less
+  than half of their chargebacks are in, it stays.
 
 Reference:
     Brown, Cai, DasGupta: Interval estimation for a binomial proportion, Statistical Science 16 (2001).
@@ -28,7 +29,9 @@ from fraud_pipelines.evaluation.alert_levels import Decided
 Floats = npt.NDArray[np.float64]
 
 _GRID: Final[Floats] = np.arange(101) / 100
-_BOUNDS: Final = (0.05, 0.95)
+CERTAINTY: Final = 0.9
+NO_BLOCKS: Final = 1.0
+"""No score lies above it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def choose_block_threshold(
         scored: the payments of the matured days, at the scores of the model that decides.
         current: in force today.
         review: the review threshold of the day after.
-        guards: why the labels don't tell enough; empty where they do.
+        guards: ``min_labelled_frauds`` or ``chargebacks_to_come`` where the labels don't tell enough.
     """
     target, own = policy.block_precision, policy.block_threshold
     assert target is not None
@@ -60,7 +63,14 @@ def choose_block_threshold(
     payments, frauds = _above(scored, candidates)
     low, high = _interval(frauds, payments)
     allowed = candidates >= review
-    best = own if held else _best(candidates, allowed & (low >= target), high < target, own)
+    if "min_labelled_frauds" in held:
+        best = own
+    elif held:
+        best = current
+    elif (holds := allowed & (low >= target)).any():
+        best = float(candidates[holds.argmax()])
+    else:
+        best = NO_BLOCKS if high[np.searchsorted(candidates, own)] < target else own
     stepped = min(max(best, lowest), highest)
     held += ["max_daily_change"] if stepped != best else []
     chosen = max(stepped, review)
@@ -85,13 +95,6 @@ def choose_block_threshold(
     )
 
 
-def _best(candidates: Floats, holds: npt.NDArray[np.bool_], misses: npt.NDArray[np.bool_], own: float) -> float:
-    if holds.any():
-        return float(candidates[holds.argmax()])
-    # Nothing lies above 1, so that it is never shown to miss.
-    return float(candidates[(candidates >= own) & ~misses].min())
-
-
 def _above(scored: Decided, thresholds: Floats) -> tuple[Floats, Floats]:
     """Payments whose score lies above each threshold, and frauds among them, those to come included."""
     levels = scored.levels
@@ -104,7 +107,9 @@ def _above(scored: Decided, thresholds: Floats) -> tuple[Floats, Floats]:
 
 
 def _interval(frauds: Floats, payments: Floats) -> tuple[Floats, Floats]:
+    """Above and below which the share of frauds lies with `CERTAINTY`; 0 and 1 where there are no payments."""
     from scipy.special import betaincinv
 
-    low, high = (betaincinv(frauds + 0.5, payments - frauds + 0.5, bound) for bound in _BOUNDS)
-    return low, high
+    low, high = (betaincinv(frauds + 0.5, payments - frauds + 0.5, bound) for bound in (1 - CERTAINTY, CERTAINTY))
+    there = payments > 0
+    return np.where(there, low, 0.0), np.where(there, high, 1.0)

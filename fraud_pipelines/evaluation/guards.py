@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from fraud_pipelines.evaluation.blocks import NO_BLOCKS
+
 Evidence = Mapping[str, Any]
 """As `tune` and `set_thresholds` write it."""
 
@@ -85,9 +87,13 @@ def why_blocks(evidence: Evidence) -> list[str]:
     blocks = evidence.get("blocks")
     if not blocks:
         return []
-    sentences = [
-        f"Blocks, above {blocks['after']:.3g}: {100 * blocks['target_precision']:.3g} % of them should be frauds."
-    ]
+    target = f"{100 * blocks['target_precision']:.3g} %"
+    sentences = [f"Blocks, above {blocks['after']:.3g}: {target} of them should be frauds."]
+    if blocks["best_threshold"] == NO_BLOCKS:
+        sentences = [
+            f"Too many of the blocks above {_own(blocks)} were no frauds, and no threshold is shown to hold {target}: "
+            "until one is, nothing should be blocked."
+        ]
     if blocks["precision"] is not None:
         share, low, high = (f"{100 * blocks[name]:.0f}" for name in ("precision", "precision_low", "precision_high"))
         sentences.append(
