@@ -133,7 +133,11 @@ def _pyod_backend(name: str) -> Backend:
 
 
 def registered_name(backend: str) -> str:
-    """The registered model of a backend in MLflow: ``fraud-pyod-knn`` for ``pyod.KNN``."""
+    """The registered model of a backend in MLflow.
+
+    For a detector of PyOD by name it is the name to register it under, as ``fraud-pyod-knn`` for ``pyod.KNN``: no asset
+    does.
+    """
     return MODEL_NAMES.get(backend) or f"fraud-{backend.replace('.', '-').lower()}"
 
 
