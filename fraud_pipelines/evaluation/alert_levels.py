@@ -14,7 +14,7 @@ from fraud_pipelines.decisions.policies import Policy
 from fraud_pipelines.decisions.stages import alert_level
 from fraud_pipelines.evaluation.lateness import Reported
 from fraud_pipelines.evaluation.levels import Levels, levels_of, merged
-from fraud_pipelines.evaluation.windows import Window, stand_for
+from fraud_pipelines.evaluation.windows import ScoredDay, stand_for
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,19 +39,6 @@ class Decided:
         """Payments of which nothing is known."""
         return cls(days, np.empty(0), np.empty(0), np.empty(0), 0, 0)
 
-    @classmethod
-    def of_window(cls, window: Window, reported: Reported) -> "Decided":
-        """The payments of a model's window at its scores, as if it decided alone."""
-        frauds = window.frauds
-        return cls(
-            days={day.event_date: day.levels for day in window.days},
-            fraud_levels=frauds["score"].to_numpy(),
-            fraud_amounts=frauds["amount"].to_numpy(),
-            fraud_weights=stand_for(frauds, reported),
-            labelled=window.labelled,
-            labelled_frauds=frauds.height,
-        )
-
     @property
     def payments(self) -> int:
         return sum(levels.total for levels in self.days.values())
@@ -74,6 +61,25 @@ def decided_of(outcomes: pl.DataFrame, policy: Policy, reported: Reported) -> De
         labelled=int(outcomes["labelled"].sum()),
         labelled_frauds=int(frauds["labelled"].sum()),
     )
+
+
+def scored_days_of(outcomes: pl.DataFrame, policy: Policy, reported: Reported) -> list[ScoredDay]:
+    """From the same rows, each at its alert level whatever a rule or a segment decided."""
+    by_models = outcomes.drop("reason", strict=False)
+    with_level = by_models.with_columns(level=pl.Series(alert_levels(by_models, policy), dtype=pl.Float64))
+    found = []
+    for of_day in with_level.sort("event_date").partition_by("event_date", maintain_order=True):
+        frauds = of_day.filter("is_fraud")
+        found.append(
+            ScoredDay(
+                day=of_day["event_date"][0],
+                levels=single_levels(of_day["level"].to_numpy()),
+                labelled=of_day.filter("labelled")["level"].to_numpy(),
+                frauds=frauds["level"].to_numpy(),
+                weights=stand_for(frauds, reported),
+            )
+        )
+    return found
 
 
 def alert_levels(frame: pl.DataFrame, policy: Policy) -> Floats:

@@ -1,9 +1,11 @@
 """The block threshold: the lowest score from which on enough of the blocks are frauds, as far as guards allow.
 
 A block is a customer turned away, so it asks for more than a review: the policy's ``block_precision``. On the matured
-days the payments above a score are counted, and the frauds among them, corrected for chargebacks to come. Their share p
-has the distribution beta(frauds + ½, others + ½), after Jeffreys. A threshold is *shown to hold* the target if p
-reaches it with a probability of `CERTAINTY`, and *shown to miss* it if p lies below it with that probability.
+days the payments above a score are counted, and the frauds among them, corrected for chargebacks to come. A younger day
+counts as well where nearly all payments above the score have been judged (`MOSTLY`): what is alerted is, within a day
+or two. A day counts half after `HALF_LIFE` days. The share p of frauds has the distribution beta(frauds + ½, others +
+½), after Jeffreys. A threshold is *shown to hold* the target if p reaches it with a probability of `CERTAINTY`, and
+*shown to miss* it if p lies below it with that probability.
 
 - The lowest threshold that is shown to hold is taken.
 - Where there is none, the policy's own stands, unless it is shown to miss: then nothing is blocked, and what would have
@@ -16,7 +18,9 @@ Reference:
     Brown, Cai, DasGupta: Interval estimation for a binomial proportion, Statistical Science 16 (2001).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -24,12 +28,14 @@ import numpy.typing as npt
 from pydantic import JsonValue
 
 from fraud_pipelines.decisions.policies import TUNED_FOR, Policy
-from fraud_pipelines.evaluation.alert_levels import Decided
+from fraud_pipelines.evaluation.windows import ScoredDay
 
 Floats = npt.NDArray[np.float64]
 
 _GRID: Final[Floats] = np.arange(101) / 100
 CERTAINTY: Final = 0.9
+MOSTLY: Final = 0.9
+HALF_LIFE: Final = 14.0
 NO_BLOCKS: Final = 1.0
 """No score lies above it."""
 
@@ -43,12 +49,20 @@ class BlockChoice:
 
 
 def choose_block_threshold(
-    scored: Decided, policy: Policy, *, current: float, review: float, guards: list[JsonValue]
+    days: Sequence[ScoredDay],
+    policy: Policy,
+    *,
+    as_of: date,
+    matured_to: date,
+    current: float,
+    review: float,
+    guards: Sequence[JsonValue] = (),
 ) -> BlockChoice:
-    """The block threshold of a policy with a ``block_precision``.
+    """The block threshold of a policy with a ``block_precision``, for the day after ``as_of``.
 
     Args:
-        scored: the payments of the matured days, at the scores of the model that decides.
+        days: at the scores of the model that decides.
+        matured_to: the last matured day; of later ones what is not labelled says nothing.
         current: in force today.
         review: the review threshold of the day after.
         guards: ``min_labelled_frauds`` or ``chargebacks_to_come`` where the labels don't tell enough.
@@ -60,7 +74,12 @@ def choose_block_threshold(
     # Rounded, since 0.6 - 0.05 is 0.5499999999999999.
     lowest, highest = round(max(0.0, current - change), 10), round(min(1.0, current + change), 10)
     candidates = np.unique(np.concatenate((_GRID, (own, lowest, highest, review))))
-    payments, frauds = _above(scored, candidates)
+    counted = [_above(day, candidates, matured=day.day <= matured_to) for day in days]
+    weights = [0.5 ** ((as_of - day.day).days / HALF_LIFE) for day in days]
+    payments, frauds = (
+        sum((weight * each[which] for weight, each in zip(weights, counted, strict=True)), np.zeros(len(candidates)))
+        for which in (0, 1)
+    )
     low, high = _interval(frauds, payments)
     allowed = candidates >= review
     if "min_labelled_frauds" in held:
@@ -86,7 +105,7 @@ def choose_block_threshold(
             "before": current,
             "best_threshold": best,
             "after": chosen,
-            "payments": int(payments[at]),
+            "payments": int(sum(each[0][at] for each in counted)),
             "precision": round(float(frauds[at] / payments[at]), 6) if told else None,
             "precision_low": round(float(low[at]), 6) if told else None,
             "precision_high": round(float(high[at]), 6) if told else None,
@@ -95,15 +114,19 @@ def choose_block_threshold(
     )
 
 
-def _above(scored: Decided, thresholds: Floats) -> tuple[Floats, Floats]:
-    """Payments whose score lies above each threshold, and frauds among them, those to come included."""
-    levels = scored.levels
-    payments = np.append(0, np.cumsum(levels.payments))[np.searchsorted(-levels.score, -thresholds, side="left")]
-    order = np.lexsort((scored.fraud_weights, scored.fraud_levels))
-    running = np.append(0, np.cumsum(scored.fraud_weights[order]))
-    passed = running[np.searchsorted(scored.fraud_levels[order], thresholds, side="right")]
-    payments = payments.astype(np.float64)
-    return payments, np.minimum(running[-1] - passed, payments)
+def _above(day: ScoredDay, thresholds: Floats, *, matured: bool) -> tuple[Floats, Floats]:
+    """Payments whose score lies above each threshold, and frauds among them; none where too few have been judged."""
+    levels = day.levels
+    reached = np.append(0, np.cumsum(levels.payments))
+    payments = reached[np.searchsorted(-levels.score, -thresholds, side="left")].astype(np.float64)
+    order = np.lexsort((day.weights, day.frauds))
+    running = np.append(0.0, np.cumsum(day.weights[order]))
+    frauds = running[-1] - running[np.searchsorted(day.frauds[order], thresholds, side="right")]
+    if not matured:
+        judged = len(day.labelled) - np.searchsorted(np.sort(day.labelled), thresholds, side="right")
+        enough = judged >= MOSTLY * payments
+        payments, frauds = np.where(enough, judged, 0.0), np.where(enough, frauds, 0.0)
+    return payments, np.minimum(frauds, payments)
 
 
 def _interval(frauds: Floats, payments: Floats) -> tuple[Floats, Floats]:

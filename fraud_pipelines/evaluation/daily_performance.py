@@ -12,7 +12,6 @@ from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force, with_probabilities
 from fraud_pipelines.decisions.probabilities import PROBABILITIES, curves_in_force
 from fraud_pipelines.decisions.second_stage import policy_of_day
-from fraud_pipelines.evaluation.alert_levels import Decided
 from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported
@@ -328,7 +327,7 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
         day, label_delay_days=settings.label_delay_days, evaluation_days=settings.evaluation_days
     )
     decider = policy.second_stage
-    judged = JudgedDays(warehouse, day, first, day, models=(decider,), policy=policy, detailed_to=last)
+    judged = JudgedDays(warehouse, day, first, day, models=(decider,), policy=policy)
     with warehouse.connect(read_only=True):
         window = judged.window(POLICY_PREFIX + policy.name, BATCH, first, last)
         reported = judged.reported(window)
@@ -338,7 +337,7 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
             current,
             policy,
             day=day,
-            scored=Decided.of_window(judged.window(decider, BATCH, first, last), reported),
+            scored=judged.scored_days(decider, BATCH, first, day, reported),
             reported=reported,
             decided=_decided(warehouse, policy, day),
         )

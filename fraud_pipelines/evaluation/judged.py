@@ -17,7 +17,7 @@ from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
 from fraud_pipelines.evaluation.levels import payments_above
 from fraud_pipelines.evaluation.outcomes import reporting_delay, screening_model, with_segments
 from fraud_pipelines.evaluation.summaries import AMOUNT, POLICY_PREFIX, Summaries, read_summaries
-from fraud_pipelines.evaluation.windows import FRAUD_COLUMNS, DaySummary, Window, stand_for
+from fraud_pipelines.evaluation.windows import FRAUD_COLUMNS, DaySummary, ScoredDay, Window, stand_for
 from fraud_pipelines.storage.warehouse import Warehouse, registered, select
 
 _HERE: Final = Path(__file__).parent
@@ -92,6 +92,19 @@ class JudgedDays:
             labelled=labelled.height,
             alerts_labelled=int(labelled["alert"].sum()),
         )
+
+    def scored_days(self, name: str, channel: str, first: date, last: date, reported: Reported) -> list[ScoredDay]:
+        """The days at the scores of a model, whatever was decided; none of a day that only the counts are read of."""
+        by_day = self._judged(name, channel).partition_by("event_date", as_dict=True)
+        nothing = self._judged(name, channel).clear()
+        found = []
+        detailed = min(last, self._detailed_to or last)
+        for day in self.summaries.days(name, channel, first, detailed):
+            labelled = by_day.get((day.event_date,), nothing)
+            frauds = labelled.filter("is_fraud")
+            scores = (labelled["score"].to_numpy(), frauds["score"].to_numpy())
+            found.append(ScoredDay(day.event_date, day.levels, *scores, stand_for(frauds, reported)))
+        return found
 
     def decided(self, channel: str, first: date, last: date, reported: Reported) -> Decided:
         """The payments that the policy decided, at their alert levels."""

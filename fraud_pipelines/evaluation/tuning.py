@@ -1,6 +1,6 @@
 """Threshold tuning: tomorrow's thresholds from what is known today, moved only as far as the guards allow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -12,10 +12,11 @@ from pydantic import JsonValue
 
 from fraud_pipelines.decisions.policies import BLOCKS, BY_PROBABILITY, TUNED_FOR, Objective, Policy, Thresholds
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.evaluation.alert_levels import Decided, decided_of, levels_by_day
+from fraud_pipelines.evaluation.alert_levels import Decided, decided_of, levels_by_day, scored_days_of
 from fraud_pipelines.evaluation.blocks import choose_block_threshold
 from fraud_pipelines.evaluation.lateness import ALL_REPORTED, Reported
 from fraud_pipelines.evaluation.sweep import Sweep, candidate_thresholds, sweep_thresholds
+from fraud_pipelines.evaluation.windows import ScoredDay
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -99,7 +100,7 @@ def tune(
         objective=objective,
         reported=reported,
         decided=decided,
-        scored=decided_of(outcomes.drop("reason", strict=False), policy, reported),
+        scored=scored_days_of(outcomes, policy, reported),
     )
 
 
@@ -110,7 +111,7 @@ def tune_levels(
     policy: Policy,
     *,
     day: date,
-    scored: Decided | None = None,
+    scored: Sequence[ScoredDay] = (),
     objective: Objective | None = None,
     reported: Reported = ALL_REPORTED,
     decided: Mapping[str, JsonValue] | None = None,
@@ -118,8 +119,8 @@ def tune_levels(
     """`tune` by alert levels: of the ``matured`` days, and of the ``recent`` ones, which need no frauds.
 
     Args:
-        scored: the matured days at the scores of the model that decides, whatever rules and segments decided; without
-            it the block threshold stays.
+        scored: the days at the scores of the model that decides, whatever rules and segments decided; without any the
+            block threshold stays.
     """
     wanted = objective or policy.objective
     judges_frauds = wanted != "alert_budget"
@@ -161,11 +162,14 @@ def tune_levels(
         best = chosen = aim.before
         guards.append("no_recent_scores")
     block, blocks = current.block_threshold, None
-    if scored is not None and policy.block_precision is not None and "block_threshold" not in stated:
-        unsure: list[JsonValue] = []
-        unsure += ["min_labelled_frauds"] if scored.labelled_frauds < policy.min_labelled_frauds else []
+    if scored and matured.days and policy.block_precision is not None and "block_threshold" not in stated:
+        matured_to = max(matured.days)
+        known = sum(len(each.frauds) for each in scored if each.day <= matured_to)
+        unsure: list[JsonValue] = ["min_labelled_frauds"] if known < policy.min_labelled_frauds else []
         unsure += [] if reported.half_in else ["chargebacks_to_come"]
-        choice = choose_block_threshold(scored, policy, current=block, review=chosen, guards=unsure)
+        choice = choose_block_threshold(
+            scored, policy, as_of=day, matured_to=matured_to, current=block, review=chosen, guards=unsure
+        )
         block, blocks = choice.threshold, choice.evidence
     evidence: dict[str, JsonValue] = {
         "objective": aim.objective,

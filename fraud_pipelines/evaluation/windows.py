@@ -98,6 +98,18 @@ class Window:
         return {**rows, "raw_score": raw_score, "user": user}
 
 
+@dataclass(frozen=True)
+class ScoredDay:
+    """A day's payments at the scores of one model: ``levels`` of all; of those with a label ``labelled``, (n,), and of
+    the known frauds among these ``frauds`` and for how many each stands, ``weights``, both (frauds,)."""
+
+    day: date
+    levels: Levels
+    labelled: Floats
+    frauds: Floats
+    weights: Floats
+
+
 def stand_for(frauds: KnownFrauds | pl.DataFrame, reported: Reported) -> Floats:
     """How many frauds each known one stands for."""
     late = frauds.late if isinstance(frauds, KnownFrauds) else known_late(frauds)

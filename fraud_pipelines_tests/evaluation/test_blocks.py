@@ -1,6 +1,6 @@
 """Where blocks begin: where labels show that enough of them are frauds, by steps, and at once if the policy changes."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,12 @@ from fraud_pipelines.decisions.policies import (
     thresholds_in_force,
 )
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.evaluation.alert_levels import Decided, single_levels
+from fraud_pipelines.evaluation.alert_levels import single_levels
 from fraud_pipelines.evaluation.blocks import choose_block_threshold
 from fraud_pipelines.evaluation.daily_performance import tune_thresholds
 from fraud_pipelines.evaluation.guards import why, why_blocks
 from fraud_pipelines.evaluation.proposals import accept_proposal, put_in_effect, set_thresholds
+from fraud_pipelines.evaluation.windows import ScoredDay
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, noon
@@ -34,17 +35,19 @@ DAY = FIRST + timedelta(days=24)
 TOMORROW = DAY + timedelta(days=1)
 
 
-def scored(payments: list[tuple[float, bool]]) -> Decided:
+def scored(payments: list[tuple[float, bool]], day: date = DAY, *, labelled: int | None = None) -> ScoredDay:
+    """Of a young day the first ``labelled`` payments have a label."""
     scores = np.array([score for score, _ in payments])
     frauds = np.array([score for score, fraud in payments if fraud])
-    ones = np.ones(len(frauds))
-    return Decided({FIRST: single_levels(scores)}, frauds, ones, ones, len(frauds), len(frauds))
+    return ScoredDay(day, single_levels(scores), scores[:labelled], frauds, np.ones(len(frauds)))
 
 
 def chosen(
     payments: list[tuple[float, bool]], policy: Policy = POLICY, *, current: float = 0.8, review: float = 0.5
 ) -> tuple[float, list[str]]:
-    choice = choose_block_threshold(scored(payments), policy, current=current, review=review, guards=[])
+    choice = choose_block_threshold(
+        [scored(payments)], policy, as_of=DAY, matured_to=DAY, current=current, review=review
+    )
     guards = choice.evidence["guards"]
     assert isinstance(guards, list)
     return choice.threshold, [str(guard) for guard in guards]
@@ -75,11 +78,13 @@ def test_it_moves_by_steps_and_never_below_the_review_threshold() -> None:
 
 
 def test_where_labels_do_not_tell_enough_it_stays_or_goes_back() -> None:
-    wrong = scored(banded((0.9, 300, 100)))
+    wrong = [scored(banded((0.92, 300, 100)))]
 
     def after(*guards: str) -> float:
         careful = POLICY.model_copy(update={"max_daily_change": 0.05})
-        return choose_block_threshold(wrong, careful, current=0.9, review=0.5, guards=list(guards)).threshold
+        return choose_block_threshold(
+            wrong, careful, as_of=DAY, matured_to=DAY, current=0.9, review=0.5, guards=list(guards)
+        ).threshold
 
     assert after() == 0.95
     assert after("chargebacks_to_come") == 0.9
@@ -99,8 +104,23 @@ def test_no_choice_leaves_its_clamps_whatever_was_seen(
     found, guards = chosen(payments, policy, current=current, review=review)
     assert review <= found <= 1
     assert abs(found - current) <= change + 1e-9 or guards[-1] == "review_threshold"
-    choice = choose_block_threshold(scored(payments[::-1]), policy, current=current, review=review, guards=[])
-    assert choice.threshold == found
+    assert chosen(payments[::-1], policy, current=current, review=review)[0] == found
+
+
+def test_a_young_day_counts_where_nearly_all_that_scores_so_high_has_been_judged() -> None:
+    right, wrong = banded((0.9, 150, 148)), banded((0.9, 150, 90))
+    matured_to = DAY - timedelta(days=7)
+
+    def after(*days: ScoredDay) -> float:
+        return choose_block_threshold(days, POLICY, as_of=DAY, matured_to=matured_to, current=0.8, review=0.5).threshold
+
+    assert after(scored(right, matured_to)) == 0.5
+    assert after(scored(right, matured_to), scored(wrong)) == 1.0
+    # Of the young day only a half is labelled so far: what isn't says nothing.
+    assert after(scored(right, matured_to), scored(wrong, labelled=75)) == 0.5
+    # What was long ago counts little.
+    assert after(scored(wrong, DAY - timedelta(days=14)), scored(right)) == 1.0
+    assert after(scored(wrong, DAY - timedelta(days=98)), scored(right)) == 0.5
 
 
 SETTINGS = Settings(label_delay_days=7, evaluation_days=10)
