@@ -231,7 +231,7 @@ def _from_labels(row: Row, entity: EntityPlan, told: Aggregate) -> str | None:
     if value is None:
         return None
     if told.how in _WHICH_FRAUD:
-        among = f" in {_days(told.over)}" if isinstance(told.over, timedelta) else ""
+        among = f" in the last {_days(told.over)}" if isinstance(told.over, timedelta) else ""
         return f"the {_WHICH_FRAUD[told.how]} known fraud of this {whose}{among} was {_duration(value * 1440)} ago"
     if isinstance(told.over, int):
         return _of_last(value, told.over, whose)
