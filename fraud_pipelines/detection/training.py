@@ -101,7 +101,8 @@ def rows_digest(frame: pl.DataFrame, features: Iterable[str]) -> str:
 
 def _rows_hash(frame: pl.DataFrame, columns: Sequence[str], begin: str = "") -> "hashlib._Hash":
     digest = hashlib.sha256(begin.encode())
-    ordered = frame.select(columns).sort("transaction_id")
+    # A supervised model may be anchored on rows that it was trained on: these stay in their order.
+    ordered = frame.select(columns).sort("transaction_id", maintain_order=True)
     for name in columns:
         digest.update(name.encode() + b"\0" + _bytes(ordered[name]))
     return digest

@@ -57,7 +57,12 @@ class JudgedDays:
     @cached_property
     def summaries(self) -> Summaries:
         return read_summaries(
-            self._warehouse, **self._days, models=self._models, policy=self._policy, detailed_to=self._detailed_to
+            self._warehouse,
+            **self._days,
+            known_before=self.as_of + _ONE_DAY,
+            models=self._models,
+            policy=self._policy,
+            detailed_to=self._detailed_to,
         )
 
     @cached_property

@@ -16,4 +16,5 @@ LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id
 WHERE s.model_name = $model_name
   AND s.channel = $channel
   AND s.event_date BETWEEN $first AND $last
+  AND feedback.has_outcome(t.judged_only, l.actual_fraud)
 ORDER BY s.event_date, s.transaction_id

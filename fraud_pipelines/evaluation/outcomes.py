@@ -33,7 +33,8 @@ def matured_scores(
 ) -> pl.DataFrame:
     """Scores of one model in the matured window, with the labels known before the end of ``as_of``.
 
-    Nothing later than ``as_of`` is looked at, so the answer stays the same whatever comes after.
+    Nothing later than ``as_of`` is looked at, so the answer stays the same whatever comes after. Payments of which only
+    a verdict tells the outcome are left out as long as they have none.
 
     Returns:
         ``transaction_id``, ``user_id``, ``event_date``, ``amount``, ``score``, ``raw_score``, ``model_version``,
@@ -65,8 +66,9 @@ def matured_decisions(
     screening_model: str = DAILY_MODEL,
     second_stage: str = ENSEMBLE_MODEL,
     segments: Sequence[str] = (),
+    known_before: date | None = None,
 ) -> pl.DataFrame:
-    """Decisions in the matured window, with the labels known before the end of ``as_of``.
+    """Decisions in the matured window, with the labels known before the end of ``as_of``, or before ``known_before``.
 
     With a ``policy``, only its decisions: another one's scores are anchored at another contamination.
 
@@ -83,7 +85,7 @@ def matured_decisions(
             "channel": channel,
             "first": first,
             "last": last,
-            "known_before": as_of + _DAY,
+            "known_before": known_before or as_of + _DAY,
             "policy": policy,
             "screening_model": screening_model,
             "second_stage": second_stage,

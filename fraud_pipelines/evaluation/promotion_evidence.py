@@ -200,14 +200,21 @@ class Evidence:
 
     @cached_property
     def _payments(self) -> dict[date, int]:
-        """How many there were on each day that may be judged."""
+        """How many of each day may be judged."""
         return dict(
             self._warehouse.read(
                 """
                 SELECT event_date, count(*) FROM features.transaction_features
-                WHERE event_date BETWEEN $first AND $last GROUP BY event_date ORDER BY event_date
+                WHERE event_date BETWEEN $first AND $last AND transaction_id NOT IN (
+                    SELECT transaction_id FROM feedback.unjudged($first, $last, $known_before::TIMESTAMP)
+                )
+                GROUP BY event_date ORDER BY event_date
                 """,
-                {"first": self._last_matured - timedelta(days=self._reach), "last": self._last_matured},
+                {
+                    "first": self._last_matured - timedelta(days=self._reach),
+                    "last": self._last_matured,
+                    "known_before": self.day,
+                },
             ).iter_rows()
         )
 
@@ -234,6 +241,7 @@ class Evidence:
                 most=JUDGED_A_DAY * ((days[-1] - days[0]).days + 1),
                 always=labels.filter("is_fraud")["transaction_id"],
                 columns=wanted,
+                known_before=self.day,
             ).rows.filter(pl.col("event_date").is_in(days))
             rows = features.join(labels, on="transaction_id", how="left", maintain_order="left").with_columns(
                 pl.col("is_fraud", "late").fill_null(value=False)

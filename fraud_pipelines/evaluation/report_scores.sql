@@ -30,4 +30,5 @@ LEFT JOIN compromised c ON c.user_id = t.user_id
 WHERE s.channel = $channel
   AND s.event_date BETWEEN $first AND $last
   AND (c.first_fraud IS NULL OR c.first_fraud > s.event_date - ($delay + 1)::INTEGER)
+  AND feedback.has_outcome(t.judged_only, l.actual_fraud)
 ORDER BY s.model_name, s.event_date, s.transaction_id

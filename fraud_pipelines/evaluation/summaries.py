@@ -32,7 +32,11 @@ BATCH: Final = "batch"
 _HERE: Final = Path(__file__).parent
 _AMOUNTS_SQL: Final = """
     SELECT event_date, user_id, amount AS score, amount AS raw_score, false AS alert
-    FROM raw.payments WHERE event_date = $day
+    FROM raw.payments
+    WHERE event_date = $day
+      AND transaction_id NOT IN (
+          SELECT transaction_id FROM feedback.unjudged($day, $day, $known_before::TIMESTAMP)
+      )
 """
 
 
@@ -77,27 +81,32 @@ def read_summaries(
     first: date,
     last: date,
     *,
+    known_before: date,
     models: Sequence[str] | None = None,
     policy: Policy | None = None,
     detailed_to: date | None = None,
 ) -> Summaries:
     """The summaries from ``first`` to ``last``; what isn't stored is computed.
 
-    A summary fits as long as the scores and decisions of its day do, which their number and a hash tell.
+    A summary fits as long as the scores and decisions of its day do, which their number and a hash tell. A payment of
+    which only a verdict tells the outcome is in it once it has one.
 
     Args:
+        known_before: of verdicts, those known before this day begins.
         models: those of these models; by default of every model, and of the amounts alone.
         policy: those of this policy's decisions.
         detailed_to: of later days only the counts are needed.
     """
-    days = {"first": first, "last": last}
+    days: dict[str, object] = {"first": first, "last": last}
     names = {"policy": policy and policy.name, "prefix": POLICY_PREFIX, "amount": AMOUNT, "batch": BATCH}
     with warehouse.connect(read_only=True):
         tokens = {
             Key(*of): token
             for *of, token in warehouse.read(
                 _query("summary_tokens"),
-                days | names | {"models": models, "settings": policy and policy.model_dump_json()},
+                days
+                | names
+                | {"known_before": known_before, "models": models, "settings": policy and policy.model_dump_json()},
             ).iter_rows()
         }
         found = {
@@ -110,7 +119,9 @@ def read_summaries(
             )
             if tokens.get(key) == token
         }
-        computed = {key: _computed(warehouse, key, policy) for key in sorted(tokens.keys() - found.keys())}
+        computed = {
+            key: _computed(warehouse, key, policy, known_before) for key in sorted(tokens.keys() - found.keys())
+        }
     return Summaries({**found, **computed}, tokens, list(computed))
 
 
@@ -124,9 +135,9 @@ def store_summaries(connection: duckdb.DuckDBPyConnection, summaries: Summaries)
         insert(connection, TABLE, pl.DataFrame(rows, schema=schema))
 
 
-def _computed(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySummary:
+def _computed(warehouse: Warehouse, key: Key, policy: Policy | None, known_before: date) -> DaySummary:
     if key.model_name == AMOUNT:
-        return summary_of(warehouse.read(_AMOUNTS_SQL, {"day": key.event_date}))
+        return summary_of(warehouse.read(_AMOUNTS_SQL, {"day": key.event_date, "known_before": known_before}))
     if policy and key.model_name.startswith(POLICY_PREFIX):
         decisions = matured_decisions(
             warehouse,
@@ -138,9 +149,10 @@ def _computed(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySumma
             screening_model=screening_model(key.channel),
             second_stage=policy.second_stage,
             segments=policy.segment_columns,
+            known_before=known_before,
         )
         return summary_of(decisions, single_levels(alert_levels(decisions, policy)))
-    return summary_of(warehouse.read(_query("scores_of_day"), key._asdict()))
+    return summary_of(warehouse.read(_query("scores_of_day"), key._asdict() | {"known_before": known_before}))
 
 
 def _row(key: Key, summary: DaySummary, token: str) -> dict[str, object]:

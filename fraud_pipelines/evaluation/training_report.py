@@ -17,7 +17,7 @@ from fraud_pipelines.evaluation.figures import pr_curve, score_histogram
 from fraud_pipelines.evaluation.metrics import measure, precision_recall
 from fraud_pipelines.evaluation.outcomes import matured_scores, matured_window, reporting_delay
 from fraud_pipelines.evaluation.windows import window_of
-from fraud_pipelines.features.frames import read_features
+from fraud_pipelines.features.frames import sample_features
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -84,7 +84,7 @@ def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of
     )
     with warehouse.connect(read_only=True):
         try:
-            features = read_features(warehouse, first, last)
+            features = sample_features(warehouse, first, last, known_before=as_of + timedelta(days=1)).rows
         except MissingData:
             return pl.DataFrame()
         labels = warehouse.read(

@@ -23,15 +23,19 @@ _FEATURES_SQL: Final = """
 _NO_ATTRIBUTES: Final = ("source", "ingested_at")
 """Columns of ``raw.transactions`` that say how a transaction came, and nothing of it."""
 
-_DRAWN: Final = f"""
+_DRAWN: Final = """
     (WITH drawn AS MATERIALIZED (
-        SELECT transaction_id, event_date FROM {FEATURE_TABLE}
-        WHERE event_date BETWEEN $first AND $last
+        SELECT transaction_id, event_date FROM {features}
+        WHERE event_date BETWEEN $first AND $last {outcome}
           AND (md5_number_lower(transaction_id) < $bound OR transaction_id IN (SELECT id FROM _always)))
-     SELECT d.* FROM {FEATURE_TABLE} d JOIN drawn USING (transaction_id, event_date)
+     SELECT d.* FROM {features} d JOIN drawn USING (transaction_id, event_date)
      WHERE d.event_date BETWEEN $first AND $last)
 """
 """Who is drawn is found first: to join all transactions before most are left out takes twice the memory."""
+
+_HAS_OUTCOME: Final = """
+    AND transaction_id NOT IN (SELECT transaction_id FROM feedback.unjudged($first, $last, $known_before::TIMESTAMP))
+"""
 
 _DIGEST_SQL: Final = f"""
     SELECT event_date, count(*), sum(hash(hash(f))::HUGEINT) FROM {FEATURE_TABLE} f
@@ -99,6 +103,7 @@ def sample_features(
     most: int | None = None,
     always: pl.Series | None = None,
     columns: Sequence[str] | None = None,
+    known_before: date | None = None,
 ) -> FeatureSample:
     """`read_features`, of about ``most`` transactions where the days have more.
 
@@ -110,28 +115,34 @@ def sample_features(
         always: ids that are in the sample besides, whatever their hash.
         columns: only ``transaction_id`` and these, without reading the others; without ``event_date`` among them the
             rows are in order of their ids.
+        known_before: leave out payments of which only a verdict tells the outcome, and none is known before this day
+            begins: they are no sample of legitimate ones.
 
     Raises:
         MissingData: no features are stored for any of these days.
     """
-    days = {"first": first, "last": last}
+    days = {"first": first, "last": last} | ({} if known_before is None else {"known_before": known_before})
+    outcome = "" if known_before is None else _HAS_OUTCOME
     with warehouse.connect(read_only=True) as connection:
         total = int(
             select(
                 connection,
-                "SELECT count(*) FROM features.transaction_features WHERE event_date BETWEEN $first AND $last",
+                f"SELECT count(*) FROM {FEATURE_TABLE} WHERE event_date BETWEEN $first AND $last {outcome}",
                 days,
             ).item()
         )
         if not total:
+            unless = "" if known_before is None else " whose outcome was known"
             raise MissingData(
-                f"no features are stored for {first} to {last}: materialize features/transaction_features for these "
-                "days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
+                f"no features are stored for {first} to {last}{unless}: materialize features/transaction_features for "
+                "these days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
             )
         if most is None or total <= most:
-            return FeatureSample(_ordered(select(connection, _query(connection, FEATURE_TABLE, columns), days)), total)
+            every = _query(connection, FEATURE_TABLE, columns, outcome.replace("transaction_id", "f.transaction_id", 1))
+            return FeatureSample(_ordered(select(connection, every, days)), total)
         with registered(connection, _always=pl.DataFrame({"id": always}, schema={"id": pl.String})):
-            drawn = select(connection, _query(connection, _DRAWN, columns), {**days, "bound": 2**64 * most // total})
+            source = _DRAWN.format(features=FEATURE_TABLE, outcome=outcome)
+            drawn = select(connection, _query(connection, source, columns), {**days, "bound": 2**64 * most // total})
     return FeatureSample(_ordered(drawn), total)
 
 
@@ -165,8 +176,10 @@ def _further(connection: duckdb.DuckDBPyConnection, table: str) -> str:
     return "".join(f', t."{name}"' for name in raw if name not in features and name not in _NO_ATTRIBUTES)
 
 
-def _query(connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str] | None) -> str:
-    query = _FEATURES_SQL.format(source=source, further=_further(connection, FEATURE_TABLE), condition="")
+def _query(
+    connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str] | None, condition: str = ""
+) -> str:
+    query = _FEATURES_SQL.format(source=source, further=_further(connection, FEATURE_TABLE), condition=condition)
     if columns is None:
         return query
     names = ", ".join(f'"{name}"' for name in dict.fromkeys(("transaction_id", *columns)))

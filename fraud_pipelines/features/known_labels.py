@@ -19,6 +19,9 @@ One that happened at the very instant t is not looked at, whatever is known of i
 - ``days_since_first_fraud`` and ``days_since_last_fraud`` over w: from the first and the last of the known frauds in
   (t − w, t) until t. Null without one.
 
+Where only a verdict tells the outcome of a payment (``judged_only``), it counts as one of the n and among the last from
+when on a label of it is known, however old it is, and without a label never.
+
 The delay d is the option ``delay_days``: ``FRAUD_LABEL_DELAY_DAYS``, unless a declaration sets it. Of an entity that
 never occurred the counts are 0 and the rate is p. Only where a part of the key is null are all of them null.
 """
@@ -74,6 +77,7 @@ class LabelLookup:
     keys: pl.DataFrame
     _activity: Sequence[Timeline]
     _early: Mapping[int, Timeline]
+    _judged: Mapping[int, Timeline]
     _frauds: Mapping[int, Timeline]
     _latest: LatestTimeline
     _single_frauds: "Frauds"
@@ -114,7 +118,8 @@ class LabelLookup:
         # Both only where the entity has a rate.
         activity = [events.activity[entity.name]] if entity.name in events.activity else []
         early = [events.early[entity.name]] if entity.name in events.early else []
-        single = [of[entity.name] for of in (events.outcomes, events.young) if entity.name in of]
+        others = (events.judged, events.outcomes, events.labelled)
+        single = [of[entity.name] for of in others if entity.name in of]
         if keys is None:
             keys = pl.concat(frame.select(names) for frame in (*activity, *early, *single, frauds)).unique()
         codes = keys.select(names).with_row_index("_entity")
@@ -135,13 +140,18 @@ class LabelLookup:
                 for frame in periods
                 for delay in delays(entity)
             },
+            _judged={
+                window: Timeline.of_periods(_within(coded(events.judged[entity.name]), window), count)
+                for window in windows
+                if entity.name in events.judged
+            },
             _frauds={window: Timeline.of_periods(_counted(known, window), count) for window in windows},
             _latest=LatestTimeline.of(_counted(known if looks_back_for_ever(entity) else known.clear()), count),
             _single_frauds=frauds_by_instant(known, count),
             _outcomes={
                 delay: outcomes_by_instant(
                     coded(events.outcomes[entity.name].filter(pl.col("_delay") == delay)),
-                    coded(events.young[entity.name].filter(pl.col("_delay") == delay)),
+                    coded(events.labelled[entity.name].filter(pl.col("_delay") == delay)),
                     count,
                 )
                 for delay in last_counts(entity)
@@ -201,8 +211,10 @@ class _Rows:
         """Transactions in (t − window, t − delay], and the labelled ones in (t − delay, t)."""
         if (delay, window) not in self._labelled:
             [happened] = self._lookup._activity
-            self._labelled[delay, window] = self._ever_labelled(delay) - happened.up_to(
-                self._code, self.instant - window
+            self._labelled[delay, window] = (
+                self._ever_labelled(delay)
+                - happened.up_to(self._code, self.instant - window)
+                + self._lookup._judged[window].up_to(self._code, self.instant)
             )
         return self._labelled[delay, window]
 
@@ -253,6 +265,11 @@ class _Rows:
             fraud_instants(self._lookup._single_frauds, self._code, self.instant, window, first, last, found)
             self._instants[window] = first, last, found
         return self._instants[window]
+
+
+def _within(judged: pl.DataFrame, window: int) -> pl.DataFrame:
+    """When each judged transaction leaves the window."""
+    return judged.with_columns(_leaves=pl.col("_happened") + window)
 
 
 def _counted(frauds: pl.DataFrame, window: int | None = None) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from typing import Final, Self
 import polars as pl
 
 from fraud_pipelines.plan.functions import FUNCTIONS
-from fraud_pipelines.plan.types import Aggregate, EntityPlan
+from fraud_pipelines.plan.types import JUDGED_ONLY, Aggregate, EntityPlan
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 
 _DAY: Final = 86_400_000_000
@@ -23,13 +23,15 @@ class LabelEvents:
 
     Attributes:
         activity: by the name of each entity with a rate, a frame of its key columns, ``_instant``, when transactions
-            happened, and ``_weight``: how many the row stands for.
+            happened, and ``_weight``: how many the row stands for. None of which only a verdict tells the outcome.
         early: by the same names, when transactions count as labelled before they are old enough: the key columns,
             ``_delay`` in µs, ``_enters``, ``_leaves`` (null: for ever) and ``_weight``.
+        judged: by the same names, the labelled ones of those of which only a verdict tells the outcome: the key
+            columns, ``_happened``, ``_enters``, from when on they count, and ``_weight``.
         outcomes: by the name of each entity that looks at single outcomes, its transactions, for when they are old
-            enough: the key columns, ``_delay`` in µs and ``_happened``.
-        young: by the same names, labelled transactions, for when they aren't: the key columns, ``_delay``,
-            ``_happened`` and ``_known``, when the first label became known.
+            enough: the key columns, ``_delay`` in µs and ``_happened``. None of which only a verdict tells the outcome.
+        labelled: by the same names, the key columns, ``_delay``, ``_happened``, ``_known``, when the first label became
+            known, and ``_lasting``: whether only the verdict tells the outcome.
         frauds: a row for each time during which a transaction was a known fraud: the key columns of all entities,
             ``_happened``, ``_known_from`` and ``_known_until`` (null: for ever). It was for t in (from, until].
 
@@ -38,8 +40,9 @@ class LabelEvents:
 
     activity: Mapping[str, pl.DataFrame]
     early: Mapping[str, pl.DataFrame]
+    judged: Mapping[str, pl.DataFrame]
     outcomes: Mapping[str, pl.DataFrame]
-    young: Mapping[str, pl.DataFrame]
+    labelled: Mapping[str, pl.DataFrame]
     frauds: pl.DataFrame
 
     @classmethod
@@ -48,31 +51,42 @@ class LabelEvents:
 
         Args:
             entities: of the plan.
-            transactions: ``transaction_id``, ``timestamp``, and the entities' key columns.
+            transactions: ``transaction_id``, ``timestamp``, the entities' key columns and, where there is one,
+                ``judged_only``.
             labels: the columns of ``feedback.label_history``, corrected labels included; none without labels.
         """
         entities = with_label_features(entities)
         labels = (pl.DataFrame(schema=LABEL_COLUMNS) if labels is None else labels).select(list(LABEL_COLUMNS))
         own = transactions.select(
-            *dict.fromkeys(["transaction_id", *key_columns(entities)]), _happened=pl.col("timestamp").to_physical()
+            *dict.fromkeys(["transaction_id", *key_columns(entities)]),
+            _happened=pl.col("timestamp").to_physical(),
+            _lasting=pl.col(JUDGED_ONLY).fill_null(value=False)
+            if JUDGED_ONLY in transactions.columns
+            else pl.lit(value=False),
         )
+        waited_for = own.filter(~pl.col("_lasting"))
         labels = labels.with_columns(pl.col("known_at").to_physical())
         first_known = labels.group_by("transaction_id").agg(_first_known=pl.col("known_at").min())
         labelled = own.join(first_known, on="transaction_id")
         rated = [entity for entity in entities if delays(entity)]
         return cls(
             activity={
-                entity.name: own.select(*entity.key, _instant="_happened", _weight=pl.lit(1, pl.Int64)).drop_nulls()
+                entity.name: waited_for.select(
+                    *entity.key, _instant="_happened", _weight=pl.lit(1, pl.Int64)
+                ).drop_nulls()
                 for entity in rated
             },
-            early={entity.name: _early(entity, labelled) for entity in rated},
+            early={entity.name: _early(entity, labelled.filter(~pl.col("_lasting"))) for entity in rated},
+            judged={entity.name: _judged(entity, labelled.filter("_lasting")) for entity in rated},
             outcomes={
-                entity.name: _by_delay(entity, own.select(*entity.key, "_happened"))
+                entity.name: _by_delay(entity, waited_for.select(*entity.key, "_happened"))
                 for entity in entities
                 if last_counts(entity)
             },
-            young={
-                entity.name: _by_delay(entity, labelled.select(*entity.key, "_happened", _known="_first_known"))
+            labelled={
+                entity.name: _by_delay(
+                    entity, labelled.select(*entity.key, "_happened", "_lasting", _known="_first_known")
+                )
                 for entity in entities
                 if last_counts(entity)
             },
@@ -190,6 +204,16 @@ def _by_delay(entity: EntityPlan, transactions: pl.DataFrame) -> pl.DataFrame:
         transactions.drop_nulls(list(entity.key)).with_columns(_delay=pl.lit(delay, pl.Int64))
         for delay in last_counts(entity)
     )
+
+
+def _judged(entity: EntityPlan, labelled: pl.DataFrame) -> pl.DataFrame:
+    """From when on each of these transactions counts as labelled."""
+    return labelled.select(
+        *entity.key,
+        "_happened",
+        _enters=pl.max_horizontal("_happened", "_first_known") + 1,
+        _weight=pl.lit(1, pl.Int64),
+    ).drop_nulls()
 
 
 def _early(entity: EntityPlan, labelled: pl.DataFrame) -> pl.DataFrame:

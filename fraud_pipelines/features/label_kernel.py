@@ -24,13 +24,17 @@ class Frauds(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """Transactions by when they happened, and those that were labelled young, with when that became known."""
+    """Transactions by when they happened, and labelled ones with when that became known.
+
+    A labelled one counts before it is old enough; where ``lasting``, later as well: it is not among the former.
+    """
 
     starts: Ints
     happened: Ints
-    young_starts: Ints
-    young_happened: Ints
-    young_known: Ints
+    labelled_starts: Ints
+    labelled: Ints
+    known: Ints
+    lasting: NDArray[np.bool_]
 
 
 @numba.njit(nogil=True)
@@ -59,7 +63,7 @@ def last_outcomes(
 ) -> None:
     """Of each row's entity the last ``sizes`` outcomes known before its instant t, and the frauds among them.
 
-    The outcome of a transaction is known if it happened in (t − reach, t − delay], or later and a label of it is known
+    The outcome of a transaction in (t − reach, t) is known if it happened up to t − delay, or a label of it is known
     before t. Of transactions of one instant, the frauds count as the later ones.
 
     Args:
@@ -76,8 +80,8 @@ def last_outcomes(
         t = instants[row]
         begin = outcomes.starts[e]
         j = _up_to(outcomes.happened, begin, outcomes.starts[e + 1], t - delay)
-        young_begin = outcomes.young_starts[e]
-        i = _up_to(outcomes.young_happened, young_begin, outcomes.young_starts[e + 1], t - 1)
+        labelled_begin = outcomes.labelled_starts[e]
+        i = _up_to(outcomes.labelled, labelled_begin, outcomes.labelled_starts[e + 1], t - 1)
         fraud_begin = frauds.starts[e]
         f = _up_to(frauds.happened, fraud_begin, frauds.starts[e + 1], t - 1)
         size = 0
@@ -85,14 +89,21 @@ def last_outcomes(
         total = 0
         pending = 0
         while seen < most:
-            while i > young_begin and outcomes.young_known[i - 1] >= t:
+            at = max(outcomes.happened[j - 1], t - reach) if j > begin else t - reach
+            later = max(at, t - reach + 1)
+            while (
+                i > labelled_begin
+                and outcomes.labelled[i - 1] >= later
+                and not (
+                    outcomes.known[i - 1] < t and (outcomes.lasting[i - 1] or outcomes.labelled[i - 1] > t - delay)
+                )
+            ):
                 i -= 1
-            if i > young_begin and outcomes.young_happened[i - 1] > t - delay:
+            if i > labelled_begin and outcomes.labelled[i - 1] >= later:
                 i -= 1
-                at = outcomes.young_happened[i]
-            elif j > begin and outcomes.happened[j - 1] > t - reach:
+                at = outcomes.labelled[i]
+            elif at > t - reach:
                 j -= 1
-                at = outcomes.happened[j]
             else:
                 break
             while f > fraud_begin and frauds.happened[f - 1] >= at:

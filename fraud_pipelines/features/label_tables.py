@@ -51,13 +51,14 @@ def read_label_events(
     return LabelEvents(
         activity={entity.name: _activity(connection, entity, day, keys[entity.name]) for entity in rated},
         early={entity.name: _early(connection, entity, day, keys[entity.name]) for entity in rated},
+        judged={entity.name: _judged(connection, entity, day, keys[entity.name]) for entity in rated},
         outcomes={
             entity.name: _outcomes(connection, entity, day, keys[entity.name])
             for entity in entities
             if last_counts(entity)
         },
-        young={
-            entity.name: _young(connection, entity, day, keys[entity.name])
+        labelled={
+            entity.name: _labelled(connection, entity, day, keys[entity.name])
             for entity in entities
             if last_counts(entity)
         },
@@ -158,21 +159,15 @@ def _activity(
 ) -> pl.DataFrame:
     """Transactions by entity and instant; those between two stretches are put at the end of the earlier one."""
     names = _listed(entity.key)
-    stretches = _stretches(entity, day)
-    (oldest, end), *later = stretches
-    instant = f'CASE WHEN "timestamp" < TIMESTAMP \'{end}\' THEN "timestamp"'
-    for begin, next_end in later:
-        instant += f" WHEN \"timestamp\" < TIMESTAMP '{begin}' THEN TIMESTAMP '{end}'"
-        instant += f' WHEN "timestamp" < TIMESTAMP \'{next_end}\' THEN "timestamp"'
-        end = next_end
+    oldest, end, instant = _told_apart(entity, day)
     with registered(connection, **_registration(keys)):
         return select(
             connection,
             f"""
-            SELECT {names}, epoch_us({instant} END) AS _instant, count(*) AS _weight
+            SELECT {names}, epoch_us({instant}) AS _instant, count(*) AS _weight
             FROM {PAYMENTS} {_semi_join(entity, keys)}
-            WHERE event_date BETWEEN $first AND $last AND "timestamp" >= $oldest AND "timestamp" < $end
-              AND {_has_key(entity)}
+            WHERE judged_only IS NOT TRUE AND event_date BETWEEN $first AND $last
+              AND "timestamp" >= $oldest AND "timestamp" < $end AND {_has_key(entity)}
             GROUP BY ALL
             """,
             {"first": oldest.date(), "last": end.date(), "oldest": oldest, "end": end},
@@ -199,7 +194,7 @@ def _early(
                     SELECT {_listed(entity.key)}, "timestamp" + $young AS _leaves,
                            greatest(_known, "timestamp") + INTERVAL 1 MICROSECOND AS _enters
                     FROM {PAYMENTS} JOIN first_known USING (transaction_id) {_semi_join(entity, keys)}
-                    WHERE event_date BETWEEN $first AND $day AND {_has_key(entity)}
+                    WHERE judged_only IS NOT TRUE AND event_date BETWEEN $first AND $day AND {_has_key(entity)}
                 )
                 SELECT {_listed(entity.key)}, $delay::BIGINT AS _delay, epoch_us(greatest(_enters, $begin)) AS _enters,
                        epoch_us(if(_leaves < $end, _leaves, NULL)) AS _leaves, count(*) AS _weight
@@ -236,8 +231,8 @@ def _outcomes(
                 f"""
                 WITH own AS (
                     SELECT {names}, epoch_us("timestamp") AS _happened FROM {PAYMENTS} {_semi_join(entity, keys)}
-                    WHERE event_date BETWEEN $first AND $last AND "timestamp" >= $oldest AND "timestamp" < $end
-                      AND {_has_key(entity)}
+                    WHERE judged_only IS NOT TRUE AND event_date BETWEEN $first AND $last
+                      AND "timestamp" >= $oldest AND "timestamp" < $end AND {_has_key(entity)}
                 )
                 SELECT {names}, _happened, $delay::BIGINT AS _delay FROM own WHERE _happened >= epoch_us($begin)
                 UNION ALL
@@ -257,16 +252,47 @@ def _outcomes(
     return pl.concat(found)
 
 
-def _young(
+def _judged(
     connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """Transactions that are labelled while they are young: all whose first label comes on ``day``, and as many as are
+    """The labelled ones of the payments of which only a verdict tells the outcome, at the instants of `_activity`."""
+    names = _listed(entity.key)
+    oldest, _, instant = _told_apart(entity, day)
+    with registered(connection, **_registration(keys)):
+        return select(
+            connection,
+            f"""
+            WITH first_known AS (
+                SELECT transaction_id, min(known_at) AS _known FROM feedback.label_history
+                WHERE known_at >= $oldest AND known_at < $end GROUP BY transaction_id
+            )
+            SELECT {names}, epoch_us({instant}) AS _happened,
+                   epoch_us(greatest(_known, "timestamp", $begin) + INTERVAL 1 MICROSECOND) AS _enters,
+                   count(*) AS _weight
+            FROM {PAYMENTS} JOIN first_known USING (transaction_id) {_semi_join(entity, keys)}
+            WHERE judged_only AND event_date BETWEEN $first AND $day AND "timestamp" >= $oldest AND {_has_key(entity)}
+            GROUP BY ALL
+            """,
+            {
+                "oldest": oldest,
+                "first": oldest.date(),
+                "day": day,
+                "begin": _midnight(day) - _INSTANT,
+                "end": _midnight(day + _DAY),
+            },
+        )
+
+
+def _labelled(
+    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Labelled transactions that count for their label: all whose first label comes on ``day``, and as many as are
     looked at of those that had one before. Of these, when it came makes no difference on the day."""
     names = _listed(entity.key)
     begin, end = _midnight(day), _midnight(day + _DAY)
     found = []
-    for delay, (count, _) in last_counts(entity).items():
-        oldest = begin - timedelta(microseconds=delay)
+    for delay, (count, reached) in last_counts(entity).items():
+        oldest, young = (begin - timedelta(microseconds=span) for span in (reached, delay))
         with registered(connection, **_registration(keys)):
             rows = select(
                 connection,
@@ -275,16 +301,27 @@ def _young(
                     SELECT transaction_id, min(known_at) AS _first FROM feedback.label_history
                     WHERE known_at >= $oldest AND known_at < $end GROUP BY transaction_id
                 ), own AS (
-                    SELECT {names}, epoch_us("timestamp") AS _happened, epoch_us(_first) AS _known
+                    SELECT {names}, epoch_us("timestamp") AS _happened, epoch_us(_first) AS _known,
+                           judged_only IS TRUE AS _lasting
                     FROM {PAYMENTS} JOIN first_known USING (transaction_id) {_semi_join(entity, keys)}
-                    WHERE event_date BETWEEN $first AND $day AND "timestamp" >= $oldest AND {_has_key(entity)}
+                    WHERE event_date BETWEEN $first AND $day AND {_has_key(entity)}
+                      AND "timestamp" >= if(judged_only IS TRUE, $oldest, $young)
                 )
-                SELECT {names}, _happened, _known, $delay::BIGINT AS _delay FROM own WHERE _known >= epoch_us($begin)
+                SELECT {names}, _happened, _lasting, _known, $delay::BIGINT AS _delay
+                FROM own WHERE _known >= epoch_us($begin)
                 UNION ALL
-                SELECT {names}, unnest(max(_happened, {count})), epoch_us($begin) - 1, $delay::BIGINT FROM own
-                WHERE _known < epoch_us($begin) GROUP BY {names}
+                SELECT {names}, unnest(max(_happened, {count})), _lasting, epoch_us($begin) - 1, $delay::BIGINT
+                FROM own WHERE _known < epoch_us($begin) GROUP BY {names}, _lasting
                 """,
-                {"oldest": oldest, "first": oldest.date(), "day": day, "begin": begin, "end": end, "delay": delay},
+                {
+                    "oldest": oldest,
+                    "young": young,
+                    "first": oldest.date(),
+                    "day": day,
+                    "begin": begin,
+                    "end": end,
+                    "delay": delay,
+                },
             )
         found.append(rows)
     return pl.concat(found)
@@ -323,6 +360,18 @@ def _frauds(
             parameters,
         )
     return known_frauds(labels).select(fraud_columns(entities))
+
+
+def _told_apart(entity: EntityPlan, day: date) -> tuple[datetime, datetime, str]:
+    """The first and the last instant at which a window may begin or end on ``day``, and, as SQL, the instant at which a
+    transaction is counted: its own, or, between two stretches, the end of the earlier one."""
+    (oldest, end), *later = _stretches(entity, day)
+    instant = f'CASE WHEN "timestamp" < TIMESTAMP \'{end}\' THEN "timestamp"'
+    for begin, next_end in later:
+        instant += f" WHEN \"timestamp\" < TIMESTAMP '{begin}' THEN TIMESTAMP '{end}'"
+        instant += f' WHEN "timestamp" < TIMESTAMP \'{next_end}\' THEN "timestamp"'
+        end = next_end
+    return oldest, end, f'{instant} ELSE "timestamp" END'
 
 
 def _stretches(entity: EntityPlan, day: date) -> list[tuple[datetime, datetime]]:

@@ -93,17 +93,19 @@ def frauds_by_instant(periods: pl.DataFrame, entities: int) -> "Frauds":
     )
 
 
-def outcomes_by_instant(transactions: pl.DataFrame, young: pl.DataFrame, entities: int) -> "Outcomes":
-    """Transactions by when they ``_happened``, and labelled ones with when that was first ``_known``."""
+def outcomes_by_instant(transactions: pl.DataFrame, judged: pl.DataFrame, entities: int) -> "Outcomes":
+    """Transactions by when they ``_happened``, and labelled ones with when that was first ``_known``, and whether
+    they count for good (``_lasting``)."""
     from fraud_pipelines.features.label_kernel import Outcomes
 
-    ordered, labelled = transactions.sort("_entity", "_happened"), young.sort("_entity", "_happened", "_known")
+    ordered, labelled = transactions.sort("_entity", "_happened"), judged.sort("_entity", "_happened", "_known")
     return Outcomes(
         starts=_starts(ordered, entities),
         happened=_column(ordered["_happened"]),
-        young_starts=_starts(labelled, entities),
-        young_happened=_column(labelled["_happened"]),
-        young_known=_column(labelled["_known"]),
+        labelled_starts=_starts(labelled, entities),
+        labelled=_column(labelled["_happened"]),
+        known=_column(labelled["_known"]),
+        lasting=labelled["_lasting"].to_numpy().copy(),
     )
 
 

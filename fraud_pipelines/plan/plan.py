@@ -12,6 +12,7 @@ from fraud_pipelines.plan.expressions import SQL_TYPES
 from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.types import (
     DATE_ONLY,
+    JUDGED_ONLY,
     KIND,
     LOCAL_TIME,
     Attribute,
@@ -40,7 +41,7 @@ _KEY_COLUMNS: Final[Mapping[str, pl.DataType]] = {
     "event_date": pl.Date(),
 }
 
-_LATER_COLUMNS: Final = frozenset({KIND, LOCAL_TIME, DATE_ONLY})
+_LATER_COLUMNS: Final = frozenset({KIND, LOCAL_TIME, DATE_ONLY, JUDGED_ONLY})
 """Columns that ship since a release, and that change nothing of what earlier ones computed."""
 
 

@@ -21,6 +21,10 @@ LOCAL_TIME: Final = "local_time"
 """The column of the time on the clock where a transaction happened, where a zone is declared."""
 DATE_ONLY: Final = "date_only"
 """The column that says where a source gave a date without a time."""
+JUDGED_ONLY: Final = "judged_only"
+"""The column that says where only a verdict tells what became of a payment: without a label it never is legitimate."""
+COMPUTED: Final = frozenset({LOCAL_TIME, DATE_ONLY, JUDGED_ONLY})
+"""Columns of a transaction that no column of the source gives: they follow from its timestamp, zone and mapping."""
 WITH_REFUNDS: Final = "__with_refunds"
 """At the end of an entity's name: the pass of the fold that sees its refunds, too."""
 

@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS raw.transactions (
     ingested_at TIMESTAMP NOT NULL,
     kind VARCHAR DEFAULT 'payment',
     local_time TIMESTAMP,
-    date_only BOOLEAN
+    date_only BOOLEAN,
+    judged_only BOOLEAN
 );
 
 -- The transactions that are decided: all but refunds.
@@ -495,6 +496,20 @@ CREATE OR REPLACE MACRO feedback.labels_between(since, instant) AS TABLE
 CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
     FROM feedback.labels_between('-infinity'::TIMESTAMP, instant);
 
+-- Whether it is known what became of a payment whose days have matured: of most, no label means legitimate.
+CREATE OR REPLACE MACRO feedback.has_outcome(judged_only, actual_fraud) AS
+    judged_only IS NOT TRUE OR actual_fraud IS NOT NULL;
+
+-- The payments of a range of days of which that isn't known before an instant.
+CREATE OR REPLACE MACRO feedback.unjudged(first_day, last_day, instant) AS TABLE
+    SELECT transaction_id, event_date
+    FROM raw.payments
+    WHERE judged_only
+      AND event_date BETWEEN first_day AND last_day
+      AND transaction_id NOT IN (
+          SELECT transaction_id FROM feedback.labels_between(first_day::TIMESTAMP, instant)
+      );
+
 -- As in the original: a block is right on fraud, an approval on a legitimate payment; a review is right
 -- when it found fraud.
 CREATE OR REPLACE MACRO feedback.is_correct(decision, actual_fraud) AS
@@ -591,6 +606,7 @@ COMMENT ON COLUMN raw.transactions.ingested_at IS 'When it was taken in, UTC.';
 COMMENT ON COLUMN raw.transactions.kind IS 'payment or refund. A refund is not decided, and no aggregate counts it whose condition does not ask for the kind.';
 COMMENT ON COLUMN raw.transactions.local_time IS 'The time on the clock where it happened, in the declared zone; null where none is declared, or the time of day is unknown.';
 COMMENT ON COLUMN raw.transactions.date_only IS 'True where the source gave a date without a time: the timestamp is the midnight at which that date begins, and the hour is unknown.';
+COMMENT ON COLUMN raw.transactions.judged_only IS 'True where only a verdict tells what became of it, since its source says which payments nobody has judged: without a label it never counts as legitimate.';
 COMMENT ON COLUMN raw.payments.transaction_id IS 'The id the source gave it; it counts once.';
 COMMENT ON COLUMN raw.payments.user_id IS 'Who paid: customer, account or card.';
 COMMENT ON COLUMN raw.payments."timestamp" IS 'When it happened, UTC.';
@@ -608,6 +624,7 @@ COMMENT ON COLUMN raw.payments.ingested_at IS 'When it was taken in, UTC.';
 COMMENT ON COLUMN raw.payments.kind IS 'payment or refund. A refund is not decided, and no aggregate counts it whose condition does not ask for the kind.';
 COMMENT ON COLUMN raw.payments.local_time IS 'The time on the clock where it happened, in the declared zone; null where none is declared, or the time of day is unknown.';
 COMMENT ON COLUMN raw.payments.date_only IS 'True where the source gave a date without a time: the timestamp is the midnight at which that date begins, and the hour is unknown.';
+COMMENT ON COLUMN raw.payments.judged_only IS 'True where only a verdict tells what became of it, since its source says which payments nobody has judged: without a label it never counts as legitimate.';
 
 COMMENT ON COLUMN raw.left_out_rows.source IS 'The file it came with.';
 COMMENT ON COLUMN raw.left_out_rows.row_number IS 'Its number in the file.';

@@ -275,8 +275,7 @@ class TransactionIntake:
         )
         of_first = reasons.is_null()
         same_payment = of_first | reasons.str.starts_with("duplicate")
-        wanted = [True, False] if rule.include_legitimate else [True]
-        labels = rows.filter(same_payment & rows["actual_fraud"].is_in(wanted))
+        labels = rows.filter(same_payment & rows["actual_fraud"].is_in(rule.stored_verdicts))
         repeats = store_labels(connection, labels, now=self.now)
         stored = labels.filter(repeats.is_null())["known_at"].dt.date()
         self._labels_by_day.update(dict(stored.value_counts().iter_rows()))

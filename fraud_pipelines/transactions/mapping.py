@@ -19,7 +19,7 @@ from pydantic import (
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.plan.types import DATE_ONLY, LOCAL_TIME, Attribute
+from fraud_pipelines.plan.types import COMPUTED, LOCAL_TIME, Attribute
 from fraud_pipelines.transactions.column_rules import ColumnRule, SourceColumn
 from fraud_pipelines.transactions.currency import COLUMNS, CURRENCY, SOURCE_AMOUNT, has_currency
 from fraud_pipelines.transactions.file_rule import FileRule
@@ -54,10 +54,11 @@ class LabelRule(LaterKeys):
         fraud_values: what it says of a fraud.
         legitimate_values: what it says of a legitimate transaction.
         include_legitimate: store these too. Off by default: past the label delay, what has no label counts as
-            legitimate anyway.
+            legitimate anyway, unless there are ``unlabelled_values``.
         delay_days: from the transaction until its label is known; parts of a day are allowed.
         source: ``chargeback`` (default) or ``review``.
-        unlabelled_values: what it says where nobody has judged yet; such a transaction has no label.
+        unlabelled_values: what it says where nobody has judged yet; such a transaction has no label, and never counts
+            as legitimate. What is legitimate is then a label too, and stored.
         known_at_column: the source's column that says when the label became known; where it is null, ``delay_days``
             count.
         known_at_format: how that column writes its times; by default as the mapping's ``timestamp``.
@@ -96,6 +97,11 @@ class LabelRule(LaterKeys):
     @classmethod
     def dumped_always(cls) -> frozenset[str]:
         return frozenset({"column", "fraud_values", "legitimate_values", "include_legitimate", "delay_days", "source"})
+
+    @property
+    def stored_verdicts(self) -> tuple[bool, ...]:
+        """The verdicts that are stored: a fraud, and where they are asked for or tell anything, legitimate ones."""
+        return (True, False) if self.include_legitimate or self.unlabelled_values else (True,)
 
     def known_at_rule(self, timestamp: TimestampRule) -> TimestampRule:
         """How ``known_at_column`` is read in a mapping with this timestamp."""
@@ -194,7 +200,7 @@ class ColumnMapping(LaterKeys):
         self._attributes = shipped_plan().attributes if given is None else tuple(given)
         if CURRENCY in self.constants and not has_currency(self._attributes):
             self._attributes += COLUMNS
-        names = [each.name for each in self._attributes if each.name not in _COMPUTED]
+        names = [each.name for each in self._attributes if each.name not in COMPUTED]
         required = [each.name for each in self._attributes if each.required]
         optional = [name for name in names if name not in required]
         words_of = self.null_values if isinstance(self.null_values, dict) else {}
@@ -274,9 +280,14 @@ class ColumnMapping(LaterKeys):
         return any(rule.row for rule in self.rules.values())
 
     @property
+    def judged_only(self) -> bool | None:
+        """Whether the source says which payments nobody has judged; null where it doesn't."""
+        return True if self.label is not None and self.label.unlabelled_values else None
+
+    @property
     def wanted_columns(self) -> dict[str, str]:
         """Our column → theirs, for all that may come from one column of the source."""
-        computed = _COMPUTED | ({SOURCE_AMOUNT} if has_currency(self._attributes) else set())
+        computed = COMPUTED | ({SOURCE_AMOUNT} if has_currency(self._attributes) else set())
         if self.timestamp.columns:
             computed |= {_TIMESTAMP}
         wanted = {}
@@ -361,8 +372,6 @@ class ColumnMapping(LaterKeys):
 
 
 _LOCAL_ZONE: Final = "local_zone"
-_COMPUTED: Final = frozenset({LOCAL_TIME, DATE_ONLY})
-"""Columns of a transaction that follow from its timestamp and zone."""
 
 
 def _check_rule(rule: ColumnRule, attribute: Attribute) -> None:

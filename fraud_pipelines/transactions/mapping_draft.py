@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.plan.types import DATE_ONLY, LOCAL_TIME, Attribute
+from fraud_pipelines.plan.types import COMPUTED, Attribute
 from fraud_pipelines.transactions.column_guesses import (
     FRAUD_WORDS,
     LEGITIMATE_WORDS,
@@ -77,7 +77,7 @@ class _Draft:
         self._sample = sample
         self._attributes = attributes
         self._names = {attribute.name for attribute in attributes}
-        self._optional = {each.name for each in attributes if not each.required} - {LOCAL_TIME, DATE_ONLY}
+        self._optional = {each.name for each in attributes if not each.required} - COMPUTED
         self._label = guess_label(sample)
         self._time, self._clock, self._times = self._find_times()
         self._zone = guess_zone(sample) if self._clock or self._times else None

@@ -8,7 +8,7 @@ from typing import Final, Self
 import duckdb
 import polars as pl
 
-from fraud_pipelines.plan.types import DATE_ONLY, LOCAL_TIME
+from fraud_pipelines.plan.types import COMPUTED
 from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.storage.warehouse import insert, registered, select
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE
@@ -93,7 +93,7 @@ def repeats_of_stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame)
         columns = ", ".join(f'"{name}"' for name in rows.columns)
         query = f"SELECT {columns} FROM raw.transactions WHERE transaction_id IN (SELECT transaction_id FROM _arrived)"
         stored = select(connection, query).cast(rows.schema)
-    content = [name for name in rows.columns if name not in ("transaction_id", LOCAL_TIME, DATE_ONLY)]
+    content = [name for name in rows.columns if name not in {"transaction_id", *COMPUTED}]
     return repeat_reasons(rows, stored, key=["transaction_id"], content=content, noun="transaction")
 
 

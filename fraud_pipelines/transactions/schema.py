@@ -31,6 +31,7 @@ FURTHER_COLUMNS: Final[dict[str, pl.DataType]] = {
     "kind": pl.String(),
     "local_time": TIMESTAMP,
     "date_only": pl.Boolean(),
+    "judged_only": pl.Boolean(),
 }
 """What is told of every transaction besides, and need not be a column of its source."""
 

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.plan.plan import column_types
-from fraud_pipelines.plan.types import DATE_ONLY, KIND, LOCAL_TIME, REFUND, Attribute
+from fraud_pipelines.plan.types import COMPUTED, DATE_ONLY, JUDGED_ONLY, KIND, LOCAL_TIME, REFUND, Attribute
 from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.currency import CURRENCY, Money, has_currency
@@ -132,6 +132,7 @@ def validate_transactions(
         refund.otherwise(KIND).alias(KIND),
         local_times(transactions["timestamp"], clocks).alias(LOCAL_TIME),
         pl.when(date_only).then(pl.lit(value=True)).alias(DATE_ONLY),
+        pl.lit(mapping.judged_only, pl.Boolean).alias(JUDGED_ONLY),
     )
 
     sound = cleaner.reasons.is_null()
@@ -207,7 +208,7 @@ def _verdicts(
 def _column(cleaner: ChunkCleaner, declared: Attribute, mapping: ColumnMapping, clock: _Clock) -> pl.Series:
     """A declared column, of the type that it is declared with."""
     name, required = declared.name, declared.required
-    if name in (LOCAL_TIME, DATE_ONLY):  # they follow from the timestamp
+    if name in COMPUTED:
         return pl.repeat(None, cleaner.reasons.len(), eager=True).alias(name)
     if declared.type == "text":
         text = cleaner.text(name, required=required, lines=not is_identity(name))

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
+from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.metrics import performance
 from fraud_pipelines.evaluation.outcomes import (
     matured_decisions,
@@ -70,6 +71,24 @@ def test_a_label_counts_from_the_day_it_became_known(warehouse: Warehouse) -> No
         of = {row["transaction_id"]: (row["is_fraud"], row["labelled"]) for row in found.iter_rows(named=True)}
         assert of[early] == (True, True)
         assert of[late] == (False, False)
+
+
+def test_of_what_nobody_has_judged_only_labelled_payments_are_looked_at(warehouse: Warehouse) -> None:
+    before = decisions(warehouse)
+    with warehouse.transaction() as connection:
+        connection.execute("UPDATE raw.transactions SET judged_only = true WHERE amount > 20")
+    known = before.filter(pl.col("labelled") | (pl.col("amount") <= 20))
+    assert 0 < known.height < before.height
+    for found in (scores(warehouse), decisions(warehouse)):
+        assert found["transaction_id"].to_list() == known["transaction_id"].to_list()
+
+    first, last = matured_window(AS_OF, label_delay_days=DELAY, evaluation_days=LENGTH)
+    window = JudgedDays(warehouse, AS_OF, first, last).window("fraud-daily", "batch", first, last)
+    assert (window.transactions, window.frauds.height) == (known.height, known["is_fraud"].sum())
+    judged = before.filter(~pl.col("labelled"), pl.col("amount") > 20)["transaction_id"][0]
+    label(warehouse, judged, "review", False, noon(AS_OF))
+    again = JudgedDays(warehouse, AS_OF, first, last).window("fraud-daily", "batch", first, last)
+    assert (again.transactions, again.labelled) == (window.transactions + 1, window.labelled + 1)
 
 
 def test_a_chargeback_outranks_a_review(warehouse: Warehouse) -> None:

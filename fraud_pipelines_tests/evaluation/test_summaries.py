@@ -58,9 +58,9 @@ def test_each_evening_reads_its_own_day_alone(warehouse: Warehouse, monkeypatch:
     computed: list[Key] = []
     compute = summaries_module._computed
 
-    def noted(warehouse: Warehouse, key: Key, policy: Policy | None) -> DaySummary:
+    def noted(warehouse: Warehouse, key: Key, policy: Policy | None, known_before: date) -> DaySummary:
         computed.append(key)
-        return compute(warehouse, key, policy)
+        return compute(warehouse, key, policy, known_before)
 
     monkeypatch.setattr(summaries_module, "_computed", noted)
 
@@ -73,10 +73,12 @@ def test_each_evening_reads_its_own_day_alone(warehouse: Warehouse, monkeypatch:
 
 
 def test_what_is_stored_comes_back_as_it_was_made(warehouse: Warehouse) -> None:
-    before = read_summaries(warehouse, FIRST, DAY, policy=BALANCED)
+    before = read_summaries(warehouse, FIRST, DAY, known_before=DAY + timedelta(days=1), policy=BALANCED)
     assert set(before.computed) == before.of.keys()
     rows = evening(warehouse, DAY)
-    after = read_summaries(warehouse, DAY - timedelta(days=16), DAY, policy=BALANCED)
+    after = read_summaries(
+        warehouse, DAY - timedelta(days=16), DAY, known_before=DAY + timedelta(days=1), policy=BALANCED
+    )
     assert after.computed == []
     for key, summary in after.of.items():
         computed = before.of[key]
@@ -114,7 +116,9 @@ def test_a_day_that_was_rewritten_is_read_again(warehouse: Warehouse, change: st
     with warehouse.transaction() as connection:
         connection.execute(change, {"day": day})
 
-    again = read_summaries(warehouse, DAY - timedelta(days=16), DAY, policy=BALANCED)
+    again = read_summaries(
+        warehouse, DAY - timedelta(days=16), DAY, known_before=DAY + timedelta(days=1), policy=BALANCED
+    )
 
     assert {key.event_date for key in again.computed} == {day}
     rows = evening(warehouse, DAY)
@@ -126,7 +130,7 @@ def test_a_day_that_was_rewritten_is_read_again(warehouse: Warehouse, change: st
 def test_a_policy_that_changes_is_judged_anew(warehouse: Warehouse) -> None:
     evening(warehouse, DAY)
     other = BALANCED.model_copy(update={"screening_threshold": 0.2})
-    computed = read_summaries(warehouse, DAY, DAY, policy=other).computed
+    computed = read_summaries(warehouse, DAY, DAY, known_before=DAY + timedelta(days=1), policy=other).computed
     assert [key.model_name for key in computed] == ["policy:balanced"]
 
 

@@ -19,9 +19,10 @@ def label_features(
     earlier = [row for row in rows if _key(entity, row) == key and row["timestamp"] < t]
     known = {row["transaction_id"]: _known(row, labels, t) for row in earlier}
     frauds = [row["timestamp"] for row in earlier if _is_fraud(known[row["transaction_id"]])]
-    labelled = [row["timestamp"] for row in earlier if known[row["transaction_id"]]]
-    happened = [row["timestamp"] for row in earlier]
-    return {each.name: _value(each, t, happened, labelled, frauds) for each in entity.aggregates}
+    happened = [row["timestamp"] for row in earlier if not row.get("judged_only")]
+    lasting = [row["timestamp"] for row in earlier if row.get("judged_only") and known[row["transaction_id"]]]
+    labelled = [row["timestamp"] for row in earlier if not row.get("judged_only") and known[row["transaction_id"]]]
+    return {each.name: _value(each, t, happened, labelled, lasting, frauds) for each in entity.aggregates}
 
 
 def _value(
@@ -29,12 +30,13 @@ def _value(
     t: datetime,
     happened: list[datetime],
     labelled: list[datetime],
+    lasting: list[datetime],
     frauds: list[datetime],
 ) -> Value:
     if aggregate.how == "days_since_fraud":
         return (t - max(frauds)) / timedelta(days=1) if frauds else None
     if isinstance(aggregate.over, int):
-        return _share_of_last(aggregate, aggregate.over, t, happened, labelled, frauds)
+        return _share_of_last(aggregate, aggregate.over, t, happened, labelled, lasting, frauds)
     assert isinstance(aggregate.over, timedelta)
     if aggregate.how in ("days_since_first_fraud", "days_since_last_fraud"):
         inside = [s for s in frauds if t - aggregate.over < s]
@@ -45,6 +47,7 @@ def _value(
     delay = timedelta(days=aggregate.options["delay_days"])
     begin = t - delay - aggregate.over
     n = sum(begin < s <= t - delay for s in happened) + sum(begin < s and t - delay < s for s in labelled)
+    n += sum(begin < s for s in lasting)
     if aggregate.how == "labelled_count":
         return n
     weight, prior = aggregate.options["weight"], aggregate.options["prior"]
@@ -59,11 +62,12 @@ def _share_of_last(
     t: datetime,
     happened: list[datetime],
     labelled: list[datetime],
+    lasting: list[datetime],
     frauds: list[datetime],
 ) -> Value:
     delay, days = (timedelta(days=aggregate.options[name]) for name in ("delay_days", "days"))
     old_enough = [s for s in happened if t - delay - days < s <= t - delay]
-    known = [*old_enough, *(s for s in labelled if t - delay < s)]
+    known = [*old_enough, *(s for s in labelled if t - delay < s), *(s for s in lasting if t - delay - days < s)]
     legitimate = [s for s in known if s not in frauds]
     for instant in {*frauds} & {*known}:
         legitimate += [instant] * (known.count(instant) - frauds.count(instant))

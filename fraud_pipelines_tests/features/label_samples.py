@@ -103,6 +103,7 @@ def busy_days(seed: int = 5) -> tuple[list[Transaction], list[Label]]:
                     "merchant_id": rng.choice(["m1", "m2", "m3", None]),
                     "device_fingerprint": rng.choice(["d1", "d2", None]),
                     "country": "DE",
+                    "judged_only": rng.random() < 0.3,
                 }
             )
             for source in rng.sample(["review", "chargeback"], rng.randrange(3)):

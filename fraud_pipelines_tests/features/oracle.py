@@ -3,7 +3,7 @@
 import math
 import statistics
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class Transaction(TypedDict):
     merchant_id: str | None
     device_fingerprint: str | None
     country: str | None
+    judged_only: NotRequired[bool]
 
 
 class Label(TypedDict):

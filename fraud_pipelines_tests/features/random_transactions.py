@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 from hypothesis import strategies as st
 
-from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES, TRANSACTION_COLUMNS
+from fraud_pipelines.transactions.schema import FURTHER_COLUMNS, LABEL_COLUMNS, LABEL_SOURCES, TRANSACTION_COLUMNS
 from fraud_pipelines_tests.features.oracle import Label, Transaction
 
 START = datetime(2026, 3, 1)
@@ -26,6 +26,7 @@ _amounts = st.one_of(
 def transactions(draw: st.DrawFn, *, max_size: int = 90) -> list[Transaction]:
     """Up to ``max_size`` transactions in order (timestamp, transaction_id) of up to four users."""
     users = draw(st.integers(min_value=1, max_value=4))
+    judged_only = draw(st.sampled_from([[False], [True, False]]))
     moment = START
     rows: list[Transaction] = []
     ids = draw(st.permutations(range(draw(st.integers(min_value=1, max_value=max_size)))))
@@ -40,6 +41,7 @@ def transactions(draw: st.DrawFn, *, max_size: int = 90) -> list[Transaction]:
                 "merchant_id": draw(st.sampled_from(["m1", "m2", None])),
                 "device_fingerprint": draw(st.sampled_from(["d1", "d2", None])),
                 "country": draw(st.sampled_from(["DE", "FR", None])),
+                "judged_only": draw(st.sampled_from(judged_only)),
             }
         )
     return sorted(rows, key=lambda row: (row["timestamp"], row["transaction_id"]))
@@ -71,10 +73,13 @@ def label_frame(found: list[Label]) -> pl.DataFrame:
     return pl.DataFrame(found, schema=LABEL_COLUMNS)
 
 
+_JUDGED_ONLY = {"judged_only": FURTHER_COLUMNS["judged_only"]}
+
+
 def frame(rows: list[Transaction]) -> pl.DataFrame:
     """Rows with the types of ``raw.transactions``; columns that the rows lack are null."""
     known = pl.DataFrame(rows, schema=list(Transaction.__annotations__), infer_schema_length=None, orient="row")
     return known.select(
         (pl.col(name) if name in known.columns else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in TRANSACTION_COLUMNS.items()
+        for name, dtype in (TRANSACTION_COLUMNS | _JUDGED_ONLY).items()
     )

@@ -137,7 +137,7 @@ def test_labels_say_when_they_became_known_and_what_is_unlabelled_is_none(wareho
         "d,u,2026-01-02 10:00,5,1,\n"
         "e,u,2026-01-02 10:00,5,1,soon\n"
     )
-    label = {"column": "y", "unlabelled_values": [2], "known_at_column": "known", "include_legitimate": True}
+    label = {"column": "y", "unlabelled_values": [2], "known_at_column": "known"}
     assert land(warehouse, path, {"label": label}).rows_accepted == 5
     labels = warehouse.read("SELECT transaction_id, actual_fraud, known_at FROM feedback.labels ORDER BY 1")
     assert labels.rows() == [
@@ -147,6 +147,14 @@ def test_labels_say_when_they_became_known_and_what_is_unlabelled_is_none(wareho
     ]
     rejected = warehouse.read("SELECT row_number, reason FROM feedback.rejected_labels").rows()
     assert rejected == [(6, "known_at is unreadable as iso8601")]
+    # Of this source no payment becomes legitimate by waiting; of one that doesn't say what is unlabelled, each does.
+    assert stored(warehouse)["judged_only"].to_list() == [True] * 5
+    other = tmp_path / "other.csv"
+    other.write_text("transaction_id,user_id,timestamp,amount,y\nf,u,2026-01-02 10:00,5,0\n")
+    land(warehouse, other, {"label": {"column": "y"}})
+    unjudged = "SELECT transaction_id FROM feedback.unjudged(DATE '2026-01-02', DATE '2026-01-02', TIMESTAMP '{}')"
+    for known_before, expected in (("2026-01-10", "abce"), ("2026-01-31", "be")):
+        assert sorted(warehouse.read(unjudged.format(known_before))["transaction_id"]) == list(expected)
 
 
 def test_how_old_a_transaction_may_be_is_a_setting(warehouse: Warehouse, tmp_path: Path) -> None:

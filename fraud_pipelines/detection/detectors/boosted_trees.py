@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class BoostedTreesParameters(Parameters):
-    """The defaults are what measurement chose: small trees are as good as large ones here, and five times as quick."""
+    """The defaults are what measurement chose: small trees are as good as large ones here, and far quicker."""
 
-    max_iter: int = Field(default=100, ge=1, le=2000, description="Number of trees.")
-    learning_rate: float = Field(default=0.08, gt=0, le=1, description="Weight of each tree.")
-    max_leaf_nodes: int = Field(default=8, ge=2, le=1024, description="Leaves of a tree.")
+    max_iter: int = Field(default=150, ge=1, le=2000, description="Number of trees.")
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="Weight of each tree.")
+    max_leaf_nodes: int = Field(default=12, ge=2, le=1024, description="Leaves of a tree.")
     min_samples_leaf: int = Field(default=20, ge=1, le=100_000, description="Fewest rows in a leaf.")
     l2_regularization: float = Field(default=1.0, ge=0, description="Pulls the values of leaves towards 0.")
     max_legitimate: int = Field(
-        default=20_000, ge=1, le=10_000_000, description="Legitimate rows trained on; of more, so many are drawn."
+        default=40_000, ge=1, le=10_000_000, description="Legitimate rows trained on; of more, so many are drawn."
     )
 
 
