@@ -83,7 +83,7 @@ GOALS: Final = (
     ("isolation_forest", LABEL_FREE, "AP", 0.28),
     ("isolation_forest", FEEDBACK, "AP", 0.50),
     ("isolation_forest", FEEDBACK, "CP@100", 0.29),
-    (SUPERVISED, EVERYTHING, "AP", 0.73),
+    (SUPERVISED, EVERYTHING, "AP", 0.745),
     (AS_IN_THE_PIPELINE, EVERYTHING, "AP", 0.745),
 )
 """For the handbook's protocol, mean of weeks and seeds; and the ensemble at least equal to the isolation forest."""
