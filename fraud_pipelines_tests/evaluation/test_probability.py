@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.probabilities import ProbabilityCurve, curves_in_force
 from fraud_pipelines.decisions.review_queue import place_in_queue, read_queue
+from fraud_pipelines.evaluation.bands import bands_of
 from fraud_pipelines.evaluation.daily_performance import measure_performance, store_performance
 from fraud_pipelines.evaluation.lateness import ALL_REPORTED
 from fraud_pipelines.evaluation.levels import levels_of
@@ -106,6 +107,15 @@ def test_probabilities_are_right_on_days_that_were_not_looked_at() -> None:
     worse = reliability(later, ALL_REPORTED, flattered).error
     assert worse is not None
     assert worse > 3 * found.error
+
+
+def test_the_bands_of_a_version_say_how_probable_fraud_is() -> None:
+    frame = random_outcomes(1, rows=20_000, days=14)
+    bands = bands_of(window_of(frame))
+    assert bands["probability"].is_sorted()
+    expected = (bands["probability"] * bands["transactions"]).sum()
+    assert expected == pytest.approx(frame.filter("is_fraud").height, rel=0.1)
+    assert bands_of(window_of(frame.head(200)))["probability"].null_count() == bands.height
 
 
 def test_chargebacks_to_come_are_counted_before_half_of_them_are_in() -> None:
