@@ -10,9 +10,10 @@ or two. A day counts half after `HALF_LIFE` days. The share p of frauds has the 
 - The lowest threshold that is shown to hold is taken.
 - Where there is none, the policy's own stands, unless it is shown to miss: then nothing is blocked, and what would have
   been is reviewed.
-- It moves by ``max_daily_change`` a day at most, and never lies below the review threshold.
-- With fewer known frauds than ``min_labelled_frauds`` it goes back to the policy's own by the same steps; while less
-  than half of their chargebacks are in, it stays.
+- It comes down by ``max_daily_change`` a day at most, and never lies below the review threshold. It goes up at once:
+  what is no longer blocked is reviewed, and the reviewers get no more than they had.
+- With fewer known frauds than ``min_labelled_frauds`` it goes back to the policy's own in the same way; while less than
+  half of their chargebacks are in, it stays.
 
 Reference:
     Brown, Cai, DasGupta: Interval estimation for a binomial proportion, Statistical Science 16 (2001).
@@ -70,10 +71,9 @@ def choose_block_threshold(
     target, own = policy.block_precision, policy.block_threshold
     assert target is not None
     held = list(guards)
-    change = policy.max_daily_change
     # Rounded, since 0.6 - 0.05 is 0.5499999999999999.
-    lowest, highest = round(max(0.0, current - change), 10), round(min(1.0, current + change), 10)
-    candidates = np.unique(np.concatenate((_GRID, (own, lowest, highest, review))))
+    lowest = round(max(0.0, current - policy.max_daily_change), 10)
+    candidates = np.unique(np.concatenate((_GRID, (own, current, lowest, review))))
     counted = [_above(day, candidates, matured=day.day <= matured_to) for day in days]
     weights = [0.5 ** ((as_of - day.day).days / HALF_LIFE) for day in days]
     payments, frauds = (
@@ -90,7 +90,7 @@ def choose_block_threshold(
         best = float(candidates[holds.argmax()])
     else:
         best = NO_BLOCKS if high[np.searchsorted(candidates, own)] < target else own
-    stepped = min(max(best, lowest), highest)
+    stepped = max(best, lowest)
     held += ["max_daily_change"] if stepped != best else []
     chosen = max(stepped, review)
     held += ["review_threshold"] if chosen != stepped else []

@@ -44,7 +44,7 @@ _BLOCK_GUARDS: Final[Mapping[str, Callable[[Evidence], str]]] = {
     "chargebacks_to_come": lambda of: (
         f"half of the chargebacks on these days must be in: the policy's own is {_own(of)}"
     ),
-    "max_daily_change": lambda of: f"it moves by at most {abs(of['after'] - of['before']):.3g} a day",
+    "max_daily_change": lambda of: f"it comes down by at most {abs(of['after'] - of['before']):.3g} a day",
     "review_threshold": lambda _: "it can't lie below the review threshold",
 }
 
