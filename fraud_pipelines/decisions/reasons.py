@@ -127,7 +127,8 @@ def _country_change(row: Row) -> str | None:
 def _against_usual(row: Row, match: re.Match[str]) -> str | None:
     log_ratio, amount = _number(row.get("user_log_ratio")), _number(row.get("amount"))
     if log_ratio is not None and abs(log_ratio) >= math.log(1.05):
-        sentence = f"amount is {_multiple(_plain_ratio(log_ratio, amount))} this customer's usual"
+        whose = "what others usually pay" if _is_first(row) else "this customer's usual"
+        sentence = f"amount is {_multiple(_plain_ratio(log_ratio, amount))} {whose}"
         if amount is None:
             return sentence
         return f"{sentence} ({_amount(amount)} against a median of {_amount(_compared_with(log_ratio, amount))})"
@@ -139,13 +140,21 @@ def _in_spreads(row: Row, match: re.Match[str]) -> str | None:
     if match.string not in ("user_z", "user_rz") or z is None or abs(z) < 0.5:
         return None
     centre = "mean" if match.string == "user_z" else "median"
-    return f"amount is {abs(z):.1f} deviations {'above' if z > 0 else 'below'} this customer's {centre}"
+    whose = "the median of others" if _is_first(row) else f"this customer's {centre}"
+    return f"amount is {abs(z):.1f} deviations {'above' if z > 0 else 'below'} {whose}"
+
+
+def _is_first(row: Row) -> bool:
+    """Whether it is the customer's first payment, which is compared with those of others."""
+    return _number(row.get("user_earlier")) == 0
 
 
 def _against_largest(row: Row, match: re.Match[str]) -> str | None:
     log_ratio = _number(row.get(match.string))
     if log_ratio is None or log_ratio == 0:
         return None
+    if _is_first(row):
+        return "amount is above nearly all that others pay" if log_ratio > 0 else None
     if log_ratio > 0:
         ratio = _multiple(_plain_ratio(log_ratio, _number(row.get("amount"))))
         return f"amount is {ratio} the largest of this customer's last 50 payments"

@@ -6,7 +6,7 @@ fitted and scored from them by the code that does so every day. Production is on
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from fraud_pipelines.features.derivation import derive_day, transactions_to_fold
 from fraud_pipelines.features.engine import fold_rows, prepare
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.label_tables import read_label_events
+from fraud_pipelines.features.population_tables import read_population
 from fraud_pipelines.features.program import EntityProgram
 from fraud_pipelines.features.tables import (
     FEATURE_TABLE,
@@ -210,7 +211,8 @@ def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date],
 
 def _differing_on(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, day: date) -> list[str]:
     """Features that come out otherwise than they are stored when the day is derived again from the histories."""
-    prepared = prepare(transactions_to_fold(connection, day, compiled), compiled)
+    population = read_population(connection, day - timedelta(days=1))
+    prepared = prepare(transactions_to_fold(connection, day, compiled), compiled, population)
     before = {
         each.entity.name: read_history(connection, each, prepared.runs[each.entity.name].keys, day)
         for each in compiled.programs

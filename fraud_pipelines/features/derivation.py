@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import duckdb
 import polars as pl
@@ -16,6 +16,8 @@ from fraud_pipelines.features.gaps import gaps_before, mark_late_gaps, require_n
 from fraud_pipelines.features.history import History
 from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import read_label_events
+from fraud_pipelines.features.population import Population
+from fraud_pipelines.features.population_tables import missing_counts, read_population, write_population
 from fraud_pipelines.features.tables import (
     FEATURE_TABLE,
     create_tables,
@@ -141,17 +143,21 @@ class _Inputs:
     before: dict[str, History]
     past: LabelEvents
     starts: Starts
+    missing: pl.DataFrame
+    """Counts of the population that no earlier day has stored."""
 
 
 def _read(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> _Inputs:
     require_transactions(connection, day)
-    rows = prepare(transactions_to_fold(connection, day, compiled), compiled)
+    missing = missing_counts(connection, day, compiled)
+    population = Population.of_counts([read_population(connection, day - timedelta(days=1)).frame, missing])
+    rows = prepare(transactions_to_fold(connection, day, compiled), compiled, population)
     before = {
         each.entity.name: read_history(connection, each, rows.runs[each.entity.name].keys, day)
         for each in compiled.programs
     }
     past = read_label_events(connection, compiled.plan.entities, day, rows.transactions)
-    return _Inputs(rows, before, past, starts(connection, compiled, day))
+    return _Inputs(rows, before, past, starts(connection, compiled, day), missing)
 
 
 def _derive(warehouse: Warehouse, day: date, inputs: _Inputs, *, outdates: bool = True) -> DayReport:
@@ -165,6 +171,7 @@ def _derive(warehouse: Warehouse, day: date, inputs: _Inputs, *, outdates: bool 
         overwrite(connection, FEATURE_TABLE, features, event_date=day)
         forget_distributions(connection, [day])
         outdated = sorted({late for history in after.values() for late in write_history(connection, history, day)})
+        outdated = sorted({*outdated, *write_population(connection, inputs.rows.counts, inputs.missing, day)})
         write_starts(connection, compiled, inputs.starts)
         overwrite(connection, "features.derived_days", _derived_by(plan, day), event_date=day)
         if outdates:

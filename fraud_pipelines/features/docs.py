@@ -25,6 +25,15 @@ edit those, not this. A `fraud.yaml` of your own adds to them: [declarations.md]
   window, i the position in that order.
 - *Null* means that there is too little history, or that a column is unknown. It is never a made-up zero; the
   encoder of a model fills it.
+- *Young histories.* A profile (`user_z` and its like) draws what n earlier values say to what is usual among all
+  payments, which counts as `pull` further ones. M is their median, U their 95th percentile and W = max(`share` × M,
+  (U − M) / 1.645) how far they spread: of the 28 days before the payment's day, among payments of the same
+  `merchant_category` if there are 30 of them, else among all if there are 30, each rounded to the middle of one of 32
+  bins between a power of two and the next. In a history of fewer than ten values those of at most `tiny` × M don't
+  count: verifications of a card are no history. Without any history a value is compared with M, U and W alone. On the
+  first days, with fewer than 30 payments before, nothing is drawn, only values of 0 don't count in a young history, and
+  without a history a profile is 0. The counts of each day are in `features.population`; a late payment marks later days
+  in `raw.stale_days` only where a figure becomes another.
 - *What is kept of an entity.* `features.{entity}_history` has a row for each day on which the entity was active: how
   many transactions it has had, the time of the last, and as `state` what the windows can still reach, packed as
   `fraud_pipelines/features/kernel.py` says. `declaration` names what is kept: a state kept under another declaration

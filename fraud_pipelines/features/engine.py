@@ -21,9 +21,18 @@ from fraud_pipelines.features.keys import key_columns
 from fraud_pipelines.features.known_labels import LabelLookup
 from fraud_pipelines.features.label_events import LabelEvents, with_label_features
 from fraud_pipelines.features.ordering import EntityChunk, EntityRows, in_time
+from fraud_pipelines.features.population import (
+    COUNTS,
+    POPULATION,
+    MovingPopulation,
+    Population,
+    beside,
+    counted,
+)
 from fraud_pipelines.features.program import EntityProgram
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.transactions.kinds import refunds_in
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -58,7 +67,7 @@ def compute_features(
 
     Returns:
         A frame with the columns of ``features.transaction_features``, sorted by (user_id, timestamp,
-        transaction_id), and the histories of all entities. A refund has no row in it.
+        transaction_id), and the histories of all entities and of the population. A refund has no row in it.
 
     Raises:
         InvalidInput: a required column is missing or a column is of another type, or a required value is null, or a
@@ -66,25 +75,33 @@ def compute_features(
     """
     compiled = feature_plan(plan or shipped_plan())
     before = {each.entity.name: History.empty(each) for each in compiled.programs} | dict(histories or {})
-    features, changed = fold_rows(
-        prepare(transactions, compiled), before, past or LabelEvents.nothing(compiled.plan.entities)
-    )
+    population = before.pop(POPULATION, Population.nothing())
+    prepared = prepare(transactions, compiled, population)
+    features, changed = fold_rows(prepared, before, past or LabelEvents.nothing(compiled.plan.entities))
     after = {name: before[name].updated(history) for name, history in changed.items()}
-    return features, after
+    return features, after | {POPULATION: Population.of_counts([population.frame, prepared.counts])}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Transactions ready to be folded: checked, and their order found; ``runs`` are by the entity's name."""
+    """Transactions ready to be folded: checked, and their order found; ``runs`` are by the entity's name.
+
+    ``columns`` hold what is usual among all payments on each row's day; ``counts`` are what the rows add to that.
+    """
 
     compiled: FeaturePlan
     transactions: pl.DataFrame
     runs: Mapping[str, EntityRows]
     columns: Columns
+    counts: pl.DataFrame
 
 
-def prepare(transactions: pl.DataFrame, compiled: FeaturePlan) -> Prepared:
+def prepare(transactions: pl.DataFrame, compiled: FeaturePlan, population: History | None = None) -> Prepared:
     """Check transactions and find the order to fold them in. They need all required columns, and may have others.
+
+    Args:
+        transactions, compiled: what to fold, and how.
+        population: counts of the days before those of the transactions (`Population`); none by default.
 
     Raises:
         InvalidInput: as `compute_features`.
@@ -96,7 +113,46 @@ def prepare(transactions: pl.DataFrame, compiled: FeaturePlan) -> Prepared:
         users = compiled.users.entity.name
         runs = workers.map(lambda name: EntityRows.of(keys[name], order, ascending=name == users), keys)
         columns = compiled.columns(rows)
-        return Prepared(compiled, rows, dict(zip(keys, runs, strict=True)), columns)
+        counts = counts_of(rows, compiled, columns)
+        columns = with_usual(rows, compiled, columns, counts, MovingPopulation(population))
+        return Prepared(compiled, rows, dict(zip(keys, runs, strict=True)), columns, counts)
+
+
+def counts_of(rows: pl.DataFrame, compiled: FeaturePlan, columns: Columns) -> pl.DataFrame:
+    """What the payments among ``rows`` add to the population's counts."""
+    refunds = refunds_in(rows)
+    payments = None if refunds is None else ~refunds.to_numpy()
+    found = [pl.DataFrame(schema=COUNTS)]
+    for each in compiled.measured:
+        mask = None if each.where is None else columns.masks[each.where]
+        if payments is not None:
+            mask = payments if mask is None else mask & payments
+        found.append(counted(rows, each, columns.values[each.column], mask))
+    return pl.concat(found)
+
+
+def with_usual(
+    rows: pl.DataFrame, compiled: FeaturePlan, columns: Columns, counts: pl.DataFrame, population: MovingPopulation
+) -> Columns:
+    """``columns``, and beside them what is usual among all payments on each row's day.
+
+    Args:
+        rows, compiled, columns: the rows, and what the folds read of them.
+        counts: what the rows add to the population, see `counts_of`.
+        population: of the days before; the counts are added to it.
+    """
+    if not compiled.measured:
+        return columns
+    by_day = {}
+    added = {day: of_day for (day,), of_day in counts.group_by("event_date")}
+    for day in rows["timestamp"].dt.date().unique().sort():
+        by_day[day] = population.figures(day)
+        if day in added:
+            population.add(added[day])
+    values = dict(columns.values)
+    for each in compiled.measured:
+        values[each.center], values[each.upper] = beside(rows, each.name, by_day)
+    return columns._replace(values=values)
 
 
 def checked(transactions: pl.DataFrame, plan: Plan) -> pl.DataFrame:

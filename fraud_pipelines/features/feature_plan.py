@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import polars as pl
 
 from fraud_pipelines.features.arrays import Columns, codes, numbers
 from fraud_pipelines.features.expressions import Conditions, Expression, Expressions
 from fraud_pipelines.features.keys import keys_of
-from fraud_pipelines.features.program import EntityProgram, programs
+from fraud_pipelines.features.program import EntityProgram, Measured, programs
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.transactions.kinds import refunds_in
 
@@ -43,14 +43,19 @@ class FeaturePlan:
         return next(each for each in self.programs if each.entity.key == ("user_id",))
 
     def columns(self, transactions: pl.DataFrame) -> Columns:
-        """What the folds read of the rows."""
-        values = {name for each in self.programs for name in each.values}
+        """What the folds read of the rows, but for what is usual among all payments."""
+        values = {name for each in self.programs for name in each.columns}
         coded = {name for each in self.programs for name in each.codes}
         return Columns(
             {name: numbers(transactions[name]) for name in sorted(values)},
             {name: codes(transactions[name]) for name in sorted(coded)},
             self.conditions.on_frame(transactions),
         )
+
+    @cached_property
+    def measured(self) -> tuple[Measured, ...]:
+        """The columns whose values are counted among all payments."""
+        return tuple(dict.fromkeys(measured for each in self.programs for measured in each.measured))
 
     def keys(self, transactions: pl.DataFrame) -> dict[str, pl.Series]:
         """The key of each row, by the name of the entity; a refund has none where the entity's fold sees none."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.arrays import code_of
-from fraud_pipelines.features.engine import KEY_COLUMNS, checked
+from fraud_pipelines.features.engine import KEY_COLUMNS, checked, counts_of, with_usual
 from fraud_pipelines.features.entity_states import Arrival, Arrivals, EntityStates
 from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.fold import to_series
@@ -20,9 +20,10 @@ from fraud_pipelines.features.keys import key_of
 from fraud_pipelines.features.known_labels import LabelLookup
 from fraud_pipelines.features.label_events import LabelEvents, label_aggregates, with_label_features
 from fraud_pipelines.features.ordering import in_time
+from fraud_pipelines.features.population import POPULATION, MovingPopulation, usual
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.plan.types import KIND, REFUND, Attribute
+from fraud_pipelines.plan.types import CATEGORY, KIND, REFUND, Attribute
 from fraud_pipelines.transactions.kinds import refunds_in
 
 Ints = NDArray[np.int64]
@@ -76,7 +77,8 @@ class LiveHistories:
         self._out = list(self.compiled.plan.feature_types)
         self.incomplete: Mapping[str, date | None] = {}
         """Features that are null until a day, or throughout: see `cold_start.incomplete`."""
-        self._values = sorted({name for each in self.compiled.programs for name in each.values})
+        self._values = sorted({name for each in self.compiled.programs for name in each.columns})
+        self._population = MovingPopulation()
         self._codes = sorted({name for each in self.compiled.programs for name in each.codes})
         self.learn(past or LabelEvents.nothing(self.compiled.plan.entities))
         self.warm(histories or {})
@@ -86,6 +88,13 @@ class LiveHistories:
         for kept in self._kept:
             if kept.program.entity.name in histories:
                 kept.load(histories[kept.program.entity.name])
+        if POPULATION in histories:
+            self._population = MovingPopulation(histories[POPULATION])
+
+    def observe(self, transactions: pl.DataFrame) -> None:
+        """Count ``transactions`` among all payments, whose entities' histories are stored already."""
+        rows = checked(transactions, self.compiled.plan)
+        self._population.add(counts_of(rows, self.compiled, self.compiled.columns(rows)))
 
     def learn(self, past: LabelEvents) -> None:
         """Look label features up in ``past`` from now on."""
@@ -106,7 +115,8 @@ class LiveHistories:
 
     def histories(self) -> dict[str, History]:
         """The histories as `compute_features` would return them."""
-        return {kept.program.entity.name: kept.history() for kept in self._kept}
+        kept: dict[str, History] = {each.program.entity.name: each.history() for each in self._kept}
+        return kept | {POPULATION: self._population.history()}
 
     def changed(self) -> dict[str, History]:
         """The histories that folds have changed since this was last asked, as they stand: what there is to store.
@@ -134,10 +144,12 @@ class LiveHistories:
         order = in_time(rows)
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)
+        columns = compiled.columns(rows)
+        counts = counts_of(rows, compiled, columns)
         arrivals = Arrivals(
             keys={name: keys.to_list() for name, keys in compiled.keys(rows).items()},
             timestamp=rows["timestamp"].to_physical().to_numpy().copy(),
-            columns=compiled.columns(rows),
+            columns=with_usual(rows, compiled, columns, counts, self._population),
             rank=rank,
         )
         folded = [kept.fold(arrivals) for kept in self._kept]
@@ -178,6 +190,13 @@ class LiveHistories:
         row = _checked(transaction, compiled.plan.attributes)
         timestamp: Any = row["timestamp"]
         is_refund = row[KIND] == REFUND
+        numbers = {name: _number(row[name]) for name in self._values}
+        masks = compiled.conditions.on_row(row)
+        day, category = timestamp.date(), _text(row[CATEGORY])
+        if compiled.measured:
+            of_day = self._population.figures(day)
+            for each in compiled.measured:
+                numbers[each.center], numbers[each.upper] = usual(of_day, each.name, category)
         arrival = Arrival(
             keys={
                 each.entity.name: None
@@ -186,9 +205,9 @@ class LiveHistories:
                 for each in compiled.programs
             },
             timestamp=np.array([(timestamp - _EPOCH) // _MICROSECOND]),
-            values={name: _number(row[name]) for name in self._values},
+            values=numbers,
             codes={name: code_of(row[name]) for name in self._codes},
-            masks=compiled.conditions.on_row(row),
+            masks=masks,
         )
         folded = [kept.fold_one(arrival) for kept in self._kept]
 
@@ -196,6 +215,10 @@ class LiveHistories:
             for kept, (_, change) in zip(self._kept, folded, strict=True):
                 if change is not None:
                     kept.change(change)
+            for each in compiled.measured if not is_refund else ():
+                value = numbers[each.column]
+                if not math.isnan(value) and (each.where is None or masks[each.where]):
+                    self._population.count(day, each.name, category, value)
 
         if is_refund:
             return {}, keep

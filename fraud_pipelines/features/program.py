@@ -49,6 +49,29 @@ def from_labels(entity: EntityPlan) -> tuple[Aggregate, ...]:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A column whose values are counted among all payments, or those for which a condition holds."""
+
+    column: str
+    where: str | None
+
+    @property
+    def name(self) -> str:
+        """What it is called among the counts."""
+        return self.column if self.where is None else f"{self.column} where {' '.join(self.where.split())}"
+
+    @property
+    def center(self) -> str:
+        """The value of a row that holds the usual of its day."""
+        return f"usual {self.name}"
+
+    @property
+    def upper(self) -> str:
+        """The value of a row that holds the 95th percentile."""
+        return f"upper {self.name}"
+
+
+@dataclass(frozen=True)
 class EntityProgram:
     """An entity's fold, compiled.
 
@@ -69,6 +92,7 @@ class EntityProgram:
     arrays: "Program"
     values: tuple[str, ...]
     codes: tuple[str, ...]
+    measured: tuple["Measured", ...]
     conditions: tuple[str, ...]
     reach: timedelta
     forgets: bool
@@ -80,6 +104,12 @@ class EntityProgram:
     def sees_refunds(self) -> bool:
         """Whether refunds are among its rows."""
         return any(each.sees_refunds for each in self.entity.aggregates)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns among ``values``: all but what is usual among all payments."""
+        usual = {name for each in self.measured for name in (each.center, each.upper)}
+        return tuple(name for name in self.values if name not in usual)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -130,6 +160,7 @@ class _Compiler:
     never_null: Collection[str]
     values: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
+    measured: list["Measured"] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
     tails: list[_Tail] = field(default_factory=list)
     steps: list[PlannedStep] = field(default_factory=list)
@@ -164,6 +195,7 @@ class _Compiler:
             arrays=self._arrays(),
             values=tuple(self.values),
             codes=tuple(self.codes),
+            measured=tuple(self.measured),
             conditions=tuple(self.conditions),
             reach=timedelta(microseconds=max(timed, default=0)),
             forgets=not (remembers or self.kept or any(tail.kind < TIMES and tail.keep for tail in self.tails)),
@@ -193,6 +225,17 @@ class _Compiler:
         if name in self.rows:
             return {"source": self.rows[name], "from": loop.FROM_OUT}
         return {"source": _place(self.values, name), "from": loop.FROM_VALUES}
+
+    def population(self, each: Aggregate) -> int:
+        [column] = each.of
+        if column in self.rows or each.sees_refunds:
+            return -1  # known only once rows are folded, or of rows that are no payments
+        measured = Measured(column, each.where)
+        if measured not in self.measured:
+            self.measured.append(measured)
+        first = _place(self.values, measured.center)
+        _place(self.values, measured.upper)
+        return first
 
     def scalars(self, count: int, use: str, each: Aggregate) -> int:
         return self._scalars(count, use, each.of, self.mask(each))
@@ -272,6 +315,7 @@ class _Compiler:
             "out": loop.OUT,
             "scalar": loop.SCALAR,
             "second": loop.SECOND,
+            "population": loop.POPULATION,
         }
         for op, planned in zip(ops, ordered, strict=True):
             op[loop.OP], op[loop.TAIL] = dispatch.number_of(planned.step), planned.tail
@@ -308,4 +352,4 @@ def _place(names: list[str], name: str) -> int:
 
 def all_columns(entities: Iterable[EntityProgram]) -> list[str]:
     """Every column that some fold reads besides the time, keys included, in the order of the alphabet."""
-    return sorted({name for each in entities for name in (*each.entity.key, *each.values, *each.codes)})
+    return sorted({name for each in entities for name in (*each.entity.key, *each.columns, *each.codes)})

@@ -182,7 +182,7 @@ def forget_days(connection: duckdb.DuckDBPyConnection, days: Collection[date]) -
         "SELECT schema_name || '.' || table_name AS name FROM duckdb_columns() "
         "WHERE schema_name = 'features' AND column_name = 'state' AND NOT internal",
     )
-    for table in (FEATURE_TABLE, "features.derived_days", *histories["name"]):
+    for table in (FEATURE_TABLE, "features.derived_days", "features.population", *histories["name"]):
         connection.execute(f"DELETE FROM {table} WHERE list_contains($days, event_date)", {"days": sorted(days)})
 
 

@@ -38,11 +38,6 @@ _EARLIER: Final[Mapping[str, str]] = {
     "days_since_last_tx": "5246048d0a86",
     "country_changed": "67f67592f796",
     "amount_vs_avg": "4f927d6adb8f",
-    "user_z": "a7deb18e90b9",
-    "user_rz": "17f69dec487f",
-    "user_log_ratio": "d841ea886f7f",
-    "user_max_ratio": "7944d86ce06e",
-    "user_big_14d": "104a00f91dbc",
     "device_tx_count_24h": "fd2aed702a1d",
     "merchant_tx_count_24h": "82aa1129dec8",
     "amount": "1f242daef337",
@@ -52,7 +47,7 @@ _EARLIER: Final[Mapping[str, str]] = {
     "is_night": "2e7ddebdb4c5",
     "impossible_travel": "5af6283ca186",
 }
-"""Feature → how an earlier release named its definition. Those from labels are computed otherwise since."""
+"""Feature → how an earlier release named its definition. Profiles and what is from labels are computed otherwise."""
 
 
 def earlier_version(names: Collection[str], plan: Plan) -> str | None:

@@ -25,6 +25,8 @@ JUDGED_ONLY: Final = "judged_only"
 """The column that says where only a verdict tells what became of a payment: without a label it never is legitimate."""
 COMPUTED: Final = frozenset({LOCAL_TIME, DATE_ONLY, JUDGED_ONLY})
 """Columns of a transaction that no column of the source gives: they follow from its timestamp, zone and mapping."""
+CATEGORY: Final = "merchant_category"
+"""The column by which payments are compared with those of their kind, where there are enough."""
 WITH_REFUNDS: Final = "__with_refunds"
 """At the end of an entity's name: the pass of the fold that sees its refunds, too."""
 

@@ -141,6 +141,15 @@ CREATE TABLE IF NOT EXISTS features.entity_starts (
     rebuilt_through DATE
 );
 
+-- How many of a day's payments had which value: what young histories are compared with on the days after it.
+CREATE TABLE IF NOT EXISTS features.population (
+    event_date DATE NOT NULL,
+    measured VARCHAR NOT NULL,
+    category VARCHAR,
+    bin INTEGER NOT NULL,
+    payments BIGINT NOT NULL
+);
+
 -- By which declarations the features of each day were computed.
 CREATE TABLE IF NOT EXISTS features.derived_days (
     event_date DATE NOT NULL,
@@ -1051,6 +1060,11 @@ COMMENT ON COLUMN features.derived_days.event_date IS 'The UTC day.';
 COMMENT ON COLUMN features.derived_days.plan_version IS 'The version of the declarations that its features were computed by.';
 COMMENT ON COLUMN scoring.decisions.plan_version IS 'The version of the declarations that the features were computed by; null before there were any.';
 COMMENT ON COLUMN scoring.decision_revisions.plan_version IS 'The version of the declarations that the features were computed by; null before there were any.';
+COMMENT ON COLUMN features.population.event_date IS 'The UTC day of the payments.';
+COMMENT ON COLUMN features.population.measured IS 'The column that a profile is about, and which payments it counts.';
+COMMENT ON COLUMN features.population.category IS 'The merchant category; null where it is unknown.';
+COMMENT ON COLUMN features.population.bin IS 'Which values: 32 bins make a power of two, see fraud_pipelines/features/population.py.';
+COMMENT ON COLUMN features.population.payments IS 'How many payments of the day have such a value.';
 COMMENT ON COLUMN features.entity_starts.entity IS 'The entity, by its name in the declarations.';
 COMMENT ON COLUMN features.entity_starts.declaration IS 'What is kept of it: a hash of the declaration.';
 COMMENT ON COLUMN features.entity_starts.first_day IS 'The first day that was folded; null for all there were.';

@@ -20,6 +20,8 @@ from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.live import LiveHistories
+from fraud_pipelines.features.population import POPULATION
+from fraud_pipelines.features.population_tables import read_population
 from fraud_pipelines.features.tables import create_tables as create_feature_tables
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
@@ -176,6 +178,7 @@ class StreamSession:
             loaded = self._on_base(connection, self._load(connection, ()))
             expected = _expected(connection, self._compiled, user_ids, day, active_days)
             live = LiveHistories(plan=self._compiled.plan, limit=self.stream.users_in_memory)
+            _know_population(connection, live, loaded.base)
             _warm(connection, live, expected, loaded.base)
             live.incomplete = _incomplete(connection, self._compiled, loaded.base)
             live.learn(read_label_events(connection, self._compiled.plan.entities, day))
@@ -190,6 +193,7 @@ class StreamSession:
         window = read_window(connection, fresh.schema, max(seen - detector.kept, 0), plan=self._compiled.plan)
         base = read_base(connection)
         live = self._no_histories()
+        _know_population(connection, live, base)
         live.incomplete = _incomplete(connection, self._compiled, base)
         screener = Screener(
             live,
@@ -205,6 +209,7 @@ class StreamSession:
         if base != loaded.base:
             write_base(connection, base, self._compiled)
             live = loaded.screener.histories = self._no_histories()
+            live.warm({POPULATION: read_population(connection, base)})
             live.incomplete = _incomplete(connection, self._compiled, base)
             for rows in batches_since(connection, base, self._compiled):
                 _warm(connection, live, rows, base)
@@ -302,6 +307,13 @@ class StreamSession:
             screened_above = {"screening_threshold": self.stream.detector.threshold}
             self._engines[day] = replace(engine, policy=engine.policy.model_copy(update=screened_above))
         return self._engines[day]
+
+
+def _know_population(connection: duckdb.DuckDBPyConnection, live: LiveHistories, base: date | None) -> None:
+    """Count all payments up to the latest derived day, and those that the stream has taken since."""
+    live.warm({POPULATION: read_population(connection, base)})
+    for rows in batches_since(connection, base, live.compiled):
+        live.observe(rows)
 
 
 def _land(

@@ -77,6 +77,14 @@ def test_each_feature_has_its_sentence(feature: str, value: object, sentence: st
     assert reasons({feature: value}, feature) == [sentence]
 
 
+def test_a_first_payment_is_compared_with_those_of_others() -> None:
+    row = {"amount": 279.0, "user_log_ratio": math.log(280 / 20), "user_max_ratio": math.log(280 / 80)}
+    assert reasons({**row, "user_earlier": 0}, "user_log_ratio", "user_max_ratio") == [
+        "amount is 15× what others usually pay (279.00 against a median of 19.00)",
+        "amount is above nearly all that others pay",
+    ]
+
+
 def test_an_amount_far_from_the_usual_is_told_as_a_multiple() -> None:
     log_ratio = math.log((279 + 1) / (19 + 1))
     assert reasons({"amount": 279.0, "user_log_ratio": log_ratio}, "user_log_ratio") == [
@@ -100,7 +108,7 @@ def test_the_usual_that_a_multiple_is_of_is_the_one_that_is_named(earlier: list[
     )
     for feature in ("user_rz", "user_z", "user_log_ratio"):
         [found] = reason_codes(features.tail(1), contributions((0, feature, 1.0)))
-        median = statistics.median(earlier)
+        median = statistics.median(amount for amount in earlier if amount)  # a verification is no history
         assert found == [
             f"amount is {279 / median:.1f}× this customer's usual (279.00 against a median of {median:.2f})"
         ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.types import Aggregate, EntityPlan
+from fraud_pipelines_tests.features.population_oracle import profile_of, usual_of
 
 Row = dict[str, Any]
 Value = float | None
@@ -40,14 +41,15 @@ def aggregates_of(
         told = [dict(row) for row in life]  # with the aggregates that are known so far
         for each in entity.aggregates:
             counts = [each.where is None or conditions[each.where](row) for row in life]
-            values = [_value(each, told, counts, i) for i in range(len(told))]
+            alike = [row for row in rows if each.where is None or conditions[each.where](row)]
+            values = [_value(each, told, counts, i, alike) for i in range(len(told))]
             for row, value in zip(told, values, strict=True):
                 row[each.name] = value
                 found[row["transaction_id"]][each.name] = value
     return found
 
 
-def _value(each: Aggregate, life: list[Row], counts: list[bool], i: int) -> Value:  # noqa: PLR0911
+def _value(each: Aggregate, life: list[Row], counts: list[bool], i: int, alike: Sequence[Row]) -> Value:  # noqa: PLR0911
     reference = FUNCTIONS[each.how].reference
     if reference:
         return reference(each, life, counts, i)
@@ -59,7 +61,7 @@ def _value(each: Aggregate, life: list[Row], counts: list[bool], i: int) -> Valu
         assert isinstance(each.over, int)
         return life[before[-each.over]][each.of[0]] if len(before) >= each.over else None
     if each.how in _PROFILE:
-        return _profile(each, life, counts, i)
+        return _profile(each, life, counts, i, alike)
     if not before:
         return None
     now, last = life[i], life[before[-1]]
@@ -116,45 +118,24 @@ def _statistic(each: Aggregate, values: list[Any]) -> Value:
 _PROFILE = ("z", "rz", "log_ratio", "max_ratio", "outsized")
 
 
-def _profile(each: Aggregate, life: list[Row], counts: list[bool], i: int) -> Value:
-    column, options = each.of[0], each.options
-    value = life[i][column]
+def _profile(each: Aggregate, life: list[Row], counts: list[bool], i: int, alike: Sequence[Row]) -> Value:
+    options = each.options
     if each.how == "outsized":
         begin = life[i]["timestamp"] - timedelta(days=options["outsized_days"])
         earlier = [j for j in range(i) if counts[j] and life[j]["timestamp"] > begin]
-        return sum((_z(options, life, counts, j, column) or 0.0) > options["outsized_z"] for j in earlier)
+        z = [_measure("z", each, life, counts, j, alike) for j in earlier]
+        return sum((value or 0.0) > options["outsized_z"] for value in z)
+    return _measure(each.how, each, life, counts, i, alike)
+
+
+def _measure(how: str, each: Aggregate, life: list[Row], counts: list[bool], i: int, alike: Sequence[Row]) -> Value:
+    column, value = each.of[0], life[i][each.of[0]]
     if value is None:
         return None
-    if each.how == "z":
-        return _z(options, life, counts, i, column)
-    last = _previous(options, life, counts, i, column)
-    if not last:
-        return 0.0
-    low, median, high = np.percentile(last, [25, 50, 75]).tolist()
-    if each.how == "rz":
-        n, weight = len(last), options["weight"]
-        prior = weight * options["share"] * abs(median)
-        return float((value - median) / ((n * (high - low) / 1.349 + prior) / (n + weight) + 1))
-    ratio = (value + 1) / ((median if each.how == "log_ratio" else max(last)) + 1)
-    return math.log(ratio) if ratio > 0 else None
-
-
-def _previous(options: Mapping[str, float], life: list[Row], counts: list[bool], i: int, column: str) -> list[float]:
     known = [life[j][column] for j in range(i) if counts[j] and life[j][column] is not None]
-    return known[-int(options["window"]) :]
-
-
-def _z(options: Mapping[str, float], life: list[Row], counts: list[bool], i: int, column: str) -> Value:
-    value = life[i][column]
-    if value is None:
-        return None
-    last = _previous(options, life, counts, i, column)
-    if not last:
-        return 0.0
-    n, mean, weight = len(last), statistics.fmean(last), options["weight"]
-    squares = math.fsum((each - mean) ** 2 for each in last)
-    spread = math.sqrt((squares + weight * (options["share"] * mean) ** 2) / (n + weight))
-    return float((value - mean) / (spread + 1))
+    last = known[-int(each.options["window"]) :]
+    usual = usual_of(alike, life[i], column) if alike and column in alike[0] else None
+    return profile_of(last, value, usual, each.options)[how]
 
 
 def _kilometres(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:

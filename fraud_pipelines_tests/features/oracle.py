@@ -5,7 +5,7 @@ import statistics
 from datetime import datetime, timedelta
 from typing import NotRequired, TypedDict
 
-import numpy as np
+from fraud_pipelines_tests.features.population_oracle import profile_of, usual_of
 
 
 class Transaction(TypedDict):
@@ -30,12 +30,13 @@ Value = float | None
 Features = dict[str, Value]
 
 
-def user_features(transactions: list[Transaction]) -> dict[str, Features]:
-    """The features of one user's whole life, by transaction_id."""
+def user_features(transactions: list[Transaction], everybody: list[Transaction] | None = None) -> dict[str, Features]:
+    """The features of one user's whole life, by transaction_id; ``everybody``: all payments, by default these."""
+    everybody = transactions if everybody is None else everybody
     life = sorted(transactions, key=lambda t: (t["timestamp"], t["transaction_id"]))
     amounts = [t["amount"] for t in life]
     counts = [len(_within(life, i, timedelta(hours=24))) for i in range(len(life))]
-    outsized = [_profile(amounts[:i], amounts[i])["user_z"] > 4 for i in range(len(life))]
+    outsized = [_profile(life, i, everybody)["user_z"] > 4 for i in range(len(life))]
     return {
         life[i]["transaction_id"]: {
             **_rolling(amounts[: i + 1]),
@@ -53,7 +54,7 @@ def user_features(transactions: list[Transaction]) -> dict[str, Features]:
             **{f"amount_lag_{k}": amounts[i - k] if i >= k else None for k in (1, 5, 10)},
             **_previous(life, i),
             **_time(life[i]["timestamp"]),
-            **_profile(amounts[:i], amounts[i]),
+            **_profile(life, i, everybody),
             "user_big_14d": len([j for j in _within(life, i, timedelta(days=14))[:-1] if outsized[j]]),
             "amount": amounts[i],
         }
@@ -155,15 +156,7 @@ def _time(t: datetime) -> Features:
     }
 
 
-def _profile(before: list[float], amount: float) -> dict[str, float]:
-    last = before[-50:]
-    if not last:
-        return dict.fromkeys(("user_z", "user_rz", "user_log_ratio", "user_max_ratio"), 0.0)
-    n, m, s = len(last), statistics.fmean(last), statistics.pstdev(last)
-    low, median, high = np.percentile(last, [25, 50, 75]).tolist()
-    return {
-        "user_z": (amount - m) / (math.sqrt((n * s**2 + 5 * (m / 2) ** 2) / (n + 5)) + 1),
-        "user_rz": (amount - median) / ((n * (high - low) / 1.349 + 5 * (median / 2)) / (n + 5) + 1),
-        "user_log_ratio": math.log((amount + 1) / (median + 1)),
-        "user_max_ratio": math.log((amount + 1) / (max(last) + 1)),
-    }
+def _profile(life: list[Transaction], i: int, everybody: list[Transaction]) -> dict[str, float]:
+    now, before = life[i], [t["amount"] for t in life[:i]]
+    told = profile_of(before[-50:], now["amount"], usual_of(everybody, now, "amount"), {})
+    return {f"user_{name}": value for name, value in told.items() if value is not None}

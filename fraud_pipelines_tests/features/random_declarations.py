@@ -75,6 +75,7 @@ def transactions(draw: st.DrawFn, max_size: int = 120) -> list[Row]:
                 "is_online": draw(st.sampled_from([True, False, None])),
                 "latitude": draw(st.sampled_from([None, 48.2, 48.3, -90.0, 0.0])),
                 "longitude": draw(st.sampled_from([None, 16.4, 180.0, -180.0, 0.0])),
+                "merchant_category": draw(st.sampled_from(["a", "b", None])),
                 "local_time": draw(st.sampled_from([None, None, moment + timedelta(hours=9, minutes=30)])),
                 "date_only": draw(st.sampled_from([None, False, True])),
             }

@@ -88,7 +88,7 @@ def test_the_same_outsized_twice_counts_each_row_once(tmp_path: Path) -> None:
     declared = f"entities: {{e: {{key: user_id, aggregates: [{{{fields}, name: x}}, {{{fields}, name: y}}]}}}}"
     plan = plan_of(declared, tmp_path)
     rows = [
-        {"transaction_id": f"t{k}", "user_id": "u", "timestamp": START, "amount": a} for k, a in enumerate((0, 2.44, 0))
+        {"transaction_id": f"t{k}", "user_id": "u", "timestamp": START, "amount": a} for k, a in enumerate((1, 2.44, 0))
     ]
     features, _ = compute_features(frame(rows, plan), plan=plan)
     assert features.select("x", "y").rows() == [(0, 0), (0, 0), (1, 1)]

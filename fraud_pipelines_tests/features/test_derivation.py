@@ -9,6 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import MissingData
+from fraud_pipelines.features import population
 from fraud_pipelines.features.derivation import derive_day, rebuild
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.program import folded
@@ -54,6 +55,12 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return found
 
 
+@pytest.fixture
+def no_population(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few payments for one, so that only what an entity did matters."""
+    monkeypatch.setattr(population, "ENOUGH", 10_000)
+
+
 def _tables(warehouse: Warehouse) -> list[pl.DataFrame]:
     return [
         warehouse.read("SELECT * FROM features.transaction_features ORDER BY transaction_id"),
@@ -84,6 +91,7 @@ def test_a_rerun_of_an_old_day_changes_nothing(warehouse: Warehouse) -> None:
     assert _stale(warehouse) == []
 
 
+@pytest.mark.usefixtures("no_population")
 def test_a_late_transaction_outdates_the_next_day_of_its_user(warehouse: Warehouse) -> None:
     for day in DAYS:
         derive_day(warehouse, day, plan=shipped_plan())
@@ -97,6 +105,32 @@ def test_a_late_transaction_outdates_the_next_day_of_its_user(warehouse: Warehou
     assert_frame_equal(stored, expected)
 
 
+def test_a_late_transaction_outdates_the_days_on_which_it_changes_what_is_usual(warehouse: Warehouse) -> None:
+    for day in DAYS:
+        derive_day(warehouse, day, plan=shipped_plan())
+    late = [_transaction(900 + k, f"n{k}", datetime(2026, 3, 2, 12, k), 4_000.0) for k in range(20)]
+    store(warehouse, late)
+    assert derive_day(warehouse, DAYS[1], plan=shipped_plan()).outdated_days == tuple(DAYS[2:])
+    for day in DAYS[2:]:
+        derive_day(warehouse, day, plan=shipped_plan())
+    stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
+    assert_frame_equal(stored, compute_features(frame([*_transactions(), *late]))[0])
+
+
+def test_days_that_no_release_counted_are_counted_when_the_next_is_derived(warehouse: Warehouse) -> None:
+    for day in DAYS[:-1]:
+        derive_day(warehouse, day, plan=shipped_plan())
+    counts = "SELECT * FROM features.population ORDER BY ALL"
+    before = warehouse.read(counts)
+    with warehouse.transaction() as connection:
+        connection.execute("DELETE FROM features.population")
+    derive_day(warehouse, DAYS[-1], plan=shipped_plan())
+    assert_frame_equal(before, warehouse.read(counts).filter(pl.col("event_date") < DAYS[-1]))
+    stored = warehouse.read("SELECT * FROM features.transaction_features ORDER BY user_id, timestamp, transaction_id")
+    assert_frame_equal(stored, compute_features(frame(_transactions()))[0])
+
+
+@pytest.mark.usefixtures("no_population")
 def test_a_deleted_transaction_outdates_what_followed_it(warehouse: Warehouse) -> None:
     for day in DAYS:
         derive_day(warehouse, day, plan=shipped_plan())

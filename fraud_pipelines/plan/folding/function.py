@@ -84,7 +84,8 @@ class PlannedStep:
         tail: its tail, -1 for none.
         depth: steps run in this order: what is computed from other aggregates comes after these.
         windows: for each the output rows; by its length, rows or µs.
-        cells: further columns of the program: ``mask``, ``source``, ``from``, ``out``, ``scalar``, ``second``.
+        cells: further columns of the program: ``mask``, ``source``, ``from``, ``out``, ``scalar``, ``second``,
+            ``population``.
         numbers: parameters.
     """
 
@@ -141,6 +142,12 @@ class Layout(Protocol):
 
     def read(self, name: str | None) -> dict[str, int]:
         """The cells ``source`` and ``from`` by which a step reads a column, an aggregate, or 1 for None."""
+        ...
+
+    def population(self, each: Aggregate) -> int:
+        """The value of each row that tells what is usual among all payments, -1 where nothing does; the next is the
+        upper figure.
+        """
         ...
 
     def scalars(self, count: int, use: str, each: Aggregate) -> int:

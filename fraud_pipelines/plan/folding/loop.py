@@ -40,7 +40,8 @@ NUMBER: Final = 9  # the op's first parameter in `Program.numbers`
 SECOND: Final = 10  # a second tail, source or output row
 RANKS: Final = 11  # 1 where the op has ranked numbers
 TABLES: Final = 12  # 1 where the op has a table of codes for each window
-OP_COLUMNS: Final = 13
+POPULATION: Final = 13  # row of `Rows.values` that says what is usual among all payments, -1 for none
+OP_COLUMNS: Final = 14
 
 FROM_VALUES: Final = 0
 FROM_OUT: Final = 1

@@ -1,0 +1,87 @@
+"""What is usual among all payments, and what that makes of young histories."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fraud_pipelines.features import population
+from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.features.population import bin_of, bins, middle
+
+DAY = datetime(2026, 3, 9)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_in_production(three_payments_are_enough: None) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(population, "ENOUGH", 30)
+        yield
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
+def test_bins_keep_the_order_of_numbers_and_their_middle_lies_near(one: float, other: float) -> None:
+    assert bins(np.array([one, other])).tolist() == [bin_of(one), bin_of(other)]
+    assert bin_of(min(one, other)) <= bin_of(max(one, other))
+    assert bin_of(middle(bin_of(one))) == bin_of(one)
+    assert abs(middle(bin_of(one)) - one) <= abs(one) / 32 + 5e-324
+
+
+def _profiles(payments: list[tuple[str, datetime, float]], category: str | None = None) -> dict[str, Any]:
+    """The last payment's features of each user, among a week of customers who pay about 20."""
+    around = [(f"u{n}", DAY - timedelta(days=1 + n % 7, minutes=n), 14.0 + n % 13) for n in range(210)]
+    rows = [(*each, "food") for each in around] + [(*each, category) for each in payments]
+    frame = pl.DataFrame(
+        [(f"t{k:04d}", *row) for k, row in enumerate(rows)],
+        schema={
+            "transaction_id": pl.String,
+            "user_id": pl.String,
+            "timestamp": pl.Datetime("us"),
+            "amount": pl.Float64,
+            "merchant_category": pl.String,
+        },
+        orient="row",
+    )
+    features, _ = compute_features(frame)
+    return {row["user_id"]: row for row in features.sort("timestamp").iter_rows(named=True)}
+
+
+@pytest.mark.parametrize("first", [0.0, 1.0, 3.0])
+def test_a_verification_is_no_history(first: float) -> None:
+    told = _profiles([("new", DAY, first), ("new", DAY + timedelta(hours=1), 25.0)])["new"]
+    assert told["amount"] == 25.0
+    for name in ("user_z", "user_rz", "user_log_ratio", "user_max_ratio"):
+        assert abs(told[name]) < 0.5, name
+
+
+def test_a_large_first_payment_is_as_unusual_as_after_a_history_of_ordinary_ones() -> None:
+    history = [("old", DAY - timedelta(hours=k), 20.0) for k in range(1, 51)]
+    now = DAY + timedelta(hours=1)
+    told = _profiles([*history, ("old", now, 5_000.0), ("new", now, 5_000.0), ("ordinary", now, 22.0)])
+    for name in ("user_z", "user_rz"):
+        assert told["new"][name] > 100
+        assert abs(told["ordinary"][name]) < 0.5
+    for name in ("user_log_ratio", "user_max_ratio"):
+        assert told["new"][name] == pytest.approx(told["old"][name], abs=0.5)
+        assert abs(told["ordinary"][name]) < 0.5
+
+
+def test_a_customer_of_small_payments_keeps_a_history_of_them() -> None:
+    history = [("small", DAY - timedelta(hours=k), 2.0 + k % 2) for k in range(1, 21)]
+    told = _profiles([*history, ("small", DAY + timedelta(hours=1), 60.0)])["small"]
+    assert told["user_log_ratio"] > 2.5
+
+
+def test_a_category_is_compared_with_itself_once_it_has_enough_payments() -> None:
+    travel = [(f"v{n}", DAY - timedelta(days=1, minutes=n), 900.0 + n) for n in range(40)]
+    told = {
+        category: _profiles([*travel, ("new", DAY, 930.0)], category)["new"]["user_log_ratio"]
+        for category in ("travel", None)
+    }
+    assert abs(told["travel"]) < 0.1
+    assert told[None] > 3
