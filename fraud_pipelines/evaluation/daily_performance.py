@@ -328,12 +328,16 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
     )
     decider = policy.second_stage
     judged = JudgedDays(warehouse, day, first, day, models=(decider,), policy=policy)
+    recent = day - timedelta(days=_RECENT_DAYS - 1)
     with warehouse.connect(read_only=True):
+        every = judged
+        if _unjudged(warehouse, recent, day):
+            every = JudgedDays(warehouse, day, recent, day, models=(decider,), policy=policy, every=True)
         window = judged.window(POLICY_PREFIX + policy.name, BATCH, first, last)
         reported = judged.reported(window)
         proposal = tune_levels(
             judged.decided(BATCH, first, last, reported),
-            judged.decided(BATCH, day - timedelta(days=_RECENT_DAYS - 1), day, reported),
+            every.decided(BATCH, recent, day, reported),
             current,
             policy,
             day=day,
@@ -357,6 +361,13 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
         current=current,
         daily_alerts=daily_alerts,
     )
+
+
+def _unjudged(warehouse: Warehouse, first: date, day: date) -> bool:
+    """Whether there are payments of which only a verdict tells the outcome, and none is known at the end of ``day``."""
+    query = "SELECT count(*) > 0 FROM feedback.unjudged($first, $day, $known_before::TIMESTAMP)"
+    found: bool = warehouse.read(query, {"first": first, "day": day, "known_before": day + timedelta(days=1)}).item()
+    return found
 
 
 def _decided(warehouse: Warehouse, policy: Policy, day: date) -> dict[str, JsonValue]:

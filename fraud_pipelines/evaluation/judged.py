@@ -33,6 +33,7 @@ class JudgedDays:
         models: whose scores are judged; by default those of every model, and the amounts alone.
         policy: judge the decisions of this policy; without it none.
         detailed_to: of later days only the counts are needed, of decisions their alert levels too.
+        every: count payments of which only a verdict tells the outcome before they have one, for how many there are.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class JudgedDays:
         models: Sequence[str] | None = None,
         policy: Policy | None = None,
         detailed_to: date | None = None,
+        every: bool = False,
     ) -> None:
         self.as_of = as_of
         self._warehouse = warehouse
@@ -52,6 +54,7 @@ class JudgedDays:
         self._models = models
         self._policy = policy
         self._detailed_to = detailed_to
+        self._every = every
         self._of: dict[tuple[str, str], pl.DataFrame] = {}
 
     @cached_property
@@ -59,7 +62,7 @@ class JudgedDays:
         return read_summaries(
             self._warehouse,
             **self._days,
-            known_before=self.as_of + _ONE_DAY,
+            known_before=None if self._every else self.as_of + _ONE_DAY,
             models=self._models,
             policy=self._policy,
             detailed_to=self._detailed_to,

@@ -24,5 +24,5 @@ LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id
 WHERE d.channel = $channel
   AND d.event_date BETWEEN $first AND $last
   AND ($policy IS NULL OR d.policy = $policy)
-  AND feedback.has_outcome(t.judged_only, l.actual_fraud)
+  AND ($every OR feedback.has_outcome(t.judged_only, l.actual_fraud))
 ORDER BY d.event_date, d.transaction_id

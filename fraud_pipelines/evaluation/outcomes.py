@@ -67,10 +67,12 @@ def matured_decisions(
     second_stage: str = ENSEMBLE_MODEL,
     segments: Sequence[str] = (),
     known_before: date | None = None,
+    every: bool = False,
 ) -> pl.DataFrame:
     """Decisions in the matured window, with the labels known before the end of ``as_of``, or before ``known_before``.
 
-    With a ``policy``, only its decisions: another one's scores are anchored at another contamination.
+    With a ``policy``, only its decisions: another one's scores are anchored at another contamination. With ``every``,
+    also payments of which only a verdict tells the outcome, and there is none.
 
     Returns:
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
@@ -86,6 +88,7 @@ def matured_decisions(
             "first": first,
             "last": last,
             "known_before": known_before or as_of + _DAY,
+            "every": every,
             "policy": policy,
             "screening_model": screening_model,
             "second_stage": second_stage,

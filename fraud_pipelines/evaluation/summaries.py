@@ -81,7 +81,7 @@ def read_summaries(
     first: date,
     last: date,
     *,
-    known_before: date,
+    known_before: date | None,
     models: Sequence[str] | None = None,
     policy: Policy | None = None,
     detailed_to: date | None = None,
@@ -92,7 +92,7 @@ def read_summaries(
     which only a verdict tells the outcome is in it once it has one.
 
     Args:
-        known_before: of verdicts, those known before this day begins.
+        known_before: of verdicts, those known before this day begins; None: all payments, whatever is known of them.
         models: those of these models; by default of every model, and of the amounts alone.
         policy: those of this policy's decisions.
         detailed_to: of later days only the counts are needed.
@@ -135,7 +135,7 @@ def store_summaries(connection: duckdb.DuckDBPyConnection, summaries: Summaries)
         insert(connection, TABLE, pl.DataFrame(rows, schema=schema))
 
 
-def _computed(warehouse: Warehouse, key: Key, policy: Policy | None, known_before: date) -> DaySummary:
+def _computed(warehouse: Warehouse, key: Key, policy: Policy | None, known_before: date | None) -> DaySummary:
     if key.model_name == AMOUNT:
         return summary_of(warehouse.read(_AMOUNTS_SQL, {"day": key.event_date, "known_before": known_before}))
     if policy and key.model_name.startswith(POLICY_PREFIX):
@@ -150,6 +150,7 @@ def _computed(warehouse: Warehouse, key: Key, policy: Policy | None, known_befor
             second_stage=policy.second_stage,
             segments=policy.segment_columns,
             known_before=known_before,
+            every=known_before is None,
         )
         return summary_of(decisions, single_levels(alert_levels(decisions, policy)))
     return summary_of(warehouse.read(_query("scores_of_day"), key._asdict() | {"known_before": known_before}))

@@ -509,11 +509,12 @@ CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
 CREATE OR REPLACE MACRO feedback.has_outcome(judged_only, actual_fraud) AS
     judged_only IS NOT TRUE OR actual_fraud IS NOT NULL;
 
--- The payments of a range of days of which that isn't known before an instant.
+-- The payments of a range of days of which that isn't known before an instant; none where the instant is null.
 CREATE OR REPLACE MACRO feedback.unjudged(first_day, last_day, instant) AS TABLE
     SELECT transaction_id, event_date
     FROM raw.payments
     WHERE judged_only
+      AND instant IS NOT NULL
       AND event_date BETWEEN first_day AND last_day
       AND transaction_id NOT IN (
           SELECT transaction_id FROM feedback.labels_between(first_day::TIMESTAMP, instant)

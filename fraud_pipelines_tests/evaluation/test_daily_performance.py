@@ -145,6 +145,15 @@ def test_the_table_of_days_the_performance_and_the_evidence_of_the_threshold_agr
         assert evidence[name] == stored[name], name
 
 
+def test_the_alert_budget_is_that_of_all_payments_also_where_few_are_judged(warehouse: Warehouse) -> None:
+    of_all = tune_thresholds(warehouse, SETTINGS, DAY).proposal
+    with warehouse.transaction() as connection:
+        connection.execute("UPDATE raw.transactions SET judged_only = true")
+    of_judged = tune_thresholds(warehouse, SETTINGS, DAY).proposal
+    assert of_judged.alert_budget == of_all.alert_budget > 0
+    assert of_judged.alerts_per_day_bounds == of_all.alerts_per_day_bounds
+
+
 def test_recall_is_told_by_nobody_while_chargebacks_are_to_come(warehouse: Warehouse) -> None:
     day = FIRST + timedelta(days=12)
     measured = measured_and_stored(warehouse, day)
