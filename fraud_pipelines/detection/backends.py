@@ -54,7 +54,7 @@ class Backend:
     scored_by: tuple[str, ...] = ()
     """What scoring needs beside NumPy and numba."""
     reads_groups: bool = False
-    """Whether the groups of its features decide what it becomes."""
+    """Whether a daily model of it judges each group of features by itself: see `detectors.grouped`."""
 
 
 def _fit_isolation_forest(context: FitContext, parameters: IsolationForestParameters) -> Detector:
@@ -76,9 +76,15 @@ def _fit_autoencoder(context: FitContext, parameters: AutoencoderParameters) -> 
 BACKENDS: Final[Mapping[str, Backend]] = {
     backend.name: backend
     for backend in (
-        Backend("isolation_forest", IsolationForestParameters, IsolationForestDetector, _fit_isolation_forest),
-        Backend("suod", SuodParameters, SuodDetector, _fit_suod),
-        Backend("ecod", EcodParameters, EcodDetector, _fit_ecod),
+        Backend(
+            "isolation_forest",
+            IsolationForestParameters,
+            IsolationForestDetector,
+            _fit_isolation_forest,
+            reads_groups=True,
+        ),
+        Backend("suod", SuodParameters, SuodDetector, _fit_suod, reads_groups=True),
+        Backend("ecod", EcodParameters, EcodDetector, _fit_ecod, reads_groups=True),
         Backend("autoencoder", AutoencoderParameters, AutoencoderDetector, _fit_autoencoder, libraries=("torch",)),
     )
 }

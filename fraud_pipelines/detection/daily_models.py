@@ -1,5 +1,6 @@
 """The daily models: one version a day and backend, trained once for the same input, and how they score a day."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -11,14 +12,15 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.detection.backends import AMOUNT, MODEL_NAMES
-from fraud_pipelines.detection.default_schema import daily_schema, default_schema
+from fraud_pipelines.detection.default_schema import daily_schema, default_schema, grouped_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
+from fraud_pipelines.detection.groups import Grouping
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole, Schema
 from fraud_pipelines.detection.score_rows import score_rows
 from fraud_pipelines.detection.serving import serving_code
 from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
-from fraud_pipelines.detection.training import TrainingWindow, training_fingerprint
+from fraud_pipelines.detection.training import TrainingWindow, rows_digest, training_fingerprint
 from fraud_pipelines.detection.training_log import training_record
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.versions import earlier_version
@@ -156,12 +158,15 @@ class TrainingPlan:
     """Transactions of the window's days, of which ``features`` may be a sample."""
     calibration: pl.DataFrame | None = None
     """Of a supervised model, whose ``features`` have the column ``is_fraud``: the rows its scores are anchored on."""
+    frauds: pl.DataFrame | None = None
+    """Of a detector of groups: features of known frauds, which need not be any."""
 
     def schema(self) -> tuple[Schema, dict[str, str]]:
         """The features the model gets, and feature → reason for each one left out."""
         if self.backend == AMOUNT.name:
             return {"amount": FeatureRole(role="numeric")}, {}
-        schema, left_out = default_schema(self.features, daily_schema(self.declared))
+        declared = daily_schema(self.declared) if self.frauds is None else grouped_schema(self.declared)
+        schema, left_out = default_schema(self.features, declared)
         if self.calibration is None:
             return schema, left_out
         further = {
@@ -178,7 +183,7 @@ class TrainingPlan:
         if self.calibration is not None:
             rows, count = pl.concat([rows, self.calibration], how="diagonal"), count + self.calibration.height
             schema = {**schema, LABEL: FeatureRole(role="binary")}
-        return training_fingerprint(
+        fingerprint = training_fingerprint(
             rows,
             backend=self.backend,
             schema=schema,
@@ -187,6 +192,9 @@ class TrainingPlan:
             feature_version=feature_version,
             rows=count,
         )
+        if self.frauds is None:
+            return fingerprint
+        return hashlib.sha256(f"{fingerprint} {rows_digest(self.frauds, schema)}".encode()).hexdigest()
 
     def fit(self, schema: Schema, feature_version: str, *, seed: int = 0) -> FraudModel:
         """The model; the daily ones are all fitted with the same ``seed``."""
@@ -209,7 +217,14 @@ class TrainingPlan:
             parameters=self.parameters,
             seed=seed,
             feature_version=feature_version,
+            groups=self._grouping(),
         )
+
+    def _grouping(self) -> Grouping | None:
+        """The groups with a feature that is declared ``daily`` have a detector of the model's own kind."""
+        if self.frauds is None:
+            return None
+        return Grouping(frozenset(role.group for role in daily_schema(self.declared).values()), self.frauds)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,15 @@ def daily_schema(plan: Plan) -> dict[str, FeatureRole]:
     return {name: declared[name] for name in dict.fromkeys([*first, *declared])}
 
 
+def grouped_schema(plan: Plan) -> dict[str, FeatureRole]:
+    """What a daily model of groups uses: `daily_schema`, and what else is in a group."""
+    further = {name: feature_role(model) for name, model in plan.grouped_schema.items()}
+    return {
+        **daily_schema(plan),
+        **{name: role for name, role in further.items() if role.role in ("numeric", "binary")},
+    }
+
+
 def feature_role(model: Modelled) -> FeatureRole:
     """How a model's schema says it."""
     direction = model.direction if model.role == "numeric" else "both"

@@ -42,6 +42,16 @@ class TrainingDistribution:
         below, at_most = tail_counts(X, self.values, self.cumulative, self.offsets)
         return at_most, self.rows - below
 
+    def of_columns(self, columns: IntArray) -> Self:
+        """The distribution of some of the columns, in this order."""
+        ranges = [(int(self.offsets[column]), int(self.offsets[column + 1]), int(column)) for column in columns]
+        return type(self)(
+            rows=self.rows,
+            values=np.concatenate([self.values[first:last] for first, last, _ in ranges]),
+            cumulative=np.concatenate([self.cumulative[first + of : last + of + 1] for first, last, of in ranges]),
+            offsets=np.concatenate(([0], np.cumsum([last - first for first, last, _ in ranges]))).astype(np.int64),
+        )
+
     def quantile(self, column: int, share: float) -> float:
         """The smallest training value of a column that at least this share of the rows doesn't exceed."""
         first, last = self.offsets[column], self.offsets[column + 1]

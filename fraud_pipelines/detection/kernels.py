@@ -106,6 +106,171 @@ def tail_surprises(
 
 
 @compiled
+def first_at_least(values: FloatArray, first: int, last: int, x: float) -> int:
+    """The place, from ``first`` up to ``last``, of the first of ascending values that is at least x; else ``last``."""
+    while first < last:
+        middle = (first + last) // 2
+        if values[middle] >= x:
+            last = middle
+        else:
+            first = middle + 1
+    return first
+
+
+@compiled
+def surprise_of(
+    x: float,
+    values: FloatArray,
+    surprise: FloatArray,
+    first: int,
+    last: int,
+    excess: float,
+    by_rarity: bool,
+    unseen: float,
+) -> float:
+    """The surprise of one value, see `feature_surprises`."""
+    place = first_at_least(values, first, last, x)
+    if by_rarity:
+        return float(surprise[place]) if place < last and values[place] == x else unseen
+    return float(surprise[place]) if place < last else unseen + (x - float(values[last - 1])) / excess
+
+
+@compiled
+def feature_surprises(
+    X: FloatArray,
+    values: FloatArray,
+    surprise: FloatArray,
+    offsets: IntArray,
+    excess: FloatArray,
+    by_rarity: NDArray[np.bool_],
+    unseen: float,
+) -> FloatArray:
+    """The terms of `detectors.grouped.TailsDetector`, shape (n, k).
+
+    Args:
+        values, surprise: of column j between ``offsets[j]`` and ``offsets[j + 1]``, the values ascending.
+        excess: by how much a value must exceed the largest for its surprise to grow by one, shape (k,).
+        by_rarity: whether a value counts by itself, and not all that lies above it, shape (k,).
+        unseen: the surprise of what no row of training reached.
+    """
+    n, k = X.shape
+    terms = np.empty((n, k))
+    for row in range(n):
+        for column in range(k):
+            first, last = offsets[column], offsets[column + 1]
+            terms[row, column] = surprise_of(
+                X[row, column], values, surprise, first, last, excess[column], by_rarity[column], unseen
+            )
+    return terms
+
+
+@compiled
+def row_sums(terms: FloatArray) -> FloatArray:
+    """The sum of each row, its columns in order; shape (n, k) → (n,)."""
+    n, k = terms.shape
+    sums = np.empty(n)
+    for row in range(n):
+        total = 0.0
+        for column in range(k):
+            total += terms[row, column]
+        sums[row] = total
+    return sums
+
+
+@compiled
+def anchored_surprises(
+    raw: FloatArray, values: FloatArray, at_least: FloatArray, rows: int, excess: float
+) -> FloatArray:
+    """−ln of the tail probability of raw scores, shape (n,), by the anchor of a group with a detector of its own.
+
+    Beyond the largest score of training the probability falls off as 1 / (1 + e), with e the excess over that score in
+    units of ``excess``: amounts have heavy tails.
+    """
+    n, last = raw.size, values.size
+    found = np.empty(n)
+    for row in range(n):
+        place = first_at_least(values, 0, last, raw[row])
+        if place < last:
+            found[row] = -np.log((at_least[place] + 1) / (rows + 1))
+        else:
+            found[row] = np.log(rows + 1.0) + np.log(1 + (raw[row] - values[last - 1]) / excess)
+    return found
+
+
+@compiled
+def groups_of_tails(
+    X: FloatArray,
+    columns: IntArray,
+    values: FloatArray,
+    surprise: FloatArray,
+    offsets: IntArray,
+    excess: FloatArray,
+    by_rarity: NDArray[np.bool_],
+    groups: IntArray,
+    anchors: FloatArray,
+    at_least: FloatArray,
+    anchor_offsets: IntArray,
+    anchor_excess: FloatArray,
+    rows: int,
+) -> FloatArray:
+    """−ln of the tail probability of each group of tails, shape (n, groups), from the sum of its features' surprises.
+
+    Beyond the largest sum of training, or the surprise of a single value that was never seen if that is larger, the
+    probability falls off as exp(−e), with e the excess in units of ``anchor_excess``.
+
+    Args:
+        columns: of X, those of all groups one after the other; the arrays up to ``by_rarity`` are theirs.
+        groups: where the columns of each group begin, and the end, shape (groups + 1,).
+        anchors, at_least: of group g between ``anchor_offsets[g]`` and ``anchor_offsets[g + 1]``.
+        anchor_excess: shape (groups,).
+        rows: of training.
+    """
+    n, count = X.shape[0], groups.size - 1
+    unseen = np.log(rows + 1.0)
+    found = np.empty((n, count))
+    for row in range(n):
+        for group in range(count):
+            total = 0.0
+            for of in range(groups[group], groups[group + 1]):
+                first, last = offsets[of], offsets[of + 1]
+                total += surprise_of(
+                    X[row, columns[of]], values, surprise, first, last, excess[of], by_rarity[of], unseen
+                )
+            first, last = anchor_offsets[group], anchor_offsets[group + 1]
+            place = first_at_least(anchors, first, last, total)
+            if place < last:
+                found[row, group] = -np.log((at_least[place] + 1) / (rows + 1))
+            else:
+                found[row, group] = unseen + max(total - max(anchors[last - 1], unseen), 0.0) / anchor_excess[group]
+    return found
+
+
+@compiled
+def likelihood_ratios(surprises: FloatArray, share: FloatArray, tail: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """ln Σ π a t^(a−1) of each row, shape (n,), and each group's part of the sum, shape (n, groups).
+
+    Args:
+        surprises: −ln t, shape (n, groups).
+        share, tail: π and a of the groups.
+    """
+    n, groups = surprises.shape
+    scores, parts = np.empty(n), np.empty((n, groups))
+    for row in range(n):
+        largest = -np.inf
+        for group in range(groups):
+            parts[row, group] = np.log(share[group] * tail[group]) + (1 - tail[group]) * surprises[row, group]
+            largest = max(largest, parts[row, group])
+        total = 0.0
+        for group in range(groups):
+            parts[row, group] = np.exp(parts[row, group] - largest)
+            total += parts[row, group]
+        for group in range(groups):
+            parts[row, group] /= total
+        scores[row] = largest + np.log(total)
+    return scores, parts
+
+
+@compiled
 def tail_scores(raw: FloatArray, training_scores: FloatArray, contamination: float, excess: float) -> FloatArray:
     """The formulas of `calibration.extended_tail_score`, of `calibration.tail_score` where ``excess`` is not above 0.
 

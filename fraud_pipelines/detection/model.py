@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fraud_pipelines.detection.artifact import read_artifact, write_artifact
 from fraud_pipelines.detection.backends import FitContext, backend_by_name, parse_parameters
 from fraud_pipelines.detection.calibration import Calibration, Normalization
+from fraud_pipelines.detection.detectors.grouped import GroupedDetector, is_grouped
 from fraud_pipelines.detection.detectors.interface import (
     Contributions,
     Detector,
@@ -25,6 +26,7 @@ from fraud_pipelines.detection.detectors.interface import (
 from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.detection.encoding import FeatureEncoder
 from fraud_pipelines.detection.explanations import contributions, explain, ordinary_row
+from fraud_pipelines.detection.groups import Grouping
 from fraud_pipelines.detection.schema import MODEL_SCORES, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput
 
@@ -61,6 +63,7 @@ class FraudModel:
         seed: int = 0,
         normalization: Normalization = "tail",
         feature_version: str = "",
+        groups: Grouping | None = None,
     ) -> Self:
         """Learn from feature rows; no labels are needed.
 
@@ -73,6 +76,7 @@ class FraudModel:
             seed: the same rows and seed give the same model, to the byte.
             normalization: how raw scores become scores, see `Calibration`.
             feature_version: version of the code that computed the features, recorded in the model.
+            groups: judge each group of the schema by itself, see `detectors.grouped`; all features together if None.
 
         Raises:
             InvalidInput: no rows, a column of the schema is missing or unusable, or a setting is out of range.
@@ -91,7 +95,17 @@ class FraudModel:
         encoder = FeatureEncoder.fit(features, schema)
         X = encoder.transform(features)
         distribution = TrainingDistribution.fit(X)
-        detector = chosen.fit(FitContext(X, distribution, contamination, seed), typed)
+        detector: Detector
+        if groups is None:
+            detector = chosen.fit(FitContext(X, distribution, contamination, seed), typed)
+        else:
+            detector = GroupedDetector.fit(
+                X,
+                groups.layouts(encoder.schema),
+                backend,
+                lambda own, of: chosen.fit(FitContext(own, of, contamination, seed), typed),
+                encoder.transform(groups.frauds) if groups.frauds.height else X[:0],
+            )
         scores = detector.training_scores if isinstance(detector, KnowsTrainingScores) else detector.raw_scores(X)
         calibration = Calibration.fit(scores, normalization=normalization, contamination=contamination)
         return cls(
@@ -111,6 +125,11 @@ class FraudModel:
     def schema(self) -> Schema:
         """The features it needs, and their roles."""
         return self.encoder.schema
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it judges each group of features by itself."""
+        return isinstance(self.detector, GroupedDetector)
 
     @property
     def contamination(self) -> float:
@@ -213,6 +232,7 @@ class FraudModel:
             "feature_version": self.feature_version,
             "features": self.encoder.to_json(),
             "libraries": dict(self.libraries),
+            **({"groups": self.detector.evidence} if isinstance(self.detector, GroupedDetector) else {}),
         }
 
     def _arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -226,6 +246,8 @@ class FraudModel:
     def _from_content(cls, content: dict[str, object], arrays: dict[str, NDArray[np.generic]]) -> Self:
         backend = str(content["backend"])
         distribution = TrainingDistribution.from_arrays(part(arrays, "distribution"))
+        of_detector = part(arrays, "detector")
+        kind: type[Detector] = GroupedDetector if is_grouped(of_detector) else backend_by_name(backend).detector
         return cls(
             backend=backend,
             parameters=parse_parameters(backend, cast("dict[str, object]", content["parameters"])),
@@ -234,7 +256,7 @@ class FraudModel:
             feature_version=str(content["feature_version"]),
             encoder=FeatureEncoder.from_json(cast("list[dict[str, object]]", content["features"])),
             distribution=distribution,
-            detector=backend_by_name(backend).detector.from_arrays(part(arrays, "detector"), distribution),
+            detector=kind.from_arrays(of_detector, distribution),
             calibration=Calibration.fit(
                 arrays["training_scores"].astype(np.float64),
                 normalization=cast("Normalization", content["normalization"]),

@@ -193,6 +193,7 @@ def _amount(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, p
         contamination=policy.contamination,
         training_days=settings.training_days,
         min_training_days=settings.min_training_days,
+        label_delay_days=settings.label_delay_days,
         sample_rows=settings.training_sample_rows,
         declared=plan_in_force(settings),
     )

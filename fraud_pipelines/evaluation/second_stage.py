@@ -2,7 +2,7 @@
 
 What counts is the average precision of single days, each ranked by the versions that were in use on it, so that no row
 is judged by a model that had seen it. Days are weighted by their age, and a day whose version lacked features or
-labels that today's has says nothing of today's. Intervals are by days: the frauds of a day aren't independent.
+labels that today's has doesn't count, if others do. Intervals are by days: frauds of a day aren't independent.
 """
 
 from collections.abc import Collection, Mapping
@@ -102,11 +102,12 @@ class MaturedRankings:
             }
 
     def counted(self, model: str, today: TrainedOn) -> ByDay:
-        """`by_day` without the days whose version lacked what ``today``'s has."""
+        """`by_day` without the days whose version lacked what ``today``'s has; all days where fewer than `LEAST_DAYS`
+        are left, since what a version without it could do, today's should be able to."""
         then = self._trained.get(model, {})
-        return {
-            day: value for day, value in self.by_day(model).items() if day not in then or not then[day].lacked(today)
-        }
+        every = self.by_day(model)
+        left = {day: value for day, value in every.items() if day not in then or not then[day].lacked(today)}
+        return left if len(left) >= LEAST_DAYS else every
 
     def weights(self) -> dict[date, float]:
         """How much each day counts: half as much for every `HALF_LIFE` that it is older than the youngest."""
@@ -179,7 +180,7 @@ def choose(rankings: MaturedRankings, in_use: Mapping[str, TrainedOn], previous:
     if rankings.frauds < LEAST_FRAUDS:
         return Choice(ENSEMBLE_MODEL, previous, "few_frauds", known)
     amount, weights = rankings.by_day(AMOUNT_MODEL), rankings.weights()
-    days = {name: _days(rankings, name, today, standing) for name, today in in_use.items() if name != AMOUNT_MODEL}
+    days = {name: rankings.counted(name, today) for name, today in in_use.items() if name != AMOUNT_MODEL}
     gains = {name: gain for name, of_model in days.items() if (gain := rankings.compared(of_model, amount)) is not None}
     if not gains:
         return Choice(goes_on, previous, "too_early", known)
@@ -211,12 +212,6 @@ def choose(rankings: MaturedRankings, in_use: Mapping[str, TrainedOn], previous:
         "best" if sure else "kept",
         evidence | {"rival": best, "gain_of_rival": None if lead is None else dict(lead.json())},
     )
-
-
-def _days(rankings: MaturedRankings, name: str, today: TrainedOn, standing: str) -> ByDay:
-    """The days that a model is judged on: of the one that decides all of them, where too few count."""
-    counted = rankings.counted(name, today)
-    return rankings.by_day(name) if name == standing and len(counted) < LEAST_DAYS else counted
 
 
 def _best(proven: Mapping[str, ByDay], gains: Mapping[str, PairedDifference], weights: Mapping[date, float]) -> str:

@@ -15,6 +15,7 @@ from fraud_pipelines.detection.daily_models import (
 )
 from fraud_pipelines.detection.default_schema import default_schema
 from fraud_pipelines.detection.detector_plan import DetectorTraining
+from fraud_pipelines.detection.known_frauds import EVIDENCE_DAYS
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import MODEL_SCORES, Schema
 from fraud_pipelines.detection.supervised import MIN_FRAUDS, TRAINING_DAYS, supervised_schema, with_model_scores
@@ -50,9 +51,11 @@ class InForce:
         return False
 
     def days_before(self, settings: Settings, training_days: int) -> int:
-        """How many days before the one it scores it learns from, and those it is anchored on."""
+        """How many days before the one it scores it learns from, and those it is anchored on or shown frauds of."""
         if self.backend == SUPERVISED.name:
             return settings.label_delay_days + TRAINING_DAYS
+        if self.model.grouped:
+            return max(training_days, settings.label_delay_days + EVIDENCE_DAYS)
         return training_days
 
 
@@ -104,6 +107,7 @@ class Arm:
         if self.as_declared:
             return plan, plan.schema()[0]
         if plan.calibration is None:
+            plan = plan if model.model.grouped else replace(plan, frauds=None)
             return plan, default_schema(plan.features, model.features)[0]
         # What is declared as daily has to have values on most days; the further features of a supervised model don't.
         left_out = default_schema(plan.features)[1]
@@ -142,6 +146,7 @@ class Arm:
             contamination=model.model.contamination,
             training_days=self.training_days,
             min_training_days=self.settings.min_training_days,
+            label_delay_days=self.settings.label_delay_days,
             sample_rows=self.settings.training_sample_rows,
             declared=plan_in_force(self.settings),
         ).plan(self.warehouse, day)

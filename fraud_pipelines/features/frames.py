@@ -75,9 +75,15 @@ def read_features(warehouse: Warehouse, first: date, last: date) -> pl.DataFrame
 
 
 def read_features_of(
-    warehouse: Warehouse, day: date, transaction_ids: pl.Series, *, table: str = FEATURE_TABLE
+    warehouse: Warehouse,
+    day: date,
+    transaction_ids: pl.Series,
+    *,
+    table: str = FEATURE_TABLE,
+    last: date | None = None,
 ) -> pl.DataFrame:
-    """`read_features` of some transactions of ``day``: a row for each that has features in ``table``."""
+    """`read_features` of some transactions of ``day``, or of the days up to ``last``: a row for each that has features
+    in ``table``."""
     asked = pl.DataFrame({"id": transaction_ids}, schema={"id": pl.String})
     with warehouse.connect(read_only=True) as connection, registered(connection, _asked=asked):
         query = _FEATURES_SQL.format(
@@ -85,7 +91,7 @@ def read_features_of(
             further=_further(connection, table),
             condition="AND f.transaction_id IN (SELECT id FROM _asked)",
         )
-        return _ordered(select(connection, query, {"first": day, "last": day}))
+        return _ordered(select(connection, query, {"first": day, "last": last or day}))
 
 
 def read_columns(warehouse: Warehouse, day: date, columns: Sequence[str]) -> pl.DataFrame:

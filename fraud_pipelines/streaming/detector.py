@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from fraud_pipelines.decisions.stages import COLLECTING
+from fraud_pipelines.detection.groups import Grouping
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, Role, Schema, SchemaLike, parse_schema
+from fraud_pipelines.detection.schema import Role, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.streaming.settings import DetectorSettings
 
@@ -33,11 +34,18 @@ SCREENING_COLUMNS: Final[dict[str, pl.DataType]] = {
 }
 
 
-def stream_schema() -> Schema:
-    """Of what the daily models use, all that needs no labels: there are none yet of what has just happened."""
-    from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA
+GROUPS: Final = frozenset({"amount", "velocity", "links"})
+"""What the detector looks at: what an attack shows in while it goes on."""
+_OWN_KIND: Final = frozenset({"amount"})
+"""Of these the groups that the detector's own backend judges."""
 
-    return {name: role for name, role in DEFAULT_SCHEMA.items() if name not in FEEDBACK_SCHEMA}
+
+def stream_schema() -> Schema:
+    """Of what the daily models use, the groups `GROUPS`. None needs labels: what has just happened has none."""
+    from fraud_pipelines.detection.default_schema import grouped_schema
+    from fraud_pipelines.plan.compile import shipped_plan
+
+    return {name: role for name, role in grouped_schema(shipped_plan()).items() if role.group in GROUPS}
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,8 @@ class StreamDetector:
 
     Args:
         settings: when to learn, and what to flag.
-        schema: the features to look at, with their roles; by default `stream_schema`.
+        schema: the features to look at, with their roles; by default `stream_schema`. Where it names the group
+            ``amount``, each group is judged by itself.
         state: of an earlier detector with the same settings, from which to go on. Of its window the latest
             ``settings.kept`` transactions matter.
     """
@@ -112,6 +121,7 @@ class StreamDetector:
     ) -> None:
         self.settings = settings or DetectorSettings()
         self.schema: Schema = parse_schema(schema or stream_schema())
+        self._grouped = any(role.group in _OWN_KIND for role in self.schema.values())
         self._types = {name: _STORED_AS[role.role] for name, role in self.schema.items()}
         self._texts = {name: dtype == pl.String for name, dtype in self._types.items()}
         self._seen = state.seen if state else 0
@@ -257,6 +267,7 @@ class StreamDetector:
             schema=self.schema,
             contamination=self.settings.contamination,
             normalization="extended_tail",
+            groups=Grouping(_OWN_KIND, window.head(0)) if self._grouped else None,
         )
         return model, window
 

@@ -27,6 +27,7 @@ DETECTOR = DetectorTraining(
     contamination=0.02,
     training_days=3,
     min_training_days=2,
+    label_delay_days=2,
     sample_rows=100_000,
 )
 LEARNER = SupervisedTraining(
@@ -62,9 +63,13 @@ def _changed_by(warehouse: Warehouse, inputs: Callable[[Warehouse, date], str], 
 FEATURES = "UPDATE features.transaction_features SET user_z = user_z + 1 WHERE event_date = DATE '{}'"
 
 
-def test_a_detectors_inputs_are_the_features_of_its_window(warehouse: Warehouse) -> None:
-    changes = [FEATURES.format(day(number)) for number in (4, 5, 7, 9)]
-    assert _changed_by(warehouse, DETECTOR.inputs, *changes) == [False, True, True, False]
+def test_a_detectors_inputs_are_the_features_of_its_window_and_of_known_frauds_before(warehouse: Warehouse) -> None:
+    changes = [FEATURES.format(day(number)) for number in (5, 7, 9)]
+    assert _changed_by(warehouse, DETECTOR.inputs, *changes) == [True, True, False]
+    earlier = FEATURES.format(day(4)) + " AND transaction_id {} (SELECT transaction_id FROM feedback.labels)"
+    forgotten = "DELETE FROM feedback.labels WHERE transaction_id LIKE 't04%'"
+    changes = [earlier.format("IN"), earlier.format("NOT IN"), forgotten]
+    assert _changed_by(warehouse, DETECTOR.inputs, *changes) == [True, False, True]
 
 
 def test_a_learners_inputs_are_its_days_and_what_was_known_of_them(warehouse: Warehouse) -> None:

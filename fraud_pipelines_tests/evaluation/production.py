@@ -108,6 +108,7 @@ def _train(settings: Settings, warehouse: Warehouse, registry: ModelRegistry) ->
             contamination=0.02,
             training_days=settings.training_days,
             min_training_days=settings.min_training_days,
+            label_delay_days=settings.label_delay_days,
             sample_rows=settings.training_sample_rows,
         ).plan(warehouse, LAST)
         trained = ensure_daily_model(registry, plan, report=lambda _: TrainingReport({}, {}))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraud_pipelines.detection.groups import Grouping
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.streaming.detector import SCREENING_COLUMNS, StreamDetector
+from fraud_pipelines.streaming.detector import SCREENING_COLUMNS, StreamDetector, stream_schema
 from fraud_pipelines.streaming.settings import DetectorSettings, StreamSettings
 
 SMALL = DetectorSettings(min_samples=20, retrain_interval=30, window_size=50, contamination=0.05)
@@ -20,7 +20,7 @@ ROWS = 300
 
 def features(rows: int = ROWS, seed: int = 1) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
-    return pl.DataFrame({name: rng.lognormal(3, 1, rows) for name in LABEL_FREE_SCHEMA})
+    return pl.DataFrame({name: rng.lognormal(3, 1, rows) for name in stream_schema()})
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,10 @@ def test_each_transaction_is_scored_by_the_model_of_the_window_that_ended_before
         model = FraudModel.fit(
             rows[max(begun - 50, 0) : begun],
             backend="ecod",
-            schema=LABEL_FREE_SCHEMA,
+            schema=stream_schema(),
             contamination=0.05,
             normalization="extended_tail",
+            groups=Grouping(frozenset({"amount"}), rows[:0]),
         )
         score = model.score(rows[position : position + 1])
         assert score["raw_score"][0] == expected["raw_score"][position]
