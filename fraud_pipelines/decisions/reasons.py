@@ -189,6 +189,28 @@ def _velocity(row: Row, match: re.Match[str]) -> str | None:
     return None if count is None else _payments(count, place + _within(int(match["length"]), match["unit"]))
 
 
+def _sharing(row: Row, match: re.Match[str]) -> str | None:
+    count = _number(row.get(match.string))
+    if count is None or count < 2:
+        return None
+    return f"{_count(count, 'customer')} on this device {_within(int(match['length']), match['unit'])}"
+
+
+def _burst_at_merchant(row: Row, match: re.Match[str]) -> str | None:
+    ratio = _number(row.get(match.string))
+    return None if ratio is None or ratio < 2 else f"{_multiple(ratio)} the usual traffic at this merchant"
+
+
+def _novelty(row: Row, match: re.Match[str]) -> str | None:
+    value = _number(row.get(match.string))
+    return f"{match['what']} that is new to this customer, who seldom uses new ones" if value else None
+
+
+def _unusual_hour(row: Row, match: re.Match[str]) -> str | None:
+    hour = _hour(row, match)
+    return f"{hour}, when this customer seldom pays" if hour else None
+
+
 def _recent_velocity(row: Row, match: re.Match[str]) -> str | None:
     count = _number(row.get(match.string))
     return None if count is None else f"around {_plain_number(round(count, 1))} payments a day lately"
@@ -292,13 +314,17 @@ def _other_model(row: Row, match: re.Match[str]) -> str | None:
 _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
     (re.compile(pattern), subject, phrase)
     for pattern, subject, phrase in (
-        (r"user_log_ratio|user_z|user_rz", "usual amount", _against_usual),
+        (r"user_log_ratio|user_z|user_rz|amount_below_usual", "usual amount", _against_usual),
         (r"amount_vs_avg", "usual amount", _against_average),
         (r"user_max_ratio", "largest amount", _against_largest),
         (r"user_big_(?P<days>\d+)d", "", _outsized),
         (r"amount", "", _amount_itself),
         (r"(?:(?P<entity>[a-z]+)_)?tx_count_(?P<length>\d+)(?P<unit>[mhd])", "", _velocity),
         (r"tx_count_rolling_mean_\d+", "", _recent_velocity),
+        (r"device_users_(?P<length>\d+)(?P<unit>[hd])", "users of the device", _sharing),
+        (r"merchant_burst", "", _burst_at_merchant),
+        (r"(?P<what>merchant|category|device|country)_novelty", "", _novelty),
+        (r"user_hour_share", "hour", _unusual_hour),
         (r"amount_rolling_(?P<statistic>mean|std|min|max)_(?P<window>\d+)", "recent amounts", _rolling),
         (r"amount_lag_(?P<back>\d+)", "earlier amount", _earlier_amount),
         (r"minutes_since_last|days_since_last_tx", "pause", _pause),
