@@ -89,6 +89,7 @@ FEATURES: dict[str, tuple[str, str, str, bool, bool]] = {
     "day_of_week": ("Int8", "numeric", "both", False, True),
     "is_weekend": ("Int8", "binary", "high", False, True),
     "is_night": ("Int8", "binary", "high", False, True),
+    "amount_below_usual": ("Float64", "numeric", "high", False, True),
     "merchant_burst": ("Float64", "numeric", "high", False, True),
     "impossible_travel": ("Int8", "binary", "high", False, True),
 }
@@ -122,14 +123,16 @@ _values = {
     "minutes_since_last": st.none() | _numbers,
     "merchant_tx_count_1h": st.none() | st.integers(1, 50),
     "merchant_tx_count_24h": st.integers(50, 1000),
+    "user_log_ratio": st.none() | st.floats(-50, 50),
 }
 
 
 @given(st.lists(st.fixed_dictionaries(_values), min_size=1, max_size=40))
 def test_each_expression_says_what_its_words_say(rows: list[dict[str, Any]]) -> None:
     counts: dict[str, pl.DataType] = {"merchant_tx_count_1h": pl.Int32(), "merchant_tx_count_24h": pl.Int32()}
+    ratio: dict[str, pl.DataType] = {"user_log_ratio": pl.Float64()}
     schema = {"timestamp": pl.Datetime("us"), "amount": pl.Float64(), "country_changed": pl.Int8()}
-    frame = pl.DataFrame(rows, schema=pl.Schema(schema | {"minutes_since_last": pl.Float64()} | counts))
+    frame = pl.DataFrame(rows, schema=pl.Schema(schema | {"minutes_since_last": pl.Float64()} | counts | ratio))
     found = feature_plan(PLAN).expressions.on_frame(frame).select(each.name for each in PLAN.expressions)
     for row, values in zip(rows, found.iter_rows(named=True), strict=True):
         hour, day_long = row["merchant_tx_count_1h"], row["merchant_tx_count_24h"]
@@ -140,6 +143,7 @@ def test_each_expression_says_what_its_words_say(rows: list[dict[str, Any]]) -> 
             "day_of_week": moment.weekday(),
             "is_weekend": int(moment.weekday() >= 5),
             "is_night": int(moment.hour < 6 or moment.hour > 22),
+            "amount_below_usual": None if row["user_log_ratio"] is None else -row["user_log_ratio"],
             "merchant_burst": None if hour is None else (hour + 1) / (day_long / 24 + 1),
             "impossible_travel": None if changed is None or pause is None else int(changed and pause < 120),
         }
