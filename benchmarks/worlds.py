@@ -43,8 +43,9 @@ from rich.table import Table
 from sklearn.metrics import average_precision_score
 
 from fraud_pipelines.decisions.policies import Policy
-from fraud_pipelines.detection.default_schema import daily_schema, default_schema
+from fraud_pipelines.detection.default_schema import default_schema
 from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.schema import parse_schema
 from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
@@ -226,10 +227,11 @@ def _all_labels(settings: Settings, truth: pl.DataFrame, first: date, last: date
     rows = read_features(warehouse, settings.first_partition, last).join(
         truth.select("transaction_id", pl.col("is_fraud").alias(LABEL)), on="transaction_id", maintain_order="left"
     )
+    declared = parse_schema({name: each.role for name, each in plan_in_force(settings).supervised_schema.items()})
     found = []
     for day in _days(first, last):
         past, today = rows.filter(pl.col("event_date") < day), rows.filter(pl.col("event_date") == day)
-        schema = supervised_schema(daily_schema(plan_in_force(settings)), past)
+        schema = supervised_schema(declared, past)
         model = fit_supervised(past, today, schema=schema)
         found.append(today.select("transaction_id").hstack(model.score(today).select("raw_score")))
     return pl.concat(found)
