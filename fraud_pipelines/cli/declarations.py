@@ -141,12 +141,12 @@ def _show_difference(kind: str, found: Difference) -> None:
 
 
 def _retrained(found: Changes) -> list[str]:
-    from fraud_pipelines.detection.backends import MODEL_NAMES
+    from fraud_pipelines.detection.backends import AMOUNT, MODEL_NAMES
 
     return [
         model
         for backend, model in MODEL_NAMES.items()
-        if (found.supervised_model if backend == "supervised" else found.daily_models)
+        if backend != AMOUNT.name and (found.supervised_model if backend == "supervised" else found.daily_models)
     ]
 
 

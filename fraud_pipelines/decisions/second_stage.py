@@ -34,4 +34,4 @@ def policy_of_day(warehouse: Warehouse, policy: Policy, day: date) -> Policy:
 def with_second_stage(policy: Policy, model: str) -> Policy:
     """A policy of ``second_stage: best`` with the model that was chosen."""
     gate = policy.gate if model == ENSEMBLE_MODEL or policy.gate is not None else False
-    return Policy.model_validate(policy.model_dump() | {"second_stage": model, "gate": gate})
+    return policy.model_copy(update={"second_stage": model, "gate": gate})

@@ -117,7 +117,7 @@ def test_a_zone_of_fraud_yaml_is_that_of_every_source_that_declares_none(tmp_pat
     plan = plan_of(tmp_path, "local_zone: America/Los_Angeles")
     assert clocks(validated([FRIDAY], plan=plan), plan) == [(18, 4, 0, 0)]
     assert clocks(validated([FRIDAY], plan=plan, local_zone="Asia/Tokyo"), plan) == [(11, 5, 1, 0)]
-    hours = ["hour_of_day", "is_night", "is_weekend", "day_of_week"]
+    hours = ["hour_of_day", "is_night", "is_weekend", "day_of_week", "user_hour_share"]
     for name in hours:
         assert plan.version_of([name]) != shipped_plan().version_of([name])
     others = [name for name in plan.features if name not in hours]
