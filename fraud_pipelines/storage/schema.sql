@@ -964,6 +964,16 @@ CREATE OR REPLACE VIEW monitoring.contestants AS
            contestant.value.gain_over_amount.high AS gain_over_amount_high,
            contestant.value.beats_amount AS beats_amount
     FROM each_of;
+COMMENT ON COLUMN monitoring.contestants.as_of IS 'The UTC day that is decided.';
+COMMENT ON COLUMN monitoring.contestants.deciding_model IS 'The model that decides it.';
+COMMENT ON COLUMN monitoring.contestants.rule IS 'Why: few_frauds, too_early, amount, best or kept.';
+COMMENT ON COLUMN monitoring.contestants.model_name IS 'A model that was judged; null where none was.';
+COMMENT ON COLUMN monitoring.contestants.days IS 'Matured days that it and the amount were compared on.';
+COMMENT ON COLUMN monitoring.contestants.average_precision IS 'Mean over these days, each half as much for every seven days that it is older.';
+COMMENT ON COLUMN monitoring.contestants.gain_over_amount IS 'Average precision of a day minus that of the amount alone; mean in the same way.';
+COMMENT ON COLUMN monitoring.contestants.gain_over_amount_low IS 'Lower end of its 95 % interval, by bootstrap over days.';
+COMMENT ON COLUMN monitoring.contestants.gain_over_amount_high IS 'Upper end.';
+COMMENT ON COLUMN monitoring.contestants.beats_amount IS 'Whether the lower end lies above 0: only then may it decide.';
 COMMENT ON VIEW monitoring.contestants IS 'Which model decides each day, and how each that could have ranked the matured days, by average precision.';
 
 -- The scores that decisions are made by, both stages in a row, of the days from first_day to last_day. Where the second

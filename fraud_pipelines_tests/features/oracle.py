@@ -55,6 +55,7 @@ def user_features(transactions: list[Transaction], everybody: list[Transaction] 
             **_previous(life, i),
             **_time(life[i]["timestamp"]),
             **_profile(life, i, everybody),
+            "amount_below_usual": _negative(_profile(life, i, everybody)["user_log_ratio"]),
             "user_big_14d": len([j for j in _within(life, i, timedelta(days=14))[:-1] if outsized[j]]),
             "amount": amounts[i],
         }
@@ -89,6 +90,10 @@ def _shared(ids: list[str | None], life: list[Transaction], i: int, *, hours: in
 def _users(ids: list[str | None], life: list[Transaction], i: int, *, hours: int) -> Value:
     same = {life[j]["user_id"] for j in _within(life, i, timedelta(hours=hours)) if ids[j] == ids[i]}
     return None if ids[i] is None else len(same)
+
+
+def _negative(value: Value) -> Value:
+    return None if value is None else 0 - value
 
 
 def _novelty(values: list[str | None], remembered: int) -> Value:

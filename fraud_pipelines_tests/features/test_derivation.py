@@ -165,7 +165,7 @@ def test_after_a_changed_declaration_all_days_can_be_derived_again(warehouse: Wa
 
 def test_after_a_changed_declaration_a_later_day_alone_is_null_and_not_low(warehouse: Warehouse, changed: Plan) -> None:
     report = derive_day(warehouse, DAYS[4], plan=changed)
-    unknown = {*_user_features(changed), "impossible_travel"}
+    unknown = {*_user_features(changed), "impossible_travel", "amount_below_usual"}
     assert set(report.cold) == unknown
     stored = warehouse.read("SELECT * FROM features.transaction_features WHERE event_date = ?", [DAYS[4]])
     assert all(stored[name].null_count() == stored.height for name in unknown)
