@@ -163,14 +163,20 @@ def test_each_day_and_backend_has_one_version_that_loads_and_says_what_it_is(
         assert [version.tags["bootstrap"] for version in versions] == ["true", "true"] + ["false"] * (DAYS - 2)
 
 
-def test_every_transaction_is_scored_and_decided_by_the_models_and_thresholds_of_its_day(
-    demo: Installation, registry: ModelRegistry
-) -> None:
+def versions_in_use(demo: Installation) -> dict[tuple[date, str], int]:
+    """Of each day and model: its own version, or the one before where the newer sees the day otherwise."""
+    rows = demo.warehouse.read(
+        "SELECT as_of, model_name, champion_version FROM monitoring.model_promotions WHERE model_name <> 'second_stage'"
+    )
+    return {(day, name): version for day, name, version in rows.iter_rows()}
+
+
+def test_every_transaction_is_scored_and_decided_by_the_models_and_thresholds_of_its_day(demo: Installation) -> None:
     transactions = demo.warehouse.read("SELECT transaction_id FROM raw.transactions ORDER BY 1")
     decisions = demo.warehouse.read("SELECT * FROM scoring.decisions ORDER BY transaction_id")
     thresholds = demo.warehouse.read("SELECT effective_date, review_threshold FROM monitoring.decision_thresholds")
     tuned = dict(thresholds.iter_rows())
-    partition_of = {f"{v.name}/{v.version}": v.partition for name in MODELS for v in registry.list_versions(name)}
+    in_use = versions_in_use(demo)
 
     assert decisions["transaction_id"].equals(transactions["transaction_id"])
     for name in MODELS:
@@ -180,7 +186,7 @@ def test_every_transaction_is_scored_and_decided_by_the_models_and_thresholds_of
         assert scored.equals(transactions)
     for day, threshold, versions in decisions.select("event_date", "review_threshold", "model_versions").iter_rows():
         assert threshold == tuned.get(day, 0.5)
-        assert [partition_of[version] for version in versions] == [day, day]
+        assert versions == [f"{name}/{in_use[day, name]}" for name in ("fraud-daily", "fraud-ensemble")]
     alerts = decisions.filter(pl.col("decision") != "approve")
     assert alerts.height
     assert alerts["reason_codes"].list.len().min() >= 1  # type: ignore[operator]
@@ -189,19 +195,26 @@ def test_every_transaction_is_scored_and_decided_by_the_models_and_thresholds_of
 def test_the_version_in_use_for_each_day_is_on_record_and_the_aliases_are_those_of_the_last_day(
     demo: Installation, registry: ModelRegistry, days: list[date]
 ) -> None:
-    rows = demo.warehouse.read("SELECT * FROM monitoring.model_promotions ORDER BY model_name, as_of")
+    chosen = demo.warehouse.read(
+        "SELECT as_of, deciding_model FROM monitoring.model_promotions WHERE model_name = 'second_stage' ORDER BY as_of"
+    )
+    assert chosen.rows() == [(day, "fraud-ensemble") for day in days]  # so few frauds are known
+    rows = demo.warehouse.read(
+        "SELECT * FROM monitoring.model_promotions WHERE model_name <> 'second_stage' ORDER BY model_name, as_of"
+    )
     partition_of = {(v.name, v.version): v.partition for name in MODELS for v in registry.list_versions(name)}
     assert rows["as_of"].to_list() == days * len(MODELS)
-    assert set(rows["decision"]) == {"promoted"}
+    assert set(rows["decision"]) <= {"promoted", "refused"}
+    assert rows.filter(decision="promoted").height > 0.8 * rows.height
     assert set(rows["rule"]) <= {"no_rival", "bootstrap", "stability"}
-    for day, name, candidate, champion in rows.select(
-        "as_of", "model_name", "candidate_version", "champion_version"
-    ).iter_rows():
-        assert candidate == champion
-        assert partition_of[name, champion] == day
+    for row in rows.iter_rows(named=True):
+        promoted = row["decision"] == "promoted"
+        assert row["champion_version"] == row["candidate_version" if promoted else "previous_champion"]
+        assert partition_of[row["model_name"], row["candidate_version"]] == row["as_of"]
     for name in MODELS:
         newest = registry.list_versions(name)[-1].version
-        assert registry.aliases(name) == {"champion": newest, "challenger": newest}
+        champion = versions_in_use(demo)[days[-1], name]
+        assert registry.aliases(name) == {"champion": champion, "challenger": newest}
 
 
 def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
@@ -211,6 +224,7 @@ def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
 
     client = MlflowClient(tracking_uri=demo.settings.tracking_uri)
     seen: set[str] = set()
+    in_use = versions_in_use(demo)
     for day in days:
         versions = [registry.latest_for_partition(name, day) for name in MODELS]
         runs = [client.get_run(version.run_id).data for version in versions if version]
@@ -220,8 +234,15 @@ def test_the_models_of_a_day_line_up_in_mlflow_by_parameters_and_metrics(
             runs[0].params.keys()
         )
         # Where no alert is a fraud, there is no ratio.
-        named = [{name for name in run.metrics if not name.endswith("false_positive_ratio")} for run in runs]
-        assert named[0] == named[1] == named[2]
+        named = [
+            {name for name in run.metrics if not name.endswith("false_positive_ratio")}
+            for run, version in zip(runs, versions, strict=True)
+            # What didn't score its day is not judged by it.
+            if version and in_use[day, version.name] == version.version
+        ]
+        assert all(metrics == named[0] for metrics in named)
+        if not named:
+            continue
         assert not any("/" in name for name in named[0]), "what differs by feature or band is a table"
         seen |= named[0]
     assert {"training_alert_share", "backtest_precision", "precision", "alerts", "label_coverage"} <= seen
@@ -305,14 +326,16 @@ def test_a_matured_day_is_judged_when_it_matures_a_week_later_and_at_last_in_the
     client = MlflowClient(tracking_uri=demo.settings.tracking_uri)
     for name in MODELS:
         for version in registry.list_versions(name):
+            scored = versions_in_use(demo)[version.partition, name] == version.version
             matured = version.partition <= days[-1] - timedelta(days=demo.settings.label_delay_days)
             metrics = client.get_run(version.run_id).data.metrics
-            assert ("transactions" in metrics) == matured
+            assert ("transactions" in metrics) == (matured and scored)
             assert "training_alert_share" in metrics
             ages = [metric.step for metric in client.get_metric_history(version.run_id, "transactions")]
             delay, window = demo.settings.label_delay_days, demo.settings.evaluation_days
             age_now = (days[-1] - version.partition).days
-            assert ages == [age for age in (delay, delay + 7, delay + window - 1) if age <= age_now]
+            read_at = [age for age in (delay, delay + 7, delay + window - 1) if age <= age_now]
+            assert ages == (read_at if scored else [])
 
 
 def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_their_log_verifies(
