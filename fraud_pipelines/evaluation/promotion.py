@@ -17,7 +17,8 @@ as it did then. The first rule that applies decides:
   promoted unless the lower bound of the mean difference in daily average precision lies below −`MARGIN`, or its
   alerts lie beyond `ALERT_FACTOR` times the champion's. Days count by their age.
 - ``stability``, while too few frauds are known: both versions score D, which neither was trained on. The candidate is
-  promoted if its alerts and the distribution of its scores are alike.
+  promoted if its alerts and the distribution of its scores are alike, or if its alerts are what is expected and those
+  of the champion aren't.
 
 At last, where the policy leaves it open, one of the models in use is chosen to decide the day: a row of its own, for
 `SECOND_STAGE`, whose rule is that of `second_stage.Choice`. Where it is the amount, that gets a version for the day.
