@@ -64,7 +64,7 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         looked_at = read_columns(warehouse, day, engine.columns)
         candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
     decided = engine.decide(candidates)
-    capped = engine.with_alerts_capped(decided, engine.policy.most_alerts(decided.height))
+    capped = engine.with_alerts_capped(candidates, decided, engine.policy.most_alerts(decided.height))
     if capped is not engine:
         engine, decided = capped, capped.decide(candidates)
     decided = decided.with_columns(candidates["model_versions"], candidates["second_stage_score"])

@@ -10,7 +10,7 @@ from typing import cast
 import polars as pl
 from pydantic import BaseModel
 
-from fraud_pipelines.decisions.hard_rules import NO_RULES, RULE_REASON, HardRules
+from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
 from fraud_pipelines.decisions.policies import AlertCut, Policy, Segment, Thresholds
 from fraud_pipelines.decisions.stages import ALERT_CAP, check_scores, screen_level, stage_expressions, stages
 from fraud_pipelines.errors import InvalidInput
@@ -151,22 +151,28 @@ class DecisionEngine:
             decision, reason = rule
         return Decision(decision, score, reason, review, block)
 
-    def with_alerts_capped(self, decided: pl.DataFrame, most: int) -> "DecisionEngine":
+    def with_alerts_capped(self, candidates: pl.DataFrame, decided: pl.DataFrame, most: int) -> "DecisionEngine":
         """This engine for a day whose models alert no more than ``most``: those that score highest.
 
-        What hard rules alert stays, and is counted first.
+        What hard rules alert, whatever the models say, stays, and is counted first.
 
         Args:
-            decided: the whole day, as `decide` has decided it.
+            candidates: the whole day, as `decide` takes it.
+            decided: what `decide` has made of it.
             most: alerts of the day.
         """
         alerts = decided.filter(pl.col("decision") != "approve")
-        by_models = alerts.filter(~pl.col("reason").str.starts_with(RULE_REASON))
-        room = max(most - (alerts.height - by_models.height), 0)
+        if alerts.height <= most:
+            return self
+        by_rules = self._cut_at(1.0, "").decide(candidates).filter(pl.col("decision") != "approve")
+        by_models = alerts.join(by_rules, on="transaction_id", how="anti")
+        room = max(most - by_rules.height, 0)
         if by_models.height <= room:
             return self
         ranked = by_models.sort("score", "transaction_id", descending=[True, False])
-        score, transaction_id = ranked.select("score", "transaction_id").row(room - 1) if room else (1.0, "")
+        return self._cut_at(*(ranked.select("score", "transaction_id").row(room - 1) if room else (1.0, "")))
+
+    def _cut_at(self, score: float, transaction_id: str) -> "DecisionEngine":
         cut = AlertCut(score=score, transaction_id=transaction_id)
         return replace(self, thresholds=self.thresholds.model_copy(update={"alert_cut": cut}))
 
