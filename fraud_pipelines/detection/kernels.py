@@ -283,14 +283,7 @@ def tail_scores(raw: FloatArray, training_scores: FloatArray, contamination: flo
     largest = training_scores[n - 1]
     scores = np.empty(raw.size)
     for row in range(raw.size):
-        low, high = 0, n
-        while low < high:
-            middle = (low + high) // 2
-            if training_scores[middle] >= raw[row]:
-                high = middle
-            else:
-                low = middle + 1
-        tail = (n - low + 1) / (n + 1)
+        tail = (n - first_at_least(training_scores, 0, n, raw[row]) + 1) / (n + 1)
         beyond = raw[row] - largest
         if excess > 0 and beyond > 0:
             tail = 1 / (n + 1) / (1 + beyond / excess)

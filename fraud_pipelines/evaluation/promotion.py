@@ -33,7 +33,7 @@ from typing import Any, Final, Literal, cast
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import policy_in_force
-from fraud_pipelines.decisions.policies import BEST, Policy
+from fraud_pipelines.decisions.policies import BEST
 from fraud_pipelines.detection.backends import AMOUNT, parse_parameters
 from fraud_pipelines.detection.daily_models import (
     AMOUNT_MODEL,
@@ -41,18 +41,14 @@ from fraud_pipelines.detection.daily_models import (
     FEATURES_TAG,
     SECOND_STAGE,
     SUPERVISED_MODEL,
-    ensure_daily_model,
     load_version,
     require_current_features,
-    trained_before,
 )
-from fraud_pipelines.detection.detector_plan import DetectorTraining
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput, MissingData
+from fraud_pipelines.evaluation.detector_training import train_detector
 from fraud_pipelines.evaluation.promotion_evidence import Evidence, trained_on
 from fraud_pipelines.evaluation.promotion_words import in_words
 from fraud_pipelines.evaluation.second_stage import Choice, TrainedOn, choose
-from fraud_pipelines.evaluation.training_report import training_report
-from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import (
     CHALLENGER,
@@ -155,7 +151,7 @@ def decide_promotions(warehouse: Warehouse, registry: ModelRegistry, settings: S
                 decided.append(_decide(registry, candidate, of_model, evidence))
         choice = _chosen(decided, history, evidence) if policy.second_stage == BEST else None
     if AMOUNT_MODEL in (policy.second_stage, choice and choice.model):
-        decided.append(_amount(warehouse, registry, settings, policy, day))
+        decided.append(_amount(warehouse, registry, settings, day))
     if choice:
         versions = {each.model_name: each.champion_version for each in decided}
         decided.append(_row_of(choice, versions.get(choice.model), day))
@@ -186,25 +182,10 @@ def _row_of(choice: Choice, version: int | None, day: date) -> Promotion:
     )
 
 
-def _amount(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, policy: Policy, day: date) -> Promotion:
+def _amount(warehouse: Warehouse, registry: ModelRegistry, settings: Settings, day: date) -> Promotion:
     """The day's version of the amount, which takes nothing to be in use."""
-    training = DetectorTraining(
-        backend=AMOUNT.name,
-        parameters=parse_parameters(AMOUNT.name, None),
-        contamination=policy.contamination,
-        training_days=settings.training_days,
-        min_training_days=settings.min_training_days,
-        label_delay_days=settings.label_delay_days,
-        sample_rows=settings.training_sample_rows,
-        declared=plan_in_force(settings),
-    )
-    inputs = training.inputs(warehouse, day)
-    trained = trained_before(registry, AMOUNT.name, day, inputs)
-    if trained is None:
-        plan = training.plan(warehouse, day)
-        trained = ensure_daily_model(
-            registry, plan, report=lambda model: training_report(model, plan, warehouse, settings), inputs=inputs
-        )
+    parameters = parse_parameters(AMOUNT.name, None)
+    trained = train_detector(warehouse, registry, settings, day, backend=AMOUNT.name, parameters=parameters)
     version = trained.version
     return Promotion(
         as_of=day,

@@ -52,30 +52,10 @@ def _materialize(
     warehouse: Warehouse,
     registry: ModelRegistry,
 ) -> dg.MaterializeResult:
-    from fraud_pipelines.decisions.configuration import policy_in_force
-    from fraud_pipelines.detection.daily_models import ensure_daily_model, trained_before
-    from fraud_pipelines.detection.detector_plan import DetectorTraining
-    from fraud_pipelines.evaluation.training_report import training_report
-    from fraud_pipelines.plan.compile import plan_in_force
+    from fraud_pipelines.evaluation.detector_training import train_detector
 
     day = partition_day(context)
-    training = DetectorTraining(
-        backend=backend,
-        parameters=parameters,
-        contamination=policy_in_force(settings).contamination,
-        training_days=settings.training_days,
-        min_training_days=settings.min_training_days,
-        label_delay_days=settings.label_delay_days,
-        sample_rows=settings.training_sample_rows,
-        declared=plan_in_force(settings),
-    )
-    inputs = training.inputs(warehouse, day)
-    trained = trained_before(registry, backend, day, inputs)
-    if trained is None:
-        plan = training.plan(warehouse, day)
-        trained = ensure_daily_model(
-            registry, plan, report=lambda model: training_report(model, plan, warehouse, settings), inputs=inputs
-        )
+    trained = train_detector(warehouse, registry, settings, day, backend=backend, parameters=parameters)
     for feature, reason in trained.left_out.items():
         context.log.info(f"{feature} is left out of the schema: {reason}")
     return dg.MaterializeResult(
