@@ -9,9 +9,10 @@ as it did then. The first rule that applies decides:
 - ``bootstrap``: a champion trained on days it scored gives way to any candidate, and such a candidate to any
   champion that wasn't.
 - ``supervised``, of the model that learns from labels: in use only while it beats the ensemble. Both are judged by
-  the scores they gave each matured day when it was young, so strictly out of sample: the lower bound of the mean
-  difference in daily average precision must lie above 0, over the days that count (`second_stage`). Else the candidate
-  scores on, so that there is something to judge, and decides nothing.
+  the scores they gave each matured day when it was young, so strictly out of sample. To come into use, the lower bound
+  of the mean difference in daily average precision must lie above 0, over the days that count (`second_stage`); to
+  stay in use, the mean. While its own days were its cold start, it is judged by days held out (`held_out`). Else the
+  candidate scores on, so that there is something to judge, and decides nothing.
 - ``labels``, once `MIN_FRAUDS` are known: both versions score the latest `Settings.evaluation_days` matured days with
   a known fraud that neither was trained on. A fresh retrain should win where nothing speaks against it: it is
   promoted unless the lower bound of the mean difference in daily average precision lies below −`MARGIN`, or its
@@ -252,7 +253,8 @@ def _decide(
     if pin:
         verdict = _Verdict(pin.version, "pinned", "pinned", {tag: pin.tags[tag] for tag in PIN_TAGS if tag in pin.tags})
     elif candidate.name == SUPERVISED_MODEL:
-        better, found = evidence.of_supervised(candidate)
+        model = load_version(registry, candidate.name, candidate.version).model
+        better, found = evidence.of_supervised(candidate, model, in_use=previous is not None)
         if better:
             verdict = _Verdict(candidate.version, "supervised", "promoted", found)
         else:

@@ -24,6 +24,7 @@ from fraud_pipelines.detection.daily_models import (
 )
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.evaluation.drift import population_stability_index
+from fraud_pipelines.evaluation.held_out import rank_held_out_days
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
 from fraud_pipelines.evaluation.outcomes import reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, sample_weights
@@ -147,17 +148,35 @@ class Evidence:
         """How each model ranked the matured days."""
         return MaturedRankings(self._warehouse, self._settings, self.day)
 
-    def of_supervised(self, candidate: ModelVersionInfo) -> tuple[bool, dict[str, object]]:
-        """Whether the supervised model beats the ensemble on the matured days that count, and the figures."""
-        days = self.rankings.counted(SUPERVISED_MODEL, trained_on(candidate))
+    def of_supervised(
+        self, candidate: ModelVersionInfo, model: FraudModel, *, in_use: bool
+    ) -> tuple[bool, dict[str, object]]:
+        """Whether the supervised model beats the ensemble on the matured days that count, and the figures.
+
+        To come into use, the lower bound of the mean difference must lie above 0; to stay, the mean. Until it has
+        scored `LEAST_DAYS` matured days it isn't judged; if those were its cold start, days are held out.
+
+        Args:
+            candidate: the version trained for the day.
+            model: that version.
+            in_use: whether it was in use on the day before.
+        """
+        today = trained_on(candidate)
         ensemble = self.rankings.by_day(ENSEMBLE_MODEL)
-        if len(days.keys() & ensemble.keys()) < LEAST_DAYS:
-            return False, {"days": len(days.keys() & ensemble.keys()), "needed_days": LEAST_DAYS}
+        own = self.rankings.by_day(SUPERVISED_MODEL).keys() & ensemble.keys()
+        if len(own) < LEAST_DAYS:
+            return False, {"days": len(own), "needed_days": LEAST_DAYS}
+        if self.rankings.in_cold_start(SUPERVISED_MODEL, today):
+            ranked = rank_held_out_days(self._warehouse, self._settings, self.plan, candidate, model, self.rankings)
+            self.rankings.judge_by_held_out(SUPERVISED_MODEL, ranked)
+        days = self.rankings.counted(SUPERVISED_MODEL, today)
         difference = self.rankings.compared(days, ensemble)
-        assert difference is not None
-        return difference.low > 0, {
+        if difference is None:
+            return False, {"days": len(days.keys() & ensemble.keys()), "needed_days": LEAST_DAYS}
+        return (difference.mean if in_use else difference.low) > 0, {
             "first_day": min(days).isoformat(),
             "last_day": max(days).isoformat(),
+            "held_out": self.rankings.is_held_out(SUPERVISED_MODEL, today),
             "rival": ENSEMBLE_MODEL,
             "chargebacks_reported": _rounded(self.rankings.reported),
             "average_precision_difference": difference.json(),

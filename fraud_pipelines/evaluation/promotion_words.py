@@ -67,6 +67,8 @@ def _figures(evidence: Evidence) -> list[str]:
     if difference := evidence.get("average_precision_difference"):
         mean, low, high = (difference[name] for name in ("mean", "low", "high"))
         text = f"average precision {mean:+.3f}, 95 % {low:+.3f} to {high:+.3f}"
+        if evidence.get("held_out"):
+            text += f", on {difference['days']} days held out from its training"
         if "margin" in evidence:
             held = "within" if low > -evidence["margin"] else "beyond"
             text += f", {held} the margin of {evidence['margin']:g}"

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from functools import cached_property
 from typing import Final
 
+import polars as pl
 from pydantic import JsonValue
 
 from fraud_pipelines.detection.daily_models import AMOUNT_MODEL, DAILY_MODELS, ENSEMBLE_MODEL
@@ -20,6 +21,7 @@ from fraud_pipelines.evaluation.metrics import average_precision_of_days
 from fraud_pipelines.evaluation.outcomes import matured_window
 from fraud_pipelines.evaluation.paired import PairedDifference, paired_difference, weighted_mean
 from fraud_pipelines.evaluation.summaries import AMOUNT, BATCH
+from fraud_pipelines.evaluation.windows import Window
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -32,8 +34,11 @@ LEAST_DAYS: Final = 4
 """Days that a model must have been judged on."""
 HALF_LIFE: Final = 7
 """Days after which a day counts half."""
-LEAST_LABELS: Final = 100
+LEAST_LABELS: Final = 500
 """A supervised model that had learned from so many frauds is past its cold start, however many there are today."""
+_COLD_SHARE: Final = 0.5
+"""With fewer frauds than this share of today's a version was in its cold start. On the handbook the versions of the
+first week learned from a tenth to a third of what those of the third week did, and ranked worse by .2."""
 
 _DAY: Final = timedelta(days=1)
 
@@ -47,7 +52,7 @@ class TrainedOn:
 
     def lacked(self, today: "TrainedOn") -> bool:
         """Whether it lacked features of ``today``'s version, or was in its cold start when that no longer is."""
-        few = self.frauds is not None and self.frauds < min(LEAST_LABELS, (today.frauds or 0) / 4)
+        few = self.frauds is not None and self.frauds < min(LEAST_LABELS, _COLD_SHARE * (today.frauds or 0))
         return (bool(self.features) and bool(today.features - self.features)) or few
 
 
@@ -63,6 +68,7 @@ class MaturedRankings:
             evaluation_days=2 * settings.evaluation_days,
         )
         self._judged = JudgedDays(warehouse, day - _DAY, self._first, self._last)
+        self._held_out: dict[str, ByDay] = {}
 
     @cached_property
     def frauds(self) -> int:
@@ -81,7 +87,21 @@ class MaturedRankings:
     @cached_property
     def reported(self) -> Reported:
         """How many chargebacks on the payments of these days are in."""
-        return self._judged.reported(self._judged.window(AMOUNT, BATCH, self._first, self._last))
+        return self._judged.reported(self._amounts)
+
+    @property
+    def labelled(self) -> pl.DataFrame:
+        """Every payment of these days with a label, as `JudgedDays.labelled`."""
+        return self._judged.labelled
+
+    @property
+    def payments(self) -> dict[date, int]:
+        """How many payments of each day are judged."""
+        return {day.event_date: day.transactions for day in self._amounts.days}
+
+    @cached_property
+    def _amounts(self) -> Window:
+        return self._judged.window(AMOUNT, BATCH, self._first, self._last)
 
     def by_day(self, model: str) -> ByDay:
         """Average precision of each day that it scored and that has a known fraud; of the amount for `AMOUNT_MODEL`."""
@@ -101,13 +121,32 @@ class MaturedRankings:
                 for model, name in names.items()
             }
 
+    def in_cold_start(self, model: str, today: TrainedOn) -> bool:
+        """Whether fewer than `LEAST_DAYS` were scored by versions that had what ``today``'s has."""
+        return len(self._past_cold_start(model, today)) < LEAST_DAYS
+
+    def judge_by_held_out(self, model: str, days: ByDay) -> None:
+        """Let a model in its cold start be judged by days that were held out from today's version."""
+        self._held_out[model] = days
+
+    def is_held_out(self, model: str, today: TrainedOn) -> bool:
+        """Whether `counted` are held-out days."""
+        return self.in_cold_start(model, today) and len(self._held_out.get(model, {})) >= LEAST_DAYS
+
     def counted(self, model: str, today: TrainedOn) -> ByDay:
-        """`by_day` without the days whose version lacked what ``today``'s has; all days where fewer than `LEAST_DAYS`
-        are left, since what a version without it could do, today's should be able to."""
+        """`by_day` without the days whose version lacked what ``today``'s has.
+
+        In its cold start a model is judged by the days held out from today's version, if they are enough, else by all
+        days, since what a version without it could do, today's should be able to.
+        """
+        if self.is_held_out(model, today):
+            return self._held_out[model]
+        return self.by_day(model) if self.in_cold_start(model, today) else self._past_cold_start(model, today)
+
+    def _past_cold_start(self, model: str, today: TrainedOn) -> ByDay:
         then = self._trained.get(model, {})
-        every = self.by_day(model)
-        left = {day: value for day, value in every.items() if day not in then or not then[day].lacked(today)}
-        return left if len(left) >= LEAST_DAYS else every
+        days = self.by_day(model).items()
+        return {day: value for day, value in days if day not in then or not then[day].lacked(today)}
 
     def weights(self) -> dict[date, float]:
         """How much each day counts: half as much for every `HALF_LIFE` that it is older than the youngest."""

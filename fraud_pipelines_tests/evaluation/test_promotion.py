@@ -340,6 +340,21 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
     assert of_bad is not None
     assert of_bad < of_good
 
+    # What a version in its cold start scored says little of today's: days held out from that one are ranked.
+    with world.warehouse.transaction() as connection:
+        connection.execute(
+            "INSERT INTO monitoring.model_promotions "
+            "SELECT promotion.* "
+            "REPLACE (as_of - n::INTEGER AS as_of, 'amount' AS trained_features, 1 AS trained_frauds) "
+            "FROM monitoring.model_promotions AS promotion, range(3, 13) AS days(n) "
+            "WHERE model_name = 'fraud-supervised' AND as_of = ?",
+            [LABELLED],
+        )
+    assert decide(bad, bad) == ("supervised", "promoted", 1)
+    evidence = world.row(LABELLED, "fraud-supervised")["evidence"]
+    assert isinstance(evidence, dict)
+    assert evidence["held_out"]
+
 
 def test_too_few_known_frauds_make_no_supervised_model(world: World) -> None:
     with pytest.raises(MissingData, match=r"frauds are known among .* at least 5000"):

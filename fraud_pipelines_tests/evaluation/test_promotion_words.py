@@ -34,6 +34,13 @@ ALIKE = {"candidate": 210, "champion": 205, "expected": 200.0}
         ),
         (
             "supervised",
+            "promoted",
+            {"average_precision_difference": DIFFERENCE | {"days": 4}, "rival": "fraud-ensemble", "held_out": True},
+            "better than fraud-ensemble (average precision -0.019, 95 % -0.041 to +0.003, on 4 days held out from its "
+            "training)",
+        ),
+        (
+            "supervised",
             "withdrawn",
             {"average_precision_difference": DIFFERENCE, "rival": "fraud-ensemble"},
             "no longer shown to be better than fraud-ensemble, which decides (average precision -0.019, 95 % -0.041 "
