@@ -10,7 +10,8 @@ import polars as pl
 
 from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 
 FIRST: Final = date(2026, 3, 1)
 AFTER: Final = (7, 60)

@@ -47,9 +47,10 @@ from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.tables import write_history
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.model_registry import CHAMPION, ModelRegistry
 from fraud_pipelines.storage.training_record import TrainingRecord
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.batches import FrameBatch
 from fraud_pipelines.streaming.detector import StreamDetector
 from fraud_pipelines.streaming.drain import drain

@@ -10,13 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import yaml
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import Connection
 from fraud_pipelines.storage.warehouse import Warehouse
 
 DAGSTER_YAML = """\
@@ -145,7 +145,7 @@ def warehouse_of(settings: Settings) -> Warehouse:
     return open_existing_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
 
 
-def _make_declared_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+def _make_declared_tables(connection: Connection, plan: Plan) -> None:
     from fraud_pipelines.decisions.earlier_log import adopt_earlier_decisions
     from fraud_pipelines.evaluation.metric import add_metric_columns
     from fraud_pipelines.features.earlier_histories import drop_earlier_histories

@@ -1,6 +1,7 @@
 """The structure: imports run one way, there is no circle, and only the shell knows Dagster."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,38 @@ def test_only_the_shell_imports_dagster() -> None:
     }
     assert {module.split(".")[0] for module in knows} <= set(SHELL)
     assert "defs.jobs" in knows
+
+
+WRITES = re.compile(
+    r"\b(INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|TRUNCATE|UPDATE\s+\S+\s+(AS\s+\S+\s+)?SET|COMMENT\s+ON"
+    r"|ALTER\s+TABLE|DROP\s+(TABLE|VIEW)|CREATE\s+(OR\s+REPLACE\s+)?(TABLE|VIEW|MACRO)|COPY\s+\S+\s+(TO|FROM))\b"
+)
+
+
+def texts(module: str) -> Iterator[str]:
+    """Every text in the code of a module, with the pieces of a formatted one put together."""
+    for node in ast.walk(ast.parse(file_of(module).read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            pieces = (piece.value if isinstance(piece, ast.Constant) else "piece" for piece in node.values)
+            yield "".join(str(piece) for piece in pieces)
+
+
+def test_only_the_storage_writes_by_sql_of_its_own() -> None:
+    of_dagster = {"defs.instance_storage"}
+    writing = {
+        module
+        for module in modules()
+        if not module.startswith("storage") and any(WRITES.search(text) for text in texts(module))
+    }
+    sql = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.sql")
+        if path.relative_to(PACKAGE).parts[0] != "storage" and WRITES.search(path.read_text())
+    }
+    assert (writing, sql) == (of_dagster, set())
+    assert any(WRITES.search(text) for text in texts("storage.connection"))
 
 
 def test_the_engine_knows_no_column_by_name_that_it_could_know_from_the_plan() -> None:

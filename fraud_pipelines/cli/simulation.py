@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+from fraud_pipelines.storage.connection import registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from fraud_pipelines.transactions.simulator import SimulationConfig

@@ -8,7 +8,8 @@ from typing import Final
 from fraud_pipelines.decisions.alerts import Alert, store_alerts
 from fraud_pipelines.decisions.webhook import WebhookError, post_text
 from fraud_pipelines.errors import WarehouseBusy
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.connection import select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.timestamps import as_utc
 
 MAX_ATTEMPTS: Final = 9
@@ -16,6 +17,7 @@ MAX_ATTEMPTS: Final = 9
 REST: Final = timedelta(minutes=10)
 """How long an alert that could not be delivered rests, and one that another process may be delivering."""
 NOT_CONFIGURED: Final = "no webhook is configured"
+_ALERTS: Final = "monitoring.alerts"
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,8 @@ def _deliver_waiting(warehouse: Warehouse, webhook: str, *, now: datetime) -> tu
     """How many were delivered, and why one wasn't: the first failure ends it, since the next would fail alike."""
     if not webhook:
         with warehouse.transaction() as connection:
-            connection.execute(
-                "UPDATE monitoring.alerts SET error = ? WHERE delivered_at IS NULL AND attempts = 0 AND error IS NULL",
-                [NOT_CONFIGURED],
+            connection.update(
+                _ALERTS, "error = ?", "delivered_at IS NULL AND attempts = 0 AND error IS NULL", [NOT_CONFIGURED]
             )
         return 0, ""
     delivered = 0
@@ -65,13 +66,11 @@ def _deliver_waiting(warehouse: Warehouse, webhook: str, *, now: datetime) -> tu
         except WebhookError as failure:
             attempts, error = failure.attempts, str(failure)
         with warehouse.transaction() as connection:
-            connection.execute(
-                """
-                UPDATE monitoring.alerts
-                SET attempts = attempts + $attempts, error = $error,
-                    delivered_at = CASE WHEN $error IS NULL THEN $now::TIMESTAMP END
-                WHERE alert_id = $alert_id
-                """,
+            connection.update(
+                _ALERTS,
+                "attempts = attempts + $attempts, error = $error, "
+                "delivered_at = CASE WHEN $error IS NULL THEN $now::TIMESTAMP END",
+                "alert_id = $alert_id",
                 {"attempts": attempts, "error": error, "now": now, "alert_id": alert_id},
             )
         if error:
@@ -96,5 +95,5 @@ def _claim(warehouse: Warehouse, now: datetime) -> tuple[str, str] | None:
         if waiting.is_empty():
             return None
         alert_id, message = waiting.row(0)
-        connection.execute("UPDATE monitoring.alerts SET attempted_at = ? WHERE alert_id = ?", [now, alert_id])
+        connection.update(_ALERTS, "attempted_at = ?", "alert_id = ?", [now, alert_id])
         return alert_id, message

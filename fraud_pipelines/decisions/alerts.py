@@ -10,7 +10,8 @@ from typing import Final, Literal
 import polars as pl
 
 from fraud_pipelines.decisions.policies import SET_BY_PERSON, Policy, thresholds_in_force
-from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.storage.connection import insert, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.timestamps import as_utc
 
 Kind = Literal["blocked", "second_stage", "threshold", "proposal", "drift", "failed_run", "landing"]

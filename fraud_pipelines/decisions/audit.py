@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, GENESIS, ChainHead, canonical, chain_head
 from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.connection import Connection, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 _IN_FORCE: Final = Path(__file__).with_name("audit_in_force.sql")
 _CHUNK: Final = 200_000
@@ -79,7 +79,7 @@ class _Walk:
     def findings(self) -> list[str]:
         return self._findings.told()
 
-    def take(self, connection: duckdb.DuckDBPyConnection, chunk: pl.DataFrame, wanted_hash: str | None) -> None:
+    def take(self, connection: Connection, chunk: pl.DataFrame, wanted_hash: str | None) -> None:
         """Verify the next entries: content against hash, hash against the entry before, place against the noted."""
         columns = ("sequence", "transaction_id", "channel", "revision", "previous_hash", "entry_hash")
         for (sequence, transaction, channel, revision, previous, entry_hash), text in zip(
@@ -141,7 +141,7 @@ class _Findings:
         return told
 
 
-def _chunks(connection: duckdb.DuckDBPyConnection) -> Iterator[pl.DataFrame]:
+def _chunks(connection: Connection) -> Iterator[pl.DataFrame]:
     last = int(select(connection, "SELECT coalesce(max(sequence), 0) FROM scoring.decision_revisions").item())
     columns = ", ".join(("sequence", *ENTRY_SCHEMA.names(), "previous_hash", "entry_hash"))
     for start in range(0, last, _CHUNK):
@@ -155,7 +155,7 @@ def _chunks(connection: duckdb.DuckDBPyConnection) -> Iterator[pl.DataFrame]:
             yield chunk
 
 
-def _where(connection: duckdb.DuckDBPyConnection, previous: str) -> str:
+def _where(connection: Connection, previous: str) -> str:
     """What the entry that an entry was written after has become of, in words."""
     if previous == GENESIS:
         return ": it was written as the first"
@@ -165,7 +165,7 @@ def _where(connection: duckdb.DuckDBPyConnection, previous: str) -> str:
     return f": it was written after what is entry {found.item(0, 0)} now, so that one of them was moved"
 
 
-def _revisions_out_of_order(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _revisions_out_of_order(connection: Connection) -> list[str]:
     rows = select(
         connection,
         """
@@ -181,14 +181,14 @@ def _revisions_out_of_order(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return findings.told()
 
 
-def _decisions_that_differ(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _decisions_that_differ(connection: Connection) -> list[str]:
     findings = _Findings()
     for transaction, channel, fault in select(connection, _IN_FORCE.read_text()).iter_rows():
         findings.add(fault, f"the decision on transaction {transaction} ({channel}) {fault}")
     return findings.told()
 
 
-def _versions_that_differ(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _versions_that_differ(connection: Connection) -> list[str]:
     kept = select(connection, "SELECT hash, kind, content FROM scoring.policy_versions ORDER BY first_used_at, hash")
     named = select(
         connection,
@@ -218,7 +218,7 @@ def _hash_of(head: str | None) -> str | None:
     return digest
 
 
-def _require_log(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+def _require_log(connection: Connection, warehouse: Warehouse) -> None:
     tables = select(connection, "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'scoring'").to_series()
     if "decision_revisions" not in tables:
         raise MissingData(

@@ -7,7 +7,6 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import polars as pl
 from pydantic import ValidationError
 
@@ -17,7 +16,8 @@ from fraud_pipelines.decisions.labels import UNKNOWN_TRANSACTION, mark_outdated,
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.settings import CLOCK_SKEW
-from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+from fraud_pipelines.storage.connection import Connection, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.late_days import mark_late
@@ -166,7 +166,7 @@ class _ChargebackIntake:
                 "that each row is a chargeback for fraud."
             )
 
-    def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
+    def land(self, connection: Connection, chunk: RecordChunk) -> LandedChunk:
         cleaner = self._cleaner(connection, chunk)
         rows = self._dispute_rows(cleaner, chunk.fields.height)
         sound = cleaner.reasons.is_null()
@@ -192,13 +192,13 @@ class _ChargebackIntake:
         rejected = all_rejected(chunk, reasons, source=self.source)
         return LandedChunk(days=news["known_at"].dt.date(), rejected=rejected)
 
-    def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
+    def finish(self, connection: Connection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a chargeback became known, or was taken back."""
         learned = {**rows_by_day, **Counter(day for labels in self._stored for day in labels["known_at"].dt.date())}
         late = mark_late(connection, learned, noun="label", source=self.source, now=self.now)
         return mark_outdated(connection, self._stored, self._entities, late, source=self.source)
 
-    def _cleaner(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> ChunkCleaner:
+    def _cleaner(self, connection: Connection, chunk: RecordChunk) -> ChunkCleaner:
         """The columns by their roles. Of several that may hold the id, it is the one whose values are known here."""
         if self._id is None:
             ids = self._columns.ids
@@ -297,7 +297,7 @@ class _ChargebackIntake:
         )
 
 
-def _matches(connection: duckdb.DuckDBPyConnection, chunk: RecordChunk, column: str) -> int:
+def _matches(connection: Connection, chunk: RecordChunk, column: str) -> int:
     """How many of the column's values are ids of transactions here."""
     ids = ChunkCleaner(chunk, {"transaction_id": column}).text("transaction_id")
     with registered(connection, _candidates=ids.drop_nulls().unique().to_frame()):
@@ -305,7 +305,7 @@ def _matches(connection: duckdb.DuckDBPyConnection, chunk: RecordChunk, column: 
         return int(select(connection, query).item())
 
 
-def _disputed(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:
+def _disputed(connection: Connection, transaction_ids: pl.Series) -> pl.Series:
     """Whether a chargeback is known of each transaction."""
     with registered(connection, _disputed=transaction_ids.drop_nulls().unique().to_frame()):
         known = select(

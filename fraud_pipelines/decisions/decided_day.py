@@ -11,8 +11,9 @@ from fraud_pipelines.detection.daily_models import DAILY_MODEL, ENSEMBLE_MODEL, 
 from fraud_pipelines.detection.supervised import with_model_scores
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.frames import read_columns, read_features_of
+from fraud_pipelines.storage.connection import registered, select
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

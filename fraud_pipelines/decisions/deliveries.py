@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.label_tables import days_outdated_by_labels
-from fraud_pipelines.features.tables import FEATURE_TABLE, forget_days, mark_stale, table_exists
+from fraud_pipelines.features.tables import FEATURE_TABLE, forget_days, mark_stale
 from fraud_pipelines.plan.types import EntityPlan
-from fraud_pipelines.storage.warehouse import Warehouse, insert, registered, select
+from fraud_pipelines.storage.connection import Connection, insert, registered, select, table_exists
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.redelivery import TAKEN_BACK
 from fraud_pipelines.transactions.timestamps import as_utc
 
 _SHORTEST_HASH: Final = 6
 _LISTED: Final = 10
+_IS_REPEAT: Final = "(reason LIKE 'duplicate:%' OR reason LIKE 'conflict:%')"
 _COLUMNS: Final = (
     "content_hash, mapping_hash, kind, source, landed_at, rows_read, rows_accepted, rows_rejected, rows_left_out"
 )
@@ -120,12 +121,14 @@ def undo_delivery(
             left_out = _remove(connection, "raw.left_out_rows", "left_out_at")
         reopened = _reopen(connection, "raw.rejected_transactions", taken["transaction_id"])
         reopened += _reopen(connection, "feedback.rejected_labels", labels["transaction_id"])
-        connection.execute(
-            "DELETE FROM raw.landed_files WHERE content_hash = ? AND mapping_hash = ? AND kind = ? AND landed_at = ?",
+        connection.delete(
+            "raw.landed_files",
+            "content_hash = ? AND mapping_hash = ? AND kind = ? AND landed_at = ?",
             [delivery.content_hash, delivery.mapping_hash, delivery.kind, delivery.landed_at],
         )
-        connection.execute(
-            "DELETE FROM raw.redeliveries WHERE content_hash = ? AND mapping_hash = ? AND kind = ?",
+        connection.delete(
+            "raw.redeliveries",
+            "content_hash = ? AND mapping_hash = ? AND kind = ?",
             [delivery.content_hash, delivery.mapping_hash, delivery.kind],
         )
         stale = _mark(connection, delivery, taken, labels, entities)
@@ -143,7 +146,7 @@ def undo_delivery(
     return undone
 
 
-def _times(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> pl.DataFrame:
+def _times(connection: Connection, delivery: Delivery) -> pl.DataFrame:
     """Under which name and when rows of the delivery were stored: once, and as often as it came again."""
     return select(
         connection,
@@ -162,15 +165,10 @@ def _times(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> pl.Data
     )
 
 
-def _remove_transactions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    taken = select(
-        connection,
-        "SELECT transaction_id, event_date FROM raw.transactions "
-        "WHERE (source, ingested_at) IN (SELECT (source, landed_at) FROM _times)",
-    )
-    connection.execute(
-        "DELETE FROM raw.transactions WHERE (source, ingested_at) IN (SELECT (source, landed_at) FROM _times)"
-    )
+def _remove_transactions(connection: Connection) -> pl.DataFrame:
+    came = "(source, ingested_at) IN (SELECT (source, landed_at) FROM _times)"
+    taken = select(connection, f"SELECT transaction_id, event_date FROM raw.transactions WHERE {came}")
+    connection.delete("raw.transactions", came)
     return taken
 
 
@@ -178,14 +176,14 @@ def _nothing_taken() -> pl.DataFrame:
     return pl.DataFrame(schema={"transaction_id": pl.String, "event_date": pl.Date})
 
 
-def _remove_labels(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+def _remove_labels(connection: Connection) -> pl.DataFrame:
     """Remove the labels that came with the delivery; returns them. What they corrected is in force again."""
     columns = "transaction_id, source, actual_fraud, known_at"
-    came = "WHERE ingested_at IN (SELECT landed_at FROM _times)"
-    in_force = select(connection, f"SELECT {columns} FROM feedback.labels {came}")
-    superseded = select(connection, f"SELECT {columns} FROM feedback.superseded_labels {came}")
-    connection.execute(f"DELETE FROM feedback.labels {came}")
-    connection.execute(f"DELETE FROM feedback.superseded_labels {came}")
+    came = "ingested_at IN (SELECT landed_at FROM _times)"
+    in_force = select(connection, f"SELECT {columns} FROM feedback.labels WHERE {came}")
+    superseded = select(connection, f"SELECT {columns} FROM feedback.superseded_labels WHERE {came}")
+    connection.delete("feedback.labels", came)
+    connection.delete("feedback.superseded_labels", came)
     with registered(connection, _removed=in_force.select("transaction_id", "source")):
         restored = select(
             connection,
@@ -195,22 +193,22 @@ def _remove_labels(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
             """,
         )
     with registered(connection, _restored=restored):
-        connection.execute(
-            "DELETE FROM feedback.superseded_labels WHERE (transaction_id, source, known_at) IN "
-            "(SELECT (transaction_id, source, known_at) FROM _restored)"
+        connection.delete(
+            "feedback.superseded_labels",
+            "(transaction_id, source, known_at) IN (SELECT (transaction_id, source, known_at) FROM _restored)",
         )
     insert(connection, "feedback.labels", restored)
     return pl.concat([in_force, superseded])
 
 
-def _remove(connection: duckdb.DuckDBPyConnection, table: str, at: str) -> int:
-    where = f"WHERE (source, {at}) IN (SELECT (source, landed_at) FROM _times)"
-    count = int(select(connection, f"SELECT count(*) AS n FROM {table} {where}").item())
-    connection.execute(f"DELETE FROM {table} {where}")
+def _remove(connection: Connection, table: str, at: str) -> int:
+    came = f"(source, {at}) IN (SELECT (source, landed_at) FROM _times)"
+    count = int(select(connection, f"SELECT count(*) AS n FROM {table} WHERE {came}").item())
+    connection.delete(table, came)
     return count
 
 
-def _reopen(connection: duckdb.DuckDBPyConnection, table: str, ids: pl.Series) -> int:
+def _reopen(connection: Connection, table: str, ids: pl.Series) -> int:
     """Let rows of other deliveries that repeated what was taken back come in when they are delivered again."""
     if ids.is_empty():
         return 0
@@ -219,21 +217,21 @@ def _reopen(connection: duckdb.DuckDBPyConnection, table: str, ids: pl.Series) -
             connection,
             f"""
             WITH repeats AS (
-                SELECT rowid AS id, unnest(json_extract_string(payload, '$.*')) AS value FROM {table}
-                WHERE (reason LIKE 'duplicate:%' OR reason LIKE 'conflict:%') AND json_valid(payload)
+                SELECT payload, unnest(json_extract_string(payload, '$.*')) AS value FROM {table}
+                WHERE {_IS_REPEAT} AND json_valid(payload)
             )
-            SELECT DISTINCT id FROM repeats SEMI JOIN _taken ON trim(value) = transaction_id
+            SELECT DISTINCT payload FROM repeats SEMI JOIN _taken ON trim(value) = transaction_id
             """,
         )
     with registered(connection, _repeats=repeats):
-        connection.execute(
-            f"UPDATE {table} AS t SET reason = ? FROM _repeats WHERE t.rowid = _repeats.id", [TAKEN_BACK]
-        )
-    return repeats.height
+        repeated = f"{_IS_REPEAT} AND payload IN (SELECT payload FROM _repeats)"
+        count = int(select(connection, f"SELECT count(*) AS n FROM {table} WHERE {repeated}").item())
+        connection.update(table, "reason = ?", repeated, [TAKEN_BACK])
+    return count
 
 
 def _mark(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     delivery: Delivery,
     taken: pl.DataFrame,
     labels: pl.DataFrame,
@@ -266,13 +264,13 @@ def _mark(
     return tuple(sorted(((days & kept) | after | known | looked) - emptied))
 
 
-def _derived(connection: duckdb.DuckDBPyConnection) -> set[date]:
+def _derived(connection: Connection) -> set[date]:
     if not table_exists(connection, FEATURE_TABLE):
         return set()
     return {*select(connection, f"SELECT DISTINCT event_date FROM {FEATURE_TABLE}")["event_date"]}
 
 
-def _decided(connection: duckdb.DuckDBPyConnection, taken: pl.DataFrame) -> int:
+def _decided(connection: Connection, taken: pl.DataFrame) -> int:
     with registered(connection, _taken=taken.select("transaction_id")):
         query = (
             "SELECT count(DISTINCT transaction_id) AS n FROM scoring.decisions SEMI JOIN _taken USING (transaction_id)"
@@ -280,7 +278,7 @@ def _decided(connection: duckdb.DuckDBPyConnection, taken: pl.DataFrame) -> int:
         return int(select(connection, query).item())
 
 
-def _record(connection: duckdb.DuckDBPyConnection, undone: Undone, now: datetime) -> None:
+def _record(connection: Connection, undone: Undone, now: datetime) -> None:
     delivery = undone.delivery
     insert(
         connection,

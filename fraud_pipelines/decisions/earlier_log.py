@@ -2,15 +2,13 @@
 
 from datetime import datetime
 
-import duckdb
-
 from fraud_pipelines.decisions.hash_chain import append_entries
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.storage.connection import Connection, select
 
 _CHANNEL = "earlier"
 
 
-def adopt_earlier_decisions(connection: duckdb.DuckDBPyConnection, *, now: datetime) -> int:
+def adopt_earlier_decisions(connection: Connection, *, now: datetime) -> int:
     """Turn ``scoring.superseded_decisions`` and the decisions in force into entries; returns how many.
 
     The table of an earlier release then goes, and with it the sign that there is something to adopt: a log that
@@ -44,5 +42,5 @@ def adopt_earlier_decisions(connection: duckdb.DuckDBPyConnection, *, now: datet
         """,
     )
     append_entries(connection, entries, channel=_CHANNEL, now=now)
-    connection.execute("DROP TABLE scoring.superseded_decisions")
+    connection.drop_table("scoring.superseded_decisions")
     return entries.height

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import duckdb
 import numpy as np
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import insert, select
+from fraud_pipelines.storage.connection import Connection, insert, select
 
 GENESIS: Final = "0" * 64
 """What the first entry has for the hash of the one before it."""
@@ -85,7 +84,7 @@ def hashes(previous: str, entries: pl.DataFrame) -> Iterator[str]:
         yield previous
 
 
-def chain_head(connection: duckdb.DuckDBPyConnection) -> ChainHead:
+def chain_head(connection: Connection) -> ChainHead:
     """Where the chain ends, as noted when the last entries were appended."""
     noted = select(
         connection, "SELECT sequence, head_hash FROM scoring.decision_chain ORDER BY sequence DESC LIMIT 1"
@@ -93,9 +92,7 @@ def chain_head(connection: duckdb.DuckDBPyConnection) -> ChainHead:
     return ChainHead(*noted[0]) if noted else EMPTY_CHAIN
 
 
-def append_entries(
-    connection: duckdb.DuckDBPyConnection, entries: pl.DataFrame, *, channel: str, now: datetime
-) -> ChainHead:
+def append_entries(connection: Connection, entries: pl.DataFrame, *, channel: str, now: datetime) -> ChainHead:
     """Append entries to ``scoring.decision_revisions`` in an open transaction; returns the new end of the chain.
 
     Args:
@@ -117,8 +114,9 @@ def append_entries(
         ),
     )
     head = ChainHead(head.sequence + entries.height, entry_hashes[-1])
-    connection.execute(
-        "INSERT INTO scoring.decision_chain BY NAME SELECT $sequence AS sequence, $entries AS entries, "
+    connection.append(
+        "scoring.decision_chain",
+        "SELECT $sequence AS sequence, $entries AS entries, "
         "$channel AS channel, $hash AS head_hash, $now::TIMESTAMP AS appended_at",
         {
             "sequence": head.sequence,

@@ -5,7 +5,6 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
@@ -13,7 +12,8 @@ from fraud_pipelines.features.label_tables import days_outdated_by_labels
 from fraud_pipelines.features.tables import mark_stale
 from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.settings import CLOCK_SKEW
-from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+from fraud_pipelines.storage.connection import Connection, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.landing_zone import Landed, land_pending, relative_name
@@ -106,7 +106,7 @@ class _LabelIntake:
             )
         return records
 
-    def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
+    def land(self, connection: Connection, chunk: RecordChunk) -> LandedChunk:
         cleaner = ChunkCleaner(chunk, {name: name for name in VERDICT_COLUMNS})
         labels = pl.DataFrame(
             [
@@ -125,14 +125,14 @@ class _LabelIntake:
         self._stored.append(stored)
         return landed
 
-    def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
+    def finish(self, connection: Connection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a label became known, and those that would have looked at it."""
         late = mark_late(connection, rows_by_day, noun="label", source=self.source, now=self.now)
         return mark_outdated(connection, self._stored, self._entities, late, source=self.source)
 
 
 def mark_outdated(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     labels: Sequence[pl.DataFrame],
     entities: Sequence[EntityPlan],
     late: tuple[date, ...],
@@ -152,7 +152,7 @@ def mark_outdated(
 
 
 def land_verdicts(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     chunk: RecordChunk,
     cleaner: ChunkCleaner,
     labels: pl.DataFrame,
@@ -177,7 +177,7 @@ def land_verdicts(
 
 
 def store_verdicts(
-    connection: duckdb.DuckDBPyConnection, labels: pl.DataFrame, *, now: datetime, skew: timedelta
+    connection: Connection, labels: pl.DataFrame, *, now: datetime, skew: timedelta
 ) -> tuple[pl.Series, pl.DataFrame]:
     """Store those of ``labels`` whose transaction is known, and not later than they are.
 
@@ -199,7 +199,7 @@ def store_verdicts(
     return reasons, labels.filter(reasons.is_null())
 
 
-def _happened(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.Series:
+def _happened(connection: Connection, transaction_ids: pl.Series) -> pl.Series:
     """The timestamp of each transaction, null where there is none."""
     ids = transaction_ids.to_frame()
     with registered(connection, _labelled=ids):

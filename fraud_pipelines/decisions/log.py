@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead, append_entries
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.storage.warehouse import Warehouse, insert, overwrite, registered, select
+from fraud_pipelines.storage.connection import Connection, insert, overwrite, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 CONTENT: Final = (
     "transaction_id",
@@ -38,7 +38,7 @@ class Recorded:
 
 
 def append_decisions(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     decided: pl.DataFrame,
     *,
     engine: DecisionEngine,
@@ -126,9 +126,7 @@ def record_decisions(
     return Recorded(new=new, revised=written.height - new, withdrawn=withdrawn.height, head=head)
 
 
-def _latest(
-    connection: duckdb.DuckDBPyConnection, decided: pl.DataFrame, channel: str, *, day: date | None = None
-) -> pl.DataFrame:
+def _latest(connection: Connection, decided: pl.DataFrame, channel: str, *, day: date | None = None) -> pl.DataFrame:
     """The last entry on each transaction of ``day``, or, without a day, on each of ``decided``."""
     with registered(connection, _decided=decided.select("transaction_id")):
         return select(
@@ -164,11 +162,11 @@ def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action
     )
 
 
-def _note_versions(connection: duckdb.DuckDBPyConnection, engine: DecisionEngine, now: datetime) -> None:
+def _note_versions(connection: Connection, engine: DecisionEngine, now: datetime) -> None:
     """Keep the text of the policy, the thresholds and the rules, once for each content."""
-    connection.execute(
+    connection.append(
+        "scoring.policy_versions",
         """
-        INSERT INTO scoring.policy_versions BY NAME
         SELECT hash, kind, content, $now::TIMESTAMP AS first_used_at
         FROM (SELECT unnest($hashes) AS hash, unnest($kinds) AS kind, unnest($contents) AS content)
         ANTI JOIN scoring.policy_versions USING (hash, kind)
@@ -182,11 +180,12 @@ def _note_versions(connection: duckdb.DuckDBPyConnection, engine: DecisionEngine
     )
 
 
-def _mark_fresh(connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> None:
+def _mark_fresh(connection: Connection, day: date, now: datetime) -> None:
     # What was marked after the day was scored is not in these decisions yet.
-    connection.execute(
+    connection.delete(
+        "raw.stale_days",
         """
-        DELETE FROM raw.stale_days WHERE event_date = $day AND marked_at <= coalesce(
+        event_date = $day AND marked_at <= coalesce(
             (SELECT min(scored_at) FROM scoring.transaction_scores
              WHERE event_date = $day AND channel = 'batch'),
             $now::TIMESTAMP)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import CLOCK_SKEW
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.connection import Connection, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.schema import LABEL_SOURCES
 from fraud_pipelines.transactions.timestamps import as_utc
@@ -111,7 +111,7 @@ def record_verdict(
         return Verdict(transaction_id, actual_fraud, source, outcome, known_at, days)
 
 
-def _verdicts(connection: duckdb.DuckDBPyConnection, transaction_id: str) -> pl.DataFrame:
+def _verdicts(connection: Connection, transaction_id: str) -> pl.DataFrame:
     return select(
         connection,
         "SELECT source, actual_fraud, known_at FROM feedback.label_history WHERE transaction_id = ? ORDER BY known_at",
@@ -119,7 +119,7 @@ def _verdicts(connection: duckdb.DuckDBPyConnection, transaction_id: str) -> pl.
     )
 
 
-def _happened(connection: duckdb.DuckDBPyConnection, transaction_id: str) -> datetime:
+def _happened(connection: Connection, transaction_id: str) -> datetime:
     found = select(connection, 'SELECT "timestamp" FROM raw.transactions WHERE transaction_id = ?', [transaction_id])
     if found.is_empty():
         raise InvalidInput(

@@ -11,7 +11,8 @@ from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.types import REFUND
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.connection import select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 PAYMENTS_BEFORE: Final = 40
 PAYMENTS_AFTER: Final = 10

@@ -6,7 +6,8 @@ from typing import Any
 
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
 from fraud_pipelines.decisions.stages import deciding_version
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.connection import select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 
 @dataclass(frozen=True)

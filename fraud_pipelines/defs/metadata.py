@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
-import duckdb
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.storage.connection import Connection, select
 
 PREVIEW_ROWS = 8
 CELL_LENGTH = 80
@@ -16,7 +15,7 @@ MANY_DIGITS = 1e4
 
 
 def table_metadata(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     table: str,
     *,
     day: date,
@@ -50,7 +49,7 @@ _SCHEMAS: dict[tuple[str, tuple[str, ...]], dg.TableSchema] = {}
 """By table and its columns: what a column means changes with the release, and to ask costs as much as the preview."""
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, table: str, names: tuple[str, ...]) -> dg.TableSchema:
+def _columns(connection: Connection, table: str, names: tuple[str, ...]) -> dg.TableSchema:
     if (table, names) not in _SCHEMAS:
         rows = select(
             connection,

@@ -9,7 +9,8 @@ import polars as pl
 
 from fraud_pipelines.features.frames import read_features_of
 from fraud_pipelines.features.tables import FEATURE_TABLE
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.connection import Connection, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 EVIDENCE_DAYS: Final = 28
 """So many matured days are looked at."""
@@ -35,7 +36,7 @@ def known_frauds(warehouse: Warehouse, day: date, *, label_delay_days: int) -> p
         return read_features_of(warehouse, parameters["first"], ids, last=parameters["last"])
 
 
-def known_frauds_digest(connection: duckdb.DuckDBPyConnection, day: date, *, label_delay_days: int) -> str:
+def known_frauds_digest(connection: Connection, day: date, *, label_delay_days: int) -> str:
     """Equal as long as `known_frauds` gives the same rows."""
     query = f"""
         SELECT count(*), sum(hash(hash(f))::HUGEINT) FROM {FEATURE_TABLE} f

@@ -16,7 +16,8 @@ from fraud_pipelines.detection.training_inputs import inputs_digest
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.frames import features_digest, read_features_of, sample_features
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+from fraud_pipelines.storage.connection import registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 ANCHORED_SHARE: Final = 0.1
 """Of the rows that scores are anchored on, at most this share may have been trained on."""

@@ -14,7 +14,8 @@ from fraud_pipelines.features.daily_distributions import Distributions, keep_dis
 from fraud_pipelines.features.distributions import Distribution
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse, overwrite
+from fraud_pipelines.storage.connection import overwrite
+from fraud_pipelines.storage.warehouse import Warehouse
 
 RECENT: Final = timedelta(days=21)
 """The days before from which it is learned how much days differ."""

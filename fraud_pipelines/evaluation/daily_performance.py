@@ -24,9 +24,10 @@ from fraud_pipelines.evaluation.summaries import AMOUNT, BATCH, POLICY_PREFIX, S
 from fraud_pipelines.evaluation.tuning import Proposal, tune_levels
 from fraud_pipelines.evaluation.windows import Window
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import overwrite
 from fraud_pipelines.storage.metric_series import MetricSeries
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse, overwrite
+from fraud_pipelines.storage.warehouse import Warehouse
 
 HEADLINE: Final = (
     "precision",

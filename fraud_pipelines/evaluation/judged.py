@@ -18,7 +18,8 @@ from fraud_pipelines.evaluation.levels import payments_above
 from fraud_pipelines.evaluation.outcomes import reporting_delay, screening_model, with_segments
 from fraud_pipelines.evaluation.summaries import AMOUNT, POLICY_PREFIX, Summaries, read_summaries
 from fraud_pipelines.evaluation.windows import FRAUD_COLUMNS, DaySummary, ScoredDay, Window, stand_for
-from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+from fraud_pipelines.storage.connection import registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 _HERE: Final = Path(__file__).parent
 _ONE_DAY: Final = timedelta(days=1)

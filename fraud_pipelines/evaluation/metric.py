@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
-import duckdb
+import polars as pl
 
 from fraud_pipelines.evaluation import further_metrics
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.storage.connection import Connection, add_columns, describe
 
 if TYPE_CHECKING:
     from fraud_pipelines.evaluation.metrics import Performance
@@ -49,16 +49,10 @@ def metrics() -> Mapping[str, Metric]:
     return found
 
 
-def add_metric_columns(connection: duckdb.DuckDBPyConnection) -> None:
+def add_metric_columns(connection: Connection) -> None:
     """Give the table of performance a described column for each further metric that it lacks."""
-    query = "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name || '.' || table_name = ?"
-    stored = dict(select(connection, query, [TABLE]).iter_rows())
-    for name, metric in metrics().items():
-        if name not in stored:
-            connection.execute(f'ALTER TABLE {TABLE} ADD COLUMN "{name}" DOUBLE')
-        if stored.get(name) != metric.description:
-            text = metric.description.replace("'", "''")
-            connection.execute(f"COMMENT ON COLUMN {TABLE}.\"{name}\" IS '{text}'")
+    add_columns(connection, TABLE, {name: pl.Float64() for name in metrics()})
+    describe(connection, TABLE, {name: metric.description for name, metric in metrics().items()})
 
 
 def metric_columns() -> str:

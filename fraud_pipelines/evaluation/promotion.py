@@ -51,6 +51,7 @@ from fraud_pipelines.evaluation.promotion_evidence import Evidence, trained_on
 from fraud_pipelines.evaluation.promotion_words import in_words
 from fraud_pipelines.evaluation.second_stage import Choice, TrainedOn, choose
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import overwrite
 from fraud_pipelines.storage.model_registry import (
     CHALLENGER,
     CHAMPION,
@@ -58,7 +59,7 @@ from fraud_pipelines.storage.model_registry import (
     ModelRegistry,
     ModelVersionInfo,
 )
-from fraud_pipelines.storage.warehouse import Warehouse, overwrite
+from fraud_pipelines.storage.warehouse import Warehouse
 
 PIN_TAGS: Final = ("pinned_by", "pinned_reason", "pinned_at")
 """Tags of a pinned version."""

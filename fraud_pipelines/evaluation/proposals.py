@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 
-import duckdb
 import polars as pl
 from pydantic import JsonValue, ValidationError
 
@@ -17,7 +16,8 @@ from fraud_pipelines.decisions.policies import (
     thresholds_in_force,
 )
 from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
+from fraud_pipelines.storage.connection import Connection, overwrite, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 TuningMode = Literal["auto", "propose"]
 Origin = Literal["tuned", "kept", "accepted", "set"]
@@ -114,11 +114,10 @@ def accept_proposal(
         effective = max(_first_undecided_day(connection), found["as_of"] + timedelta(days=1))
         thresholds = Thresholds.from_row(found | {"effective_date": effective})
         _write(connection, thresholds, "accepted", by=by, reason=f"proposal of {found['as_of']}")
-        connection.execute(
-            f"""
-            UPDATE {_PROPOSALS} SET status = 'accepted', accepted_by = ?, accepted_at = ?, effective_date = ?
-            WHERE policy = ? AND as_of = ?
-            """,
+        connection.update(
+            _PROPOSALS,
+            "status = 'accepted', accepted_by = ?, accepted_at = ?, effective_date = ?",
+            "policy = ? AND as_of = ?",
             [by, now, effective, policy, found["as_of"]],
         )
     return Acceptance(found["as_of"], effective, thresholds.review_threshold, by, again=False)
@@ -177,7 +176,7 @@ def _still_told(thresholds: Thresholds) -> dict[str, JsonValue]:
     return {name: thresholds.evidence[name] for name in (TUNED_FOR, BLOCKS) if name in thresholds.evidence}
 
 
-def _propose(connection: duckdb.DuckDBPyConnection, tuned: Thresholds, current: Thresholds, *, day: date) -> str:
+def _propose(connection: Connection, tuned: Thresholds, current: Thresholds, *, day: date) -> str:
     """Store the proposal of ``day``, and return its status."""
     stored = select(connection, f"SELECT * FROM {_PROPOSALS} WHERE policy = ? AND as_of = ?", [tuned.policy, day])
     if stored.height and stored["status"].item() == "accepted":
@@ -200,14 +199,13 @@ def _propose(connection: duckdb.DuckDBPyConnection, tuned: Thresholds, current: 
     return status
 
 
-def _supersede(connection: duckdb.DuckDBPyConnection, policy: str, *, before: date) -> None:
-    connection.execute(
-        f"UPDATE {_PROPOSALS} SET status = 'superseded' WHERE policy = ? AND status = 'open' AND as_of < ?",
-        [policy, before],
+def _supersede(connection: Connection, policy: str, *, before: date) -> None:
+    connection.update(
+        _PROPOSALS, "status = 'superseded'", "policy = ? AND status = 'open' AND as_of < ?", [policy, before]
     )
 
 
-def _proposal(connection: duckdb.DuckDBPyConnection, policy: str, as_of: date | None) -> dict[str, Any]:
+def _proposal(connection: Connection, policy: str, as_of: date | None) -> dict[str, Any]:
     """The proposal of that day; by default the open one, or, if there is none, the one accepted last."""
     rows = select(
         connection,
@@ -227,14 +225,14 @@ def _proposal(connection: duckdb.DuckDBPyConnection, policy: str, as_of: date | 
     return rows.row(0, named=True)
 
 
-def _row(connection: duckdb.DuckDBPyConnection, policy: str, effective: date) -> dict[str, Any] | None:
+def _row(connection: Connection, policy: str, effective: date) -> dict[str, Any] | None:
     rows = select(
         connection, f"SELECT * FROM {_THRESHOLDS} WHERE policy = ? AND effective_date = ?", [policy, effective]
     )
     return rows.row(0, named=True) if rows.height else None
 
 
-def _first_undecided_day(connection: duckdb.DuckDBPyConnection) -> date:
+def _first_undecided_day(connection: Connection) -> date:
     last = select(connection, "SELECT max(event_date) FROM scoring.decisions").item()
     if not isinstance(last, date):
         raise MissingData(
@@ -245,7 +243,7 @@ def _first_undecided_day(connection: duckdb.DuckDBPyConnection) -> date:
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     thresholds: Thresholds,
     origin: Origin,
     *,

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import duckdb
 import numpy as np
 import polars as pl
 
@@ -20,7 +19,8 @@ from fraud_pipelines.evaluation.alert_levels import alert_levels, single_levels
 from fraud_pipelines.evaluation.levels import Levels
 from fraud_pipelines.evaluation.outcomes import matured_decisions, screening_model
 from fraud_pipelines.evaluation.windows import DaySummary, summary_of
-from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.storage.connection import Connection, insert, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 TABLE: Final = "monitoring.score_summaries"
 POLICY_PREFIX: Final = "policy:"
@@ -125,11 +125,11 @@ def read_summaries(
     return Summaries({**found, **computed}, tokens, list(computed))
 
 
-def store_summaries(connection: duckdb.DuckDBPyConnection, summaries: Summaries) -> None:
+def store_summaries(connection: Connection, summaries: Summaries) -> None:
     """Keep what was computed, in an open transaction."""
     rows = [_row(key, summaries.of[key], summaries.tokens[key]) for key in summaries.computed]
     for key in summaries.computed:
-        connection.execute(f"DELETE FROM {TABLE} WHERE (event_date, model_name, channel) = (?, ?, ?)", list(key))
+        connection.delete(TABLE, "(event_date, model_name, channel) = (?, ?, ?)", list(key))
     if rows:
         schema = select(connection, f"SELECT * FROM {TABLE} LIMIT 0").schema
         insert(connection, TABLE, pl.DataFrame(rows, schema=schema))

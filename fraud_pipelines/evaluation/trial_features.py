@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
@@ -20,15 +19,18 @@ from fraud_pipelines.features.feature_plan import FeaturePlan, feature_plan
 from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.population_tables import read_population
 from fraud_pipelines.features.program import EntityProgram
-from fraud_pipelines.features.tables import (
-    FEATURE_TABLE,
-    create_tables,
-    history_table,
-    read_history,
+from fraud_pipelines.features.tables import FEATURE_TABLE, create_tables, history_table, read_history
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.storage.connection import (
+    Connection,
+    add_columns,
+    columns_of,
+    insert,
+    overwrite,
+    select,
     table_exists,
 )
-from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse, add_columns, insert, overwrite, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.kinds import payments_of
 from fraud_pipelines.transactions.tables import add_declared_columns
 
@@ -94,7 +96,7 @@ def trial_features(
     with production.connect(read_only=True) as connection:
         days = _days(connection, first, last)
         refold = _refold(connection, compiled, days, redefined=redefined)
-        stored = set(_columns(connection, FEATURE_TABLE))
+        stored = set(columns_of(connection, FEATURE_TABLE))
         labels = {table: select(connection, f"SELECT * FROM {table}") for table in _LABELS}
         labelled = select(connection, _LABELLED_SQL, [days[0], days[-1]])
     present, candidate = (Warehouse(folder / f"{name}.duckdb") for name in ("present", "candidate"))
@@ -117,8 +119,8 @@ def trial_features(
                 folded = select(to_candidate, f"SELECT * FROM {FEATURE_TABLE} WHERE event_date = ?", [day])
                 now = _replaced(now, folded, refold.names)
             now = _derived(now, transactions, compiled)
-            to_candidate.execute(f"DELETE FROM {FEATURE_TABLE} WHERE event_date = ?", [day])
-            to_candidate.execute(f"DELETE FROM {_RAW} WHERE event_date = ?", [day])
+            to_candidate.delete(FEATURE_TABLE, "event_date = ?", [day])
+            to_candidate.delete(_RAW, "event_date = ?", [day])
             for connection, rows_of_day in ((to_present, before), (to_candidate, now)):
                 _add(connection, FEATURE_TABLE, rows_of_day)
                 _add(connection, _RAW, transactions)
@@ -129,7 +131,7 @@ def trial_features(
                     valued[name] |= before[name].null_count() < before.height
                     changed[name] += _differing(before[name], now[name])
         if refold:
-            to_candidate.execute(f"DELETE FROM {FEATURE_TABLE} WHERE event_date < ?", [days[0]])
+            to_candidate.delete(FEATURE_TABLE, "event_date < ?", [days[0]])
     new = tuple(name for name in plan.features if not valued[name] and (name not in stored or changed[name]))
     return TrialFeatures(
         present=present,
@@ -142,13 +144,13 @@ def trial_features(
     )
 
 
-def _add(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+def _add(connection: Connection, table: str, rows: pl.DataFrame) -> None:
     """Append rows of production's table to the trial's, with the columns that are there by declaration."""
     add_columns(connection, table, rows.schema)
     insert(connection, table, rows)
 
 
-def _days(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> list[date]:
+def _days(connection: Connection, first: date, last: date) -> list[date]:
     query = f"SELECT DISTINCT event_date FROM {FEATURE_TABLE} WHERE event_date BETWEEN ? AND ? ORDER BY 1"
     days: list[date] = select(connection, query, [first, last]).to_series().to_list()
     if not days:
@@ -159,15 +161,13 @@ def _days(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> lis
     return days
 
 
-def _refold(
-    connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, days: Sequence[date], *, redefined: bool
-) -> Refold | None:
+def _refold(connection: Connection, compiled: FeaturePlan, days: Sequence[date], *, redefined: bool) -> Refold | None:
     """Whether the features with a history have to be folded again, and which.
 
     A column that has no value yet may be new, or of a young production whose windows reach back to nothing: to derive
     the last day again tells.
     """
-    stored = set(_columns(connection, FEATURE_TABLE))
+    stored = set(columns_of(connection, FEATURE_TABLE))
     folded = _folded(compiled.plan)
     names, why = [name for name in folded if name not in stored], []
     if names:
@@ -192,7 +192,7 @@ def _folded(plan: Plan) -> list[str]:
     return [name for name, feature in plan.features.items() if feature.entity]
 
 
-def _kept_declarations(connection: duckdb.DuckDBPyConnection, program: EntityProgram, last: date) -> set[str]:
+def _kept_declarations(connection: Connection, program: EntityProgram, last: date) -> set[str]:
     """Under which declarations the entity's histories up to ``last`` were kept."""
     table = history_table(program.entity)
     if not table_exists(connection, table):
@@ -201,7 +201,7 @@ def _kept_declarations(connection: duckdb.DuckDBPyConnection, program: EntityPro
     return set(select(connection, query, [last]).to_series())
 
 
-def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date], known: Sequence[str]) -> set[str]:
+def _without_values(connection: Connection, days: Sequence[date], known: Sequence[str]) -> set[str]:
     """Features with a history whose stored column holds nothing on these days."""
     counts = ", ".join(f'count("{name}")' for name in known)
     query = f"SELECT {counts} FROM {FEATURE_TABLE} WHERE event_date BETWEEN ? AND ?"
@@ -209,7 +209,7 @@ def _without_values(connection: duckdb.DuckDBPyConnection, days: Sequence[date],
     return {name for name, count in zip(known, values, strict=True) if not count}
 
 
-def _differing_on(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, day: date) -> list[str]:
+def _differing_on(connection: Connection, compiled: FeaturePlan, day: date) -> list[str]:
     """Features that come out otherwise than they are stored when the day is derived again from the histories."""
     population = read_population(connection, day - timedelta(days=1))
     prepared = prepare(transactions_to_fold(connection, day, compiled), compiled, population)
@@ -281,7 +281,3 @@ def _differing(before: pl.Series, now: pl.Series) -> int:
 
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
-    return [name for (name, *_) in connection.execute(f"DESCRIBE {table}").fetchall()]

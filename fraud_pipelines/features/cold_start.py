@@ -6,18 +6,18 @@ is complete only once the entity has been rebuilt from the first stored transact
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
-import duckdb
+import polars as pl
 
 from fraud_pipelines.features.feature_plan import FeaturePlan
 from fraud_pipelines.features.program import EntityProgram, folded
-from fraud_pipelines.features.tables import FEATURE_TABLE, history_table, table_exists
+from fraud_pipelines.features.tables import FEATURE_TABLE, history_table
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import Aggregate
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.storage.connection import Connection, overwrite, select, table_exists
 
 TABLE: Final = "features.entity_starts"
 
@@ -48,7 +48,7 @@ class Starts:
     cold: frozenset[str]
 
 
-def starts(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, day: date) -> Starts:
+def starts(connection: Connection, compiled: FeaturePlan, day: date) -> Starts:
     """What becomes of each entity's start when ``day`` is derived."""
     stored = _stored(connection)
     derived = f"SELECT event_date FROM {FEATURE_TABLE}" if table_exists(connection, FEATURE_TABLE) else None
@@ -91,16 +91,15 @@ def _is_complete(start: Start, day: date) -> bool:
     return start.first_day is None and start.rebuilt_through is None
 
 
-def write_starts(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, found: Starts) -> None:
+def write_starts(connection: Connection, compiled: FeaturePlan, found: Starts) -> None:
     """Keep the starts, in the transaction that stores the day."""
     stored = _stored(connection)
     for program in compiled.programs:
         key, start = (program.entity.name, program.fingerprint), found.by_entity[program.entity.name]
         if stored.get(key) != start:
-            connection.execute(f"DELETE FROM {TABLE} WHERE entity = ? AND declaration = ?", list(key))
-            connection.execute(
-                f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?)", [*key, start.first_day, start.rebuilt_through]
-            )
+            row = dict(zip(("entity", "declaration"), key, strict=True)) | asdict(start)
+            schema = select(connection, f"SELECT * FROM {TABLE} LIMIT 0").schema
+            overwrite(connection, TABLE, pl.DataFrame([row], schema=schema), entity=key[0], declaration=key[1])
 
 
 def incomplete(compiled: FeaturePlan, found: Starts) -> dict[str, date | None]:
@@ -148,12 +147,12 @@ def _whole_days(span: timedelta) -> timedelta:
     return timedelta(days=-(-span // timedelta(days=1)))
 
 
-def _stored(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], Start]:
+def _stored(connection: Connection) -> dict[tuple[str, str], Start]:
     rows = select(connection, f"SELECT entity, declaration, first_day, rebuilt_through FROM {TABLE}").rows()
     return {(entity, declaration): Start(first, through) for entity, declaration, first, through in rows}
 
 
-def _has_rows(connection: duckdb.DuckDBPyConnection, program: EntityProgram) -> bool:
+def _has_rows(connection: Connection, program: EntityProgram) -> bool:
     """Whether a history was kept under this declaration before starts were."""
     table = history_table(program.entity)
     if not table_exists(connection, table):

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-import duckdb
 import numpy as np
 import polars as pl
 
 from fraud_pipelines.features.distributions import Distribution
 from fraud_pipelines.features.tables import FEATURE_TABLE
-from fraud_pipelines.storage.warehouse import Warehouse, insert, registered, select
+from fraud_pipelines.storage.connection import Connection, insert, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 _TABLE: Final = "features.daily_distributions"
 
@@ -55,7 +55,7 @@ def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequ
     return Distributions(found, new)
 
 
-def keep_distributions(connection: duckdb.DuckDBPyConnection, distributions: Distributions) -> None:
+def keep_distributions(connection: Connection, distributions: Distributions) -> None:
     """Keep those that aren't kept yet, in an open transaction."""
     rows = pl.DataFrame(
         [
@@ -75,12 +75,10 @@ def keep_distributions(connection: duckdb.DuckDBPyConnection, distributions: Dis
         schema=select(connection, f"SELECT * FROM {_TABLE} LIMIT 0").schema,
     )
     with registered(connection, _found=rows):
-        connection.execute(
-            f"DELETE FROM {_TABLE} WHERE (event_date, feature) IN (SELECT (event_date, feature) FROM _found)"
-        )
+        connection.delete(_TABLE, "(event_date, feature) IN (SELECT (event_date, feature) FROM _found)")
     insert(connection, _TABLE, rows)
 
 
-def forget_distributions(connection: duckdb.DuckDBPyConnection, days: Iterable[date]) -> None:
+def forget_distributions(connection: Connection, days: Iterable[date]) -> None:
     """Forget those of days whose features are replaced, in the transaction that replaces them."""
-    connection.execute(f"DELETE FROM {_TABLE} WHERE list_contains(?, event_date)", [list(days)])
+    connection.delete(_TABLE, "list_contains(?, event_date)", [list(days)])

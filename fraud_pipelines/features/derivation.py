@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
@@ -18,15 +17,10 @@ from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import read_label_events
 from fraud_pipelines.features.population import Population
 from fraud_pipelines.features.population_tables import missing_counts, read_population, write_population
-from fraud_pipelines.features.tables import (
-    FEATURE_TABLE,
-    create_tables,
-    mark_stale,
-    read_history,
-    write_history,
-)
+from fraud_pipelines.features.tables import FEATURE_TABLE, create_tables, mark_stale, read_history, write_history
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
+from fraud_pipelines.storage.connection import Connection, overwrite, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.days import require_transactions
 from fraud_pipelines.transactions.kinds import IS_REFUND_SQL, PAYMENTS
 
@@ -103,7 +97,7 @@ def cold_entities(warehouse: Warehouse, *, plan: Plan) -> tuple[str, ...]:
     return tuple(each.entity.name for each in compiled.programs if each.entity.name in cold)
 
 
-def _derived_days(connection: duckdb.DuckDBPyConnection) -> list[date]:
+def _derived_days(connection: Connection) -> list[date]:
     query = f"SELECT DISTINCT event_date FROM {FEATURE_TABLE} ORDER BY 1"
     days: list[date] = select(connection, query).to_series().to_list()
     if not days:
@@ -147,7 +141,7 @@ class _Inputs:
     """Counts of the population that no earlier day has stored."""
 
 
-def _read(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> _Inputs:
+def _read(connection: Connection, day: date, compiled: FeaturePlan) -> _Inputs:
     require_transactions(connection, day)
     missing = missing_counts(connection, day, compiled)
     population = Population.of_counts([read_population(connection, day - timedelta(days=1)).frame, missing])
@@ -198,7 +192,7 @@ def _derived_by(plan: Plan, day: date) -> pl.DataFrame:
     return pl.DataFrame({"event_date": [day], "plan_version": [plan.version]})
 
 
-def transactions_to_fold(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
+def transactions_to_fold(connection: Connection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
     """The payments of ``day``; where an aggregate sees refunds, also those since the last earlier day with payments."""
     query = "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'raw' AND table_name = 'transactions'"
     stored = set(select(connection, query)["column_name"])

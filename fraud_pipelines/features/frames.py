@@ -11,7 +11,8 @@ import polars as pl
 
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.tables import FEATURE_TABLE
-from fraud_pipelines.storage.warehouse import Warehouse, registered, select
+from fraud_pipelines.storage.connection import Connection, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 _FEATURES_SQL: Final = """
     SELECT f.*{further}
@@ -152,7 +153,7 @@ def sample_features(
     return FeatureSample(_ordered(drawn), total)
 
 
-def features_digest(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> str:
+def features_digest(connection: Connection, first: date, last: date) -> str:
     """Of all that `read_features` gives for these days: equal as long as no value of it changes.
 
     DuckDB's own hash of each row is taken, which costs a fifth of reading them. Another release of DuckDB may hash
@@ -169,7 +170,7 @@ def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(keys)
 
 
-def _further(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+def _further(connection: Connection, table: str) -> str:
     """The columns of a transaction that are not among its features, as the end of a list."""
     columns = select(
         connection,
@@ -182,9 +183,7 @@ def _further(connection: duckdb.DuckDBPyConnection, table: str) -> str:
     return "".join(f', t."{name}"' for name in raw if name not in features and name not in _NO_ATTRIBUTES)
 
 
-def _query(
-    connection: duckdb.DuckDBPyConnection, source: str, columns: Sequence[str] | None, condition: str = ""
-) -> str:
+def _query(connection: Connection, source: str, columns: Sequence[str] | None, condition: str = "") -> str:
     query = _FEATURES_SQL.format(source=source, further=_further(connection, FEATURE_TABLE), condition=condition)
     if columns is None:
         return query

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-import duckdb
-
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.features.tables import FEATURE_TABLE, mark_stale, table_exists
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.features.tables import FEATURE_TABLE, mark_stale
+from fraud_pipelines.storage.connection import Connection, select, table_exists
 from fraud_pipelines.transactions.kinds import PAYMENTS
 
 _MOST_NAMED: Final = 5
@@ -30,7 +28,7 @@ class Gap:
     is_marked: bool
 
 
-def gaps_before(connection: duckdb.DuckDBPyConnection, day: date) -> list[Gap]:
+def gaps_before(connection: Connection, day: date) -> list[Gap]:
     """The gaps before ``day``, in order.
 
     A gap came late where the first derived day follows it, or where it was marked as stale when its transactions
@@ -54,7 +52,7 @@ def gaps_before(connection: duckdb.DuckDBPyConnection, day: date) -> list[Gap]:
     return [Gap(*row) for row in gaps.iter_rows()]
 
 
-def require_no_gap(connection: duckdb.DuckDBPyConnection, day: date) -> None:
+def require_no_gap(connection: Connection, day: date) -> None:
     """Refuse ``day`` where the histories it starts from lack a day that should have been derived first.
 
     A gap that came late is no reason to refuse: it must not stop every later day.
@@ -74,7 +72,7 @@ def require_no_gap(connection: duckdb.DuckDBPyConnection, day: date) -> None:
         )
 
 
-def mark_late_gaps(connection: duckdb.DuckDBPyConnection, day: date) -> None:
+def mark_late_gaps(connection: Connection, day: date) -> None:
     """Mark the gaps before ``day`` that came late in ``raw.stale_days``, unless they are marked already."""
     unmarked = [gap.day for gap in gaps_before(connection, day) if gap.came_late and not gap.is_marked]
     mark_stale(connection, unmarked, "has transactions and lies before the first day that was run")

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.features.label_events import (
@@ -20,7 +19,7 @@ from fraud_pipelines.features.label_events import (
     with_label_features,
 )
 from fraud_pipelines.plan.types import EntityPlan
-from fraud_pipelines.storage.warehouse import registered, select
+from fraud_pipelines.storage.connection import Connection, registered, select
 from fraud_pipelines.transactions.kinds import PAYMENTS
 
 _DAY: Final = timedelta(days=1)
@@ -28,7 +27,7 @@ _INSTANT: Final = timedelta(microseconds=1)
 
 
 def read_label_events(
-    connection: duckdb.DuckDBPyConnection, entities: Iterable[EntityPlan], day: date, rows: pl.DataFrame | None = None
+    connection: Connection, entities: Iterable[EntityPlan], day: date, rows: pl.DataFrame | None = None
 ) -> LabelEvents:
     """What the label features of transactions of ``day`` look up: nothing older than their windows, nothing later.
 
@@ -66,9 +65,7 @@ def read_label_events(
     )
 
 
-def outdated_days(
-    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, changed: pl.DataFrame, day: date
-) -> list[date]:
+def outdated_days(connection: Connection, entity: EntityPlan, changed: pl.DataFrame, day: date) -> list[date]:
     """Days whose label features looked at transactions of ``day``, which have become others.
 
     Args:
@@ -113,9 +110,7 @@ def outdated_days(
     return sorted(later & {*found["event_date"]})
 
 
-def days_outdated_by_labels(
-    connection: duckdb.DuckDBPyConnection, entities: Iterable[EntityPlan], labels: pl.DataFrame
-) -> list[date]:
+def days_outdated_by_labels(connection: Connection, entities: Iterable[EntityPlan], labels: pl.DataFrame) -> list[date]:
     """Days whose label features would have looked at ``labels``, which have only just been stored.
 
     Args:
@@ -154,9 +149,7 @@ def days_outdated_by_labels(
 _LABELLED_AS_FRAUD: Final = "FROM feedback.label_history SELECT transaction_id WHERE actual_fraud"
 
 
-def _activity(
-    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
-) -> pl.DataFrame:
+def _activity(connection: Connection, entity: EntityPlan, day: date, keys: pl.DataFrame | None) -> pl.DataFrame:
     """Transactions by entity and instant; those between two stretches are put at the end of the earlier one."""
     names = _listed(entity.key)
     oldest, end, instant = _told_apart(entity, day)
@@ -174,9 +167,7 @@ def _activity(
         )
 
 
-def _early(
-    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
-) -> pl.DataFrame:
+def _early(connection: Connection, entity: EntityPlan, day: date, keys: pl.DataFrame | None) -> pl.DataFrame:
     """Transactions that are labelled before they are old enough, at some instant of ``day``; what differs on the day
     alone is told apart."""
     begin, end = _midnight(day), _midnight(day + _DAY)
@@ -215,9 +206,7 @@ def _early(
     return pl.concat(found)
 
 
-def _outcomes(
-    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
-) -> pl.DataFrame:
+def _outcomes(connection: Connection, entity: EntityPlan, day: date, keys: pl.DataFrame | None) -> pl.DataFrame:
     """Transactions that grow old enough as ``day`` goes by, and as many as are looked at of those that are before."""
     names = _listed(entity.key)
     found = []
@@ -252,9 +241,7 @@ def _outcomes(
     return pl.concat(found)
 
 
-def _judged(
-    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
-) -> pl.DataFrame:
+def _judged(connection: Connection, entity: EntityPlan, day: date, keys: pl.DataFrame | None) -> pl.DataFrame:
     """The labelled ones of the payments of which only a verdict tells the outcome, at the instants of `_activity`."""
     names = _listed(entity.key)
     oldest, _, instant = _told_apart(entity, day)
@@ -283,9 +270,7 @@ def _judged(
         )
 
 
-def _labelled(
-    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, day: date, keys: pl.DataFrame | None
-) -> pl.DataFrame:
+def _labelled(connection: Connection, entity: EntityPlan, day: date, keys: pl.DataFrame | None) -> pl.DataFrame:
     """Labelled transactions that count for their label: all whose first label comes on ``day``, and as many as are
     looked at of those that had one before. Of these, when it came makes no difference on the day."""
     names = _listed(entity.key)
@@ -328,7 +313,7 @@ def _labelled(
 
 
 def _frauds(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     entities: list[EntityPlan],
     day: date,
     keys: dict[str, pl.DataFrame | None],
@@ -385,7 +370,7 @@ def _stretches(entity: EntityPlan, day: date) -> list[tuple[datetime, datetime]]
     return stretches
 
 
-def _derived_since(connection: duckdb.DuckDBPyConnection, first: date) -> set[date]:
+def _derived_since(connection: Connection, first: date) -> set[date]:
     """The days from ``first`` on that have features."""
     exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
     if select(connection, exists).is_empty():

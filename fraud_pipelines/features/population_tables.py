@@ -2,26 +2,25 @@
 
 from datetime import date, timedelta
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.features.engine import checked, counts_of
 from fraud_pipelines.features.feature_plan import FeaturePlan
 from fraud_pipelines.features.population import COUNTS, TRAILING_DAYS, Population, figures
-from fraud_pipelines.storage.warehouse import overwrite, select
+from fraud_pipelines.storage.connection import Connection, overwrite, select
 from fraud_pipelines.transactions.kinds import IS_REFUND_SQL
 
 TABLE = "features.population"
 
 
-def read_population(connection: duckdb.DuckDBPyConnection, last: date | None) -> Population:
+def read_population(connection: Connection, last: date | None) -> Population:
     """The counts of ``last`` and the days before it that a later one can look back on; none without a day."""
     if last is None:
         return Population.nothing()
     return Population.of_counts([_between(connection, last - timedelta(days=TRAILING_DAYS - 1), last)])
 
 
-def missing_counts(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
+def missing_counts(connection: Connection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
     """The counts of days before ``day`` that were derived by a release that didn't count them."""
     if not compiled.measured:
         return pl.DataFrame(schema=COUNTS)
@@ -38,9 +37,7 @@ def missing_counts(connection: duckdb.DuckDBPyConnection, day: date, compiled: F
     return pl.concat([pl.DataFrame(schema=COUNTS), *(_counted(connection, each, compiled) for each in days)])
 
 
-def write_population(
-    connection: duckdb.DuckDBPyConnection, counts: pl.DataFrame, missing: pl.DataFrame, day: date
-) -> list[date]:
+def write_population(connection: Connection, counts: pl.DataFrame, missing: pl.DataFrame, day: date) -> list[date]:
     """Replace the counts of ``day``, and add those that were missing.
 
     Returns:
@@ -59,12 +56,12 @@ def write_population(
     return [each for each in later if figures(before, each) != figures(after, each)]
 
 
-def _between(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> pl.DataFrame:
+def _between(connection: Connection, first: date, last: date) -> pl.DataFrame:
     query = f"SELECT {', '.join(COUNTS)} FROM {TABLE} WHERE event_date BETWEEN ? AND ?"
     return select(connection, query, [first, last]).select(pl.col(name).cast(kind) for name, kind in COUNTS.items())
 
 
-def _counted(connection: duckdb.DuckDBPyConnection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
+def _counted(connection: Connection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
     rows = select(connection, f"SELECT * FROM raw.transactions WHERE event_date = ? AND NOT {IS_REFUND_SQL}", [day])
     rows = checked(rows, compiled.plan)
     return counts_of(rows, compiled, compiled.columns(rows))

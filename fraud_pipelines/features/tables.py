@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.features.history import History, history_schema
@@ -13,7 +12,16 @@ from fraud_pipelines.features.label_tables import outdated_days
 from fraud_pipelines.features.program import EntityProgram, programs
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import EntityPlan
-from fraud_pipelines.storage.warehouse import add_columns, overwrite, registered, select
+from fraud_pipelines.storage.connection import (
+    Connection,
+    add_columns,
+    create_table,
+    describe,
+    overwrite,
+    registered,
+    select,
+    table_exists,
+)
 
 RECENT_DAYS: Final = timedelta(days=8)
 
@@ -33,7 +41,7 @@ def history_table(entity: EntityPlan) -> str:
     return f"features.{entity.name}_history"
 
 
-def create_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+def create_tables(connection: Connection, plan: Plan) -> None:
     """Create the feature tables, or the columns, that are missing of what is declared, and describe each feature.
 
     The rows of what was derived before a column was declared are null there.
@@ -59,7 +67,7 @@ def column_descriptions(plan: Plan) -> dict[str, str]:
     return {**KEY_DESCRIPTIONS, **{name: feature.description for name, feature in plan.features.items()}}
 
 
-def _are_as_declared(connection: duckdb.DuckDBPyConnection, plan: Plan) -> bool:
+def _are_as_declared(connection: Connection, plan: Plan) -> bool:
     """Whether all is there already, asked at once: this is called for every day."""
     query = "SELECT schema_name || '.' || table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
     stored = {(table, column): comment for table, column, comment in select(connection, query).iter_rows()}
@@ -77,7 +85,7 @@ def declared_tables(plan: Plan) -> str:
     return repr((plan.feature_types, column_descriptions(plan), histories))
 
 
-def read_history(connection: duckdb.DuckDBPyConnection, program: EntityProgram, keys: pl.Series, day: date) -> History:
+def read_history(connection: Connection, program: EntityProgram, keys: pl.Series, day: date) -> History:
     """The state of those ``keys`` that are known, as of the end of the last day before ``day`` they were active on.
 
     Most were active lately, so that the days long past are searched only for the others.
@@ -94,7 +102,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, program: EntityProgram, 
 
 
 def _latest_before(
-    connection: duckdb.DuckDBPyConnection, program: EntityProgram, wanted: pl.DataFrame, first: date, end: date
+    connection: Connection, program: EntityProgram, wanted: pl.DataFrame, first: date, end: date
 ) -> pl.DataFrame:
     """The latest row of each key in the days from ``first`` to before ``end``."""
     table, key = history_table(program.entity), _quoted(program.entity.key)
@@ -123,7 +131,7 @@ def _quoted(columns: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
 
 
-def write_history(connection: duckdb.DuckDBPyConnection, history: History, day: date) -> list[date]:
+def write_history(connection: Connection, history: History, day: date) -> list[date]:
     """Replace the state stored as of ``day``.
 
     Returns:
@@ -135,9 +143,7 @@ def write_history(connection: duckdb.DuckDBPyConnection, history: History, day: 
     return outdated
 
 
-def _outdated_days(
-    connection: duckdb.DuckDBPyConnection, entity: EntityPlan, rows: pl.DataFrame, day: date
-) -> list[date]:
+def _outdated_days(connection: Connection, entity: EntityPlan, rows: pl.DataFrame, day: date) -> list[date]:
     """Later days on which an entity was active whose state as of ``day`` is about to become another.
 
     That is the next such day, since what the rerun of it changes will mark the one after it; and those whose label
@@ -173,7 +179,7 @@ def _outdated_days(
     return sorted({*following["event_date"].to_list(), *looking_back})
 
 
-def forget_days(connection: duckdb.DuckDBPyConnection, days: Collection[date]) -> None:
+def forget_days(connection: Connection, days: Collection[date]) -> None:
     """Remove all that was derived from the transactions of ``days``: their features and the states as of their end."""
     if not days:
         return
@@ -183,43 +189,18 @@ def forget_days(connection: duckdb.DuckDBPyConnection, days: Collection[date]) -
         "WHERE schema_name = 'features' AND column_name = 'state' AND NOT internal",
     )
     for table in (FEATURE_TABLE, "features.derived_days", "features.population", *histories["name"]):
-        connection.execute(f"DELETE FROM {table} WHERE list_contains($days, event_date)", {"days": sorted(days)})
+        connection.delete(table, "list_contains($days, event_date)", {"days": sorted(days)})
 
 
-def mark_stale(connection: duckdb.DuckDBPyConnection, days: Iterable[date], reason: str) -> None:
+def mark_stale(connection: Connection, days: Iterable[date], reason: str) -> None:
     """Note that the derived tables of ``days`` no longer follow from what is stored."""
     marked_at = datetime.now(UTC).replace(tzinfo=None)
     for day in days:
-        connection.execute(
+        connection.append(
+            "raw.stale_days",
             """
-            INSERT INTO raw.stale_days SELECT $day, $reason, $marked_at
+            SELECT $day::DATE AS event_date, $reason AS reason, $marked_at::TIMESTAMP AS marked_at
             WHERE NOT EXISTS (FROM raw.stale_days WHERE event_date = $day AND reason = $reason)
             """,
             {"day": day, "reason": reason, "marked_at": marked_at},
         )
-
-
-def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether there is a table ``schema.name``."""
-    found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE schema_name || '.' || table_name = ?", [table])
-    return bool(found.fetchall())
-
-
-def create_table(
-    connection: duckdb.DuckDBPyConnection, table: str, schema: dict[str, pl.DataType], *, required: Iterable[str]
-) -> None:
-    """Create a table with the columns of ``schema``, of which those ``required`` take no null."""
-    with registered(connection, _columns=pl.DataFrame(schema=schema)):
-        connection.execute(f"CREATE TABLE {table} AS FROM _columns")
-    for name in required:
-        connection.execute(f'ALTER TABLE {table} ALTER COLUMN "{name}" SET NOT NULL')
-
-
-def describe(connection: duckdb.DuckDBPyConnection, table: str, descriptions: Mapping[str, str]) -> None:
-    """Comment the columns whose comment is another one, or missing."""
-    query = "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name || '.' || table_name = ?"
-    comments = dict(select(connection, query, [table]).iter_rows())
-    for name, description in descriptions.items():
-        if comments.get(name) != description:
-            text = description.replace("'", "''")
-            connection.execute(f"COMMENT ON COLUMN {table}.\"{name}\" IS '{text}'")

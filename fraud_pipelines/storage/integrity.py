@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import duckdb
-
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.storage.connection import Connection, select
 
 
 @dataclass(frozen=True)
@@ -19,13 +17,13 @@ class KeyDefects:
         return bool(self.duplicated or self.null)
 
 
-def count_rows(connection: duckdb.DuckDBPyConnection, table: str, **where: object) -> int:
+def count_rows(connection: Connection, table: str, **where: object) -> int:
     """Rows of ``table`` whose columns equal ``where``."""
     frame = select(connection, f"SELECT count(*) FROM {table}{_condition(where)}", list(where.values()))
     return int(frame.item())
 
 
-def key_defects(connection: duckdb.DuckDBPyConnection, table: str, key: Sequence[str], **where: object) -> KeyDefects:
+def key_defects(connection: Connection, table: str, key: Sequence[str], **where: object) -> KeyDefects:
     """Broken keys among the rows whose columns equal ``where``."""
     columns = ", ".join(key)
     any_null = " OR ".join(f"{column} IS NULL" for column in key)
@@ -46,9 +44,7 @@ def key_defects(connection: duckdb.DuckDBPyConnection, table: str, key: Sequence
     return KeyDefects(duplicated=int(duplicated), null=int(null))
 
 
-def content_version(
-    connection: duckdb.DuckDBPyConnection, table: str, *, without: Sequence[str], **where: object
-) -> str:
+def content_version(connection: Connection, table: str, *, without: Sequence[str], **where: object) -> str:
     """What the rows hold whose columns equal ``where``, their number and a hash.
 
     Neither the order of the rows counts, nor the columns ``without``: when something was processed is no content.

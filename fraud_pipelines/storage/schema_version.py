@@ -13,6 +13,7 @@ from typing import Final
 import duckdb
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.connection import Connection
 
 SCHEMA_SQL: Final = Path(__file__).with_name("schema.sql")
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -57,7 +58,7 @@ def current_version(declared: str = "") -> SchemaVersion:
     return SchemaVersion(len(migrations()), hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
-def stored_version(connection: duckdb.DuckDBPyConnection) -> SchemaVersion | None:
+def stored_version(connection: Connection) -> SchemaVersion | None:
     """The version of an open file; None of a file that is empty, or from before versions were stored."""
     try:
         rows = connection.execute(f"SELECT version, declared FROM {_TABLE}").fetchall()
@@ -66,7 +67,7 @@ def stored_version(connection: duckdb.DuckDBPyConnection) -> SchemaVersion | Non
     return SchemaVersion(*rows[0]) if rows else None
 
 
-def require_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def require_readable(connection: Connection, path: Path) -> None:
     """Refuse a file that a newer release has changed in a way that this one knows nothing of.
 
     Raises:
@@ -82,11 +83,11 @@ def require_readable(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def bring_up(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     path: Path,
     *,
     declared: str = "",
-    make_declared: Callable[[duckdb.DuckDBPyConnection], None] | None = None,
+    make_declared: Callable[[Connection], None] | None = None,
 ) -> None:
     """Bring an open file to the version of this release, in one transaction; a file that is there is left alone.
 
@@ -124,7 +125,7 @@ def bring_up(
     connection.execute("COMMIT")
 
 
-def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration, path: Path) -> None:
+def _apply(connection: Connection, migration: Migration, path: Path) -> None:
     try:
         connection.execute(migration.sql)
     except duckdb.Error as error:
@@ -135,7 +136,7 @@ def _apply(connection: duckdb.DuckDBPyConnection, migration: Migration, path: Pa
         ) from error
 
 
-def _is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
+def _is_empty(connection: Connection) -> bool:
     return not connection.execute("SELECT 1 FROM duckdb_tables() WHERE NOT temporary LIMIT 1").fetchall()
 
 
@@ -144,7 +145,7 @@ def _copy_before(path: Path, version: int) -> Path:
     return path.with_name(f"{path.stem}.schema-{version}{path.suffix}")
 
 
-def _copy_aside(connection: duckdb.DuckDBPyConnection, path: Path, target: Path) -> None:
+def _copy_aside(connection: Connection, path: Path, target: Path) -> None:
     """Copy an open file, whole or not at all.
 
     A process of its own copies: to close a second handle of the file would give up this process's lock on it.

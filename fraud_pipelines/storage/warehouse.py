@@ -5,16 +5,16 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
 from fraud_pipelines.storage.attached_file import AttachedFile, HeldForReading, open_file
+from fraud_pipelines.storage.connection import Connection, FileConnection, Parameters, overwrite, select
 from fraud_pipelines.storage.schema_version import bring_up, current_version, require_readable, stored_version
 
 _LOCKED = "Could not set lock on file"
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 class _Held(threading.local):
     """The connection that this thread has open."""
 
-    connection: duckdb.DuckDBPyConnection | None = None
+    connection: FileConnection | None = None
     read_only: bool = False
     rehearsing: bool = False
 
@@ -52,9 +52,7 @@ class Warehouse:
         self._prepare = prepare
         self._held = _Held()
 
-    def initialise(
-        self, *, declared: str = "", make_declared: Callable[[duckdb.DuckDBPyConnection], None] | None = None
-    ) -> None:
+    def initialise(self, *, declared: str = "", make_declared: Callable[[Connection], None] | None = None) -> None:
         """Make the file, or bring one of an earlier release up to date; the arguments are those of `bring_up`.
 
         A file that is up to date is only read, which stands in no other reader's way.
@@ -68,7 +66,7 @@ class Warehouse:
             bring_up(connection, self.path, declared=declared, make_declared=make_declared)
 
     @contextmanager
-    def connect(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self, *, read_only: bool = False) -> Iterator[Connection]:
         """Open the file, and close it whatever happens. Within an open connection of this thread, that one is used.
 
         Raises:
@@ -85,17 +83,18 @@ class Warehouse:
         if self._prepare:
             self._prepare()
             self._prepare = None
-        file, connection = self._open(read_only=read_only)
+        file, opened = self._open(read_only=read_only)
+        connection = FileConnection(opened)
         self._held.connection, self._held.read_only = connection, read_only
         try:
             require_readable(connection, self.path)
             yield connection
         finally:
             self._held.connection = None
-            file.close(connection)
+            file.close(opened)
 
     @contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def transaction(self) -> Iterator[Connection]:
         """One transaction: all of what is done inside is stored, or, on any exception, nothing of it."""
         with self.connect() as connection:
             if self._held.rehearsing:
@@ -110,7 +109,7 @@ class Warehouse:
             connection.execute("COMMIT")
 
     @contextmanager
-    def rehearsal(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def rehearsal(self) -> Iterator[Connection]:
         """What is done inside, in this thread, is seen inside, and in the end nothing of it is stored."""
         with self.connect() as connection:
             connection.execute("BEGIN")
@@ -121,7 +120,7 @@ class Warehouse:
                 self._held.rehearsing = False
                 connection.execute("ROLLBACK")
 
-    def read(self, query: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> pl.DataFrame:
+    def read(self, query: str, parameters: Parameters = ()) -> pl.DataFrame:
         """Rows of ``query`` as a Polars frame."""
         with self.connect(read_only=True) as connection:
             return select(connection, query, parameters)
@@ -168,64 +167,3 @@ class Warehouse:
             ) from error
         found = _HOLDER.search(str(error))
         return f"another process ({found['program']}, PID {found['pid']})" if found else "another process"
-
-
-def select(
-    connection: duckdb.DuckDBPyConnection,
-    query: str,
-    parameters: Sequence[object] | Mapping[str, object] = (),
-) -> pl.DataFrame:
-    """Rows of ``query`` on an open connection; ``?`` takes a sequence, ``$name`` a mapping."""
-    bound: Any = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
-    relation = connection.sql(query, params=bound or None)
-    frame: pl.DataFrame = relation.pl()
-    return frame
-
-
-@contextmanager
-def registered(connection: duckdb.DuckDBPyConnection, **frames: pl.DataFrame) -> Iterator[None]:
-    """Let queries on an open connection name each of ``frames`` as a table, as long as the block lasts.
-
-    After an error in a transaction DuckDB takes nothing but its end, not even that a name is given back. That
-    complaint is dropped, since it would hide what went wrong; the name goes with the connection.
-    """
-    for name, frame in frames.items():
-        connection.register(name, frame)
-    try:
-        yield
-    except BaseException:
-        with suppress(duckdb.TransactionException):
-            _unregister(connection, frames)
-        raise
-    _unregister(connection, frames)
-
-
-def _unregister(connection: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
-    for name in names:
-        connection.unregister(name)
-
-
-def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
-    """Append ``rows`` by column name; a column that the table lacks is an error."""
-    if not rows.width:
-        return
-    with registered(connection, _rows=rows):
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")
-
-
-def add_columns(connection: duckdb.DuckDBPyConnection, table: str, schema: Mapping[str, pl.DataType]) -> None:
-    """Add those columns of ``schema`` that the table lacks; they are null in its rows."""
-    with registered(connection, _columns=pl.DataFrame(schema=dict(schema))):
-        known = {name for (name, *_) in connection.execute(f"DESCRIBE {table}").fetchall()}
-        for name, kind, *_ in connection.execute("DESCRIBE SELECT * FROM _columns").fetchall():
-            if name not in known:
-                connection.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {kind}')
-
-
-def overwrite(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame, **where: object) -> None:
-    """Replace what equals ``where`` in an open transaction. ``where`` must name at least one column."""
-    if not where:
-        raise InvalidInput(f"overwrite of {table} without a condition would delete every row")
-    condition = " AND ".join(f'"{name}" = ?' for name in where)
-    connection.execute(f"DELETE FROM {table} WHERE {condition}", list(where.values()))
-    insert(connection, table, rows)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.features.tables import FEATURE_TABLE as DAY_TABLE
-from fraud_pipelines.features.tables import KEY_DESCRIPTIONS, table_exists
+from fraud_pipelines.features.tables import KEY_DESCRIPTIONS
 from fraud_pipelines.plan.expressions import WHOLE
-from fraud_pipelines.storage.warehouse import Warehouse, overwrite, select
+from fraud_pipelines.storage.connection import Connection, columns_of, overwrite, select, table_exists
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.tables import FEATURE_TABLE as STREAM_TABLE
 
 AGREEMENT_TABLE: Final = "streaming.stream_agreement"
@@ -82,7 +82,7 @@ FROM paired
 """
 
 
-def _differences(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFrame:
+def _differences(connection: Connection, day: date) -> pl.DataFrame:
     none = pl.DataFrame(schema=_DIFFERENCE_COLUMNS)
     if not (table_exists(connection, STREAM_TABLE) and table_exists(connection, DAY_TABLE)):
         return none
@@ -109,8 +109,8 @@ def _differences(connection: duckdb.DuckDBPyConnection, day: date) -> pl.DataFra
     )
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    return {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall()}
+def _columns(connection: Connection, table: str) -> dict[str, str]:
+    return columns_of(connection, table)
 
 
 def _compared(feature: str, kind: str) -> str:

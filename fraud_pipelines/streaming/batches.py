@@ -7,14 +7,13 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InaccessibleFile, InvalidInput
 from fraud_pipelines.plan.plan import column_types
 from fraud_pipelines.plan.types import KIND, REFUND, Attribute
 from fraud_pipelines.settings import MAX_AGE_YEARS
-from fraud_pipelines.storage.warehouse import insert, select
+from fraud_pipelines.storage.connection import Connection, insert, select
 from fraud_pipelines.transactions.intake import land_rows, turned_away
 from fraud_pipelines.transactions.kinds import refunds_in
 from fraud_pipelines.transactions.landing import TransactionIntake, open_transactions
@@ -55,7 +54,7 @@ class Batch(Protocol):
             InvalidInput: they can't be read.
         """
 
-    def finish(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def finish(self, connection: Connection) -> None:
         """Called in the transaction that stores the rows, and for a batch that was stored before."""
 
 
@@ -107,7 +106,7 @@ class FileBatch:
         if self.file.has_changed():
             raise InvalidInput(f"{self.file.path} changed while it was read")
 
-    def finish(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def finish(self, connection: Connection) -> None:
         """Nothing: the id of the batch says that it was processed."""
 
 
@@ -123,7 +122,7 @@ class FrameBatch:
     def chunks(self) -> Iterator[RecordChunk]:
         yield RecordChunk.of(self.rows)
 
-    def finish(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def finish(self, connection: Connection) -> None:
         """Nothing: the id of the batch says that it was processed."""
 
 
@@ -171,7 +170,7 @@ class LandedBatch:
 
 
 def land_batch(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     batch: Batch,
     *,
     attributes: Sequence[Attribute],
@@ -251,7 +250,7 @@ def land_batch(
     return LandedBatch(report, rows, first_position)
 
 
-def store_refunds(connection: duckdb.DuckDBPyConnection, landed: Iterable[LandedBatch]) -> None:
+def store_refunds(connection: Connection, landed: Iterable[LandedBatch]) -> None:
     """Keep which of the rows are refunds, and where they stand in the stream: nothing else of it tells."""
     for batch in landed:
         if batch.report.refunds:
@@ -264,9 +263,7 @@ def store_refunds(connection: duckdb.DuckDBPyConnection, landed: Iterable[Landed
             insert(connection, "streaming.refunds", refunds)
 
 
-def mark_late_days(
-    connection: duckdb.DuckDBPyConnection, landed: list[LandedBatch], *, now: datetime
-) -> tuple[date, ...]:
+def mark_late_days(connection: Connection, landed: list[LandedBatch], *, now: datetime) -> tuple[date, ...]:
     """Mark the processed days that the accepted rows belong to; returns them, sorted."""
     rows: Counter[date] = Counter()
     for batch in landed:
@@ -276,21 +273,22 @@ def mark_late_days(
     return mark_late(connection, rows, noun="transaction", source="the stream", now=now, begins_days=True)
 
 
-def _processed(connection: duckdb.DuckDBPyConnection, batch_id: str) -> tuple[str, datetime] | None:
+def _processed(connection: Connection, batch_id: str) -> tuple[str, datetime] | None:
     """Under which name and when the batch was processed before."""
     query = "SELECT source, processed_at FROM streaming.processed_batches WHERE batch_id = ?"
     rows = select(connection, query, [batch_id]).rows()
     return rows[0] if rows else None
 
 
-def _count_apart(connection: duckdb.DuckDBPyConnection, batch_id: str, rows: int) -> str:
+def _count_apart(connection: Connection, batch_id: str, rows: int) -> str:
     """Let ``rows`` of a batch count with this delivery and no longer with its first; returns the id of this one.
 
     The stream's place in time is a count of transactions, so what comes later can't count with the first delivery.
     """
-    connection.execute(
-        "UPDATE streaming.processed_batches SET transactions = transactions - $rows, rejected = rejected - $rows "
-        "WHERE batch_id = $batch_id",
+    connection.update(
+        "streaming.processed_batches",
+        "transactions = transactions - $rows, rejected = rejected - $rows",
+        "batch_id = $batch_id",
         {"rows": rows, "batch_id": batch_id},
     )
     query = (

@@ -6,11 +6,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.storage.connection import Connection, overwrite, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.batches import BatchReport
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.streaming.settings import KAFKA_PREFIX, KafkaSettings
@@ -47,11 +47,11 @@ class KafkaBatch:
         lines = b"\n".join(b"null" if value is None else value.replace(b"\n", b" ") for value in self.values)
         yield from JsonLinesFile([lines], self.mapping.source_columns).chunks()
 
-    def finish(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def finish(self, connection: Connection) -> None:
         """Note where to go on from, in the transaction that stores the rows."""
         place = {"topic": self.topic, "partition": self.partition}
-        connection.execute("DELETE FROM streaming.kafka_offsets WHERE topic = $topic AND partition = $partition", place)
-        insert(connection, "streaming.kafka_offsets", pl.DataFrame([place | {"next_offset": self.next_offset}]))
+        row = pl.DataFrame([place | {"next_offset": self.next_offset}])
+        overwrite(connection, "streaming.kafka_offsets", row, topic=self.topic, partition=self.partition)
 
 
 class KafkaSource:

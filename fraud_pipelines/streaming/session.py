@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.decisions.configuration import engine_in_force, policy_in_force
@@ -27,8 +26,9 @@ from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import Attribute
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import Connection, insert, select
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.batches import Batch, BatchReport, LandedBatch, land_batch, mark_late_days, store_refunds
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.detector import DetectorState, StreamDetector
@@ -185,7 +185,7 @@ class StreamSession:
         loaded.screener.histories = live
         return loaded.screener
 
-    def _load(self, connection: duckdb.DuckDBPyConnection, landed: Sequence[LandedBatch]) -> _Loaded:
+    def _load(self, connection: Connection, landed: Sequence[LandedBatch]) -> _Loaded:
         """The state as of the last commit; ``landed`` came after it."""
         seen = transactions_decided(connection) - sum(batch.report.decided for batch in landed)
         detector = self.stream.detector
@@ -203,7 +203,7 @@ class StreamSession:
         )
         return _Loaded(screener, base)
 
-    def _on_base(self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded) -> _Loaded:
+    def _on_base(self, connection: Connection, loaded: _Loaded) -> _Loaded:
         """Go over to the histories of the latest derived day, if it is another than before."""
         base = latest_derived_day(connection, self._compiled)
         if base != loaded.base:
@@ -218,9 +218,7 @@ class StreamSession:
             loaded.base, loaded.learned, loaded.looked_up = base, None, 0
         return loaded
 
-    def _screen(
-        self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded, pieces: Sequence[_DayRows], now: datetime
-    ) -> None:
+    def _screen(self, connection: Connection, loaded: _Loaded, pieces: Sequence[_DayRows], now: datetime) -> None:
         """Screen rows in memory, and write what came of them."""
         screener = loaded.screener
         rows = pl.concat([piece.rows for piece in pieces])
@@ -247,7 +245,7 @@ class StreamSession:
             append_decisions(connection, of_day, engine=self._engine_of(day), channel=CHANNEL, now=now)
         _store(connection, screener.histories)
 
-    def _warm(self, connection: duckdb.DuckDBPyConnection, loaded: _Loaded, rows: pl.DataFrame) -> None:
+    def _warm(self, connection: Connection, loaded: _Loaded, rows: pl.DataFrame) -> None:
         """Have the histories of all entities in ``rows`` in memory; after many, those of all others active lately."""
         live = loaded.screener.histories
         loaded.looked_up += _warm(connection, live, rows, loaded.base)
@@ -257,7 +255,7 @@ class StreamSession:
             live.warm(read_active_histories(connection, self._compiled, loaded.base, limit=most))
             _warm(connection, live, rows, loaded.base)
 
-    def _past(self, connection: duckdb.DuckDBPyConnection, day: date, now: datetime) -> LabelEvents:
+    def _past(self, connection: Connection, day: date, now: datetime) -> LabelEvents:
         """What the feedback features of ``day`` look at; read again after a while, since labels arrive meanwhile."""
         read_at, past = self._pasts.get(day, (None, None))
         if read_at is None or past is None or now - read_at > _LABELS_STAY:
@@ -309,7 +307,7 @@ class StreamSession:
         return self._engines[day]
 
 
-def _know_population(connection: duckdb.DuckDBPyConnection, live: LiveHistories, base: date | None) -> None:
+def _know_population(connection: Connection, live: LiveHistories, base: date | None) -> None:
     """Count all payments up to the latest derived day, and those that the stream has taken since."""
     live.warm({POPULATION: read_population(connection, base)})
     for rows in batches_since(connection, base, live.compiled):
@@ -317,7 +315,7 @@ def _know_population(connection: duckdb.DuckDBPyConnection, live: LiveHistories,
 
 
 def _land(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     batches: Sequence[Batch],
     plan: Plan,
     position: int,
@@ -366,7 +364,7 @@ def _stretches(landed: Sequence[LandedBatch], rows: int, *, refunds: bool) -> It
 
 
 def _expected(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     compiled: FeaturePlan,
     user_ids: Iterable[str],
     day: date,
@@ -386,7 +384,7 @@ def _expected(
     return pl.concat([active, named], how="diagonal")
 
 
-def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.DataFrame, base: date | None) -> int:
+def _warm(connection: Connection, live: LiveHistories, rows: pl.DataFrame, base: date | None) -> int:
     """Read the stored histories of those entities in ``rows`` that aren't in memory; returns how many they are."""
     unknown = live.unknown(rows)
     live.warm(
@@ -399,14 +397,12 @@ def _warm(connection: duckdb.DuckDBPyConnection, live: LiveHistories, rows: pl.D
     return sum(map(len, unknown.values()))
 
 
-def _incomplete(
-    connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, base: date | None
-) -> dict[str, date | None]:
+def _incomplete(connection: Connection, compiled: FeaturePlan, base: date | None) -> dict[str, date | None]:
     """The features of entities that don't know all of the past of the days after ``base``."""
     following = date.min if base is None else base + timedelta(days=1)
     return incomplete(compiled, starts(connection, compiled, following))
 
 
-def _store(connection: duckdb.DuckDBPyConnection, live: LiveHistories) -> None:
+def _store(connection: Connection, live: LiveHistories) -> None:
     for history in live.changed().values():
         write_stream_history(connection, history)

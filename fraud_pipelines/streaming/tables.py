@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.features.feature_plan import FeaturePlan
@@ -20,15 +19,21 @@ from fraud_pipelines.features.tables import (
     KEY_DESCRIPTIONS,
     RECENT_DAYS,
     column_descriptions,
-    create_table,
-    describe,
     history_table,
     read_history,
-    table_exists,
 )
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import EntityPlan
-from fraud_pipelines.storage.warehouse import add_columns, insert, registered, select
+from fraud_pipelines.storage.connection import (
+    Connection,
+    add_columns,
+    create_table,
+    describe,
+    insert,
+    registered,
+    select,
+    table_exists,
+)
 
 FEATURE_TABLE: Final = "streaming.transaction_features"
 PLACE_COLUMNS: Final[dict[str, pl.DataType]] = {"batch_id": pl.String(), "position": pl.Int64()}
@@ -43,7 +48,7 @@ def stream_history_table(entity: EntityPlan) -> str:
     return f"streaming.{entity.name}_history"
 
 
-def create_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+def create_tables(connection: Connection, plan: Plan) -> None:
     """Create the tables, or their columns, that are missing of what is declared."""
     tables: dict[str, tuple[dict[str, pl.DataType], tuple[str, ...]]] = {
         FEATURE_TABLE: (PLACE_COLUMNS | plan.feature_types, (*PLACE_COLUMNS, *KEY_DESCRIPTIONS))
@@ -57,28 +62,28 @@ def create_tables(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     describe(connection, FEATURE_TABLE, _PLACE_DESCRIPTIONS | column_descriptions(plan))
 
 
-def latest_derived_day(connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan) -> date | None:
+def latest_derived_day(connection: Connection, compiled: FeaturePlan) -> date | None:
     """The last day that left histories behind."""
     day: date | None = select(connection, f"SELECT max(event_date) FROM {history_table(compiled.users.entity)}").item()
     return day
 
 
-def read_base(connection: duckdb.DuckDBPyConnection) -> date | None:
+def read_base(connection: Connection) -> date | None:
     """The day whose histories the stream's stored ones go on from."""
     days = select(connection, "SELECT event_date FROM streaming.history_base")["event_date"]
     return days[0] if len(days) else None
 
 
-def write_base(connection: duckdb.DuckDBPyConnection, day: date | None, compiled: FeaturePlan) -> None:
+def write_base(connection: Connection, day: date | None, compiled: FeaturePlan) -> None:
     """Forget the stored histories of the stream: from now on they go on from those of ``day``."""
-    connection.execute("DELETE FROM streaming.history_base")
+    connection.delete("streaming.history_base", "true")
     insert(connection, "streaming.history_base", pl.DataFrame({"event_date": [day]}, schema={"event_date": pl.Date}))
     for each in compiled.programs:
-        connection.execute(f"DELETE FROM {stream_history_table(each.entity)}")
+        connection.delete(stream_history_table(each.entity), "true")
 
 
 def read_stream_history(
-    connection: duckdb.DuckDBPyConnection, program: EntityProgram, keys: Iterable[str], base: date | None
+    connection: Connection, program: EntityProgram, keys: Iterable[str], base: date | None
 ) -> History:
     """The state of those ``keys`` that are known: the stream's own, else that of the day it goes on from."""
     wanted = pl.Series("key", list(keys), dtype=pl.String)
@@ -99,7 +104,7 @@ def read_stream_history(
 
 
 def read_active_histories(
-    connection: duckdb.DuckDBPyConnection, compiled: FeaturePlan, base: date | None, *, limit: int
+    connection: Connection, compiled: FeaturePlan, base: date | None, *, limit: int
 ) -> dict[str, History]:
     """The state of every entity that was active in the days up to ``base`` or in the stream since, by its name.
 
@@ -125,32 +130,30 @@ def read_active_histories(
     return found
 
 
-def write_stream_history(connection: duckdb.DuckDBPyConnection, history: History) -> None:
+def write_stream_history(connection: Connection, history: History) -> None:
     """Replace the stored state of the entities in ``history``."""
     if not len(history):
         return
     key = history.program.entity.key
     table = stream_history_table(history.program.entity)
-    same = " AND ".join(f'{table}."{name}" = _changed."{name}"' for name in key)
+    columns = ", ".join(f'"{name}"' for name in key)
     with registered(connection, _changed=history.frame.select(key)):
-        connection.execute(f"DELETE FROM {table} USING _changed WHERE {same}")
+        connection.delete(table, f"({columns}) IN (SELECT ({columns}) FROM _changed)")
     insert(connection, table, history.frame)
 
 
-def transactions_decided(connection: duckdb.DuckDBPyConnection) -> int:
+def transactions_decided(connection: Connection) -> int:
     """How many transactions the stream has decided so far."""
     query = "SELECT coalesce(max(first_position + accepted - coalesce(refunds, 0)), 0) FROM streaming.processed_batches"
     return int(select(connection, query).item())
 
 
-def refunds_taken(connection: duckdb.DuckDBPyConnection) -> int:
+def refunds_taken(connection: Connection) -> int:
     """How many refunds the stream has taken in so far."""
     return int(select(connection, "SELECT coalesce(sum(refunds), 0) FROM streaming.processed_batches").item())
 
 
-def read_window(
-    connection: duckdb.DuckDBPyConnection, columns: Iterable[str], first_position: int, *, plan: Plan
-) -> pl.DataFrame:
+def read_window(connection: Connection, columns: Iterable[str], first_position: int, *, plan: Plan) -> pl.DataFrame:
     """Those columns, of features or of transactions, from ``first_position`` on, in order of arrival."""
     features = set(plan.feature_types)
     names = list(columns)
@@ -164,9 +167,7 @@ def read_window(
     )
 
 
-def batches_since(
-    connection: duckdb.DuckDBPyConnection, day: date | None, compiled: FeaturePlan
-) -> Iterator[pl.DataFrame]:
+def batches_since(connection: Connection, day: date | None, compiled: FeaturePlan) -> Iterator[pl.DataFrame]:
     """The stream's transactions of later days than ``day``, batch by batch in order of arrival.
 
     Refunds are among them where an aggregate looks at them.
@@ -175,7 +176,8 @@ def batches_since(
     arrived = f"SELECT batch_id, transaction_id, event_date, position, true AS decided, 0 AS place FROM {FEATURE_TABLE}"
     if compiled.sees_refunds:
         arrived += """
-            UNION ALL SELECT batch_id, transaction_id, event_date, position, false, rowid FROM streaming.refunds
+            UNION ALL SELECT batch_id, transaction_id, event_date, position, false, row_number() OVER ()
+            FROM streaming.refunds
         """
     rows = select(
         connection,

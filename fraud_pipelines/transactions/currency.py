@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.types import Attribute
-from fraud_pipelines.storage.warehouse import Warehouse, insert, registered, select
+from fraud_pipelines.storage.connection import Connection, insert, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.cleaning import ChunkCleaner
 from fraud_pipelines.transactions.waiting import look_into
 
@@ -45,7 +45,7 @@ class Money:
     rates: pl.DataFrame
 
     @classmethod
-    def read(cls, connection: duckdb.DuckDBPyConnection) -> "Money":
+    def read(cls, connection: Connection) -> "Money":
         """What the warehouse holds."""
         base = select(connection, f"SELECT currency FROM {_BASE}")["currency"]
         rates = select(connection, f"SELECT rate_date, currency, rate FROM {_RATES} ORDER BY currency, rate_date")
@@ -85,7 +85,7 @@ class Money:
             codes.alias(CURRENCY), pl.col("amount").alias(SOURCE_AMOUNT), (pl.col("amount") * found).alias("amount")
         )
 
-    def keep_base(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def keep_base(self, connection: Connection) -> None:
         """Keep the base that the first transactions have set."""
         if self.base and select(connection, f"SELECT 1 FROM {_BASE}").is_empty():
             insert(connection, _BASE, pl.DataFrame({CURRENCY: [self.base]}))
@@ -126,9 +126,7 @@ def take_in_rates(
     new = new.unique(["rate_date", CURRENCY], keep="last").join(stored.rates, on=stored.rates.columns, how="anti")
     if new.height or (base and not stored.base):
         with warehouse.transaction() as connection, registered(connection, _new=new):
-            connection.execute(
-                f"DELETE FROM {_RATES} WHERE (rate_date, currency) IN (SELECT (rate_date, currency) FROM _new)"
-            )
+            connection.delete(_RATES, "(rate_date, currency) IN (SELECT (rate_date, currency) FROM _new)")
             insert(connection, _RATES, new)
             if base:
                 Money(base, new).keep_base(connection)

@@ -2,14 +2,12 @@
 
 from datetime import date
 
-import duckdb
-
 from fraud_pipelines.errors import MissingData
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.storage.connection import Connection, select
 from fraud_pipelines.transactions.kinds import PAYMENTS
 
 
-def require_transactions(connection: duckdb.DuckDBPyConnection, day: date) -> int:
+def require_transactions(connection: Connection, day: date) -> int:
     """How many transactions ``day`` has, refunds aside.
 
     Raises:

@@ -7,11 +7,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InaccessibleFile, InvalidInput
-from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.storage.connection import Connection, insert, select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.redelivery import TurnedAway
 from fraud_pipelines.transactions.row_ids import with_row_ids
@@ -115,10 +115,10 @@ class RecordIntake(Protocol):
     def open(self, path: Path) -> RecordSource:
         """Open the file, and make sure it has the columns needed."""
 
-    def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
+    def land(self, connection: Connection, chunk: RecordChunk) -> LandedChunk:
         """Store what can be."""
 
-    def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
+    def finish(self, connection: Connection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Called after the last chunk; returns the days that were processed already."""
 
 
@@ -176,9 +176,7 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
     )
 
 
-def turned_away(
-    connection: duckdb.DuckDBPyConnection, intake: RecordIntake, source: str, taken_in_at: datetime
-) -> TurnedAway | None:
+def turned_away(connection: Connection, intake: RecordIntake, source: str, taken_in_at: datetime) -> TurnedAway | None:
     """What of the delivery of that name and time is in the quarantine for a reason that time may have mended."""
     return TurnedAway.from_quarantine(
         connection, intake.rejected_table, source=source, rejected_at=taken_in_at, passing=intake.passing
@@ -186,7 +184,7 @@ def turned_away(
 
 
 def land_rows(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     intake: RecordIntake,
     chunks: Iterable[RecordChunk],
     *,
@@ -224,9 +222,7 @@ def _looked_at(path: Path) -> WaitingFile:
         ) from error
 
 
-def _landed_before(
-    connection: duckdb.DuckDBPyConnection, intake: RecordIntake, digest: str
-) -> tuple[str, datetime] | None:
+def _landed_before(connection: Connection, intake: RecordIntake, digest: str) -> tuple[str, datetime] | None:
     """Under which name and when the same content was taken in."""
     query = "SELECT source, landed_at FROM raw.landed_files WHERE content_hash = ? AND mapping_hash = ? AND kind = ?"
     rows = select(connection, query, [digest, intake.mapping_hash, intake.kind]).rows()
@@ -234,7 +230,7 @@ def _landed_before(
 
 
 def _record(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     intake: RecordIntake,
     digest: str,
     counts: Mapping[str, int],
@@ -249,12 +245,10 @@ def _record(
         "landed_at": intake.now,
     }
     if again:
-        connection.execute(
-            """
-            UPDATE raw.landed_files
-            SET rows_accepted = rows_accepted + $accepted, rows_rejected = rows_rejected - $accepted
-            WHERE content_hash = $digest AND mapping_hash = $mapping AND kind = $kind
-            """,
+        connection.update(
+            "raw.landed_files",
+            "rows_accepted = rows_accepted + $accepted, rows_rejected = rows_rejected - $accepted",
+            "content_hash = $digest AND mapping_hash = $mapping AND kind = $kind",
             {"accepted": counts["accepted"], "digest": digest, "mapping": intake.mapping_hash, "kind": intake.kind},
         )
         insert(connection, "raw.redeliveries", pl.DataFrame([delivery]))

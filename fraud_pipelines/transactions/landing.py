@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.types import KIND, Attribute
 from fraud_pipelines.settings import CLOCK_SKEW, MAX_AGE_YEARS
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import Connection, insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.currency import COLUMNS, NO_BASE, NO_RATE, Money, has_currency
 from fraud_pipelines.transactions.intake import LandedChunk, LandingReport, land_file
 from fraud_pipelines.transactions.kinds import PAYMENTS
@@ -155,7 +155,7 @@ class TransactionIntake:
         self._records = open_transactions(path, self._mapping)
         return self._records
 
-    def land(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> LandedChunk:
+    def land(self, connection: Connection, chunk: RecordChunk) -> LandedChunk:
         validated = validate_transactions(
             chunk,
             self._mapping,
@@ -202,7 +202,7 @@ class TransactionIntake:
             null_words=validated.null_words,
         )
 
-    def finish(self, connection: duckdb.DuckDBPyConnection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
+    def finish(self, connection: Connection, rows_by_day: Mapping[date, int]) -> tuple[date, ...]:
         """Mark the processed days on which a transaction happened, or its label became known.
 
         Raises:
@@ -241,7 +241,7 @@ class TransactionIntake:
         if missing:
             self.told = (*self.told, f"No row has {', '.join(missing.values())}: null throughout")
 
-    def _money_of(self, connection: duckdb.DuckDBPyConnection) -> Money | None:
+    def _money_of(self, connection: Connection) -> Money | None:
         """The base currency and the rates, looked up once; None without currencies."""
         if self._money is None and has_currency(self._mapping.attributes):
             # A mapping may say the currency where no declaration does.
@@ -249,7 +249,7 @@ class TransactionIntake:
             self._money = Money.read(connection)
         return self._money
 
-    def _are_rejects_open(self, connection: duckdb.DuckDBPyConnection) -> bool:
+    def _are_rejects_open(self, connection: Connection) -> bool:
         """Whether the clock had turned rows away, which what lands now may bring again; looked up once."""
         if self._rejects_open is None:
             self._rejects_open = rejects_are_open(connection)
@@ -257,7 +257,7 @@ class TransactionIntake:
 
     def _land_labels(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        connection: Connection,
         validated: ValidatedChunk,
         reasons: pl.Series,
         rule: LabelRule,

@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.plan.types import WITH_REFUNDS
-from fraud_pipelines.storage.warehouse import insert, select
+from fraud_pipelines.storage.connection import Connection, insert, select
 from fraud_pipelines.transactions.kinds import payments_of, refunds_in
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.timestamps import as_utc
 
 
 def mark_late(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     rows_by_day: Mapping[date, int],
     *,
     noun: str,
@@ -51,7 +50,7 @@ def mark_late(
     return tuple(late)
 
 
-def days_outdated(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> dict[date, int]:
+def days_outdated(connection: Connection, rows: pl.DataFrame) -> dict[date, int]:
     """For which days ``rows``, which have only just been stored, may have come too late, and how many they are.
 
     A payment counts on its own day. A refund counts where a fold sees refunds, and on the first day with features
@@ -70,12 +69,12 @@ def days_outdated(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> 
     return found
 
 
-def _refunds_are_folded(connection: duckdb.DuckDBPyConnection) -> bool:
+def _refunds_are_folded(connection: Connection) -> bool:
     query = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND ends_with(table_name, ?) LIMIT 1"
     return not select(connection, query, [f"{WITH_REFUNDS}_history"]).is_empty()
 
 
-def _days_with_features(connection: duckdb.DuckDBPyConnection) -> set[date]:
+def _days_with_features(connection: Connection) -> set[date]:
     exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
     if select(connection, exists).is_empty():
         return set()

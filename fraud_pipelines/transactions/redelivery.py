@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.plan.types import COMPUTED
 from fraud_pipelines.settings import MAX_AGE_YEARS
-from fraud_pipelines.storage.warehouse import insert, registered, select
+from fraud_pipelines.storage.connection import Connection, insert, registered, select
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE
 from fraud_pipelines.transactions.currency import Money
 from fraud_pipelines.transactions.json_lines import JsonLinesFile
@@ -22,6 +21,8 @@ from fraud_pipelines.transactions.validation import validate_transactions
 
 QUARANTINE: Final = "raw.rejected_transactions"
 TIMESTAMP_IN_THE_FUTURE: Final = f"timestamp {IN_THE_FUTURE}"
+_PLACE: Final = ("source", "row_number", "rejected_at", "payload")
+"""What tells a row of the quarantine from all others."""
 TAKEN_BACK: Final = "repeats a delivery that was taken back"
 """Why a row still is in the quarantine whose first delivery isn't there any more: it comes in when it comes again."""
 
@@ -45,7 +46,7 @@ class TurnedAway:
     @classmethod
     def from_quarantine(
         cls,
-        connection: duckdb.DuckDBPyConnection,
+        connection: Connection,
         table: str,
         *,
         source: str,
@@ -63,7 +64,7 @@ class TurnedAway:
         )
         return cls(table, source, rejected_at, rows) if rows.height else None
 
-    def take(self, connection: duckdb.DuckDBPyConnection, chunk: RecordChunk) -> RecordChunk:
+    def take(self, connection: Connection, chunk: RecordChunk) -> RecordChunk:
         """Those of the rows that ``chunk`` holds, which leave the quarantine."""
         positions = chunk.row_number.is_in(self.rows["row_number"].implode()).arg_true()
         candidates = pl.DataFrame(
@@ -71,23 +72,22 @@ class TurnedAway:
         )
         taken = candidates.join(self.rows, on=["row_number", "payload"], how="semi", maintain_order="left")
         with registered(connection, _taken=taken):
-            connection.execute(
-                f"""
-                DELETE FROM {self.table} WHERE source = $source AND rejected_at = $rejected_at
-                AND (row_number, payload) IN (SELECT (row_number, payload) FROM _taken)
-                """,
+            connection.delete(
+                self.table,
+                "source = $source AND rejected_at = $rejected_at "
+                "AND (row_number, payload) IN (SELECT (row_number, payload) FROM _taken)",
                 {"source": self.source, "rejected_at": self.rejected_at},
             )
         return chunk.only(taken["position"])
 
-    def put_back(self, connection: duckdb.DuckDBPyConnection, rejected: pl.DataFrame) -> None:
+    def put_back(self, connection: Connection, rejected: pl.DataFrame) -> None:
         """Rows that still have to wait go back into the quarantine as rows of the earlier delivery."""
         if rejected.height:
             stamped = rejected.with_columns(source=pl.lit(self.source), rejected_at=pl.lit(self.rejected_at, TIMESTAMP))
             insert(connection, self.table, stamped)
 
 
-def repeats_of_stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> pl.Series:
+def repeats_of_stored(connection: Connection, rows: pl.DataFrame) -> pl.Series:
     """Why each transaction can't be stored beside those that are, null where it can."""
     with registered(connection, _arrived=rows.select("transaction_id")):
         columns = ", ".join(f'"{name}"' for name in rows.columns)
@@ -97,14 +97,14 @@ def repeats_of_stored(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame)
     return repeat_reasons(rows, stored, key=["transaction_id"], content=content, noun="transaction")
 
 
-def rejects_are_open(connection: duckdb.DuckDBPyConnection) -> bool:
+def rejects_are_open(connection: Connection) -> bool:
     """Whether the quarantine holds transactions that the clock alone had turned away."""
     query = f"SELECT 1 FROM {QUARANTINE} WHERE reason = ? LIMIT 1"
     return not select(connection, query, [TIMESTAMP_IN_THE_FUTURE]).is_empty()
 
 
 def close_rejects(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     arrived: pl.Series,
     mapping: ColumnMapping,
     *,
@@ -131,21 +131,25 @@ def close_rejects(
         rows = validate_transactions(
             chunk, mapping, latest=latest, source=QUARANTINE, money=money, max_age_years=max_age_years
         )
-        places = found["id"].gather(chunk.row_number.gather(rows.positions) - 1)
-        closed = pl.DataFrame([places, repeats_of_stored(connection, rows.accepted)]).drop_nulls("reason")
-        with registered(connection, _closed=closed):
-            connection.execute(
-                f"UPDATE {QUARANTINE} AS rejected SET reason = _closed.reason FROM _closed "
-                "WHERE rejected.rowid = _closed.id"
+        places = found[chunk.row_number.gather(rows.positions) - 1]
+        closed = places.with_columns(repeats_of_stored(connection, rows.accepted)).drop_nulls("reason")
+        with registered(connection, _closed=closed.unique(_PLACE)):
+            same = " AND ".join(f"stored.{name} = _closed.{name}" for name in _PLACE)
+            connection.update(
+                QUARANTINE,
+                "reason = _closed.reason",
+                f"{same} AND stored.reason = ?",
+                [TIMESTAMP_IN_THE_FUTURE],
+                using="_closed",
             )
 
 
-def _open_rejects(connection: duckdb.DuckDBPyConnection, arrived: pl.Series, mapping: ColumnMapping) -> pl.DataFrame:
-    """``id`` and ``payload`` of the rows that the clock had turned away, and that may be among those that arrived.
+def _open_rejects(connection: Connection, arrived: pl.Series, mapping: ColumnMapping) -> pl.DataFrame:
+    """`_PLACE` of the rows that the clock had turned away, and that may be among those that arrived.
 
     Of an id that no single column holds, these are all.
     """
-    query = f"SELECT rowid AS id, payload FROM {QUARANTINE} WHERE reason = $reason AND json_valid(payload)"
+    query = f"SELECT {', '.join(_PLACE)} FROM {QUARANTINE} WHERE reason = $reason AND json_valid(payload)"
     column = mapping.wanted_columns.get("transaction_id")
     if column is None:
         return select(connection, query, {"reason": TIMESTAMP_IN_THE_FUTURE})

@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable
 
-import duckdb
-
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.expressions import SQL_TYPES
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.plan.types import Attribute
-from fraud_pipelines.storage.warehouse import select
+from fraud_pipelines.storage.connection import Connection, columns_of
 
 TABLE = "raw.transactions"
 
 
-def add_declared_columns(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+def add_declared_columns(connection: Connection, plan: Plan) -> None:
     """Add the columns of the plan that ``raw.transactions`` lacks, and describe them; they are null of earlier rows.
 
     A column that is declared no more stays, with what it holds.
@@ -24,16 +22,14 @@ def add_declared_columns(connection: duckdb.DuckDBPyConnection, plan: Plan) -> N
     add_columns_of(connection, plan.attributes)
 
 
-def add_columns_of(connection: duckdb.DuckDBPyConnection, attributes: Iterable[Attribute]) -> None:
+def add_columns_of(connection: Connection, attributes: Iterable[Attribute]) -> None:
     """`add_declared_columns` of these columns."""
-    query = "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name || '.' || table_name = ?"
-    stored = dict(select(connection, query, [TABLE]).iter_rows())
+    stored = columns_of(connection, TABLE)
     for attribute in attributes:
         name, kind = attribute.name, SQL_TYPES[attribute.type]
         if name not in stored:
-            connection.execute(f'ALTER TABLE {TABLE} ADD COLUMN "{name}" {kind}')
-            text = (attribute.description or f"Declared: {attribute.type}.").replace("'", "''")
-            connection.execute(f"COMMENT ON COLUMN {TABLE}.\"{name}\" IS '{text}'")
+            connection.add_column(TABLE, name, kind)
+            connection.comment(TABLE, name, attribute.description or f"Declared: {attribute.type}.")
         elif stored[name] != kind:
             raise InvalidInput(
                 f"{TABLE}.{name} holds {stored[name]}, and the declarations say {attribute.type}, which is {kind}. "

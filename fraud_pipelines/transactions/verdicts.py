@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-import duckdb
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import insert, registered, select
+from fraud_pipelines.storage.connection import Connection, insert, registered, select
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, TIMESTAMP
 from fraud_pipelines.transactions.timestamps import as_utc
 
@@ -23,7 +22,7 @@ DUPLICATE: Final = "duplicate: identical to the label stored first"
 CONFLICT: Final = "conflict: another actual_fraud than the label stored first, and not known later"
 
 
-def store_labels(connection: duckdb.DuckDBPyConnection, labels: pl.DataFrame, *, now: datetime) -> pl.Series:
+def store_labels(connection: Connection, labels: pl.DataFrame, *, now: datetime) -> pl.Series:
     """Store what is new in ``labels``; returns for each row why it wasn't stored, or null.
 
     Of each transaction and source the latest verdict is in ``feedback.labels``. Another verdict that became known
@@ -60,7 +59,7 @@ def store_labels(connection: duckdb.DuckDBPyConnection, labels: pl.DataFrame, *,
     return found
 
 
-def _history(connection: duckdb.DuckDBPyConnection, transaction_ids: pl.Series) -> pl.DataFrame:
+def _history(connection: Connection, transaction_ids: pl.Series) -> pl.DataFrame:
     """What is stored of these transactions, in the order in which it became known."""
     with registered(connection, _labelled=transaction_ids.to_frame()):
         return select(
@@ -94,16 +93,15 @@ def _judge(contested: pl.DataFrame, history: pl.DataFrame) -> Iterable[tuple[int
     return reasons
 
 
-def _supersede(connection: duckdb.DuckDBPyConnection, keys: pl.DataFrame) -> None:
+def _supersede(connection: Connection, keys: pl.DataFrame) -> None:
     """Move the labels under ``keys`` to those that were corrected."""
     if keys.is_empty():
         return
     with registered(connection, _corrected=keys):
-        connection.execute(
-            "INSERT INTO feedback.superseded_labels BY NAME "
-            "SELECT * FROM feedback.labels SEMI JOIN _corrected USING (transaction_id, source)"
+        connection.append(
+            "feedback.superseded_labels",
+            "SELECT * FROM feedback.labels SEMI JOIN _corrected USING (transaction_id, source)",
         )
-        connection.execute(
-            "DELETE FROM feedback.labels "
-            "WHERE (transaction_id, source) IN (SELECT (transaction_id, source) FROM _corrected)"
+        connection.delete(
+            "feedback.labels", "(transaction_id, source) IN (SELECT (transaction_id, source) FROM _corrected)"
         )

@@ -25,7 +25,8 @@ from fraud_pipelines.decisions.alerts import (
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.decisions.webhook import WebhookError, escape, post_text
 from fraud_pipelines.evaluation.proposals import accept_proposal, put_in_effect
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.decisions.webhooks import SECRET, Webhook, webhook
 from fraud_pipelines_tests.review.samples import NOW, Decided, queue_warehouse, store
 

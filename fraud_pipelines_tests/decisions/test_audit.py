@@ -20,7 +20,8 @@ from fraud_pipelines.decisions.log import append_decisions, record_decisions
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 
 DAY = date(2026, 10, 1)
 NOW = datetime(2026, 10, 2, 0, 31, 7, 123456)

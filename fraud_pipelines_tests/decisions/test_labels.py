@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.labels import land_labels, land_pending_labels
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport
 from fraud_pipelines.transactions.landing_zone import Landed
 

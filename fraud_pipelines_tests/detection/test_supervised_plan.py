@@ -15,7 +15,8 @@ from fraud_pipelines.detection.supervised import LABEL
 from fraud_pipelines.detection.supervised_plan import SupervisedTraining
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.stored_days import FRAUDS, ROWS, day, make_warehouse
 
 DELAY = 4

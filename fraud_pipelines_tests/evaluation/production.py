@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import polars as pl
 
 from fraud_pipelines.bootstrap import open_warehouse
@@ -22,8 +21,9 @@ from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import Connection, insert
 from fraud_pipelines.storage.model_registry import CHAMPION, ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.simulator import SimulationConfig, simulate
 
 FIRST = date(2026, 9, 1)
@@ -115,7 +115,7 @@ def _train(settings: Settings, warehouse: Warehouse, registry: ModelRegistry) ->
         yield load_version(registry, MODEL_NAMES[backend], trained.version.version)
 
 
-def _promote(connection: duckdb.DuckDBPyConnection, models: list[LoadedModel], day: date) -> None:
+def _promote(connection: Connection, models: list[LoadedModel], day: date) -> None:
     rows = pl.DataFrame(
         {
             "as_of": [day] * len(models),

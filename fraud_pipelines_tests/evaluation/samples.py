@@ -10,7 +10,8 @@ import polars as pl
 from hypothesis import strategies as st
 
 from fraud_pipelines.evaluation.lateness import Reported
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 
 FIRST = date(2024, 3, 1)
 

@@ -8,7 +8,8 @@ import polars as pl
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 
 FIRST = date(2026, 9, 1)
 ROWS = 200

@@ -15,7 +15,8 @@ from fraud_pipelines.evaluation.drift import population_stability_index
 from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 
 MONDAY = date(2026, 9, 7)
 Values = Mapping[str, object]

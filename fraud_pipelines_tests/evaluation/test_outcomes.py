@@ -17,7 +17,8 @@ from fraud_pipelines.evaluation.outcomes import (
     recent_scores,
 )
 from fraud_pipelines.evaluation.tuning import tune
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, forget_after, noon
 
 AS_OF = FIRST + timedelta(days=22)

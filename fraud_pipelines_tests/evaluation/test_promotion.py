@@ -37,8 +37,9 @@ from fraud_pipelines.evaluation.training_report import training_report
 from fraud_pipelines.features.frames import days_with_features, read_features
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.model_registry import ModelRegistry, ModelVersionInfo
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.stored_days import day, make_warehouse
 
 DAYS = 14

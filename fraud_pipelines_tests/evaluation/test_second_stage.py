@@ -14,7 +14,8 @@ from fraud_pipelines.decisions.second_stage import policy_of_day
 from fraud_pipelines.evaluation.promotion_words import in_words
 from fraud_pipelines.evaluation.second_stage import Choice, MaturedRankings, TrainedOn, choose
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.stored_days import day, make_warehouse
 
 DAYS = 14

@@ -5,7 +5,8 @@ from datetime import datetime
 
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.oracle import Label, Transaction
 from fraud_pipelines_tests.features.random_transactions import frame, label_frame
 

@@ -12,7 +12,8 @@ from polars.testing import assert_frame_equal
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.features.derivation import derive_day, rebuild
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.oracle import Transaction, user_features
 from fraud_pipelines_tests.features.stored import store
 

@@ -8,7 +8,8 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.frames import features_digest, read_features, sample_features
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.connection import select
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse
 
 DAYS = 6

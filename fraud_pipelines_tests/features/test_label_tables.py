@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 
-import duckdb
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from fraud_pipelines.features.known_labels import LabelLookup
 from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import days_outdated_by_labels, outdated_days, read_label_events
 from fraud_pipelines.plan.types import Aggregate, EntityPlan
+from fraud_pipelines.storage.connection import Connection
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.label_oracle import Value
 from fraud_pipelines_tests.features.label_samples import DAY, ENTITIES, INSTANT, READ, busy_days, labels, looked_up
@@ -34,9 +34,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 
 @contextmanager
-def holding(
-    warehouse: Warehouse, rows: Sequence[Transaction], known: Sequence[Label]
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def holding(warehouse: Warehouse, rows: Sequence[Transaction], known: Sequence[Label]) -> Iterator[Connection]:
     """The warehouse with these rows, all of whose days are derived, for a while."""
     store(warehouse, rows, known)
     with warehouse.transaction() as connection:
@@ -58,7 +56,7 @@ def days_of(rows: Sequence[Transaction]) -> list[date]:
     return sorted({row["timestamp"].date() for row in rows})
 
 
-def agree(connection: duckdb.DuckDBPyConnection, rows: Sequence[Transaction], known: Sequence[Label]) -> None:
+def agree(connection: Connection, rows: Sequence[Transaction], known: Sequence[Label]) -> None:
     expected = in_memory(rows, known)
     for day in days_of(rows):
         positions = [position for position, row in enumerate(rows) if row["timestamp"].date() == day]

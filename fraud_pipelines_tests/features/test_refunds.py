@@ -20,7 +20,8 @@ from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.features.program import passes
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse, insert
+from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.kinds import payments_of
 from fraud_pipelines_tests.features.declared_oracle import Condition, Row, aggregates_of
 from fraud_pipelines_tests.features.random_declarations import EXAMPLES, bits, frame, plan_of, transactions

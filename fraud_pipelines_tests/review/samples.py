@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud_pipelines.storage.warehouse import Warehouse, insert, select
+from fraud_pipelines.storage.connection import insert, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 NOW = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 AWKWARD = "<b>&\"' /..%2F?"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.integrity import content_version
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -22,9 +23,9 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def _version(warehouse: Warehouse, rows: list[tuple[str, int | None]]) -> str:
     with warehouse.connect() as connection:
         connection.execute("CREATE OR REPLACE TABLE t (name VARCHAR, number INTEGER, taken_in INTEGER)")
-        connection.executemany("INSERT INTO t VALUES (?, ?, random() * 100)", rows or [("", 0)])
-        if not rows:
-            connection.execute("DELETE FROM t")
+        taken_in = pl.int_range(pl.len(), dtype=pl.Int32).shuffle()
+        schema = {"name": pl.String, "number": pl.Int32}
+        insert(connection, "t", pl.DataFrame(rows, schema=schema, orient="row").with_columns(taken_in=taken_in))
         return content_version(connection, "t", without=["taken_in"])
 
 

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
+from fraud_pipelines.storage.connection import add_columns, insert, overwrite, registered, select
 from fraud_pipelines.storage.integrity import KeyDefects, count_rows, key_defects
-from fraud_pipelines.storage.warehouse import Warehouse, add_columns, insert, overwrite, registered, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 DAY, NEXT = date(2026, 10, 1), date(2026, 10, 2)
 

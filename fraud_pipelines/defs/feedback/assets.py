@@ -8,8 +8,9 @@ from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
 from fraud_pipelines.defs.telling import tell_of_landing
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import select
 from fraud_pipelines.storage.integrity import content_version, key_defects
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 KEYS_ARE_SOUND = blocking_check(
     LABELS, "a_source_labels_a_transaction_once", "No transaction has two labels from the same source."

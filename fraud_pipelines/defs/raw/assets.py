@@ -9,8 +9,9 @@ from fraud_pipelines.defs.keys import TRANSACTIONS
 from fraud_pipelines.defs.metadata import markdown_table, numbers, partition_day, table_metadata, utc_now
 from fraud_pipelines.defs.telling import tell_of_landing
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.connection import select
 from fraud_pipelines.storage.integrity import content_version, key_defects
-from fraud_pipelines.storage.warehouse import Warehouse, select
+from fraud_pipelines.storage.warehouse import Warehouse
 
 KEYS_ARE_SOUND = blocking_check(
     TRANSACTIONS, "transaction_ids_are_unique", "Every transaction of the day has an id of its own."
