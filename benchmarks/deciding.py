@@ -27,9 +27,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from fraud_pipelines.bootstrap import live_warehouse
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 MAPPING: Final = Path(__file__).parents[1] / "data" / "mappings" / "handbook.yaml"
 ARMS: Final = ("best", "fraud-ensemble")
@@ -101,11 +101,11 @@ def _run(data_dir: Path, arm: str, arguments: argparse.Namespace, console: Conso
         f"policies: {{judged: {{based_on: {arguments.policy}, second_stage: {arm}}}}}\n"
     )
     started = time.perf_counter()
-    if not (data_dir / "fraud.duckdb").exists():
+    settings = Settings(data_dir=data_dir, policy="judged", policies_file=data_dir / "policies.yaml")
+    if not live_warehouse(settings).path.exists():
         for file in sorted(arguments.data.glob("*.parquet")):
             _command(environment, "import", str(file), "--mapping", str(MAPPING))
-    settings = Settings(data_dir=data_dir, policy="judged", policies_file=data_dir / "policies.yaml")
-    warehouse = Warehouse(settings.warehouse_path, wait_seconds=60)
+    warehouse = live_warehouse(settings, wait_seconds=60)
     done = warehouse.read("SELECT max(event_date) FROM scoring.decisions WHERE channel = 'batch'").item()
     first = max(arguments.first, done + timedelta(days=1)) if done else arguments.first
     if first <= arguments.last:

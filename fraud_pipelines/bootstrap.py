@@ -17,6 +17,7 @@ from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.connection import Connection
+from fraud_pipelines.storage.publication import Publication
 from fraud_pipelines.storage.warehouse import Warehouse
 
 DAGSTER_YAML = """\
@@ -99,7 +100,7 @@ def prepare(settings: Settings) -> None:
         settings.mlflow_dir,
     ):
         folder.mkdir(parents=True, exist_ok=True)
-    open_warehouse(settings.warehouse_path, plan=plan_in_force(settings), wait_seconds=settings.warehouse_wait_seconds)
+    made_warehouse(settings, plan_in_force(settings))
     ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root).initialise()
     prepare_dagster_home(settings.dagster_home)
 
@@ -127,6 +128,28 @@ def open_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
     return warehouse
 
 
+def publication_of(settings: Settings) -> Publication:
+    """The live warehouse of an installation, and the one that people open."""
+    return Publication(settings.warehouse_path, settings.published_path, wait_seconds=settings.warehouse_wait_seconds)
+
+
+def live_warehouse(settings: Settings, *, wait_seconds: float | None = None) -> Warehouse:
+    """The warehouse of an installation as it is. What an earlier release left is moved to its place first.
+
+    Raises:
+        InvalidInput, WarehouseBusy: it can't be moved, as by `Publication.settle`.
+    """
+    publication_of(settings).settle()
+    wait = settings.warehouse_wait_seconds if wait_seconds is None else wait_seconds
+    return Warehouse(settings.warehouse_path, wait_seconds=wait)
+
+
+def made_warehouse(settings: Settings, plan: Plan, *, wait_seconds: float | None = None) -> Warehouse:
+    """The warehouse of an installation as by `open_warehouse`, and in its place as by `live_warehouse`."""
+    found = live_warehouse(settings, wait_seconds=wait_seconds)
+    return open_warehouse(found.path, plan=plan, wait_seconds=found.wait_seconds)
+
+
 def open_existing_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
     """The warehouse at ``path``, brought up to date as by `open_warehouse`; one that is missing is not made.
 
@@ -141,8 +164,8 @@ def open_existing_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> W
 
 def warehouse_of(settings: Settings) -> Warehouse:
     """The warehouse of an installation, as by `open_existing_warehouse`."""
-    plan = plan_in_force(settings)
-    return open_existing_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
+    found = live_warehouse(settings)
+    return open_existing_warehouse(found.path, plan=plan_in_force(settings), wait_seconds=found.wait_seconds)
 
 
 def _make_declared_tables(connection: Connection, plan: Plan) -> None:

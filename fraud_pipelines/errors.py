@@ -25,6 +25,10 @@ class WarehouseBusy(FraudPipelinesError):
     """Another process held the DuckDB file for longer than the wait."""
 
 
+class NotPublished(FraudPipelinesError):
+    """The file that people open could not be made new; what was stored is in the live one."""
+
+
 class RegistryUnavailable(FraudPipelinesError):
     """The MLflow tracking server can't be reached, or refuses to answer."""
 

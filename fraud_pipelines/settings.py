@@ -183,6 +183,12 @@ class Settings(BaseModel):
 
     @property
     def warehouse_path(self) -> Path:
+        """The live warehouse, which runs write to."""
+        return self.data_dir / "warehouse" / "live.duckdb"
+
+    @property
+    def published_path(self) -> Path:
+        """The published warehouse, which people open: a copy of the live one."""
         return self.data_dir / "fraud.duckdb"
 
     @property

@@ -147,7 +147,8 @@ PROCESSING_TIMES |= {"applied_at"}
 def warehouse_content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
     """Every table, sorted, without the times of processing: what two installations with the same input share."""
     tables = warehouse.read(
-        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1"
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
+        "WHERE NOT internal AND table_name <> 'publication' ORDER BY 1"
     ).to_series()
     return {
         table: warehouse.read(f"SELECT * FROM {table} ORDER BY ALL").drop(PROCESSING_TIMES, strict=False)

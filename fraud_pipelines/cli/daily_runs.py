@@ -9,15 +9,15 @@ from typing import Self
 
 import dagster as dg
 
+from fraud_pipelines.bootstrap import live_warehouse
+from fraud_pipelines.defs.keys import COMMAND_TAG
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import days_with_transactions
 from fraud_pipelines.transactions.waiting import look_into
 
 JOB_NAME = "fraud_daily_job"
-COMMAND_TAG = "fraud_pipelines/command"
 QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -71,7 +71,7 @@ class DailyRuns:
 
         policy_in_force(self.settings)
         rules_in_force(self.settings)
-        self._warehouse = Warehouse(self.settings.warehouse_path, wait_seconds=self.settings.warehouse_wait_seconds)
+        self._warehouse = live_warehouse(self.settings)
         first = first_transaction_day(self._warehouse)
         if first:
             self.settings.note_first_day(first)

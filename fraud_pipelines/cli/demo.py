@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from fraud_pipelines.bootstrap import live_warehouse
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.pages import training_view
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -57,7 +57,7 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
         wanted, config = config, SimulationConfig.model_validate_json(marker.read_text())
         if wanted.model_copy(update={"first_day": config.first_day}) != config:
             console.print("This demo was begun with other options, which it keeps; --fresh starts over with yours.")
-    elif settings.warehouse_path.exists():
+    elif settings.warehouse_path.exists() or settings.published_path.exists():
         raise InvalidInput(
             f"{settings.data_dir} holds data that is not the demo's. Choose another place for the demo: "
             "FRAUD_DATA_DIR=demo-data make demo"
@@ -91,9 +91,8 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
 
 
 def _show_places(settings: Settings) -> None:
-    warehouse = Warehouse(settings.warehouse_path)
-    waiting = warehouse.read("SELECT count(*) FROM scoring.review_queue").item()
-    console.print(f"Tables        {settings.warehouse_path}")
+    waiting = live_warehouse(settings).read("SELECT count(*) FROM scoring.review_queue").item()
+    console.print(f"Tables        {settings.published_path}")
     console.print(f"Review queue  scoring.review_queue, {waiting} transactions wait for a verdict")
     console.print(f"Models        fraud-daily and fraud-ensemble in MLflow, {without_password(settings.tracking_uri)}")
     console.print(
@@ -112,6 +111,8 @@ def _clear(settings: Settings) -> None:
             file.unlink()
     for path in (settings.simulation_dir, settings.mlflow_dir, settings.data_dir / "dagster"):
         shutil.rmtree(path, ignore_errors=True)
-    for path in settings.data_dir.glob("fraud.duckdb*"):
+    live, published = settings.warehouse_path, settings.published_path
+    # The published one first: without the live one, it would become that.
+    for path in (*published.parent.glob(f"{published.name}*"), *live.parent.glob(f"{live.name}*")):
         path.unlink()
     (settings.data_dir / "first_day").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.settings import Settings
 
 _FILES = "files"
@@ -48,6 +49,7 @@ def import_group() -> None:
 @click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="Column mapping, a YAML file.")
 @click.option("--labels", is_flag=True, help="The files hold labels, not transactions.")
 @click.option("--dry-run", is_flag=True, help="Show what would be stored, and store nothing.")
+@publishes
 def import_files(path: Path, mapping_file: Path | None, labels: bool, dry_run: bool) -> None:
     """Take in a file, or every file of a folder."""
     from fraud_pipelines.cli.intake import import_path, preview_path
@@ -68,6 +70,7 @@ def list_deliveries(limit: int) -> None:
 @import_group.command()
 @click.argument("delivery")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@publishes
 def undo(delivery: str, yes: bool) -> None:
     """Take a delivery back.
 

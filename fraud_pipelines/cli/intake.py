@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.bootstrap import made_warehouse, open_warehouse, publication_of
 from fraud_pipelines.cli.known_files import disputes_in, land_disputes, plan_for
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.chargebacks import AS_A_MATTER_OF_COURSE
@@ -52,10 +52,10 @@ def import_path(
     """
     files, troubles = _files(path)
     plan = plan_in_force(settings)
-    warehouse = open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
+    warehouse = made_warehouse(settings, plan)
     if not (labels or mapping_file or first_transaction_day(warehouse)):
         plan = plan_for(settings, files, stored=True)
-        warehouse = open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
+        warehouse = made_warehouse(settings, plan)
     take_in_rates(
         warehouse, base=settings.base_currency, rates_file=settings.rates_file, landing=settings.landing_rates
     )
@@ -88,6 +88,7 @@ def preview_path(
         InvalidInput: as `import_path`.
     """
     files, troubles = _files(path)
+    publication_of(settings).settle()
     new = not (labels or mapping_file or settings.warehouse_path.exists())
     plan = plan_for(settings, files, stored=False) if new else plan_in_force(settings)
     refused = [f"{name} could not be looked at: {reason}" for name, reason in troubles.items()]
@@ -119,7 +120,7 @@ def preview_path(
 def _warehouse_to_look_at(settings: Settings, plan: Plan) -> Iterator[Warehouse]:
     """The warehouse; where there is none yet, an empty one that nobody keeps."""
     if settings.warehouse_path.exists():
-        yield open_warehouse(settings.warehouse_path, plan=plan, wait_seconds=settings.warehouse_wait_seconds)
+        yield made_warehouse(settings, plan)
         return
     with tempfile.TemporaryDirectory() as folder:
         yield open_warehouse(Path(folder) / settings.warehouse_path.name, plan=plan, wait_seconds=0)

@@ -11,6 +11,7 @@ from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
 from fraud_pipelines.cli.importing import import_group
 from fraud_pipelines.cli.listening import PORT, allow_host_option, host_option
 from fraud_pipelines.cli.mapping_draft import mapping
+from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.settings import Settings
 
@@ -56,6 +57,7 @@ def main() -> None:
 @transactions_option
 @seed_option
 @click.option("--fresh", is_flag=True, help="Throw away what an earlier demo left, and start over.")
+@publishes
 def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: bool) -> None:
     """Simulate thirty days, run them, and show what came out."""
     from fraud_pipelines.cli.demo import run_demo
@@ -76,13 +78,16 @@ def demo(days: int, users: int, transactions_per_day: int, seed: int, fresh: boo
 @click.option("--mlflow-port", default=5000, show_default=True, type=PORT)
 @click.option("--review-port", default=3001, show_default=True, type=PORT)
 @allow_host_option
+@publishes
 def up(host: str, dagster_port: int, mlflow_port: int, review_port: int, allowed_hosts: tuple[str, ...]) -> None:
     """Start Dagster's UI, MLflow's UI and the review page."""
     from fraud_pipelines.bootstrap import prepare
+    from fraud_pipelines.cli.publishing import publish_what_changed
     from fraud_pipelines.cli.serve import serve
 
     settings = Settings.from_environment().allowing(allowed_hosts)
     prepare(settings)
+    publish_what_changed(settings)
     ports = {"dagster_port": dagster_port, "mlflow_port": mlflow_port, "review_port": review_port}
     sys.exit(serve(settings, host=host, **ports))
 
@@ -113,6 +118,7 @@ def simulate(
 @to_option
 @click.option("--simulate-labels", is_flag=True, help="Let the simulated reviewers and banks answer each day.")
 @click.option("--with-earlier", is_flag=True, help="Derive the features of earlier days first that have none.")
+@publishes
 def run(first: date, last: date, simulate_labels: bool, with_earlier: bool) -> None:
     """Run the daily job for each day in order."""
     from fraud_pipelines.bootstrap import prepare
@@ -175,6 +181,7 @@ def show_thresholds(policy: str | None, as_of: date | None) -> None:
 @policy_option
 @by_option
 @click.option("--as-of", type=DAY, help="The proposal of that day; by default the open one.")
+@publishes
 def accept_thresholds(policy: str | None, by: str | None, as_of: date | None) -> None:
     """Accept a proposal.
 
@@ -190,6 +197,7 @@ def accept_thresholds(policy: str | None, by: str | None, as_of: date | None) ->
 @click.option("--reason", required=True, help="Why; it is kept beside the threshold.")
 @policy_option
 @by_option
+@publishes
 def set_own_thresholds(review: float, reason: str, policy: str | None, by: str | None) -> None:
     """Set your own review threshold.
 
@@ -208,6 +216,32 @@ def status() -> None:
     from fraud_pipelines.cli.status import show_status
 
     show_status(Settings.from_environment())
+
+
+@main.command()
+def publish() -> None:
+    """Make the file that people open (data/fraud.duckdb) new.
+
+    It is a copy of the live one, and every command that writes makes it new at its end.
+    """
+    from fraud_pipelines.cli.publishing import publish_now
+
+    publish_now(Settings.from_environment())
+
+
+@main.command()
+@click.argument("query")
+@click.option("--format", "as_format", default="table", show_default=True, type=click.Choice(["table", "json", "csv"]))
+@click.option("--limit", default=40, show_default=True, type=click.IntRange(1), help="Rows of a table.")
+def sql(query: str, as_format: Literal["table", "json", "csv"], limit: int) -> None:
+    """Query the live warehouse.
+
+    It is opened for reading, and only as long as the query takes; - reads QUERY from standard input.
+    """
+    from fraud_pipelines.cli.sql import show_sql
+
+    text = sys.stdin.read() if query == "-" else query
+    show_sql(Settings.from_environment(), text, as_format=as_format, limit=limit)
 
 
 @main.command()
@@ -415,6 +449,7 @@ def features() -> None:
 
 
 @features.command("rebuild")
+@publishes
 def rebuild_features() -> None:
     """Fold what was declared lately from the first payment on.
 
@@ -438,6 +473,7 @@ def compile_kernels() -> None:
 
 @main.command("stream-consume")
 @click.option("--once", is_flag=True, help="Stop when nothing more waits.")
+@publishes
 def stream_consume(once: bool) -> None:
     """Screen the transactions of a Kafka topic.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fraud_pipelines.cli.listening import allow_host_option, host_option
+from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.settings import Settings
 
 _INSTANT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
@@ -45,6 +46,7 @@ def show(transaction_id: str) -> None:
 @click.option("--reviewer", default=None, help="Who gives it.  [default: the user of this shell]")
 @click.option("--comment", default=None, help="What you noted.")
 @click.option("--known-at", type=_INSTANT, help="When it became known, UTC.  [default: now]")
+@publishes
 def label(
     transaction_id: str, actual_fraud: bool | None, reviewer: str | None, comment: str | None, known_at: datetime | None
 ) -> None:
@@ -76,6 +78,7 @@ def label(
 @click.option("--known-at", type=_INSTANT, help="When all of them became known, UTC, whatever the file says.")
 @click.option("--any-reason", is_flag=True, help="Disputes about other things than fraud count as fraud too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be stored, and store nothing.")
+@publishes
 def chargebacks(
     path: Path,
     id_column: str,

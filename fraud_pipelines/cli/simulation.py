@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final, Self
 import polars as pl
 from pydantic import ValidationError
 
+from fraud_pipelines.bootstrap import live_warehouse
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.connection import registered, select
-from fraud_pipelines.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from fraud_pipelines.transactions.simulator import SimulationConfig
@@ -75,7 +75,7 @@ class SimulatedAnswers:
 
     def __init__(self, settings: Settings, truth: pl.DataFrame) -> None:
         self._settings = settings
-        self._warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+        self._warehouse = live_warehouse(settings)
         self._truth = truth
 
     @classmethod

@@ -4,10 +4,10 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from fraud_pipelines.bootstrap import live_warehouse, publication_of
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.alert_delivery import NOT_CONFIGURED
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -101,7 +101,7 @@ def show_status(settings: Settings) -> None:
     Raises:
         MissingData: there is no warehouse yet.
     """
-    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    warehouse = live_warehouse(settings)
     with warehouse.connect(read_only=True):
         existing = set(warehouse.read(_EXISTING).to_series())
         counts = {
@@ -120,6 +120,7 @@ def show_status(settings: Settings) -> None:
     for name, (rows, first, last) in counts.items():
         table.add_row(name, f"{rows:,}", str(first or ""), str(last or ""))
     console.print(table)
+    _show_publication(settings)
     for title, found in lists.items():
         _show(title, found)
     if kept:
@@ -127,6 +128,24 @@ def show_status(settings: Settings) -> None:
             f"Alerts for which no webhook is configured (FRAUD_ALERT_WEBHOOK): {kept} in monitoring.alerts, "
             f"the latest of {latest}"
         )
+
+
+def _show_publication(settings: Settings) -> None:
+    """How old the file is that people open, and why it could not be made new."""
+    publication = publication_of(settings)
+    record, age = publication.record(), publication.age_seconds()
+    of = f"as of {record.published_at:%Y-%m-%d %H:%M} UTC, {_duration(age)} ago" if age is not None else "not known"
+    behind = "" if publication.is_current() else "; more was stored since (fraud-pipelines publish makes it new)"
+    console.print(f"Published {escape(str(settings.published_path))}: {of}{behind}", highlight=False, soft_wrap=True)
+    if record.left_out:
+        console.print(f"[bold red]It could not be made new[/]: {escape(record.left_out)}", soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} seconds"
 
 
 def _show(title: str, rows: pl.DataFrame) -> None:

@@ -146,9 +146,8 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
         InvalidInput: the topic isn't named.
         MissingData: the broker can't be reached, or the client isn't installed.
     """
-    from fraud_pipelines.bootstrap import prepare
+    from fraud_pipelines.bootstrap import live_warehouse, prepare, publication_of
     from fraud_pipelines.storage.model_registry import ModelRegistry
-    from fraud_pipelines.storage.warehouse import Warehouse
     from fraud_pipelines.streaming.kafka import KafkaSource, consume
     from fraud_pipelines.streaming.session import StreamSession
     from fraud_pipelines.streaming.settings import KafkaSettings, StreamSettings
@@ -156,7 +155,7 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
 
     topic = KafkaSettings.from_environment()
     prepare(settings)
-    warehouse = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    warehouse, publication = live_warehouse(settings), publication_of(settings)
     registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
     session = StreamSession(warehouse, registry, settings, StreamSettings.from_environment())
     with KafkaSource(topic, warehouse, mapping=ColumnMapping.identity(session.attributes)) as source:
@@ -171,6 +170,7 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
                     console.print(f"{_utc_now():%H:%M:%S} {decided:,} decided, {rejected:,} rejected{why}")
                 elif once:
                     break
+                publication.publish_if_due()
         except KeyboardInterrupt:
             console.print("Stopped.")
 

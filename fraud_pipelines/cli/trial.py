@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from rich.progress import Progress
 
+from fraud_pipelines.bootstrap import live_warehouse
 from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.evaluation.trial import Trial, TrialResult, last_matured_days, run_trial
@@ -17,7 +18,6 @@ from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.trial_folder import trial_folder
 from fraud_pipelines.storage.trial_runs import LoggedTrial, SetRun, TrialRuns
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal()
 
@@ -42,7 +42,7 @@ def show_trial(
     Raises:
         MissingData, InvalidInput, ArtifactRejected, RegistryUnavailable: as for `run_trial`.
     """
-    production = Warehouse(settings.warehouse_path, wait_seconds=settings.warehouse_wait_seconds)
+    production = live_warehouse(settings)
     if (first is None) != (last is None):
         raise InvalidInput("Give both --from and --to, or neither.")
     if first is None or last is None:

@@ -1,4 +1,4 @@
-"""Asset keys: `[layer, noun]`, so that `scoring/decisions` in the UI is `scoring.decisions` in SQL."""
+"""Asset keys: `[layer, noun]`, so that `scoring/decisions` in the UI is `scoring.decisions` in SQL. Tags of runs."""
 
 from dagster import AssetKey
 
@@ -20,3 +20,6 @@ ECOD = AssetKey(["models", "ecod"])
 AUTOENCODER = AssetKey(["models", "autoencoder"])
 SUPERVISED = AssetKey(["models", "supervised"])
 MODEL_PROMOTION = AssetKey(["models", "model_promotion"])
+
+COMMAND_TAG = "fraud_pipelines/command"
+"""Says which command in the shell executes the run."""

@@ -1,7 +1,7 @@
 """The desk: what the page reads and writes in the warehouse, without waiting long."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,6 +52,14 @@ class Desk:
     Verdicts are stored one after the other. Readers wait for nobody here: who waits to store a verdict, since another
     process has the file open, has nothing open. Where another process writes for longer than a reader of the page
     would wait, `WarehouseBusy` is raised.
+
+    Args:
+        path: the live warehouse.
+        plan: what is declared.
+        read_wait: seconds that a page waits for another process.
+        write_wait: seconds that a verdict waits for one.
+        skew: how far a timestamp may lie ahead of the clock.
+        stored: called after a verdict was stored.
     """
 
     def __init__(
@@ -62,9 +70,11 @@ class Desk:
         read_wait: float = READ_WAIT_SECONDS,
         write_wait: float = WRITE_WAIT_SECONDS,
         skew: timedelta = CLOCK_SKEW,
+        stored: Callable[[], object] = lambda: None,
     ) -> None:
         self._plan = plan
         self._skew = skew
+        self._stored = stored
         self._reading = Warehouse(path, wait_seconds=read_wait)
         self._writing = Warehouse(path, wait_seconds=write_wait)
         self._storing = threading.Lock()
@@ -102,7 +112,9 @@ class Desk:
                 now=datetime.now(UTC),
                 skew=self._skew,
             )
-            return verdict, after or place_in_queue(warehouse, transaction_id).after
+            following = after or place_in_queue(warehouse, transaction_id).after
+        self._stored()
+        return verdict, following
 
     def _bring_up_to_date(self) -> None:
         """Once: bring up a warehouse of an earlier release. One that isn't there is not made."""

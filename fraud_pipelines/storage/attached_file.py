@@ -16,8 +16,8 @@ IDLE_ENGINES: Final = 4
 """Of more files the engines that were used least lately are stopped; a process has to do with one or two."""
 
 
-class HeldForReading(Exception):
-    """Another thread of this process reads the file, which can't be opened for writing meanwhile."""
+class HeldHere(Exception):
+    """Another thread of this process has the file open, which excludes what is asked for; the message says who."""
 
 
 class AttachedFile:
@@ -37,12 +37,15 @@ class AttachedFile:
         self._process = os.getpid()
         self._stopped = False
 
-    def open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection | None:
+    def open(self, *, read_only: bool, still: bool = False) -> duckdb.DuckDBPyConnection | None:
         """A connection to the file, to be given back with `close`; None where the engine was stopped for good.
+
+        Args:
+            still: nobody may write to it meanwhile, in another thread neither.
 
         Raises:
             duckdb.IOException: another process has the file, it is missing, or no DuckDB file.
-            HeldForReading: another thread reads it.
+            HeldHere: another thread reads it, or writes to it.
         """
         with self._lock:
             if self._stopped:
@@ -52,7 +55,9 @@ class AttachedFile:
             if not self.users:
                 self._attach(read_only=read_only)
             elif not (read_only or self._writable):
-                raise HeldForReading
+                raise HeldHere("a reader in this process")
+            elif still and self._writable:
+                raise HeldHere("a writer in this process")
             assert self._engine is not None
             connection = self._engine.cursor()
             connection.execute(f"USE {CATALOG}")
@@ -109,15 +114,15 @@ _FILES: Final[dict[Path, AttachedFile]] = {}
 _FILES_LOCK: Final = threading.Lock()
 
 
-def open_file(path: Path, *, read_only: bool) -> tuple[AttachedFile, duckdb.DuckDBPyConnection]:
+def open_file(path: Path, *, read_only: bool, still: bool = False) -> tuple[AttachedFile, duckdb.DuckDBPyConnection]:
     """A connection to the file at ``path``, and the `AttachedFile` to give it back to.
 
     Raises:
-        duckdb.IOException, HeldForReading: as `AttachedFile.open`.
+        duckdb.IOException, HeldHere: as `AttachedFile.open`.
     """
     while True:
         file = _file_at(path.resolve())
-        connection = file.open(read_only=read_only)
+        connection = file.open(read_only=read_only, still=still)
         if connection is not None:
             return file, connection
 

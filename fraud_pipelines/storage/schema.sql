@@ -16,6 +16,14 @@ COMMENT ON COLUMN main.schema_version.version IS 'The last numbered migration th
 COMMENT ON COLUMN main.schema_version.declared IS 'Hash of schema.sql and of the declared features: while it is equal, nothing is missing.';
 COMMENT ON COLUMN main.schema_version.applied_at IS 'When the file was brought to it, UTC.';
 
+-- One row: of when the published file is, which people open. In the live one, of when its last copy is.
+CREATE TABLE IF NOT EXISTS main.publication (
+    published_at TIMESTAMP NOT NULL,
+    source VARCHAR NOT NULL
+);
+COMMENT ON COLUMN main.publication.published_at IS 'When its copy was begun, UTC: what was stored later is not in it.';
+COMMENT ON COLUMN main.publication.source IS 'The live file that it is a copy of.';
+
 CREATE TABLE IF NOT EXISTS raw.transactions (
     transaction_id VARCHAR NOT NULL,
     user_id VARCHAR NOT NULL,

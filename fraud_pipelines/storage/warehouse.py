@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
-from fraud_pipelines.storage.attached_file import AttachedFile, HeldForReading, open_file
+from fraud_pipelines.storage.attached_file import AttachedFile, HeldHere, open_file
 from fraud_pipelines.storage.connection import Connection, FileConnection, Parameters, overwrite, select
 from fraud_pipelines.storage.schema_version import bring_up, current_version, require_readable, stored_version
 
@@ -130,14 +130,28 @@ class Warehouse:
         with self.transaction() as connection:
             overwrite(connection, table, rows, **where)
 
-    def _open(self, *, read_only: bool) -> tuple[AttachedFile, duckdb.DuckDBPyConnection]:
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody writes to the file as long as the block lasts, in this process neither; others may read it.
+
+        Raises:
+            WarehouseBusy, MissingData, InvalidInput: as `connect`.
+        """
+        file, opened = self._open(read_only=True, still=True)
+        try:
+            require_readable(FileConnection(opened), self.path)
+            yield
+        finally:
+            file.close(opened)
+
+    def _open(self, *, read_only: bool, still: bool = False) -> tuple[AttachedFile, duckdb.DuckDBPyConnection]:
         began = time.monotonic()
         told = False
         pause = 0.01
         while True:
             try:
-                return open_file(self.path, read_only=read_only)
-            except (duckdb.IOException, HeldForReading) as error:
+                return open_file(self.path, read_only=read_only, still=still)
+            except (duckdb.IOException, HeldHere) as error:
                 holder = self._holder(error, read_only=read_only)
                 waited = time.monotonic() - began
                 if waited > self.wait_seconds:
@@ -151,10 +165,10 @@ class Warehouse:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 0.25)
 
-    def _holder(self, error: duckdb.IOException | HeldForReading, *, read_only: bool) -> str:
+    def _holder(self, error: duckdb.IOException | HeldHere, *, read_only: bool) -> str:
         """Who has the file open; raises where it could not be opened for another reason."""
-        if isinstance(error, HeldForReading):
-            return "a reader in this process"
+        if isinstance(error, HeldHere):
+            return str(error)
         if read_only and not self.path.exists():
             raise MissingData(
                 f"There is no warehouse at {self.path} yet. Start with fraud-pipelines demo, or "

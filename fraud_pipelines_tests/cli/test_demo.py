@@ -20,6 +20,7 @@ from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.simulator import SCENARIOS, read_truth
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
+from fraud_pipelines_tests.locks import held_elsewhere
 
 DAYS = 9
 DEMO = ("demo", "--days", str(DAYS), "--users", "150", "--transactions-per-day", "400")
@@ -68,6 +69,12 @@ def test_every_day_of_every_daily_asset_is_materialized(demo: Installation, days
         for asset in DAILY_ASSETS:
             done = instance.get_materialized_partitions(dg.AssetKey(asset.split("/")))
             assert done == {day.isoformat() for day in days}, asset
+
+
+def test_what_people_open_is_what_the_demo_stored(demo: Installation) -> None:
+    published = warehouse_content(Warehouse(demo.settings.published_path))
+    assert published["scoring.decisions"].height > 0
+    assert_same_content(published, warehouse_content(demo.warehouse))
 
 
 def shown(demo: Installation, asset: str) -> dict[str, dg.MetadataValue]:
@@ -388,8 +395,10 @@ def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelR
     versions = {name: registry.list_versions(name) for name in MODELS}
     middle = days[DAYS // 2].isoformat()
 
-    demo.invoke("run", "--from", middle, "--to", middle)
+    with held_elsewhere(demo.settings.published_path):  # a notebook that was left open holds up no run
+        demo.invoke("run", "--from", middle, "--to", middle, FRAUD_WAREHOUSE_WAIT_SECONDS="1")
 
+    assert_same_content(before, warehouse_content(Warehouse(demo.settings.published_path)))
     assert_same_content(before, warehouse_content(demo.warehouse))
     assert {name: registry.list_versions(name) for name in MODELS} == versions
 

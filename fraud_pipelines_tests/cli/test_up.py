@@ -298,7 +298,8 @@ def test_servers_code_location_and_commands_use_the_same_data(up: Up) -> None:
     place = {name: SCHEDULE[name] for name in ("repositoryName", "repositoryLocationName")}
     found = up.ask(query, r=place | {"resourceName": "warehouse"})
     configured = {each["key"]: each["value"] for each in found["topLevelResourceDetailsOrError"]["configuredValues"]}
-    assert json.loads(configured["path"]) == str(up.data_dir / "fraud.duckdb")
+    assert json.loads(configured["path"]) == str(up.data_dir / "warehouse" / "live.duckdb")
+    assert json.loads(configured["published"]) == str(up.data_dir / "fraud.duckdb")
     assert {owner["team"] for node in found["assetNodes"] for owner in node["owners"]} == {"of-env-file"}
     assert sorted(path.name for path in up.folder.iterdir()) == [".env", "data", "log"]
 
@@ -307,4 +308,6 @@ def test_servers_code_location_and_commands_use_the_same_data(up: Up) -> None:
     status = subprocess.run(
         command, cwd=up.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
-    assert str(up.folder / "outranked" / "fraud.duckdb") in (status.stdout + status.stderr).replace("\n", "")
+    assert str(up.folder / "outranked" / "warehouse" / "live.duckdb") in (status.stdout + status.stderr).replace(
+        "\n", ""
+    )

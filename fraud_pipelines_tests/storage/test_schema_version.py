@@ -164,7 +164,7 @@ def test_who_only_reads_an_earlier_file_is_served(
     installation: Installation, old: Path, command: tuple[str, ...]
 ) -> None:
     installation.data_dir.mkdir()
-    old.rename(installation.settings.warehouse_path)
+    old.rename(installation.settings.published_path)
 
     assert installation.invoke(*command)
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fraud_pipelines.bootstrap import publication_of
 from fraud_pipelines.detection.daily_models import DIGEST_TAG, current_feature_version
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA, MODEL_SCORES, parse_schema
@@ -24,6 +25,7 @@ from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.requests import Requested, next_request
 from fraud_pipelines.transactions.waiting import Waiting, look_into
+from fraud_pipelines_tests.locks import held_elsewhere
 from fraud_pipelines_tests.streaming.samples import YESTERDAY, Stream, drop, traffic
 
 ENSEMBLE, SUPERVISED = "fraud-ensemble", "fraud-supervised"
@@ -100,11 +102,14 @@ def test_what_waits_starts_one_run_that_screens_with_the_champion(installation: 
         assert len(ticked.run_requests) == 1
         assert tick(ticked.cursor).run_requests == []  # asked for already
 
-        result = job.execute_in_process(
-            instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
-        )
+        publication_of(installation.settings).publish()
+        with held_elsewhere(installation.settings.published_path):  # which holds up nothing
+            result = job.execute_in_process(
+                instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+            )
 
         assert result.success
+        assert publication_of(installation.settings).is_current(), "published at the end of the run"
         (done,) = result.asset_materializations_for_node("streaming__processed_batches")
         assert done.metadata["accepted"].value == 400
         assert done.metadata["dagster/row_count"].value == 8

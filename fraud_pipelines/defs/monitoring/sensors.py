@@ -4,12 +4,11 @@ from datetime import date
 
 import dagster as dg
 
-from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.bootstrap import live_warehouse, made_warehouse
 from fraud_pipelines.defs.metadata import utc_now
 from fraud_pipelines.errors import WarehouseBusy
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 WAIT_SECONDS = 15.0
 """How long to wait for the warehouse, twice at most: a sensor's tick is given a minute."""
@@ -32,11 +31,11 @@ def failed_run_alert_sensor(context: dg.RunFailureSensorContext) -> None:
         return
     partition = run.tags.get("dagster/partition")
     alert = failed_run_alert(run.job_name, run.run_id, _day(partition), _cause(context))
-    path, wait = settings.warehouse_path, min(WAIT_SECONDS, settings.warehouse_wait_seconds)
+    wait = min(WAIT_SECONDS, settings.warehouse_wait_seconds)
     try:
-        warehouse = open_warehouse(path, plan=plan_in_force(settings), wait_seconds=wait)
+        warehouse = made_warehouse(settings, plan_in_force(settings), wait_seconds=wait)
     except WarehouseBusy:
-        warehouse = Warehouse(path, wait_seconds=wait)
+        warehouse = live_warehouse(settings, wait_seconds=wait)
     delivery = raise_alerts(warehouse, [alert], webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
     for new in delivery.new:
         context.log.warning(new.message)
