@@ -1,9 +1,11 @@
 """``fraud-pipelines stream-demo`` and ``stream-load``: the stream live in the terminal, and traffic to try it with."""
 
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -158,7 +160,10 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
     warehouse, publication = live_warehouse(settings), publication_of(settings)
     registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
     session = StreamSession(warehouse, registry, settings, StreamSettings.from_environment())
-    with KafkaSource(topic, warehouse, mapping=ColumnMapping.identity(session.attributes)) as source:
+    with (
+        _stopped_by_sigterm(),
+        KafkaSource(topic, warehouse, mapping=ColumnMapping.identity(session.attributes)) as source,
+    ):
         console.print(f"Reading {topic.topic} at {topic.brokers}")
         try:
             while True:
@@ -173,6 +178,16 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
                 publication.publish_if_due()
         except KeyboardInterrupt:
             console.print("Stopped.")
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which containers and services are stopped, do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _utc_now() -> datetime:

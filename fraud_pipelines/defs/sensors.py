@@ -1,10 +1,11 @@
-"""Sensors: what waits in the stream's landing zone starts one small run, and runs that were killed are closed."""
+"""Sensors: files of the stream start one small run, killed runs are closed, and what the stream stored is published."""
 
 import time
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from fraud_pipelines.bootstrap import publication_of
 from fraud_pipelines.defs.abandoned_runs import close_abandoned_runs
 from fraud_pipelines.defs.jobs import stream_screening_job
 from fraud_pipelines.settings import Settings
@@ -51,3 +52,14 @@ def transaction_stream_sensor(context: dg.SensorEvaluationContext) -> dg.SensorR
 def abandoned_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     closed = close_abandoned_runs(context.instance)
     return dg.SkipReason(f"Closed {', '.join(run.run_id for run in closed)}." if closed else "No run was abandoned.")
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Publishes what runs of the stream stored, at most every five minutes.",
+)
+def publication_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:  # noqa: ARG001
+    settings = Settings.from_environment()
+    done = publication_of(settings).publish_if_due()
+    return dg.SkipReason(f"Published {settings.published_path}." if done else "Nothing is due.")

@@ -1,5 +1,9 @@
 """Serves the review page: one process, one port, until it is told to stop."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from fraud_pipelines.bootstrap import publication_of
 from fraud_pipelines.pages import page_address
 from fraud_pipelines.plan.compile import plan_in_force
@@ -21,7 +25,7 @@ def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False)
     publication.settle()
     listening = listen("The review page", host, port, option="--port")
     wait = settings.warehouse_wait_seconds
-    with Publisher(publication) as publisher:
+    with _terminated_afterwards(), Publisher(publication) as publisher:
         desk = Desk(
             settings.warehouse_path,
             plan=plan_in_force(settings),
@@ -35,3 +39,16 @@ def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False)
             say(f"Review page  {page_address(host, listening.getsockname()[1])}")
             warn_of_strangers("The review page", host)
         server_of(app).run(sockets=[listening])
+
+
+@contextmanager
+def _terminated_afterwards() -> Iterator[None]:
+    """Let SIGTERM end the process when the block has ended: uvicorn stops for it, and then sends it once more."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if received:
+        signal.raise_signal(signal.SIGTERM)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.bootstrap import open_warehouse, publication_of
 from fraud_pipelines.detection.backends import MODEL_NAMES, parse_parameters
 from fraud_pipelines.detection.daily_models import (
     LoadedModel,
@@ -56,6 +56,7 @@ def make_production(settings: Settings) -> None:
             _promote(connection, models, day)
     for model in models:
         registry.set_alias(model.name, CHAMPION, model.version)
+    publication_of(settings).publish()
 
 
 def registry_of(settings: Settings) -> ModelRegistry:

@@ -177,7 +177,7 @@ def test_the_folder_of_a_killed_trial_goes_with_the_next_and_a_running_ones_stay
 def test_the_changed_features_are_found_by_their_values(production: Settings, tmp_path: Path) -> None:
     """As if the stored ones were of an earlier declaration."""
     copy = Settings(**production.model_dump() | {"data_dir": tmp_path / "data"})
-    copy.data_dir.mkdir()
+    copy.warehouse_path.parent.mkdir(parents=True)
     copy.warehouse_path.write_bytes(production.warehouse_path.read_bytes())
     with Warehouse(copy.warehouse_path).transaction() as connection:
         connection.execute("UPDATE features.transaction_features SET is_night = 1 - is_night WHERE amount > 100")
