@@ -1,6 +1,6 @@
 """Why an alert was raised: the model whose score decided explains it, at the end of the day and in the stream alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
@@ -9,7 +9,6 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.reasons import reason_codes
 from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.detection.daily_models import LoadedModel
-from fraud_pipelines.detection.explanations import EXPLANATION_SCHEMA
 from fraud_pipelines.detection.model import FraudModel
 
 _FEATURES_ASKED: Final = 6
@@ -67,6 +66,16 @@ def alert_reasons(
         reasons: the ``reason`` of each alert.
         engine: with the rules and the declarations in force.
     """
-    drivers = model.explain(rows, top=_FEATURES_ASKED) if model else pl.DataFrame(schema=EXPLANATION_SCHEMA)
-    codes_of_rows = reason_codes(rows, drivers, plan=engine.plan)
-    return [engine.rules.reason_codes(reason, codes) for reason, codes in zip(reasons, codes_of_rows, strict=True)]
+    drivers = model.drivers(rows, top=_FEATURES_ASKED) if model else [[] for _ in reasons]
+    return [
+        engine.rules.reason_codes(reason, reason_codes(row, of_row, plan=engine.plan))
+        for row, of_row, reason in zip(rows.iter_rows(named=True), drivers, reasons, strict=True)
+    ]
+
+
+def reasons_of_alert(
+    row: Mapping[str, object], model: FraudModel | None, reason: str, engine: DecisionEngine
+) -> list[str]:
+    """`alert_reasons` of one alert, given as its columns by name."""
+    drivers = model.drivers_of_row(row, top=_FEATURES_ASKED) if model else []
+    return engine.rules.reason_codes(reason, reason_codes(row, drivers, plan=engine.plan))

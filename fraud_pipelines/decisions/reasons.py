@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-import polars as pl
-
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines.plan.plan import Plan
@@ -30,8 +28,8 @@ _BURST: Final = 4
 """So many payments within an hour are worth a word even if no model looked at the count."""
 
 
-def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame, *, plan: Plan | None = None) -> list[list[str]]:
-    """One to three reasons for each alerted transaction, what counts most first, and context after them.
+def reason_codes(row: Row, drivers: Sequence[tuple[str, float]], *, plan: Plan | None = None) -> list[str]:
+    """One to three reasons for an alerted transaction, what counts most first, and context after them; never none.
 
     The reasons are the features that raised the score most, one sentence a subject: that an amount is large by four
     measures is one reason, not four. What counts less than a tenth of the first isn't mentioned. A change of country
@@ -39,25 +37,14 @@ def reason_codes(features: pl.DataFrame, contributions: pl.DataFrame, *, plan: P
     begins with `CONTEXT`.
 
     Args:
-        features: one row an alert: ``transaction_id`` and the feature columns, in the table's own units.
-        contributions: of the model that decided: ``row`` (position in ``features``, from 0), ``rank``, ``feature``,
-            ``value`` (as the model saw it), ``contribution`` (above 0: it raised the score); any number of rows an
-            alert, even none.
+        row: ``transaction_id`` and the feature columns, in the table's own units.
+        drivers: of the model that decided, features and what each added to the score, as they rank; any number of them.
         plan: what is declared, with the words of features that have a phrase or a description of their own; what
             ships by default.
-
-    Returns:
-        A list of sentences for each row of ``features``, in its order, never an empty one.
     """
-    ranked: dict[int, list[tuple[str, object]]] = {}
-    least = _LEAST_WEIGHT * pl.col("contribution").max().over("row")
-    counted = contributions.filter(pl.col("contribution") > 0, pl.col("contribution") >= least)
-    counted = counted.sort("row", "rank", "feature")
-    for position, feature, value in counted.select("row", "feature", "value").iter_rows():
-        ranked.setdefault(int(position), []).append((str(feature), value))
-    declared = plan or shipped_plan()
-    rows = enumerate(features.iter_rows(named=True))
-    return [_sentences(row, ranked.get(position, []), declared) for position, row in rows]
+    least = _LEAST_WEIGHT * max((contribution for _, contribution in drivers), default=0.0)
+    ranked = [feature for feature, contribution in drivers if contribution > 0 and contribution >= least]
+    return _sentences(row, ranked, plan or shipped_plan())
 
 
 def reasons_and_context(codes: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -71,14 +58,14 @@ def as_context(sentences: list[str]) -> list[str]:
     return [each if each.startswith(CONTEXT) else CONTEXT + each for each in sentences]
 
 
-def _sentences(row: Row, ranked: list[tuple[str, object]], plan: Plan) -> list[str]:
+def _sentences(row: Row, ranked: list[str], plan: Plan) -> list[str]:
     by_subject: dict[str, str] = {}
-    for feature, value in ranked:
+    for feature in ranked:
         subject, sentence = _phrase(feature, row, plan)
         if sentence:
             by_subject.setdefault(subject, sentence)
         elif subject == "":
-            by_subject.setdefault(feature, _plain(feature, row.get(feature, value), plan))
+            by_subject.setdefault(feature, _plain(feature, row.get(feature), plan))
     reasons = dict(list(by_subject.items())[:MAX_REASONS])
     context: list[str] = []
     if "country" not in reasons and (journey := _country_change(row)):
@@ -336,10 +323,9 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str, Phrase], ...]] = tuple(
 )
 
 
-def _last_resort(row: Row, ranked: list[tuple[str, object]], plan: Plan) -> str:
+def _last_resort(row: Row, ranked: list[str], plan: Plan) -> str:
     if ranked:
-        feature, value = ranked[0]
-        return _plain(feature, row.get(feature, value), plan)
+        return _plain(ranked[0], row.get(ranked[0]), plan)
     return f"unusual combination of features, with amount {_value('amount', row.get('amount'))}"
 
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fraud_pipelines.detection.schema import FeatureRole, Schema, SchemaLike, parse_schema
+from fraud_pipelines.detection.schema import FeatureRole, Role, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import InvalidInput
 
 FloatArray = NDArray[np.float64]
@@ -72,8 +73,8 @@ class FeatureEncoder:
         _require_columns(frame, self.names)
         matrix = np.empty((frame.height, len(self.encodings)), dtype=np.float64)
         for column, encoding in enumerate(self.encodings):
-            matrix[:, column] = _transform_feature(frame[encoding.name], encoding)
-        return matrix
+            matrix[:, column] = _as_code(frame[encoding.name], encoding)
+        return self._scaled(matrix)
 
     def transform_row(self, row: Mapping[str, object]) -> FloatArray:
         """`transform` of one row, given as its features by name; shape (1, features). Numbers and flags take no detour.
@@ -81,28 +82,61 @@ class FeatureEncoder:
         Raises:
             InvalidInput: a feature is missing or can't be read in its role.
         """
-        matrix = np.empty((1, len(self.encodings)), dtype=np.float64)
-        for column, encoding in enumerate(self.encodings):
-            if encoding.name not in row:
-                _require_columns(pl.DataFrame(schema=list(row)), self.names)
-            value = row[encoding.name]
-            if encoding.feature.role == "numeric" and (value is None or isinstance(value, int | float)):
-                matrix[0, column] = _scaled_number(math.nan if value is None else float(value), encoding)
-            elif encoding.feature.role == "binary" and (value is None or isinstance(value, int | float)):
-                matrix[0, column] = 0.0 if value is None or math.isnan(value) else float(value != 0)
+        try:
+            values = [row[name] for name in self.names]
+        except KeyError:
+            _require_columns(pl.DataFrame(schema=list(row)), self.names)
+            raise
+        codes: list[float] = []
+        for place, (role, value) in enumerate(zip(self._roles, values, strict=True)):
+            if role not in ("numeric", "binary") or not (value is None or isinstance(value, int | float)):
+                codes.append(self._code_of(place, value))
+            elif role == "numeric":
+                codes.append(math.nan if value is None else value)
             else:
-                matrix[0, column] = _transform_feature(pl.Series(encoding.name, [value]), encoding)[0]
-        return matrix
+                codes.append(0.0 if value is None or math.isnan(value) else float(value != 0))
+        return self._scaled(np.array([codes], dtype=np.float64))
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """The features, in the order of the matrix's columns."""
         return [encoding.name for encoding in self.encodings]
 
-    @property
+    @cached_property
     def schema(self) -> Schema:
         """The schema it was fitted with."""
         return {encoding.name: encoding.feature for encoding in self.encodings}
+
+    @cached_property
+    def _roles(self) -> list[Role]:
+        return [encoding.feature.role for encoding in self.encodings]
+
+    def _code_of(self, place: int, value: object) -> float:
+        """`_as_code` of one value."""
+        encoding = self.encodings[place]
+        return float(_as_code(pl.Series(encoding.name, [value]), encoding)[0])
+
+    def _scaled(self, codes: FloatArray) -> FloatArray:
+        """The matrix of codes with what is missing filled in, and numbers and hashes scaled; in place."""
+        from fraud_pipelines.detection.kernels import scale_columns
+
+        scale_columns(codes, *self._scales)
+        return codes
+
+    @cached_property
+    def _scales(self) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_], FloatArray, FloatArray]:
+        """What `kernels.scale_columns` needs of each column."""
+        as_they_are = [encoding.feature.role in ("label", "binary") for encoding in self.encodings]
+        directions = [encoding.feature.direction for encoding in self.encodings]
+        lower = np.where([direction == "both" for direction in directions], -LIMIT, 0.0)
+        return (
+            np.array([encoding.missing for encoding in self.encodings]),
+            np.array([encoding.center for encoding in self.encodings]),
+            np.array([encoding.scale for encoding in self.encodings]),
+            np.array([direction == "low" for direction in directions], dtype=np.bool_) & ~np.array(as_they_are),
+            np.where(as_they_are, -np.inf, lower),
+            np.where(as_they_are, np.inf, LIMIT),
+        )
 
     def to_json(self) -> list[dict[str, object]]:
         """Plain JSON values; floats keep every bit."""
@@ -138,7 +172,8 @@ def _fit_feature(values: pl.Series, feature: FeatureRole) -> FeatureEncoding:
     return FeatureEncoding(name=name, feature=feature, missing=center, center=center, scale=scale)
 
 
-def _transform_feature(values: pl.Series, encoding: FeatureEncoding) -> FloatArray:
+def _as_code(values: pl.Series, encoding: FeatureEncoding) -> FloatArray:
+    """The values as numbers that are not scaled yet, NaN for a missing number or id."""
     match encoding.feature.role:
         case "label":
             codes = {category: code for code, category in enumerate(encoding.categories, start=1)}
@@ -146,31 +181,9 @@ def _transform_feature(values: pl.Series, encoding: FeatureEncoding) -> FloatArr
         case "binary":
             return _truth(values)
         case "hash":
-            return _scale(_hash_codes(values), encoding)
+            return _hash_codes(values)
         case "numeric":
-            return _scale(_as_numbers(values), encoding)
-
-
-def _scale(numbers: FloatArray, encoding: FeatureEncoding) -> FloatArray:
-    filled = np.where(np.isnan(numbers), encoding.missing, numbers)
-    with np.errstate(over="ignore"):
-        scaled = (filled - encoding.center) / encoding.scale
-    if encoding.feature.direction == "low":
-        scaled = -scaled
-    lower = -LIMIT if encoding.feature.direction == "both" else 0.0
-    # Adding zero turns −0.0 into 0.0, so that equal values have equal bytes.
-    clipped: FloatArray = np.clip(scaled, lower, LIMIT) + 0.0
-    return clipped
-
-
-def _scaled_number(number: float, encoding: FeatureEncoding) -> float:
-    """`_scale` of one number, to the bit."""
-    filled = encoding.missing if math.isnan(number) else number
-    scaled = (filled - encoding.center) / encoding.scale
-    if encoding.feature.direction == "low":
-        scaled = -scaled
-    lower = -LIMIT if encoding.feature.direction == "both" else 0.0
-    return min(max(scaled, lower), LIMIT) + 0.0
+            return _as_numbers(values)
 
 
 def _location_and_spread(numbers: FloatArray) -> tuple[float, float]:

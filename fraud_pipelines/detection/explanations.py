@@ -1,6 +1,8 @@
 """Explanations: how much each feature made a row unusual, what is usual for it, and a sentence that says so."""
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 import polars as pl
@@ -25,6 +27,9 @@ EXPLANATION_SCHEMA: Final[dict[str, pl.DataType]] = {
     "usual_high": pl.Float64(),
     "sentence": pl.String(),
 }
+
+Driver = tuple[str, float]
+"""A feature that made a row unusual, and what it adds to the raw score."""
 
 _USUAL_SHARE: Final = 0.95
 """So much of the training rows lies within what is called usual of a feature."""
@@ -57,18 +62,57 @@ def contributions(X: FloatArray, detector: Detector, ordinary: FloatArray) -> Co
     return Contributions(float(detector.raw_scores(ordinary)[0]), terms)
 
 
+@dataclass(frozen=True)
+class Ordinary:
+    """What explanations compare with: an ordinary row, encoded, and what each feature adds to its score; (1, k)."""
+
+    row: FloatArray
+    terms: FloatArray
+
+    @classmethod
+    def of(cls, encoder: FeatureEncoder, distribution: TrainingDistribution, detector: Detector) -> Self:
+        """That of a model."""
+        row = ordinary_row(encoder, distribution)
+        return cls(row, contributions(row, detector, row).terms)
+
+
+def raising(X: FloatArray, detector: Detector, ordinary: Ordinary) -> FloatArray:
+    """What each feature of encoded rows adds to the raw score, where it makes the row unusual; else 0; shape (n, k).
+
+    Features of ordinary value don't, nor do those that add no more than they do for an ordinary row.
+    """
+    terms = contributions(X, detector, ordinary.row).terms
+    return np.where((ordinary.row != X) & (terms > np.maximum(ordinary.terms, 0.0)), terms, 0.0)
+
+
+def drivers(raised: FloatArray, names: Sequence[str], *, top: int) -> list[list[Driver]]:
+    """The ``top`` features that made each row most unusual, and what each adds to its raw score, the most first.
+
+    A row may have fewer; ties keep the order of ``names``.
+
+    Args:
+        raised: from `raising`, shape (n, k).
+    """
+    order = np.argsort(-raised, axis=1, kind="stable")[:, :top]
+    added = np.take_along_axis(raised, order, axis=1)
+    return [
+        [(names[place], value) for place, value in zip(places, values, strict=True) if value > 0]
+        for places, values in zip(order.tolist(), added.tolist(), strict=True)
+    ]
+
+
 def explain(
     frame: pl.DataFrame,
     encoder: FeatureEncoder,
     distribution: TrainingDistribution,
-    detector: Detector,
+    raised: FloatArray,
     *,
     top: int = 3,
 ) -> pl.DataFrame:
-    """The ``top`` features of every row that made it most unusual, what counts most first.
+    """The `drivers` of every row in words, what counts most first.
 
-    Left out, so that a row may have fewer, are features of ordinary value and those that add no more to the score
-    than they do for an ordinary row; ties keep the schema's order.
+    Args:
+        raised: of the rows of ``frame``, from `raising`.
 
     Returns:
         One line for each row and rank: ``row`` (0-based position in the frame), ``rank`` (from 1), ``feature``,
@@ -77,35 +121,25 @@ def explain(
         ``usual_low`` and ``usual_high`` (see `usual_amount` for the amount, else where 95 % of the training rows
         lie; null for what is no number) and ``sentence``.
     """
-    ordinary = ordinary_row(encoder, distribution)
-    X = encoder.transform(frame)
-    terms = contributions(X, detector, ordinary).terms
-    typical = contributions(ordinary, detector, ordinary).terms
-    raising = np.where((ordinary != X) & (terms > np.maximum(typical, 0.0)), terms, 0.0)
-    kept = min(top, terms.shape[1])
-    order = np.argsort(-raising, axis=1, kind="stable")[:, :kept]
-    contribution = np.take_along_axis(raising, order, axis=1).ravel()
-    total = np.repeat(raising.sum(axis=1), kept)
-    names = np.array(encoder.names, dtype=object)
-    raises = contribution > 0
-    lines = pl.DataFrame(
-        {
-            "row": np.repeat(np.arange(frame.height, dtype=np.uint32), kept)[raises],
-            "rank": np.tile(np.arange(1, kept + 1, dtype=np.uint8), frame.height)[raises],
-            "feature": pl.Series(names[order.ravel()[raises]].tolist(), dtype=pl.String),
-            "contribution": contribution[raises],
-            "share": contribution[raises] / total[raises],
-        }
-    )
+    total = raised.sum(axis=1).tolist()
+    told = [
+        (row, rank, feature, contribution, contribution / total[row])
+        for row, of_row in enumerate(drivers(raised, encoder.names, top=top))
+        for rank, (feature, contribution) in enumerate(of_row, 1)
+    ]
+    names = ("row", "rank", "feature", "contribution", "share")
+    lines = pl.DataFrame(told, schema={name: EXPLANATION_SCHEMA[name] for name in names}, orient="row")
     named = set(lines["feature"]) or set(encoder.names[:1])
     known = [
         _known(frame, encoding, place, distribution).lazy()
         for place, encoding in enumerate(encoder.encodings)
         if encoding.name in named
     ]
-    told = _with_sentence(lines.lazy().join(pl.concat(known), on=["row", "feature"], how="left", maintain_order="left"))
+    told_in_words = _with_sentence(
+        lines.lazy().join(pl.concat(known), on=["row", "feature"], how="left", maintain_order="left")
+    )
     # One plan without optimisations: to make many of a few rows each, or to improve it, takes longer than to follow it.
-    return told.select([pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()]).collect(
+    return told_in_words.select([pl.col(name).cast(kind) for name, kind in EXPLANATION_SCHEMA.items()]).collect(
         optimizations=pl.QueryOptFlags.none()
     )
 

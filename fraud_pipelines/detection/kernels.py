@@ -25,6 +25,34 @@ def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @compiled
+def scale_columns(
+    X: FloatArray,
+    missing: FloatArray,
+    center: FloatArray,
+    scale: FloatArray,
+    mirrored: NDArray[np.bool_],
+    lower: FloatArray,
+    upper: FloatArray,
+) -> None:
+    """(x − center) / scale in place, within bounds, ``missing`` instead of NaN; X has shape (n, k), the others (k,)."""
+    n, k = X.shape
+    for row in range(n):
+        for column in range(k):
+            x = X[row, column]
+            if np.isnan(x):
+                x = missing[column]
+            x = (x - center[column]) / scale[column]
+            if mirrored[column]:
+                x = -x
+            if x < lower[column]:
+                x = lower[column]
+            elif x > upper[column]:
+                x = upper[column]
+            # Adding zero turns −0.0 into 0.0, so that equal values have equal bytes.
+            X[row, column] = x + 0.0
+
+
+@compiled
 def path_lengths(
     X: NDArray[np.float32],
     feature: NDArray[np.int32],

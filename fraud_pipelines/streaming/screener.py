@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.explain import alert_reasons
+from fraud_pipelines.decisions.explain import alert_reasons, reasons_of_alert
 from fraud_pipelines.decisions.stages import COLLECTING, second_stage_decided
 from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
@@ -93,7 +93,6 @@ class Screener:
         self._second_stage = second_stage
         plan = histories.compiled.plan
         self._raw = [name for name in plan.attribute_types if name not in plan.feature_types]
-        self._row_schema = plan.feature_types | {name: plan.attribute_types[name] for name in self._raw}
 
     def screen(self, transactions: pl.DataFrame) -> Screened:
         """Screen transactions, in order of time (then id) whatever the order of the rows.
@@ -147,12 +146,12 @@ class Screener:
         decided = engine.decide_one(
             row | {"screening_score": screening.score, "second_stage_score": second_score}, unscored=COLLECTING
         )
-        codes: dict[int, list[str]] = {}
+        codes: list[str] = []
         if decided.decision != "approve":
-            by_second = second is not None and second_stage_decided(decided.reason, decided.score, second_score)
-            decided_by = {0: second.model if second and by_second else screening.model}
-            given = dict.fromkeys((name for name in row if name not in self._row_schema), pl.Float64())
-            codes = _reasons(_frame(row, self._row_schema | given), decided_by, pl.Series([decided.reason]), engine)
+            by_second = second and second_stage_decided(decided.reason, decided.score, second_score)
+            codes = reasons_of_alert(
+                row, second.model if second and by_second else screening.model, decided.reason, engine
+            )
         fold()
         learn()
         return ScreenedTransaction(
@@ -160,7 +159,7 @@ class Screener:
             decision=decided.decision,
             score=decided.score,
             reason=decided.reason,
-            reason_codes=tuple(codes.get(0, ())),
+            reason_codes=tuple(codes),
             status=screening.status,
             samples_until_ready=screening.samples_until_ready,
             is_anomaly=screening.is_anomaly,
@@ -236,10 +235,6 @@ def _opinions(
         if SCORE_FEATURES.get(name) in second.model.schema
     )
     return [*opinions, (second, second.model.score(suspects))], suspects
-
-
-def _frame(row: Mapping[str, object], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    return pl.DataFrame([tuple(row[name] for name in schema)], schema=pl.Schema(schema), orient="row")
 
 
 def _complete(transactions: pl.DataFrame, plan: Plan) -> pl.DataFrame:

@@ -17,24 +17,9 @@ from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 from fraud_pipelines_tests.plan.files import plan_of
 
-NO_CONTRIBUTIONS = pl.DataFrame(
-    schema={"row": pl.UInt32, "rank": pl.UInt8, "feature": pl.String, "value": pl.Float64, "contribution": pl.Float64}
-)
-
-
-def contributions(*rows: tuple[int, str, float]) -> pl.DataFrame:
-    """``(row, feature, contribution)``, ranked in the order given."""
-    return pl.DataFrame(
-        [(row, rank, feature, 1.0, contribution) for rank, (row, feature, contribution) in enumerate(rows, 1)],
-        schema=NO_CONTRIBUTIONS.schema,
-        orient="row",
-    )
-
 
 def reasons(features: dict[str, object], *names: str) -> list[str]:
-    frame = pl.DataFrame({"transaction_id": ["t0"], "amount": [50.0]} | {k: [v] for k, v in features.items()})
-    [found] = reason_codes(frame, contributions(*((0, name, 1.0) for name in names)))
-    return found
+    return reason_codes({"transaction_id": "t0", "amount": 50.0} | features, [(name, 1.0) for name in names])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +96,7 @@ def test_the_usual_that_a_multiple_is_of_is_the_one_that_is_named(earlier: list[
         )
     )
     for feature in ("user_rz", "user_z", "user_log_ratio"):
-        [found] = reason_codes(features.tail(1), contributions((0, feature, 1.0)))
+        found = reason_codes(features.tail(1).row(0, named=True), [(feature, 1.0)])
         median = statistics.median(amount for amount in earlier if amount)  # a verification is no history
         assert found == [
             f"amount is {279 / median:.1f}× this customer's usual (279.00 against a median of {median:.2f})"
@@ -127,10 +112,8 @@ def test_a_multiple_is_the_one_a_reader_would_compute() -> None:
 
 
 def test_what_counts_little_beside_the_first_reason_isnt_mentioned() -> None:
-    frame = pl.DataFrame({"transaction_id": ["t0"], "amount": [50.0], "tx_count_24h": [2]})
-    assert reason_codes(frame, contributions((0, "tx_count_24h", 2.0), (0, "amount", 0.1))) == [
-        ["2 payments in the last 24 hours"]
-    ]
+    row = {"transaction_id": "t0", "amount": 50.0, "tx_count_24h": 2}
+    assert reason_codes(row, [("tx_count_24h", 2.0), ("amount", 0.1)]) == ["2 payments in the last 24 hours"]
 
 
 def test_what_several_features_say_of_the_amount_is_one_reason() -> None:
@@ -205,8 +188,8 @@ def test_the_counts_told_are_those_of_the_transactions_and_labels() -> None:
         schema=LABEL_COLUMNS,
     )
     features, _ = compute_features(made, past=LabelEvents.of(shipped_plan().entities, made, labels))
-    alert = features.filter(pl.col("transaction_id") == "t7")
-    [found] = reason_codes(alert, contributions((0, "merchant_risk_7d", 1.0)))
+    [alert] = features.filter(pl.col("transaction_id") == "t7").iter_rows(named=True)
+    found = reason_codes(alert, [("merchant_risk_7d", 1.0)])
     assert found == ["1 of this merchant's 4 payments whose outcome is known was fraud, in the last 14 days"]
 
 
@@ -224,9 +207,7 @@ features:
     )
 
     def said(features: dict[str, object], name: str) -> list[str]:
-        frame = pl.DataFrame({"transaction_id": ["t0"], "amount": [50.0]} | {k: [v] for k, v in features.items()})
-        [found] = reason_codes(frame, contributions((0, name, 1.0)), plan=plan)
-        return found
+        return reason_codes({"transaction_id": "t0", "amount": 50.0} | features, [(name, 1.0)], plan=plan)
 
     assert said({"abroad": 1250.5}, "abroad") == ["the amount, if paid abroad, else 0: 1,250"]
     assert said({"odd_hour": 1}, "odd_hour") == ["it is made before dawn: yes"]
@@ -236,18 +217,9 @@ features:
 
 
 def test_features_that_lowered_the_score_are_no_reasons() -> None:
-    frame = pl.DataFrame({"transaction_id": ["t0"], "amount": [50.0], "tx_count_24h": [2]})
-    assert reason_codes(frame, contributions((0, "amount", 2.0), (0, "tx_count_24h", -1.0))) == [
-        ["amount of 50.00 stands out among all payments"]
-    ]
-
-
-def test_the_rank_orders_the_reasons_and_rows_keep_their_place() -> None:
-    frame = pl.DataFrame({"transaction_id": ["a", "b"], "amount": [10.0, 20.0], "tx_count_24h": [3, 4]})
-    shuffled = contributions((1, "amount", 3.0), (1, "tx_count_24h", 2.0), (0, "amount", 1.0)).reverse()
-    assert reason_codes(frame, shuffled) == [
-        ["amount of 10.00 stands out among all payments"],
-        ["amount of 20.00 stands out among all payments", "4 payments in the last 24 hours"],
+    row = {"transaction_id": "t0", "amount": 50.0, "tx_count_24h": 2}
+    assert reason_codes(row, [("amount", 2.0), ("tx_count_24h", -1.0)]) == [
+        "amount of 50.00 stands out among all payments"
     ]
 
 
@@ -273,17 +245,11 @@ def test_every_alert_gets_one_to_three_reasons_and_then_context_whatever_the_fea
     values: list[float | None], data: st.DataObject
 ) -> None:
     names = data.draw(st.lists(st.sampled_from(list(shipped_plan().features)), unique=True, max_size=5))
-    frame = pl.DataFrame(
-        {"transaction_id": [f"t{n}" for n in range(len(values))], "amount": [1.0] * len(values)}
-        | {name: pl.Series(values, dtype=pl.Float64) for name in names}
-    )
-    named = contributions(*((row, name, 1.0) for row in range(len(values)) for name in names))
-    found = reason_codes(frame, named)
-    assert len(found) == len(values)
-    for sentences in found:
-        said = [sentence for sentence in sentences if not sentence.startswith("also: ")]
-        assert 1 <= len(said) <= 3
-        assert sentences[: len(said)] == said
-        assert len(sentences) - len(said) <= 2
+    for value in values:
+        sentences = reasons(dict.fromkeys(names, value), *names)
+        told = [sentence for sentence in sentences if not sentence.startswith("also: ")]
+        assert 1 <= len(told) <= 3
+        assert sentences[: len(told)] == told
+        assert len(sentences) - len(told) <= 2
         assert len(set(sentences)) == len(sentences)
         assert all(sentence.strip() and "nan" not in sentence.lower() for sentence in sentences)

@@ -274,3 +274,15 @@ def test_explanations_keep_the_rows_apart() -> None:
     for place in (0, 17, 199):
         alone = model.explain(rows[place], top=2).drop("row")
         assert together.filter(pl.col("row") == place).drop("row").equals(alone)
+
+
+@backends
+def test_the_drivers_of_a_row_are_those_that_the_explanation_of_all_rows_names(backend: str) -> None:
+    model = FraudModel.fit(mixed_rows(300), backend=backend, schema=MIXED_SCHEMA)
+    rows = mixed_rows(60, seed=3)
+    lines = model.explain(rows, top=3)
+    by_row = model.drivers(rows, top=3)
+    assert lines.select("row", "feature", "contribution").rows() == [
+        (row, *driver) for row, of_row in enumerate(by_row) for driver in of_row
+    ]
+    assert [model.drivers_of_row(row, top=3) for row in rows.iter_rows(named=True)] == by_row
