@@ -6,8 +6,9 @@ Every process reads it in the same way: a command, a server, the code location, 
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BaseModel, SecretStr, ValidationError
@@ -66,27 +67,34 @@ def read(model: type[Model], prefix: str) -> Model:
         InvalidInput: a variable has a value of the wrong type or out of range. A secret's value is not in the message.
     """
     # An import of a third of a second, which what reads no settings is spared.
-    from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+    from pydantic_settings import SettingsError
 
     load_env_file()
     folder = os.environ.get(SECRETS_DIR) or None
     if folder and not Path(folder).is_dir():
         raise InvalidInput(f"{SECRETS_DIR}={folder!r} is no folder")
-    config = SettingsConfigDict(env_prefix=prefix, env_ignore_empty=True, extra="ignore")
     inner = {
         name: read(field.annotation, prefix)
         for name, field in model.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     }
-    reader = cast(Any, type(model.__name__, (model, BaseSettings), {"model_config": config, "__module__": __name__}))
     try:
-        found = reader(_secrets_dir=folder, **inner)
+        found = _reader(model, prefix)(_secrets_dir=folder, **inner)
     except ValidationError as error:
         # Not from the error, which repeats the values.
         raise InvalidInput(_message(error, model, prefix)) from None
     except (SettingsError, OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{error}. The folder of secret files is {SECRETS_DIR}={folder!r}.") from error
     return model.model_validate({name: getattr(found, name) for name in model.model_fields})
+
+
+@cache
+def _reader(model: type[BaseModel], prefix: str) -> Any:
+    """The class that reads such settings: to make one takes longer than to read by it."""
+    from pydantic_settings import BaseSettings, SettingsConfigDict
+
+    config = SettingsConfigDict(env_prefix=prefix, env_ignore_empty=True, extra="ignore")
+    return type(model.__name__, (model, BaseSettings), {"model_config": config, "__module__": __name__})
 
 
 def variable(model: type[BaseModel], prefix: str, field: str) -> str:

@@ -54,10 +54,19 @@ def _fold() -> pl.DataFrame:
 
 
 def _score(features: pl.DataFrame) -> None:
+    from fraud_pipelines.detection.default_schema import daily_schema, default_schema, grouped_schema
+    from fraud_pipelines.detection.groups import Grouping
     from fraud_pipelines.detection.model import FraudModel
-    from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA
+    from fraud_pipelines.detection.supervised import LABEL, fit_supervised
+    from fraud_pipelines.plan.compile import shipped_plan
 
-    for backend in _BACKENDS:
-        model = FraudModel.fit(features, backend=backend, schema=LABEL_FREE_SCHEMA)
+    schema, _ = default_schema(features, grouped_schema(shipped_plan()))
+    own_kind = frozenset(role.group for role in daily_schema(shipped_plan()).values())
+    groups = Grouping(own_kind, features.head(5))
+    models = [FraudModel.fit(features, backend=backend, schema=schema, groups=groups) for backend in _BACKENDS]
+    known = features.with_row_index().with_columns((pl.col("index") % 4 == 0).alias(LABEL))
+    numbers = {name: role for name, role in schema.items() if role.role in ("numeric", "binary")}
+    models.append(fit_supervised(known, features, schema=numbers))
+    for model in models:
         model.score(features)
         model.explain(features.head(2), top=3)

@@ -52,6 +52,11 @@ class TrainingDistribution:
             offsets=np.concatenate(([0], np.cumsum([last - first for first, last, _ in ranges]))).astype(np.int64),
         )
 
+    def distinct(self, column: int) -> tuple[FloatArray, NDArray[np.int32]]:
+        """The distinct training values of a column, ascending, and how many rows have each."""
+        first, last = self.offsets[column], self.offsets[column + 1]
+        return self.values[first:last], np.diff(self.cumulative[first + column : last + column + 1])
+
     def quantile(self, column: int, share: float) -> float:
         """The smallest training value of a column that at least this share of the rows doesn't exceed."""
         first, last = self.offsets[column], self.offsets[column + 1]
@@ -60,8 +65,8 @@ class TrainingDistribution:
 
     def mode(self, column: int) -> float:
         """The commonest training value of a column, the smallest of equally common ones."""
-        first, last = self.offsets[column], self.offsets[column + 1]
-        return float(self.values[first + np.argmax(np.diff(self.cumulative[first + column : last + column + 1]))])
+        values, rows = self.distinct(column)
+        return float(values[np.argmax(rows)])
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What has to be stored."""

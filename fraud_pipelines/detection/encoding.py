@@ -1,7 +1,6 @@
 """Feature encoding: from a frame with numbers, ids, categories and flags to the matrix a detector sees."""
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +11,19 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fraud_pipelines.detection.schema import FeatureRole, Role, Schema, SchemaLike, parse_schema
+from fraud_pipelines.detection.schema import FeatureRole, Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import InvalidInput
 
 FloatArray = NDArray[np.float64]
+_Flags = NDArray[np.bool_]
+_Scales = tuple[FloatArray, FloatArray, FloatArray, _Flags, FloatArray, FloatArray, _Flags]
 
 LIMIT: Final = 1e6
 """Encoded numbers end here, in robust spreads: infinity, and whatever else is that far out."""
 
 HASH_RANGE: Final = 1_000_000
+
+_PLAIN_NUMBERS: Final = frozenset((float, int, bool, type(None)))
 
 _IQR_OF_NORMAL: Final = 1.349
 
@@ -71,9 +74,12 @@ class FeatureEncoder:
             InvalidInput: a column of the schema is missing or can't be read in its role.
         """
         _require_columns(frame, self.names)
+        columns = frame.select(self.names)
+        if self._all_numbers and all(dtype.is_numeric() or dtype == pl.Boolean for dtype in columns.dtypes):
+            return self._scaled(columns.cast(pl.Float64).to_numpy(order="c", writable=True))
         matrix = np.empty((frame.height, len(self.encodings)), dtype=np.float64)
         for column, encoding in enumerate(self.encodings):
-            matrix[:, column] = _as_code(frame[encoding.name], encoding)
+            matrix[:, column] = _as_code(columns[encoding.name], encoding)
         return self._scaled(matrix)
 
     def transform_row(self, row: Mapping[str, object]) -> FloatArray:
@@ -87,15 +93,9 @@ class FeatureEncoder:
         except KeyError:
             _require_columns(pl.DataFrame(schema=list(row)), self.names)
             raise
-        codes: list[float] = []
-        for place, (role, value) in enumerate(zip(self._roles, values, strict=True)):
-            if role not in ("numeric", "binary") or not (value is None or isinstance(value, int | float)):
-                codes.append(self._code_of(place, value))
-            elif role == "numeric":
-                codes.append(math.nan if value is None else value)
-            else:
-                codes.append(0.0 if value is None or math.isnan(value) else float(value != 0))
-        return self._scaled(np.array([codes], dtype=np.float64))
+        if not self._all_numbers or not _PLAIN_NUMBERS.issuperset(map(type, values)):
+            values = [self._number(*each) for each in zip(self.encodings, values, strict=True)]
+        return self._scaled(np.array([values], dtype=np.float64))
 
     @cached_property
     def names(self) -> list[str]:
@@ -108,13 +108,16 @@ class FeatureEncoder:
         return {encoding.name: encoding.feature for encoding in self.encodings}
 
     @cached_property
-    def _roles(self) -> list[Role]:
-        return [encoding.feature.role for encoding in self.encodings]
+    def _all_numbers(self) -> bool:
+        """Whether there are but numbers and flags."""
+        return all(encoding.feature.role in ("numeric", "binary") for encoding in self.encodings)
 
-    def _code_of(self, place: int, value: object) -> float:
-        """`_as_code` of one value."""
-        encoding = self.encodings[place]
-        return float(_as_code(pl.Series(encoding.name, [value]), encoding)[0])
+    @staticmethod
+    def _number(encoding: FeatureEncoding, value: object) -> object:
+        """`_as_code` of one value; what is a number already, or missing, as it is."""
+        if encoding.feature.role in ("numeric", "binary") and (value is None or isinstance(value, int | float)):
+            return value
+        return _as_code(pl.Series(encoding.name, [value]), encoding)[0]
 
     def _scaled(self, codes: FloatArray) -> FloatArray:
         """The matrix of codes with what is missing filled in, and numbers and hashes scaled; in place."""
@@ -124,7 +127,7 @@ class FeatureEncoder:
         return codes
 
     @cached_property
-    def _scales(self) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_], FloatArray, FloatArray]:
+    def _scales(self) -> _Scales:
         """What `kernels.scale_columns` needs of each column."""
         as_they_are = [encoding.feature.role in ("label", "binary") for encoding in self.encodings]
         directions = [encoding.feature.direction for encoding in self.encodings]
@@ -136,6 +139,7 @@ class FeatureEncoder:
             np.array([direction == "low" for direction in directions], dtype=np.bool_) & ~np.array(as_they_are),
             np.where(as_they_are, -np.inf, lower),
             np.where(as_they_are, np.inf, LIMIT),
+            np.array([encoding.feature.role == "binary" for encoding in self.encodings], dtype=np.bool_),
         )
 
     def to_json(self) -> list[dict[str, object]]:

@@ -14,6 +14,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _BLOCK: Final = 256
+_FEW_ROWS: Final = 16
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -33,14 +34,20 @@ def scale_columns(
     mirrored: NDArray[np.bool_],
     lower: FloatArray,
     upper: FloatArray,
+    flags: NDArray[np.bool_],
 ) -> None:
-    """(x − center) / scale in place, within bounds, ``missing`` instead of NaN; X has shape (n, k), the others (k,)."""
+    """(x − center) / scale in place, within bounds, ``missing`` instead of NaN; X has shape (n, k), the others (k,).
+
+    Of a flag only whether it is true counts.
+    """
     n, k = X.shape
     for row in range(n):
         for column in range(k):
             x = X[row, column]
             if np.isnan(x):
                 x = missing[column]
+            if flags[column]:
+                x = 1.0 if x != 0.0 else 0.0
             x = (x - center[column]) / scale[column]
             if mirrored[column]:
                 x = -x
@@ -66,10 +73,23 @@ def path_lengths(
 
     The children of a node are ``child`` (taken up to the threshold) and the place after it. A leaf is its own child,
     with a threshold that nothing exceeds, and has a path length in ``lengths``. So every row of a block takes
-    ``depths`` steps through each tree: without a branch to mispredict, the steps of many rows overlap.
+    ``depths`` steps through each tree: without a branch to mispredict, the steps of many rows overlap. Of few rows
+    each takes its steps through all trees at once, so that those overlap.
     """
     n = X.shape[0]
     total = np.zeros(n)
+    if n <= _FEW_ROWS:
+        at = np.empty(roots.size, np.int32)
+        deepest = depths.max()
+        for row in range(n):
+            at[:] = roots
+            for _ in range(deepest):
+                for tree in range(roots.size):
+                    node = at[tree]
+                    at[tree] = child[node] + (X[row, feature[node]] > threshold[node])
+            for tree in range(roots.size):
+                total[row] += lengths[at[tree]]
+        return total
     nodes = np.empty(_BLOCK, np.int32)
     for start in range(0, n, _BLOCK):
         rows = min(_BLOCK, n - start)
@@ -173,7 +193,7 @@ def feature_surprises(
     by_rarity: NDArray[np.bool_],
     unseen: float,
 ) -> FloatArray:
-    """The terms of `detectors.grouped.TailsDetector`, shape (n, k).
+    """The terms of `detectors.tails.TailsDetector`, shape (n, k).
 
     Args:
         values, surprise: of column j between ``offsets[j]`` and ``offsets[j + 1]``, the values ascending.

@@ -99,15 +99,16 @@ class FraudModel:
         detector: Detector
         if groups is None:
             detector = chosen.fit(FitContext(X, distribution, contamination, seed), typed)
+            scores = detector.training_scores if isinstance(detector, KnowsTrainingScores) else detector.raw_scores(X)
         else:
-            detector = GroupedDetector.fit(
+            detector, scores = GroupedDetector.fit(
                 X,
+                distribution,
                 groups.layouts(encoder.schema),
                 backend,
                 lambda own, of: chosen.fit(FitContext(own, of, contamination, seed), typed),
                 encoder.transform(groups.frauds) if groups.frauds.height else X[:0],
             )
-        scores = detector.training_scores if isinstance(detector, KnowsTrainingScores) else detector.raw_scores(X)
         calibration = Calibration.fit(scores, normalization=normalization, contamination=contamination)
         return cls(
             backend=backend,

@@ -1,7 +1,8 @@
 """The columns of transactions as the fold reads them: numbers with NaN for null, and codes of what is equal."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+_TEXTS_KEPT: Final = 10_000
+"""Codes of so many texts are remembered for single rows: countries, categories and merchants come again."""
 
 
 class Columns(NamedTuple):
@@ -50,17 +55,23 @@ def codes(values: pl.Series) -> Ints:
 
 def code_of(value: object) -> int:
     """`codes` of one value."""
-    from fraud_pipelines.features.kernel import hash_texts
     from fraud_pipelines.plan.folding.loop import UNKNOWN
 
     if value is None:
         return UNKNOWN
     if isinstance(value, str):
-        characters = value.encode()
-        return int(hash_texts(np.array([0, len(characters)]), np.array(bytearray(characters), dtype=np.uint8))[0])
+        return _code_of_text(value)
     if isinstance(value, float):
         return int(np.float64(value + 0.0).view(np.int64))
     return int(value) if int(value) != UNKNOWN else UNKNOWN + 1  # type: ignore[call-overload]
+
+
+@lru_cache(_TEXTS_KEPT)
+def _code_of_text(text: str) -> int:
+    from fraud_pipelines.features.kernel import hash_texts
+
+    characters = text.encode()
+    return int(hash_texts(np.array([0, len(characters)]), np.array(bytearray(characters), dtype=np.uint8))[0])
 
 
 def stacked(columns: Mapping[str, NDArray[Any]], names: Sequence[str], order: Ints, dtype: type) -> NDArray[Any]:

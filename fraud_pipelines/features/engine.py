@@ -149,10 +149,7 @@ def with_usual(
         by_day[day] = population.figures(day)
         if day in added:
             population.add(added[day])
-    values = dict(columns.values)
-    for each in compiled.measured:
-        values[each.center], values[each.upper] = beside(rows, each.name, by_day)
-    return columns._replace(values=values)
+    return columns._replace(values={**columns.values, **beside(rows, compiled.measured, by_day)})
 
 
 def checked(transactions: pl.DataFrame, plan: Plan) -> pl.DataFrame:

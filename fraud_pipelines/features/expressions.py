@@ -177,14 +177,14 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 def _frame(columns: Mapping[str, Any], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """DuckDB's result in arrays, of which those with nulls are masked."""
-    found = []
+    found, nulls = [], {}
     for name, dtype in types.items():
-        values = columns[name]
-        nulls = np.ma.getmaskarray(values)
-        series = pl.Series(name, np.ma.getdata(values).tolist() if dtype == pl.String else np.ma.getdata(values))
-        known = pl.Series(~nulls)
-        found.append(series.cast(dtype).to_frame().select(pl.when(known).then(pl.col(name))).to_series())
-    return pl.DataFrame(found)
+        values = np.ma.getdata(columns[name])
+        found.append(pl.Series(name, values.tolist() if dtype == pl.String else values).cast(dtype))
+        masked = np.ma.getmaskarray(columns[name])
+        if masked.any():
+            nulls[name] = pl.Series(~masked)
+    return pl.DataFrame(found).with_columns(pl.when(known).then(pl.col(name)) for name, known in nulls.items())
 
 
 def _levels(source: str, expressions: Sequence[Expression]) -> str:

@@ -26,6 +26,7 @@ The delay d is the option ``delay_days``: ``FRAUD_LABEL_DELAY_DAYS``, unless a d
 never occurred the counts are 0 and the rate is p. Only where a part of the key is null are all of them null.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -62,6 +63,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _DAY: Final = 86_400_000_000
+_KNOWN: Final = np.array([True])
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,23 @@ class LabelLookup:
         known = np.array([None not in key for key in keys], dtype=np.bool_)
         code = np.array([self._codes.get(key, -1) for key in keys], dtype=np.int64)
         return self.features(code, known, instant)
+
+    def features_of_one(self, columns: Mapping[str, str | None], instant: Ints) -> list[float]:
+        """The values of `features_of` for one row, in their order; ``instant`` has the shape (1,)."""
+        key = tuple(columns[name] for name in self.entity.key)
+        if None in key:
+            return [math.nan] * len(self._spans)
+        code = self._codes.get(key, -1)
+        if code < 0:
+            return self._of_unknown
+        found = self.features(np.array([code]), _KNOWN, instant)
+        return [float(value[0]) for value in found.values()]
+
+    @cached_property
+    def _of_unknown(self) -> list[float]:
+        """The features of an entity that nothing is known of, which don't depend on the time."""
+        found = self.features(np.array([-1]), _KNOWN, np.array([0]))
+        return [float(value[0]) for value in found.values()]
 
     @cached_property
     def _codes(self) -> dict[tuple[str | None, ...], int]:

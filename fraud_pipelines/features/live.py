@@ -223,8 +223,9 @@ class LiveHistories:
         if is_refund:
             return {}, keep
         values = [value for found, _ in folded for value in found[:, 0].tolist()]
-        keys = {name: [_text(row[name])] for name in self._keys}
-        values += [float(value[0]) for value in self._from_labels(keys, arrival.timestamp)]
+        keys = {name: _text(row[name]) for name in self._keys}
+        for lookup in self._lookups:
+            values += lookup.features_of_one(keys, arrival.timestamp)
         row["event_date"] = timestamp.date()
         for (name, _, is_whole), value in zip(self._kinds, values, strict=True):
             row[name] = None if value != value else int(value) if is_whole else value  # noqa: PLR0124

@@ -6,11 +6,11 @@ are the same to the bit. What counts on a day are the `TRAILING_DAYS` before it,
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ from fraud_pipelines.plan.types import CATEGORY, EntityPlan
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Whole = TypeVar("Whole", int, Ints)
 
 POPULATION: Final = "__population"
 """Its name among histories; no entity can have it."""
@@ -42,11 +43,16 @@ _BY: Final = ["event_date", "measured", "category", "bin"]
 
 _REACH: Final = timedelta(days=TRAILING_DAYS)
 _FEW: Final = 2_000
-"""So few rows that to count them one by one takes no longer than to group them."""
+"""So few rows that to group them before they are counted takes longer than to count them as they are."""
+_EPOCH: Final = date(1970, 1, 1)
+_BIN_BITS: Final = 18
+_ZERO_BIN: Final = 1 << (_BIN_BITS - 1)
+"""A cell is a key's number and, in the lower bits, a bin with this added."""
+_WAITING: Final = 200_000
+"""So many rows at most wait to be added up with the others."""
 
 _Key = tuple[str, str | None]
-_Counts = dict[_Key, dict[int, int]]
-"""By the measured column and the category: how many payments are in each bin."""
+"""The measured column and the category."""
 
 _BINS: Final = 32
 _LEAST: Final = -1075
@@ -144,22 +150,42 @@ def counted(rows: pl.DataFrame, measured: Measured, values: Floats, mask: NDArra
     return chosen.group_by(_BY).agg(pl.col("payments").sum())
 
 
-def beside(rows: pl.DataFrame, measured: str, by_day: Mapping[date, FiguresOfDay]) -> tuple[Floats, Floats]:
-    """The center and the upper figure to compare each of ``rows`` with, NaN where there are none."""
+def beside(rows: pl.DataFrame, measured: Sequence[Measured], by_day: Mapping[date, FiguresOfDay]) -> dict[str, Floats]:
+    """What to compare each of ``rows`` with, by `Measured.center` and `Measured.upper`; NaN where there is nothing."""
     keys = pl.DataFrame([rows["timestamp"].dt.date().alias("event_date"), rows[CATEGORY].alias("category")])
-    if rows.height < _FEW:
-        told = [usual(by_day[day], measured, category) for day, category in keys.iter_rows()]
-        return np.array([each.center for each in told]), np.array([each.upper for each in told])
     met = keys.unique()
-    known = [usual(by_day[day], measured, category) for day, category in met.iter_rows()]
-    both = met.with_columns(
-        pl.Series("center", [each.center for each in known], dtype=pl.Float64),
-        pl.Series("upper", [each.upper for each in known], dtype=pl.Float64),
-    )
-    if both.height == 1:
-        return np.full(rows.height, known[0].center), np.full(rows.height, known[0].upper)
-    found = keys.join(both, on=["event_date", "category"], how="left", nulls_equal=True, maintain_order="left")
-    return found["center"].to_numpy().copy(), found["upper"].to_numpy().copy()
+    told: dict[str, list[float]] = {}
+    for each in measured:
+        figures = [usual(by_day[day], each.name, category) for day, category in met.iter_rows()]
+        told[each.center], told[each.upper] = [of.center for of in figures], [of.upper for of in figures]
+    if met.height == 1:
+        return {name: np.full(rows.height, value) for name, [value] in told.items()}
+    place = keys.join(
+        met.with_row_index("place"), on=["event_date", "category"], how="left", nulls_equal=True, maintain_order="left"
+    )["place"].to_numpy()
+    return {name: np.array(values, dtype=np.float64)[place] for name, values in told.items()}
+
+
+class _Cells(NamedTuple):
+    """Counts: the day since 1970 of each, its cell, and the payments; all of shape (n,)."""
+
+    day: Ints
+    cell: Ints
+    payments: Ints
+
+    @classmethod
+    def of(cls, parts: Sequence["_Cells"]) -> "_Cells":
+        """All of the parts added up, in the order of day and cell."""
+        day, cell, payments = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.lexsort((cell, day))
+        day, cell = day[order], cell[order]
+        begins = np.flatnonzero(np.append(True, (day[1:] != day[:-1]) | (cell[1:] != cell[:-1]))[: day.size])
+        return cls(day[begins], cell[begins], np.add.reduceat(payments[order], begins) if day.size else payments)
+
+    def between(self, first: date, last: date) -> "_Cells":
+        """Those of the days from ``first`` until before ``last``, of counts in order."""
+        begin, end = np.searchsorted(self.day, [_number(first), _number(last)])
+        return _Cells(*(column[begin:end] for column in self))
 
 
 class MovingPopulation:
@@ -169,9 +195,13 @@ class MovingPopulation:
     """
 
     def __init__(self, population: History | None = None) -> None:
-        self._days: dict[date, _Counts] = {}
-        self._totals: _Counts = {}
-        self._at: date | None = None  # the totals are those of the days before
+        self._keys: dict[_Key, int] = {}
+        self._columns: dict[str, int] = {}  # the measured columns
+        nothing = np.zeros(0, dtype=np.int64)
+        self._counts = _Cells(nothing, nothing, nothing)  # in order
+        self._waiting: list[_Cells] = []
+        self._single: dict[tuple[int, int], int] = {}  # by day and cell, what came one by one
+        self._at: date | None = None  # the latest day that figures were asked for
         self._of_day: dict[date, FiguresOfDay] = {}
         if population is not None:
             self.add(population.frame)
@@ -180,90 +210,107 @@ class MovingPopulation:
         """What is usual on ``day``, by the days before it."""
         if day not in self._of_day:
             self._of_day = dict(list(self._of_day.items())[-TRAILING_DAYS:])
-            self._of_day[day] = _figures(self._before(day))
+            self._of_day[day] = self._figures(day)
         return self._of_day[day]
 
     def add(self, counts: pl.DataFrame) -> None:
         """Count what a frame with the columns of `COUNTS` holds."""
-        for day, measured, category, place, payments in counts.select(*COUNTS).iter_rows():
-            self._count(day, (measured, category), place, payments)
+        if counts.is_empty():
+            return
+        names = ["measured", "category"]
+        met = counts.select(names).unique()
+        numbers = met.with_columns(pl.Series("number", [self._number(*key) for key in met.iter_rows()], pl.Int64))
+        key = counts.select(names).join(numbers, on=names, how="left", nulls_equal=True, maintain_order="left")
+        self._waiting.append(
+            _Cells(
+                counts["event_date"].to_physical().cast(pl.Int64).to_numpy(),
+                _cell(key["number"].to_numpy(), counts["bin"].cast(pl.Int64).to_numpy()),
+                counts["payments"].to_numpy(),
+            )
+        )
+        if sum(each.day.size for each in self._waiting) > max(_WAITING, self._counts.day.size):
+            self._add_up()
 
     def count(self, day: date, measured: str, category: str | None, value: float) -> None:
         """Count one value."""
-        self._count(day, (measured, category), bin_of(value), 1)
+        place = _number(day), _cell(self._number(measured, category), bin_of(value))
+        self._single[place] = self._single.get(place, 0) + 1
 
     def history(self) -> Population:
         """All counts."""
-        rows = [
-            (day, measured, category, place, payments)
-            for day, of_day in self._days.items()
-            for (measured, category), by_bin in of_day.items()
-            for place, payments in by_bin.items()
-        ]
-        return Population.of_counts([pl.DataFrame(rows, schema=COUNTS, orient="row")])
+        self._add_up()
+        keys = list(self._keys)
+        of_key = [keys[key] for key in (self._counts.cell >> _BIN_BITS).tolist()]
+        frame = pl.DataFrame(
+            {
+                "event_date": pl.Series(self._counts.day, dtype=pl.Int32).cast(pl.Date),
+                "measured": [measured for measured, _ in of_key],
+                "category": [category for _, category in of_key],
+                "bin": _bin(self._counts.cell),
+                "payments": self._counts.payments,
+            },
+            schema=COUNTS,
+        )
+        return Population.of_counts([frame])
 
-    def _count(self, day: date, key: _Key, place: int, payments: int) -> None:
-        _add(self._days.setdefault(day, {}), key, place, payments)
-        if self._at is not None and day < self._at and day >= self._at - _REACH:
-            _add(self._totals, key, place, payments)
+    def _number(self, measured: str, category: str | None) -> int:
+        self._columns.setdefault(measured, len(self._columns))
+        return self._keys.setdefault((measured, category), len(self._keys))
 
-    def _before(self, day: date) -> _Counts:
-        """The counts of the days that ``day`` looks back on, added up."""
-        if self._at is not None and day < self._at:  # a late one
-            return _sum(of_day for other, of_day in self._days.items() if day - _REACH <= other < day)
-        if self._at is None or day >= self._at + _REACH:
-            self._totals = _sum(of_day for other, of_day in self._days.items() if day - _REACH <= other < day)
-        else:
-            for other, of_day in self._days.items():
-                if self._at <= other < day:
-                    _sum((of_day,), self._totals)
-                elif self._at - _REACH <= other < day - _REACH:
-                    _sum((of_day,), self._totals, sign=-1)
-        self._at = day
-        for other in [other for other in self._days if other < day - _REACH]:
-            del self._days[other]
-        return self._totals
+    def _add_up(self) -> None:
+        parts = [self._counts, *self._waiting]
+        if self._single:
+            day, cell = np.array(list(self._single), dtype=np.int64).T
+            parts.append(_Cells(day, cell, np.array(list(self._single.values()), dtype=np.int64)))
+        if len(parts) > 1:
+            self._counts = _Cells.of(parts)
+            self._waiting, self._single = [], {}
+
+    def _figures(self, day: date) -> FiguresOfDay:
+        """From the counts of the days that ``day`` looks back on; those that no later one does are let go."""
+        self._add_up()
+        if self._at is None or day >= self._at:
+            self._at = day
+            self._counts = self._counts.between(day - _REACH, date.max)
+        counts = self._counts.between(day - _REACH, day)
+        keys, columns = list(self._keys), list(self._columns)
+        of_key = counts.cell >> _BIN_BITS
+        column = np.array([self._columns[measured] for measured, _ in keys], dtype=np.int64)
+        found = {keys[key]: figures for key, figures in _quantiles(of_key, counts).items() if keys[key][1] is not None}
+        of_columns = _quantiles(column[of_key], counts)
+        return found | {(columns[number], None): figures for number, figures in of_columns.items()}
 
 
 def figures(counts: pl.DataFrame, day: date) -> FiguresOfDay:
     """What is usual on ``day``, from counts of the days before it; those of other days don't matter."""
-    recent = counts.filter(pl.col("event_date").is_between(day - _REACH, day, closed="left"))
-    return MovingPopulation(Population.of_counts([recent])).figures(day)
+    return MovingPopulation(Population(_placeholder(), counts)).figures(day)
 
 
-def _figures(totals: _Counts) -> FiguresOfDay:
-    every: _Counts = {}
-    for (measured, category), by_bin in totals.items():
-        if category is not None:
-            every[measured, category] = by_bin
-        _sum(({(measured, None): by_bin},), every)
-    found = {}
-    for key, by_bin in every.items():
-        total = sum(by_bin.values())
-        if total >= ENOUGH:
-            found[key] = Figures(*(middle(_quantile(by_bin, -(-total * part // 20))) for part in (10, 19)))
-    return found
+def _quantiles(group: Ints, counts: _Cells) -> dict[int, Figures]:
+    """By its number, the figures of each group that has enough payments."""
+    place = _bin(counts.cell)
+    order = np.argsort(_cell(group, place), kind="stable")
+    place, reached = place[order], np.cumsum(counts.payments[order])
+    numbers, first = np.unique(group[order], return_index=True)
+    before = np.append(0, reached)[first]
+    total = np.append(0, reached)[np.append(first[1:], order.size)] - before
+    center, upper = (place[np.searchsorted(reached, before - (-total * part // 20))] for part in (10, 19))
+    return {
+        number: Figures(middle(of_center), middle(of_upper))
+        for number, payments, of_center, of_upper in zip(
+            numbers.tolist(), total.tolist(), center.tolist(), upper.tolist(), strict=True
+        )
+        if payments >= ENOUGH
+    }
 
 
-def _quantile(by_bin: Mapping[int, int], rank: int) -> int:
-    """The bin of the value with that rank, from 1."""
-    reached = 0
-    for place in sorted(by_bin):
-        reached += by_bin[place]
-        if reached >= rank:
-            return place
-    raise ValueError(f"there are fewer than {rank} values")
+def _number(day: date) -> int:
+    return (day - _EPOCH).days
 
 
-def _add(counts: _Counts, key: _Key, place: int, payments: int) -> None:
-    by_bin = counts.setdefault(key, {})
-    by_bin[place] = by_bin.get(place, 0) + payments
+def _cell(key: Whole, place: Whole) -> Whole:
+    return (key << _BIN_BITS) + place + _ZERO_BIN
 
 
-def _sum(parts: Iterable[_Counts], into: _Counts | None = None, *, sign: int = 1) -> _Counts:
-    total: _Counts = {} if into is None else into
-    for part in parts:
-        for key, by_bin in part.items():
-            for place, payments in by_bin.items():
-                _add(total, key, place, sign * payments)
-    return total
+def _bin(cell: Ints) -> Ints:
+    return (cell & ((1 << _BIN_BITS) - 1)) - _ZERO_BIN

@@ -48,11 +48,15 @@ def write_population(connection: Connection, counts: pl.DataFrame, missing: pl.D
     reach = timedelta(days=TRAILING_DAYS)
     query = "SELECT DISTINCT event_date FROM features.derived_days WHERE event_date > $day AND event_date <= $last"
     later = select(connection, query, {"day": day, "last": day + reach})["event_date"].sort().to_list()
-    before = _between(connection, day - reach, day + reach) if later else None
-    overwrite(connection, TABLE, counts.filter(pl.col("event_date") == day), event_date=day)
-    if before is None:
+    before = _between(connection, day - reach, day + reach) if later else pl.DataFrame(schema=COUNTS)
+    own = pl.col("event_date") == day
+    overwrite(connection, TABLE, counts.filter(own), event_date=day)
+    unchanged = Population.of_counts([before.filter(own)]).frame.equals(
+        Population.of_counts([counts.filter(own)]).frame
+    )
+    if not later or unchanged:
         return []
-    after = _between(connection, day - reach, day + reach)
+    after = pl.concat([before.filter(~own), counts.filter(own)])
     return [each for each in later if figures(before, each) != figures(after, each)]
 
 

@@ -1,6 +1,6 @@
 """The screener: a transaction's features, its score, a second opinion where it is flagged, and the decision."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -110,11 +110,8 @@ class Screener:
         full = features.hstack(payments_of(rows).select(self._raw))
         screening = self.detector.screen(full)
         parts = [
-            self._judged(
-                full.filter(of_day), Screening(screening.rows.filter(of_day), screening.models), self._engine_of(day)
-            )
-            for day in full["event_date"].unique().sort()
-            for of_day in [full["event_date"] == day]
+            self._judged(of_day, Screening(screened, screening.models), self._engine_of(day))
+            for day, of_day, screened in _by_day(full, screening.rows)
         ]
         return Screened(
             features=features,
@@ -202,6 +199,17 @@ class Screener:
         }
         codes = _reasons(full, decided_by, alerts["reason"], engine)
         return pl.concat(scores), decision_rows(full, decided, scored["model_version"], flagged, second, codes)
+
+
+def _by_day(full: pl.DataFrame, screened: pl.DataFrame) -> Iterator[tuple[date, pl.DataFrame, pl.DataFrame]]:
+    """The rows of each day, in order, with what the detector said of them."""
+    days = full["event_date"].unique().sort()
+    for day in days:
+        if len(days) == 1:
+            yield day, full, screened
+        else:
+            of_day = full["event_date"] == day
+            yield day, full.filter(of_day), screened.filter(of_day)
 
 
 def _opinion(

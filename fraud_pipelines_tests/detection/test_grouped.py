@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud_pipelines.detection.detectors.grouped import Anchor, GroupedDetector, TailsDetector
+from fraud_pipelines.detection.detectors.grouped import GroupedDetector
+from fraud_pipelines.detection.detectors.tails import Anchor, TailsDetector
+from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.detection.groups import Grouping
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole
@@ -142,6 +144,6 @@ def test_an_anchor_of_many_rows_is_small_and_off_by_no_more_than_its_steps() -> 
 
 def test_a_value_is_rare_by_how_many_rows_share_it_where_neither_side_is_suspicious() -> None:
     X = np.array([[3.0]] * 2 + [[12.0]] * 60 + [[13.0]] * 38)
-    detector = TailsDetector.fit(X, [True])
+    detector = TailsDetector.fit(TrainingDistribution.fit(X), [True])
     surprises = detector.surprises(np.array([[12.0], [13.0], [3.0], [5.0]]))[:, 0]
     np.testing.assert_allclose(np.exp(-surprises), np.array([101, 41, 3, 1]) / 101)

@@ -1,18 +1,19 @@
 """What is usual among all payments, and what that makes of young histories."""
 
+import math
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_pipelines.features import population
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.features.population import bin_of, bins, middle
+from fraud_pipelines.features.population import COUNTS, MovingPopulation, bin_of, bins, middle
 
 DAY = datetime(2026, 3, 9)
 
@@ -85,3 +86,48 @@ def test_a_category_is_compared_with_itself_once_it_has_enough_payments() -> Non
     }
     assert abs(told["travel"]) < 0.1
     assert told[None] > 3
+
+
+_COUNTED = st.tuples(
+    st.integers(0, 40),
+    st.sampled_from(["amount", "other"]),
+    st.sampled_from([None, "food", "travel"]),
+    st.floats(0, 99),
+)
+
+
+@given(
+    parts=st.lists(st.tuples(st.booleans(), st.lists(_COUNTED, max_size=60)), max_size=5),
+    asked=st.lists(st.integers(0, 45), min_size=1, max_size=4).map(sorted),
+)
+@settings(deadline=None)
+def test_figures_are_those_of_all_that_was_counted_in_whatever_portions(
+    parts: list[tuple[bool, list[tuple[int, str, str | None, float]]]], asked: list[int]
+) -> None:
+    moving = MovingPopulation()
+    for one_by_one, rows in parts:
+        if one_by_one:
+            for day, measured, category, value in rows:
+                moving.count(_day(day), measured, category, value)
+        else:
+            counts = [(_day(day), measured, category, bin_of(value), 1) for day, measured, category, value in rows]
+            moving.add(pl.DataFrame(counts, schema=COUNTS, orient="row"))
+    counted = [row for _, rows in parts for row in rows]
+    last = max((day for day, *_ in counted), default=0)
+    assert moving.history().frame["payments"].sum() == sum(day >= last - 28 for day, *_ in counted)
+    for now in asked:
+        expected = {}
+        for measured, category in {(m, c) for _, m, own, _ in counted for c in (own, None)}:
+            bins_of_key = sorted(
+                bin_of(value)
+                for day, m, own, value in counted
+                if m == measured and category in (None, own) and now - 28 <= day < now
+            )
+            if len(bins_of_key) >= 30:
+                ranks = (math.ceil(len(bins_of_key) / 2), math.ceil(len(bins_of_key) * 19 / 20))
+                expected[measured, category] = tuple(middle(bins_of_key[rank - 1]) for rank in ranks)
+        assert moving.figures(_day(now)) == expected
+
+
+def _day(number: int) -> date:
+    return DAY.date() + timedelta(days=number)

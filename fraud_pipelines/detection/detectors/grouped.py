@@ -15,9 +15,10 @@ Under it a group without a detector of the model's own kind needs far stronger e
 which mean nothing take next to no alerts from those that do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -33,6 +34,7 @@ from fraud_pipelines.detection.detectors.interface import (
     part,
     with_prefix,
 )
+from fraud_pipelines.detection.detectors.tails import Anchor, TailsDetector
 from fraud_pipelines.detection.distribution import TrainingDistribution
 
 IntArray = NDArray[np.int64]
@@ -50,136 +52,7 @@ PRIOR_FRAUDS: Final = 20.0
 
 _ROUNDS: Final = 50
 _LEAST_TAIL, _MOST_TAIL = 0.02, 0.7
-_EXACT_RANKS: Final = 2_000
-_COARSER: Final = 1.01
-_TOP_SHARE: Final = 0.01
-_FEW_VALUES: Final = 64
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """The training scores of a group, from which tail probabilities are read.
-
-    Kept are the distinct scores of the `_EXACT_RANKS` highest rows, and of the others so many that neighbours differ by
-    1 % in rank.
-
-    Attributes:
-        rows: how many there were.
-        values: ascending, shape (m,).
-        at_least: how many training rows score at or above each, shape (m,).
-        excess: by how much the scores of the top percent exceed the one below them on average; beyond the largest the
-            tail falls off with it.
-    """
-
-    rows: int
-    values: FloatArray
-    at_least: FloatArray
-    excess: float
-
-    @classmethod
-    def fit(cls, scores: FloatArray) -> Self:
-        """From the raw scores of the training rows, shape (n,)."""
-        ordered = np.sort(scores)
-        n = ordered.size
-        ranks = [*range(1, min(n, _EXACT_RANKS) + 1)]
-        while ranks[-1] < n:
-            ranks.append(min(n, int(ranks[-1] * _COARSER) + 1))
-        values = np.unique(ordered[n - np.array(ranks)])
-        at_least = (n - np.searchsorted(ordered, values, side="left")).astype(np.float64)
-        return cls(n, values, at_least, tail_excess(ordered))
-
-
-def tail_excess(ordered: FloatArray) -> float:
-    """By how much values of the tail of ``ordered``, ascending, differ: the unit of what lies beyond the largest.
-
-    By the top percent of the values, and by what an exponential tail from the median to the largest would have.
-    """
-    n = ordered.size
-    top = max(1, int(n * _TOP_SHARE))
-    mean = float(np.mean(ordered[n - top :] - ordered[max(n - top - 1, 0)]))
-    exponential = float(ordered[-1] - ordered[n // 2]) / np.log(n + 1)
-    return max(mean, float(exponential)) or 1.0
-
-
-@dataclass(frozen=True)
-class TailsDetector:
-    """The surprise of each feature, summed: −ln of the share of training rows as far out.
-
-    Of a number with a suspicious side that is the upper side of the encoded value, and beyond the largest of training
-    the share is estimated. Of one that may be suspicious on either side, and has few values, such as the hour of the
-    day, it is the share of training rows whose value is as rare.
-    """
-
-    rows: int
-    values: FloatArray
-    surprise: FloatArray
-    offsets: IntArray
-    excess: FloatArray
-    by_rarity: NDArray[np.bool_]
-
-    @classmethod
-    def fit(cls, X: FloatArray, either_side: Sequence[bool]) -> Self:
-        """From encoded rows, shape (n, k); ``either_side`` says of each column that it has no suspicious side."""
-        n, k = X.shape
-        values, surprise, excess, by_rarity = [], [], [], []
-        for column in range(k):
-            distinct, counts = np.unique(X[:, column], return_counts=True)
-            rare = either_side[column] and distinct.size <= _FEW_VALUES
-            anchor = Anchor.fit(X[:, column])
-            tail = np.array([counts[counts <= count].sum() for count in counts]) if rare else anchor.at_least
-            values.append(distinct if rare else anchor.values)
-            surprise.append(-np.log((tail + 1) / (n + 1)))
-            excess.append(anchor.excess)
-            by_rarity.append(rare)
-        return cls(
-            rows=n,
-            values=np.concatenate(values),
-            surprise=np.concatenate(surprise),
-            offsets=np.concatenate(([0], np.cumsum([of.size for of in values]))).astype(np.int64),
-            excess=np.array(excess),
-            by_rarity=np.array(by_rarity),
-        )
-
-    def surprises(self, X: FloatArray) -> FloatArray:
-        """Of each feature, shape (n, k)."""
-        from fraud_pipelines.detection.kernels import feature_surprises
-
-        return feature_surprises(
-            X, self.values, self.surprise, self.offsets, self.excess, self.by_rarity, float(np.log(self.rows + 1))
-        )
-
-    def raw_scores(self, X: FloatArray) -> FloatArray:
-        """Their sum."""
-        from fraud_pipelines.detection.kernels import row_sums
-
-        return row_sums(self.surprises(X))
-
-    def contributions(self, X: FloatArray) -> Contributions:
-        """The surprises themselves."""
-        return Contributions(0.0, self.surprises(X))
-
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All there is to it."""
-        return {
-            "rows": np.asarray(self.rows, dtype=np.int64),
-            "values": self.values,
-            "surprise": self.surprise,
-            "offsets": self.offsets,
-            "excess": self.excess,
-            "by_rarity": self.by_rarity,
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, _distribution: TrainingDistribution, /) -> Self:
-        """What `arrays` stored."""
-        return cls(
-            rows=int(arrays["rows"]),
-            values=arrays["values"].astype(np.float64),
-            surprise=arrays["surprise"].astype(np.float64),
-            offsets=arrays["offsets"].astype(np.int64),
-            excess=arrays["excess"].astype(np.float64),
-            by_rarity=arrays["by_rarity"].astype(np.bool_),
-        )
+_NOTHING: Final[Mapping[int, FloatArray]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -224,30 +97,38 @@ class GroupedDetector:
     def fit(
         cls,
         X: FloatArray,
+        training: TrainingDistribution,
         layouts: Sequence[Layout],
         backend: str,
         fit_one: Callable[[FloatArray, TrainingDistribution], Detector],
         frauds: FloatArray,
-    ) -> Self:
+    ) -> tuple[Self, FloatArray]:
         """Fit each group's detector, and learn from known frauds what they look like.
 
         Args:
             X: encoded training rows, shape (n, k).
+            training: their distribution.
             layouts: the groups.
             backend: of the model.
             fit_one: fits a detector of the model's own kind to the columns of a group.
             frauds: encoded rows of known frauds, shape (m, k), m ≥ 0.
+
+        Returns:
+            The detector, and its raw scores of the training rows, shape (n,).
         """
         groups = []
+        scored: dict[int, FloatArray] = {}
         primaries = sum(layout.primary for layout in layouts)
-        for layout in layouts:
+        for place, layout in enumerate(layouts):
             own = np.ascontiguousarray(X[:, layout.columns])
+            of_columns = training.of_columns(layout.columns)
             detector: Detector = (
-                fit_one(own, TrainingDistribution.fit(own))
-                if layout.primary
-                else TailsDetector.fit(own, layout.either_side)
+                fit_one(own, of_columns) if layout.primary else TailsDetector.fit(of_columns, layout.either_side)
             )
-            scores = detector.training_scores if isinstance(detector, KnowsTrainingScores) else detector.raw_scores(own)
+            if isinstance(detector, KnowsTrainingScores):
+                scores = detector.training_scores
+            else:
+                scores = scored[place] = detector.raw_scores(own)
             anchor = Anchor.fit(scores)
             if not layout.primary:
                 # The features of a group say much the same: together they are no more surprising than each is.
@@ -258,7 +139,8 @@ class GroupedDetector:
             tail = PRIMARY_TAIL if layout.primary else SECONDARY_TAIL
             groups.append(Group(layout.name, layout.columns, layout.primary, detector, anchor, share, tail))
         prior = cls(backend, tuple(groups))
-        return prior.learned_from(prior.surprises(frauds)) if len(frauds) else prior
+        fitted = prior.learned_from(prior.surprises(frauds)) if len(frauds) else prior
+        return fitted, fitted._ratios(fitted.surprises(X, scored))
 
     def learned_from(self, surprises: FloatArray) -> Self:
         """These groups with π and a as frauds show them, the ones at hand being the prior.
@@ -280,8 +162,14 @@ class GroupedDetector:
         learned = zip(self.groups, share.tolist(), tail.tolist(), strict=True)
         return replace(self, groups=tuple(replace(group, share=pi, tail=a) for group, pi, a in learned))
 
-    def surprises(self, X: FloatArray) -> FloatArray:
-        """−ln t of each group, shape (n, groups)."""
+    def surprises(self, X: FloatArray, scored: Mapping[int, FloatArray] = _NOTHING) -> FloatArray:
+        """−ln t of each group, shape (n, groups).
+
+        Args:
+            X: encoded rows, shape (n, k).
+            scored: the raw scores of these rows by the detectors of some groups, by the groups' places, where they are
+                known already.
+        """
         from fraud_pipelines.detection.kernels import anchored_surprises, groups_of_tails
 
         found = np.empty((X.shape[0], len(self.groups)))
@@ -290,10 +178,11 @@ class GroupedDetector:
             found[:, places] = groups_of_tails(X, *tails)
         for place, group in enumerate(self.groups):
             if group.primary:
-                own = np.ascontiguousarray(X[:, group.columns])
+                known = scored.get(place)
+                raw = group.detector.raw_scores(np.ascontiguousarray(X[:, group.columns])) if known is None else known
                 anchor = group.anchor
                 found[:, place] = anchored_surprises(
-                    group.detector.raw_scores(own),
+                    raw,
                     anchor.values,
                     anchor.at_least,
                     anchor.rows,
@@ -327,9 +216,12 @@ class GroupedDetector:
 
     def raw_scores(self, X: FloatArray) -> FloatArray:
         """ln Σ π a t^(a−1), shape (n,)."""
+        return self._ratios(self.surprises(X))
+
+    def _ratios(self, surprises: FloatArray) -> FloatArray:
         from fraud_pipelines.detection.kernels import likelihood_ratios
 
-        return likelihood_ratios(self.surprises(X), *self._kinds)[0]
+        return likelihood_ratios(surprises, *self._kinds)[0]
 
     def contributions(self, X: FloatArray) -> Contributions:
         """The raw score split by the groups' part of the likelihood, and within a group by what raised its score."""

@@ -119,7 +119,7 @@ class SuodDetector:
 
     def raw_scores(self, X: FloatArray) -> FloatArray:
         """Their average, equal to PyOD's ``decision_function`` of the row alone."""
-        average: FloatArray = self.member_scores(X).mean(axis=1)
+        average: FloatArray = self.member_scores(X).sum(axis=1) / len(self.members)
         return average
 
     def contributions(self, X: FloatArray) -> Contributions:
