@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ SHELL = ("defs", "definitions", "bootstrap", "cli")
 BESIDE = ("storage", "settings", "errors", "environment", "code_version", "pages", "settings_tables", "web", "review")
 
 
+@cache
 def modules() -> list[str]:
     """Every module, by its name below the package."""
     paths = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
