@@ -11,7 +11,7 @@ SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "sql", "publish", "compile"),
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
-    "Decisions": ("review", "audit", "replay"),
+    "Decisions": ("review", "backtest", "rules", "policies", "audit", "replay"),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),
 }
 """Section of the help → its commands, in order. One that no section names is listed last."""

@@ -148,6 +148,95 @@ def evaluate(first: date, last: date, cards: int, without_known_cards: bool) -> 
     show_models(Settings.from_environment(), first, last, cards=cards, known_cards_removed=without_known_cards)
 
 
+rules_argument = click.argument("file", required=False, type=click.Path(path_type=Path))
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+
+
+@main.command()
+@from_option
+@to_option
+@click.option("--rules", "rules_file", type=click.Path(path_type=Path), help="A file of rules; else those in force.")
+@click.option("--policy", help="Try this policy, with the rules.")
+@click.option("--review-threshold", type=float, help="Try the policy with this review threshold.")
+@click.option("--block-threshold", type=float, help="Try the policy with this block threshold.")
+@click.option("--channel", type=click.Choice(["batch", "stream"]), default="batch", show_default=True)
+@format_option
+def backtest(
+    first: date,
+    last: date,
+    rules_file: Path | None,
+    policy: str | None,
+    review_threshold: float | None,
+    block_threshold: float | None,
+    channel: str,
+    form: str,
+) -> None:
+    """Try rules, a policy or a threshold on stored days.
+
+    Tells what each rule would have alerted or spared, the frauds among it, and what it costs. Nothing is written.
+    """
+    from fraud_pipelines.cli.backtest import show_backtest
+
+    show_backtest(
+        Settings.from_environment(),
+        first,
+        last,
+        rules_file=rules_file,
+        policy_name=policy,
+        review=review_threshold,
+        block=block_threshold,
+        channel=channel,
+        as_json=form == "json",
+    )
+
+
+@main.group()
+def rules() -> None:
+    """Check and show hard rules."""
+
+
+@rules.command("check")
+@rules_argument
+def check_rules(file: Path | None) -> None:
+    """Say whether a file of rules is sound.
+
+    By default the one in force.
+    """
+    from fraud_pipelines.cli import rules as command
+
+    command.check_rules(Settings.from_environment(), file)
+
+
+@rules.command("show")
+@rules_argument
+@format_option
+def show_rules(file: Path | None, form: str) -> None:
+    """Show each rule and what it asks."""
+    from fraud_pipelines.cli import rules as command
+
+    command.show_rules(Settings.from_environment(), file, as_json=form == "json")
+
+
+@main.group("policies")
+def policies_group() -> None:
+    """Show policies."""
+
+
+@policies_group.command("show")
+@click.argument("name", required=False)
+@format_option
+def show_policies(name: str | None, form: str) -> None:
+    """Show a policy, with all that it takes from others.
+
+    Without a name, list them.
+    """
+    from fraud_pipelines.cli import rules as command
+
+    command.show_policies(Settings.from_environment(), name, as_json=form == "json")
+
+
 @main.group()
 def thresholds() -> None:
     """See the thresholds of a policy; accept or set them."""

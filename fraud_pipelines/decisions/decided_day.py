@@ -42,32 +42,8 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         MissingData: the day has no scores.
         InvalidInput: a score is unusable.
     """
-    candidates = warehouse.read(
-        """
-        SELECT transaction_id, screening_score, second_stage_score,
-               list_filter(
-                   [screening_version, nullif(second_stage_version, screening_version)],
-                   lambda version: version IS NOT NULL
-               ) AS model_versions
-        FROM scoring.stage_scores('batch', $day, $day, $screening_model, $second_stage, $ensemble_model)
-        ORDER BY transaction_id
-        """,
-        {
-            "day": day,
-            "screening_model": DAILY_MODEL,
-            "second_stage": engine.policy.second_stage,
-            "ensemble_model": ENSEMBLE_MODEL,
-        },
-    )
-    if candidates.is_empty():
-        raise MissingData(f"no scores are stored for {day}: materialize scoring/transaction_scores for the day first")
-    if engine.columns:
-        looked_at = read_columns(warehouse, day, engine.columns)
-        candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
-    decided = engine.decide(candidates)
-    capped = engine.with_alerts_capped(candidates, decided, engine.policy.most_alerts(decided.height))
-    if capped is not engine:
-        engine, decided = capped, capped.decide(candidates)
+    candidates = read_candidates(warehouse, engine, day)
+    engine, decided = decide_candidates(engine, candidates)
     decided = decided.with_columns(candidates["model_versions"], candidates["second_stage_score"])
     alerts = decided.filter(pl.col("decision") != "approve")
     reasons = explain_alerts(
@@ -94,6 +70,45 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         .sort("transaction_id")
     )
     return DecidedDay(rows, engine)
+
+
+def read_candidates(warehouse: Warehouse, engine: DecisionEngine, day: date) -> pl.DataFrame:
+    """What `DecisionEngine.decide` is given of a day: both scores of each transaction, ``model_versions``, and the
+    columns that the engine looks at; in order of ids.
+
+    Raises:
+        MissingData: the day has no scores.
+    """
+    candidates = warehouse.read(
+        """
+        SELECT transaction_id, screening_score, second_stage_score,
+               list_filter(
+                   [screening_version, nullif(second_stage_version, screening_version)],
+                   lambda version: version IS NOT NULL
+               ) AS model_versions
+        FROM scoring.stage_scores('batch', $day, $day, $screening_model, $second_stage, $ensemble_model)
+        ORDER BY transaction_id
+        """,
+        {
+            "day": day,
+            "screening_model": DAILY_MODEL,
+            "second_stage": engine.policy.second_stage,
+            "ensemble_model": ENSEMBLE_MODEL,
+        },
+    )
+    if candidates.is_empty():
+        raise MissingData(f"no scores are stored for {day}: materialize scoring/transaction_scores for the day first")
+    if engine.columns:
+        looked_at = read_columns(warehouse, day, engine.columns)
+        candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
+    return candidates
+
+
+def decide_candidates(engine: DecisionEngine, candidates: pl.DataFrame) -> tuple[DecisionEngine, pl.DataFrame]:
+    """The decisions of a whole day, its alerts cut to what the policy bears, and the engine that made them."""
+    decided = engine.decide(candidates)
+    capped = engine.with_alerts_capped(candidates, decided, engine.policy.most_alerts(decided.height))
+    return (engine, decided) if capped is engine else (capped, capped.decide(candidates))
 
 
 def _seen_by_models(warehouse: Warehouse, day: date, transaction_ids: pl.Series) -> pl.DataFrame:

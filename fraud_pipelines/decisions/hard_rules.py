@@ -208,12 +208,16 @@ class HardRule(BaseModel):
         """What a decision made by the rule has as its reason."""
         return RULE_REASON + self.name
 
+    def condition(self) -> pl.Expr:
+        """True for the rows that meet what the rule asks, whatever their day; never null."""
+        return pl.all_horizontal(*(each.expression(column) for column, each in self.when.items()))
+
     def expression(self) -> pl.Expr:
         """True for the rows that the rule applies to; never null."""
         applies = pl.col("event_date") <= self.expires
         if self.begins:
             applies &= pl.col("event_date") >= self.begins
-        return pl.all_horizontal(applies, *(each.expression(column) for column, each in self.when.items()))
+        return applies & self.condition()
 
     def test(self) -> Test:
         """The same for a single row."""
