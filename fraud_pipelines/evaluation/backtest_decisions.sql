@@ -7,4 +7,3 @@ WHERE d.channel = $channel
   AND d.event_date BETWEEN $first AND $last
   AND t.event_date BETWEEN $first AND $last
   AND ($every OR starts_with(d.reason, 'rule:') OR d.transaction_id IN (SELECT transaction_id FROM _asked))
-ORDER BY d.event_date, d.transaction_id

@@ -193,12 +193,13 @@ def _counter_examples(stored: StoredDays, hits: pl.DataFrame) -> list[dict[str, 
     shown = hits.join(
         stored.labels.select("transaction_id", "is_fraud"), on="transaction_id", how="left", maintain_order="left"
     ).filter(pl.col("is_fraud").is_null() | ~pl.col("is_fraud"))
-    ranked = shown.with_columns(judged=pl.col("is_fraud").is_not_null()).sort(
-        ["judged", "amount", "transaction_id"], descending=[True, True, False]
+    ranked = shown.with_columns(judged=pl.col("is_fraud").is_not_null()).top_k(
+        EXAMPLES, by=["judged", "amount", "transaction_id"], reverse=[False, False, True]
     )
     known = pl.when("judged").then(pl.lit("legitimate")).otherwise(pl.lit("no label")).alias("known")
     columns = ("transaction_id", pl.col("event_date").cast(pl.String), "user_id", "amount", "before", known)
-    return ranked.head(EXAMPLES).select(columns).rename({"before": "decision"}).to_dicts()
+    ordered = ranked.sort(["judged", "amount", "transaction_id"], descending=[True, True, False])
+    return ordered.select(columns).rename({"before": "decision"}).to_dicts()
 
 
 def _hit(rule: HardRule) -> str:

@@ -141,7 +141,7 @@ class StoredDays:
 
         Returns:
             ``transaction_id``, ``event_date``, ``user_id``, ``amount``, ``before`` (the decision), ``score``,
-            ``reason``, ``review_threshold``, ``block_threshold``; in order of days and ids.
+            ``reason``, ``review_threshold``, ``block_threshold``; in no order.
         """
         asked = pl.DataFrame(schema={"transaction_id": pl.String}) if ids is None else ids
         with self.warehouse.connect(read_only=True) as connection, registered(connection, _asked=asked):
