@@ -17,6 +17,7 @@ from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.connection import Connection
+from fraud_pipelines.storage.opening import publication_at, warehouse_at
 from fraud_pipelines.storage.publication import Publication
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -120,7 +121,7 @@ def open_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
     from fraud_pipelines.streaming.tables import PLACE_COLUMNS
     from fraud_pipelines.transactions.tables import declared_columns
 
-    warehouse = Warehouse(path, wait_seconds=wait_seconds)
+    warehouse = warehouse_at(path, wait_seconds=wait_seconds)
     warehouse.initialise(
         declared=f"{declared_columns(plan)}{declared_tables(plan)}{PLACE_COLUMNS}{metric_columns()}",
         make_declared=lambda connection: _make_declared_tables(connection, plan),
@@ -130,7 +131,9 @@ def open_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> Warehouse:
 
 def publication_of(settings: Settings) -> Publication:
     """The live warehouse of an installation, and the one that people open."""
-    return Publication(settings.warehouse_path, settings.published_path, wait_seconds=settings.warehouse_wait_seconds)
+    return publication_at(
+        settings.warehouse_path, settings.published_path, wait_seconds=settings.warehouse_wait_seconds
+    )
 
 
 def live_warehouse(settings: Settings, *, wait_seconds: float | None = None) -> Warehouse:
@@ -141,7 +144,7 @@ def live_warehouse(settings: Settings, *, wait_seconds: float | None = None) -> 
     """
     publication_of(settings).settle()
     wait = settings.warehouse_wait_seconds if wait_seconds is None else wait_seconds
-    return Warehouse(settings.warehouse_path, wait_seconds=wait)
+    return warehouse_at(settings.warehouse_path, wait_seconds=wait)
 
 
 def made_warehouse(settings: Settings, plan: Plan, *, wait_seconds: float | None = None) -> Warehouse:
@@ -158,7 +161,7 @@ def open_existing_warehouse(path: Path, *, plan: Plan, wait_seconds: float) -> W
         InvalidInput, WarehouseBusy: as `open_warehouse`.
     """
     if not path.exists():
-        Warehouse(path).read("SELECT 1")  # Says how to begin.
+        warehouse_at(path).read("SELECT 1")  # Says how to begin.
     return open_warehouse(path, plan=plan, wait_seconds=wait_seconds)
 
 

@@ -20,6 +20,13 @@ LABEL_DELAY_DAYS: Final = 7
 """After how many days a transaction without a label counts as legitimate, unless `FRAUD_LABEL_DELAY_DAYS` differs."""
 _SQLITE: Final = "sqlite:///"
 
+
+def _folder_of_lake(address: str) -> str:
+    if "://" in address.removeprefix("file://"):
+        raise ValueError(f"{address} is the address of an object store; so far a lake lies in a folder")
+    return str(Path(address.removeprefix("file://")).expanduser().resolve()) if address else ""
+
+
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
 
@@ -112,8 +119,16 @@ class Settings(BaseModel):
     alert_webhook: SecretStr = Field(
         default=SecretStr(""), description='where alerts are posted, as Slack takes them: `{"text": …}`'
     )
+    warehouse: Literal["duckdb", "lake"] = Field(
+        default="duckdb", description="where the tables lie: in one DuckDB file, or in [a lake](docs/lake.md)"
+    )
+    lake: Annotated[str, AfterValidator(_folder_of_lake)] = Field(
+        default="",
+        description="the folder of [the lake](docs/lake.md)",
+        json_schema_extra={"default": "`lake/` in the data directory"},
+    )
     warehouse_wait_seconds: float = Field(
-        default=120.0, gt=0, description="how long to wait for another process to let go of DuckDB"
+        default=120.0, gt=0, description="how long to wait for another process that writes"
     )
     retry_pause_seconds: float = Field(
         default=10.0,
@@ -183,12 +198,14 @@ class Settings(BaseModel):
 
     @property
     def warehouse_path(self) -> Path:
-        """The live warehouse, which runs write to."""
+        """The live warehouse, which runs write to: a DuckDB file, or the folder of the lake (see `storage.opening`)."""
+        if self.warehouse == "lake":
+            return Path(self.lake) if self.lake else self.data_dir / "lake"
         return self.data_dir / "warehouse" / "live.duckdb"
 
     @property
     def published_path(self) -> Path:
-        """The published warehouse, which people open: a copy of the live one."""
+        """The published warehouse, which people open: a copy of the live file, or views over the lake."""
         return self.data_dir / "fraud.duckdb"
 
     @property

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,9 @@ from click.testing import CliRunner
 from hypothesis import settings as hypothesis_settings
 
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.lakes import ON_LAKE, everything_is_a_lake
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -50,6 +52,8 @@ class Installation:
             name: value for name, value in os.environ.items() if not name.startswith(("FRAUD_", "DAGSTER_", "MLFLOW_"))
         }
         own = {"FRAUD_DECLARATIONS_FILE": str(self.declarations)} if self.declarations else {}
+        if ON_LAKE:
+            own |= {"FRAUD_WAREHOUSE": "lake", "FRAUD_LAKE": str(self.settings.warehouse_path)}
         return kept | SMALL_WORLD | {"FRAUD_DATA_DIR": str(self.data_dir), "COLUMNS": "200"} | own
 
     @property
@@ -60,7 +64,7 @@ class Installation:
 
     @property
     def warehouse(self) -> Warehouse:
-        return Warehouse(self.settings.warehouse_path)
+        return warehouse_at(self.settings.warehouse_path)
 
     @contextmanager
     def dagster(self) -> Iterator["dg.DagsterInstance"]:
@@ -116,6 +120,13 @@ def _no_env_file_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _chosen_warehouse() -> Iterator[None]:
+    """The DuckDB file, or the lake: see `lakes`."""
+    with everything_is_a_lake() if ON_LAKE else nullcontext():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _thirty_partitions() -> None:
     """Partitions are declared when they are imported, once a process: for `Installation.invoke` they are the last
     thirty days, whichever test comes first."""
@@ -146,10 +157,8 @@ PROCESSING_TIMES |= {"applied_at"}
 
 def warehouse_content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
     """Every table, sorted, without the times of processing: what two installations with the same input share."""
-    tables = warehouse.read(
-        "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
-        "WHERE NOT internal AND table_name <> 'publication' ORDER BY 1"
-    ).to_series()
+    with warehouse.connect(read_only=True) as connection:
+        tables = [table for table in connection.tables() if table != "main.publication"]
     return {
         table: warehouse.read(f"SELECT * FROM {table} ORDER BY ALL").drop(PROCESSING_TIMES, strict=False)
         for table in tables

@@ -12,6 +12,7 @@ SECTIONS: Final = {
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
     "Decisions": ("review", "backtest", "rules", "policies", "audit", "replay"),
+    "Lake": ("lake",),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),
 }
 """Section of the help → its commands, in order. One that no section names is listed last."""

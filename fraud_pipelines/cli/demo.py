@@ -114,5 +114,5 @@ def _clear(settings: Settings) -> None:
     live, published = settings.warehouse_path, settings.published_path
     # The published one first: without the live one, it would become that.
     for path in (*published.parent.glob(f"{published.name}*"), *live.parent.glob(f"{live.name}*")):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     (settings.data_dir / "first_day").unlink(missing_ok=True)

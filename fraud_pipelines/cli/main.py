@@ -9,6 +9,7 @@ import click
 
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
 from fraud_pipelines.cli.importing import import_group
+from fraud_pipelines.cli.lake import lake_group
 from fraud_pipelines.cli.listening import PORT, allow_host_option, host_option
 from fraud_pipelines.cli.mapping_draft import mapping
 from fraud_pipelines.cli.publishing import publishes
@@ -359,6 +360,7 @@ def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: i
 
 
 main.add_command(import_group)
+main.add_command(lake_group)
 main.add_command(mapping)
 main.add_command(review)
 

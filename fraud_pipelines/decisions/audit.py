@@ -10,7 +10,7 @@ import polars as pl
 
 from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, GENESIS, ChainHead, canonical, chain_head
 from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.storage.connection import Connection, select
+from fraud_pipelines.storage.connection import Connection, select, table_exists
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _IN_FORCE: Final = Path(__file__).with_name("audit_in_force.sql")
@@ -219,8 +219,7 @@ def _hash_of(head: str | None) -> str | None:
 
 
 def _require_log(connection: Connection, warehouse: Warehouse) -> None:
-    tables = select(connection, "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'scoring'").to_series()
-    if "decision_revisions" not in tables:
+    if not table_exists(connection, "scoring.decision_revisions"):
         raise MissingData(
             f"{warehouse.path} has no decision log yet: an earlier release made it. Run a day, or start "
             "fraud-pipelines up, and its decisions are taken over."

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from fraud_pipelines.decisions.hash_chain import append_entries
-from fraud_pipelines.storage.connection import Connection, select
+from fraud_pipelines.storage.connection import Connection, select, table_exists
 
 _CHANNEL = "earlier"
 
@@ -15,11 +15,7 @@ def adopt_earlier_decisions(connection: Connection, *, now: datetime) -> int:
     was emptied by hand is not quietly begun anew. What these decisions were made with was not kept then, so their
     hashes of policy, thresholds and rules stay empty. Call it inside a transaction.
     """
-    found = select(
-        connection,
-        "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'scoring' AND table_name = 'superseded_decisions'",
-    )
-    if found.is_empty():
+    if not table_exists(connection, "scoring.superseded_decisions"):
         return 0
     entries = select(
         connection,

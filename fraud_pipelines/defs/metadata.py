@@ -51,20 +51,15 @@ _SCHEMAS: dict[tuple[str, tuple[str, ...]], dg.TableSchema] = {}
 
 def _columns(connection: Connection, table: str, names: tuple[str, ...]) -> dg.TableSchema:
     if (table, names) not in _SCHEMAS:
-        rows = select(
-            connection,
-            """
-            SELECT column_name, data_type, comment, is_nullable FROM duckdb_columns()
-            WHERE schema_name || '.' || table_name = ? AND database_name = current_database() ORDER BY column_index
-            """,
-            [table],
-        ).rows()
         _SCHEMAS[table, names] = dg.TableSchema(
             columns=[
                 dg.TableColumn(
-                    name=name, type=kind, description=text, constraints=dg.TableColumnConstraints(nullable=nullable)
+                    name=column.name,
+                    type=column.kind,
+                    description=column.comment,
+                    constraints=dg.TableColumnConstraints(nullable=not column.required),
                 )
-                for name, kind, text, nullable in rows
+                for column in connection.columns(table)
             ]
         )
     return _SCHEMAS[table, names]

@@ -11,6 +11,7 @@ from fraud_pipelines.defs.keys import COMMAND_TAG
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.opening import publication_at, warehouse_at
 from fraud_pipelines.storage.publication import Publication
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -40,7 +41,7 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
 
     def create_resource(self, context: dg.InitResourceContext) -> Warehouse:  # noqa: ARG002
         # Not here: where the file is held, it is a step that has to wait, which can be tried again and cancelled.
-        return Warehouse(Path(self.path), wait_seconds=self.wait_seconds, prepare=self._bring_up_to_date)
+        return warehouse_at(Path(self.path), wait_seconds=self.wait_seconds, prepare=self._bring_up_to_date)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Publish, before Dagster says that the run has ended, also one that failed.
@@ -60,7 +61,7 @@ class WarehouseResource(dg.ConfigurableResource[Warehouse]):
     def _publication(self) -> Publication | None:
         if not self.published:
             return None
-        return Publication(Path(self.path), Path(self.published), wait_seconds=self.wait_seconds)
+        return publication_at(Path(self.path), Path(self.published), wait_seconds=self.wait_seconds)
 
     def _bring_up_to_date(self) -> None:
         publication = self._publication()

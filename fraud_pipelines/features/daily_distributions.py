@@ -52,7 +52,8 @@ def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequ
                     query = f'SELECT "{feature}" FROM {FEATURE_TABLE} WHERE event_date = ?'
                     of_feature[day] = Distribution.of(select(connection, query, [day]).to_series())
                     new.append((feature, day))
-    return Distributions(found, new)
+    # In the order of the days, since sums over them depend on it in their last digits.
+    return Distributions({feature: dict(sorted(of.items())) for feature, of in found.items()}, new)
 
 
 def keep_distributions(connection: Connection, distributions: Distributions) -> None:

@@ -19,7 +19,7 @@ from fraud_pipelines.features.population import Population
 from fraud_pipelines.features.population_tables import missing_counts, read_population, write_population
 from fraud_pipelines.features.tables import FEATURE_TABLE, create_tables, mark_stale, read_history, write_history
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.connection import Connection, overwrite, select
+from fraud_pipelines.storage.connection import Connection, columns_of, overwrite, select
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.days import require_transactions
 from fraud_pipelines.transactions.kinds import IS_REFUND_SQL, PAYMENTS
@@ -194,8 +194,7 @@ def _derived_by(plan: Plan, day: date) -> pl.DataFrame:
 
 def transactions_to_fold(connection: Connection, day: date, compiled: FeaturePlan) -> pl.DataFrame:
     """The payments of ``day``; where an aggregate sees refunds, also those since the last earlier day with payments."""
-    query = "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'raw' AND table_name = 'transactions'"
-    stored = set(select(connection, query)["column_name"])
+    stored = columns_of(connection, "raw.transactions")
     columns = ", ".join(f'"{name}"' for name in compiled.plan.attribute_types if name in stored)
     condition = f"event_date = $day AND NOT {IS_REFUND_SQL}"
     if compiled.sees_refunds:

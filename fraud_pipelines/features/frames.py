@@ -11,7 +11,7 @@ import polars as pl
 
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.tables import FEATURE_TABLE
-from fraud_pipelines.storage.connection import Connection, registered, select
+from fraud_pipelines.storage.connection import Connection, columns_of, registered, select
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _FEATURES_SQL: Final = """
@@ -180,14 +180,7 @@ def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _further(connection: Connection, table: str) -> str:
     """The columns of a transaction that are not among its features, as the end of a list."""
-    columns = select(
-        connection,
-        "SELECT schema_name || '.' || table_name, column_name FROM duckdb_columns() "
-        "WHERE schema_name || '.' || table_name IN ('raw.transactions', ?) ORDER BY column_index",
-        [table],
-    ).rows()
-    features = {column for of, column in columns if of == table}
-    raw = [column for of, column in columns if of == "raw.transactions"]
+    features, raw = columns_of(connection, table), columns_of(connection, "raw.transactions")
     return "".join(f', t."{name}"' for name in raw if name not in features and name not in _NO_ATTRIBUTES)
 
 

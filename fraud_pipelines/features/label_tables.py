@@ -19,7 +19,7 @@ from fraud_pipelines.features.label_events import (
     with_label_features,
 )
 from fraud_pipelines.plan.types import EntityPlan
-from fraud_pipelines.storage.connection import Connection, registered, select
+from fraud_pipelines.storage.connection import Connection, registered, select, table_exists
 from fraud_pipelines.transactions.kinds import PAYMENTS
 
 _DAY: Final = timedelta(days=1)
@@ -372,8 +372,7 @@ def _stretches(entity: EntityPlan, day: date) -> list[tuple[datetime, datetime]]
 
 def _derived_since(connection: Connection, first: date) -> set[date]:
     """The days from ``first`` on that have features."""
-    exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
-    if select(connection, exists).is_empty():
+    if not table_exists(connection, "features.transaction_features"):
         return set()
     query = "SELECT DISTINCT event_date FROM features.transaction_features WHERE event_date >= ?"
     return {*select(connection, query, [first])["event_date"]}

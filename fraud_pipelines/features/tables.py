@@ -15,6 +15,7 @@ from fraud_pipelines.plan.types import EntityPlan
 from fraud_pipelines.storage.connection import (
     Connection,
     add_columns,
+    columns_of,
     create_table,
     describe,
     overwrite,
@@ -68,14 +69,15 @@ def column_descriptions(plan: Plan) -> dict[str, str]:
 
 
 def _are_as_declared(connection: Connection, plan: Plan) -> bool:
-    """Whether all is there already, asked at once: this is called for every day."""
-    query = "SELECT schema_name || '.' || table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
-    stored = {(table, column): comment for table, column, comment in select(connection, query).iter_rows()}
-    descriptions = column_descriptions(plan)
-    columns = [(FEATURE_TABLE, column) for column in plan.feature_types]
-    columns += [(history_table(each.entity), column) for each in programs(plan) for column in history_schema(each)]
-    return stored.keys() >= set(columns) and all(
-        (stored[FEATURE_TABLE, column] or "") == description for column, description in descriptions.items()
+    """Whether all is there already: this is called for every day."""
+    comments = {column.name: column.comment or "" for column in connection.columns(FEATURE_TABLE)}
+    return (
+        comments.keys() >= plan.feature_types.keys()
+        and all(comments[name] == description for name, description in column_descriptions(plan).items())
+        and all(
+            columns_of(connection, history_table(each.entity)).keys() >= history_schema(each).keys()
+            for each in programs(plan)
+        )
     )
 
 
@@ -183,12 +185,12 @@ def forget_days(connection: Connection, days: Collection[date]) -> None:
     """Remove all that was derived from the transactions of ``days``: their features and the states as of their end."""
     if not days:
         return
-    histories = select(
-        connection,
-        "SELECT schema_name || '.' || table_name AS name FROM duckdb_columns() "
-        "WHERE schema_name = 'features' AND column_name = 'state' AND NOT internal",
-    )
-    for table in (FEATURE_TABLE, "features.derived_days", "features.population", *histories["name"]):
+    histories = [
+        table
+        for table in connection.tables()
+        if table.startswith("features.") and "state" in columns_of(connection, table)
+    ]
+    for table in (FEATURE_TABLE, "features.derived_days", "features.population", *histories):
         connection.delete(table, "list_contains($days, event_date)", {"days": sorted(days)})
 
 

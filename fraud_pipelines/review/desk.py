@@ -22,7 +22,7 @@ from fraud_pipelines.decisions.review_queue import (
 from fraud_pipelines.errors import WarehouseBusy
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import CLOCK_SKEW
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 
 READ_WAIT_SECONDS: Final = 4.0
 WRITE_WAIT_SECONDS: Final = 10.0
@@ -75,8 +75,8 @@ class Desk:
         self._plan = plan
         self._skew = skew
         self._stored = stored
-        self._reading = Warehouse(path, wait_seconds=read_wait)
-        self._writing = Warehouse(path, wait_seconds=write_wait)
+        self._reading = warehouse_at(path, wait_seconds=read_wait)
+        self._writing = warehouse_at(path, wait_seconds=write_wait)
         self._storing = threading.Lock()
         self._bringing_up = threading.Lock()
         self._is_current = False

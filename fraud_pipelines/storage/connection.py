@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import duckdb
@@ -11,6 +12,17 @@ from fraud_pipelines.errors import InvalidInput
 
 Parameters = Sequence[object] | Mapping[str, object]
 """What a query is given: ``?`` takes a sequence, ``$name`` a mapping."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: ``kind`` is its SQL type, ``default`` an SQL expression; ``required``: it takes no null."""
+
+    name: str
+    kind: str
+    required: bool = False
+    default: str | None = None
+    comment: str | None = None
 
 
 class Connection(Protocol):
@@ -32,6 +44,12 @@ class Connection(Protocol):
 
     def unregister(self, name: str) -> object:
         """Forget a registered name."""
+
+    def tables(self) -> list[str]:
+        """The names of all tables, without views, sorted."""
+
+    def columns(self, table: str) -> list[Column]:
+        """The columns of a table, in order; none where there is no such table."""
 
     def append(self, table: str, query: str, parameters: Parameters = ()) -> None:
         """Add the rows of ``query``, by column name; columns that it lacks have their default, or null.
@@ -79,6 +97,20 @@ class FileConnection:
 
     def execute(self, query: str, parameters: Parameters = ()) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(query, bound(parameters))
+
+    def tables(self) -> list[str]:
+        query = (
+            "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
+            "WHERE NOT internal AND NOT temporary AND database_name = current_database() ORDER BY 1"
+        )
+        return [name for (name,) in self.execute(query).fetchall()]
+
+    def columns(self, table: str) -> list[Column]:
+        query = (
+            "SELECT column_name, data_type, NOT is_nullable, column_default, comment FROM duckdb_columns() "
+            "WHERE schema_name || '.' || table_name = ? AND database_name = current_database() ORDER BY column_index"
+        )
+        return [Column(*row) for row in self.execute(query, [table]).fetchall()]
 
     def append(self, table: str, query: str, parameters: Parameters = ()) -> None:
         self.execute(f"INSERT INTO {table} BY NAME {query}", parameters)
@@ -165,15 +197,7 @@ def table_exists(connection: Connection, table: str) -> bool:
 
 def columns_of(connection: Connection, table: str) -> dict[str, str]:
     """The columns of a table ``schema.name`` with their SQL types, in order; none where there is no such table."""
-    return {name: kind for name, kind, _ in _described(connection, table)}
-
-
-def _described(connection: Connection, table: str) -> list[tuple[str, str, str | None]]:
-    query = (
-        "SELECT column_name, data_type, comment FROM duckdb_columns() "
-        "WHERE schema_name || '.' || table_name = ? AND database_name = current_database() ORDER BY column_index"
-    )
-    return connection.execute(query, [table]).fetchall()
+    return {column.name: column.kind for column in connection.columns(table)}
 
 
 def create_table(
@@ -200,7 +224,7 @@ def sql_types(connection: Connection, schema: Mapping[str, pl.DataType]) -> dict
 
 def describe(connection: Connection, table: str, descriptions: Mapping[str, str]) -> None:
     """Comment the columns whose comment is another one, or missing."""
-    comments = {name: comment for name, _, comment in _described(connection, table)}
+    comments = {column.name: column.comment for column in connection.columns(table)}
     for name, description in descriptions.items():
         if comments.get(name) != description:
             connection.comment(table, name, description)

@@ -65,6 +65,10 @@ class Warehouse:
         with self.connect() as connection:
             bring_up(connection, self.path, declared=declared, make_declared=make_declared)
 
+    def exists(self) -> bool:
+        """Whether there is something to read."""
+        return self.path.exists()
+
     @contextmanager
     def connect(self, *, read_only: bool = False) -> Iterator[Connection]:
         """Open the file, and close it whatever happens. Within an open connection of this thread, that one is used.
@@ -83,14 +87,20 @@ class Warehouse:
         if self._prepare:
             self._prepare()
             self._prepare = None
+        with self._opened(read_only=read_only) as connection:
+            self._held.connection, self._held.read_only = connection, read_only
+            try:
+                require_readable(connection, self.path)
+                yield connection
+            finally:
+                self._held.connection = None
+
+    @contextmanager
+    def _opened(self, *, read_only: bool) -> Iterator[FileConnection]:
         file, opened = self._open(read_only=read_only)
-        connection = FileConnection(opened)
-        self._held.connection, self._held.read_only = connection, read_only
         try:
-            require_readable(connection, self.path)
-            yield connection
+            yield FileConnection(opened)
         finally:
-            self._held.connection = None
             file.close(opened)
 
     @contextmanager

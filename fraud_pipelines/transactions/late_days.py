@@ -6,7 +6,7 @@ from datetime import date, datetime
 import polars as pl
 
 from fraud_pipelines.plan.types import WITH_REFUNDS
-from fraud_pipelines.storage.connection import Connection, insert, select
+from fraud_pipelines.storage.connection import Connection, insert, select, table_exists
 from fraud_pipelines.transactions.kinds import payments_of, refunds_in
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.timestamps import as_utc
@@ -70,13 +70,12 @@ def days_outdated(connection: Connection, rows: pl.DataFrame) -> dict[date, int]
 
 
 def _refunds_are_folded(connection: Connection) -> bool:
-    query = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND ends_with(table_name, ?) LIMIT 1"
-    return not select(connection, query, [f"{WITH_REFUNDS}_history"]).is_empty()
+    ending = f"{WITH_REFUNDS}_history"
+    return any(table.startswith("features.") and table.endswith(ending) for table in connection.tables())
 
 
 def _days_with_features(connection: Connection) -> set[date]:
-    exists = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'features' AND table_name = 'transaction_features'"
-    if select(connection, exists).is_empty():
+    if not table_exists(connection, "features.transaction_features"):
         return set()
     return set(select(connection, "SELECT DISTINCT event_date FROM features.transaction_features")["event_date"])
 

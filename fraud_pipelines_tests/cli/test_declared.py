@@ -12,7 +12,7 @@ from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.decisions.review_case import read_case
 from fraud_pipelines.plan.compile import compile_plan, shipped_plan
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.streaming.drain import drain
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines_tests.conftest import Installation
@@ -297,4 +297,4 @@ def test_a_column_keeps_the_type_it_was_first_declared_with(tmp_path: Path) -> N
     path.write_text("attributes: {note: {type: number}}")
     told = made.invoke("import", str(tmp_path / "rows.csv"), succeeds=False)
     assert "raw.transactions.note holds VARCHAR" in told
-    assert Warehouse(made.settings.warehouse_path).read("SELECT count(*) FROM raw.transactions").item() == 3
+    assert warehouse_at(made.settings.warehouse_path).read("SELECT count(*) FROM raw.transactions").item() == 3

@@ -17,7 +17,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import content_version
 from fraud_pipelines.storage.metric_series import MetricSeries, day_step
 from fraud_pipelines.storage.model_registry import ModelRegistry
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.transactions.simulator import SCENARIOS, read_truth
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 from fraud_pipelines_tests.locks import held_elsewhere
@@ -72,7 +72,7 @@ def test_every_day_of_every_daily_asset_is_materialized(demo: Installation, days
 
 
 def test_what_people_open_is_what_the_demo_stored(demo: Installation) -> None:
-    published = warehouse_content(Warehouse(demo.settings.published_path))
+    published = warehouse_content(warehouse_at(demo.settings.published_path))
     assert published["scoring.decisions"].height > 0
     assert_same_content(published, warehouse_content(demo.warehouse))
 
@@ -398,7 +398,7 @@ def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelR
     with held_elsewhere(demo.settings.published_path):  # a notebook that was left open holds up no run
         demo.invoke("run", "--from", middle, "--to", middle, FRAUD_WAREHOUSE_WAIT_SECONDS="1")
 
-    assert_same_content(before, warehouse_content(Warehouse(demo.settings.published_path)))
+    assert_same_content(before, warehouse_content(warehouse_at(demo.settings.published_path)))
     assert_same_content(before, warehouse_content(demo.warehouse))
     assert {name: registry.list_versions(name) for name in MODELS} == versions
 
@@ -470,7 +470,7 @@ def test_where_to_look_is_told_without_the_password_of_the_mlflow_server(
     from fraud_pipelines.cli import demo
 
     settings = Settings(data_dir=tmp_path, mlflow_tracking_uri="https://analyst:s3cret@mlflow.example")
-    Warehouse(settings.warehouse_path).initialise()
+    warehouse_at(settings.warehouse_path).initialise()
     monkeypatch.setattr(demo, "console", Console(record=True, width=200))
     demo._show_places(settings)
 

@@ -13,7 +13,7 @@ from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines_tests.conftest import Installation
 from fraud_pipelines_tests.evaluation.production import FIRST, LAST, make_production, state_of
 
@@ -46,7 +46,7 @@ def assert_folded_at_once(production: Installation, candidate: Path, plan: Plan)
     rows = production.warehouse.read("SELECT * FROM raw.transactions").select(list(plan.attribute_types))
     labels = production.warehouse.read("SELECT transaction_id, actual_fraud, source, known_at FROM feedback.labels")
     expected = compute_features(rows, None, LabelEvents.of(plan.entities, rows, labels), plan=plan)[0]
-    tried = Warehouse(candidate).read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
+    tried = warehouse_at(candidate).read("SELECT * FROM features.transaction_features ORDER BY transaction_id")
     same = expected.join(tried, on="transaction_id", how="semi").sort("transaction_id")
     assert 0 < same.height == tried.height
     for name in expected.columns:
@@ -86,7 +86,7 @@ def test_a_feature_with_a_history_is_folded_from_the_first_payment_on(production
 
     candidate = production.data_dir / "trials" / "device" / "candidate.duckdb"
     assert_folded_at_once(production, candidate, plan_of_installation(analyst))
-    days_stored = Warehouse(candidate).read("SELECT min(event_date) FROM features.transaction_features").item()
+    days_stored = warehouse_at(candidate).read("SELECT min(event_date) FROM features.transaction_features").item()
     assert days_stored == FIRST  # all days are read: known frauds of the month before are shown to the detectors
     shutil.rmtree(production.data_dir / "trials")
     assert state_of(production.settings) == before

@@ -26,6 +26,7 @@ from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.decisions.webhook import WebhookError, escape, post_text
 from fraud_pipelines.evaluation.proposals import accept_proposal, put_in_effect
 from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.decisions.webhooks import SECRET, Webhook, webhook
 from fraud_pipelines_tests.review.samples import NOW, Decided, queue_warehouse, store
@@ -287,7 +288,7 @@ def test_an_alert_that_is_refused_for_ever_is_given_up(warehouse: Warehouse) -> 
 
 def test_a_locked_warehouse_does_not_silence_an_alert(warehouse: Warehouse) -> None:
     script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
-    impatient = Warehouse(warehouse.path, wait_seconds=0.1)
+    impatient = warehouse_at(warehouse.path, wait_seconds=0.1)
     with (
         webhook() as hook,
         subprocess.Popen(

@@ -1,7 +1,6 @@
 """The audit: what it finds of what somebody did to the log, and what only a head kept elsewhere shows."""
 
 import hashlib
-import shutil
 import struct
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,9 @@ from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.lakes import copied
 
 DAY = date(2026, 10, 1)
 NOW = datetime(2026, 10, 2, 0, 31, 7, 123456)
@@ -49,7 +50,7 @@ def decided(day: date, decisions: dict[str, str]) -> pl.DataFrame:
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of 11 entries: two days, a rerun that revises and withdraws, and a stream."""
     path = tmp_path_factory.mktemp("log") / "fraud.duckdb"
-    warehouse = Warehouse(path)
+    warehouse = warehouse_at(path)
     warehouse.initialise()
     for offset, (day, decisions) in enumerate(
         (
@@ -74,7 +75,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def warehouse(intact: Path, tmp_path: Path) -> Warehouse:
-    return Warehouse(Path(shutil.copy(intact, tmp_path / "fraud.duckdb")))
+    return warehouse_at(copied(intact, tmp_path / "fraud.duckdb"))
 
 
 def tamper(warehouse: Warehouse, *statements: str) -> Audit:
@@ -96,7 +97,7 @@ def test_an_untouched_log_verifies_and_tells_its_head(warehouse: Warehouse) -> N
 
 
 def test_an_empty_log_verifies(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     assert audit_decisions(warehouse).findings == ()
     assert str(audit_decisions(warehouse).head) == f"0:{GENESIS}"
@@ -221,7 +222,7 @@ def test_a_changed_or_lost_policy_is_found(warehouse: Warehouse) -> None:
 
 
 def test_many_findings_of_a_kind_are_counted(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     many = decided(DAY, {f"t{n:03}": "review" for n in range(100)}).with_columns(score=pl.lit(0.5))
     record_decisions(warehouse, many, engine=ENGINE, day=DAY, channel="batch", now=NOW)
@@ -294,7 +295,7 @@ def test_entries_that_differ_have_other_texts(rows: list[dict[str, object]]) -> 
 
 
 def test_the_decisions_of_an_earlier_release_are_taken_into_the_log_once(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     earlier = decided(DAY, {"a": "approve", "b": "review"}).with_columns(channel=pl.lit("batch"), decided_at=NOW)
     replaced = decided(DAY, {"b": "block", "c": "review"}).with_columns(

@@ -17,7 +17,7 @@ from fraud_pipelines.decisions.hard_rules import NO_RULES
 from fraud_pipelines.decisions.policies import POLICIES, policy_named
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 
 EXAMPLES = Path(__file__).parents[2] / "data"
 
@@ -228,7 +228,7 @@ def test_a_policy_whose_block_threshold_is_edited_blocks_by_it_although_the_revi
     tmp_path: Path,
 ) -> None:
     settings = Settings(data_dir=tmp_path, policy="own")
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = warehouse_at(settings.warehouse_path)
     warehouse.initialise()
     with warehouse.transaction() as connection:
         connection.execute(

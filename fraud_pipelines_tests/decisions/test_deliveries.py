@@ -15,6 +15,7 @@ from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
@@ -32,7 +33,7 @@ HEADER = "transaction_id,card,shop,timestamp,amount,fraud"
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     return warehouse
 
@@ -88,7 +89,7 @@ def test_after_it_was_taken_back_the_right_mapping_gives_what_it_gives_at_first(
     assert all(frame.is_empty() for frame in content(warehouse).values())
     land(warehouse, path, RIGHT, clock())
 
-    fresh = Warehouse(tmp_path / "fresh.duckdb")
+    fresh = warehouse_at(tmp_path / "fresh.duckdb")
     fresh.initialise()
     land(fresh, path, RIGHT, NOW)
     assert_same(content(warehouse), content(fresh))

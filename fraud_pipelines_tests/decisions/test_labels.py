@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fraud_pipelines.decisions.labels import land_labels, land_pending_labels
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport
 from fraud_pipelines.transactions.landing_zone import Landed
@@ -22,7 +23,7 @@ COLUMNS = ("transaction_id", "actual_fraud", "source", "known_at")
 
 def new_warehouse(path: Path) -> Warehouse:
     """A warehouse with the transactions a, b and c, of 2026-01-02 12:00."""
-    warehouse = Warehouse(path)
+    warehouse = warehouse_at(path)
     warehouse.initialise()
     happened = datetime(2026, 1, 2, 12)
     rows = pl.DataFrame({"transaction_id": ["a", "b", "c"]}).with_columns(

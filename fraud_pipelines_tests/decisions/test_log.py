@@ -10,6 +10,7 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.log import Recorded, append_decisions, record_decisions
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 
 DAY = date(2026, 10, 1)
@@ -19,7 +20,7 @@ ENGINE = DecisionEngine(policy_named("balanced"), initial_thresholds(policy_name
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     return warehouse
 

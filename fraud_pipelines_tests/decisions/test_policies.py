@@ -18,7 +18,7 @@ from fraud_pipelines.decisions.policies import (
     thresholds_in_force,
 )
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 
 DAY = date(2024, 3, 1)
 
@@ -96,7 +96,7 @@ def test_thresholds_outside_the_unit_interval_or_in_the_wrong_order_are_refused(
 
 
 def test_the_thresholds_in_force_are_the_latest_that_took_effect_by_the_day(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     policy = policy_named("balanced")
     assert thresholds_in_force(warehouse, policy, DAY) == initial_thresholds(policy, DAY)

@@ -7,7 +7,7 @@ import pytest
 
 from fraud_pipelines.defs.monitoring.sensors import failed_run_alert_sensor
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines_tests.decisions.webhooks import SECRET, webhook
 
 
@@ -46,7 +46,7 @@ def tick(instance: dg.DagsterInstance, cursor: str | None) -> str | None:
 
 
 def test_a_failed_run_becomes_one_alert_that_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    warehouse = Warehouse(Settings(data_dir=tmp_path).warehouse_path)
+    warehouse = warehouse_at(Settings(data_dir=tmp_path).warehouse_path)
     warehouse.initialise()
     with webhook() as hook:
         monkeypatch.setenv("FRAUD_DATA_DIR", str(tmp_path))

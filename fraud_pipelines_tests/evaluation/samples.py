@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.evaluation.lateness import Reported
 from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 
 FIRST = date(2024, 3, 1)
@@ -157,7 +158,7 @@ def filled_warehouse(folder: Path, *, days: int = 30, a_day: int = 40, seed: int
         known_at=pl.Series(known),
         ingested_at=pl.Series(known),
     ).filter(pl.Series(fraud | (flagged & (final > 0.5))))
-    warehouse = Warehouse(folder / "fraud.duckdb")
+    warehouse = warehouse_at(folder / "fraud.duckdb")
     warehouse.initialise()
     with warehouse.transaction() as connection:
         insert(connection, "raw.transactions", transactions)

@@ -27,6 +27,7 @@ from fraud_pipelines.evaluation.guards import why, why_blocks
 from fraud_pipelines.evaluation.proposals import accept_proposal, put_in_effect, set_thresholds
 from fraud_pipelines.evaluation.windows import ScoredDay
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, noon
 
@@ -239,7 +240,7 @@ def test_thresholds_stated_as_probabilities_are_the_scores_that_have_them(wareho
 def test_what_is_stated_as_a_probability_stands_and_the_other_yields(
     tmp_path: Path, fields: dict[str, float], expected: tuple[float, float]
 ) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     told(warehouse, 23, [(0.1, 0.01), (0.3, 0.2), (0.9, 0.95)])
     policy = POLICY.model_copy(update={"second_stage": "fraud-daily", **fields})

@@ -25,6 +25,7 @@ from fraud_pipelines.evaluation.proposals import (
 )
 from fraud_pipelines.evaluation.tuning import tune
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, random_outcomes
 
@@ -181,7 +182,7 @@ def test_what_can_not_be_set_is_named_and_nothing_is_written(warehouse: Warehous
     with pytest.raises(InvalidInput, match="needs a reason"):
         set_thresholds(warehouse, POLICY, review_threshold=0.5, by="ana", reason=" ")
     assert content(warehouse)[0].is_empty()
-    empty = Warehouse(tmp_path / "empty.duckdb")
+    empty = warehouse_at(tmp_path / "empty.duckdb")
     empty.initialise()
     with pytest.raises(MissingData, match="nothing has been decided yet"):
         set_thresholds(empty, POLICY, review_threshold=0.5, by="ana", reason="x")

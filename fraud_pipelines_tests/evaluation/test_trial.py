@@ -11,6 +11,7 @@ from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.evaluation.trial import Trial, TrialResult, last_matured_days, run_trial
 from fraud_pipelines.evaluation.trial_arms import Arm, models_in_force
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.trial_folder import trial_folder
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.production import FIRST, LAST, make_production, registry_of, state_of
@@ -31,12 +32,12 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def warehouse(production: Settings) -> Warehouse:
-    return Warehouse(production.warehouse_path, wait_seconds=5)
+    return warehouse_at(production.warehouse_path, wait_seconds=5)
 
 
 def try_out(settings: Settings, trial: Trial, folder: Path, **further: object) -> TrialResult:
     return run_trial(
-        Warehouse(settings.warehouse_path, wait_seconds=5),
+        warehouse_at(settings.warehouse_path, wait_seconds=5),
         registry_of(settings),
         settings,
         trial,
@@ -179,13 +180,15 @@ def test_the_changed_features_are_found_by_their_values(production: Settings, tm
     copy = Settings(**production.model_dump() | {"data_dir": tmp_path / "data"})
     copy.warehouse_path.parent.mkdir(parents=True)
     copy.warehouse_path.write_bytes(production.warehouse_path.read_bytes())
-    with Warehouse(copy.warehouse_path).transaction() as connection:
+    with warehouse_at(copy.warehouse_path).transaction() as connection:
         connection.execute("UPDATE features.transaction_features SET is_night = 1 - is_night WHERE amount > 100")
         count = connection.execute("SELECT count(*) FROM features.transaction_features WHERE amount > 100").fetchall()
         connection.execute("ALTER TABLE features.transaction_features DROP COLUMN amount_lag_1")
     trial = Trial(LAST, LAST, backends=("ecod",), without=("user_z",), repeats=1)
-    every = run_trial(Warehouse(copy.warehouse_path), registry_of(production), copy, trial, tmp_path / "trial").features
-    whole = Warehouse(production.warehouse_path).read(
+    every = run_trial(
+        warehouse_at(copy.warehouse_path), registry_of(production), copy, trial, tmp_path / "trial"
+    ).features
+    whole = warehouse_at(production.warehouse_path).read(
         "SELECT transaction_id, is_night, amount_lag_1 FROM features.transaction_features ORDER BY 1"
     )
     assert every.new == ("amount_lag_1",)

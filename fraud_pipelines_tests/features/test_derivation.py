@@ -15,6 +15,7 @@ from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.program import folded
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import frame
@@ -49,7 +50,7 @@ def _transactions() -> list[Transaction]:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    found = Warehouse(tmp_path / "fraud.duckdb")
+    found = warehouse_at(tmp_path / "fraud.duckdb")
     found.initialise()
     store(found, _transactions())
     return found

@@ -17,6 +17,7 @@ from fraud_pipelines.features.history import Histories
 from fraud_pipelines.features.label_events import LabelEvents, with_label_features
 from fraud_pipelines.features.program import from_labels
 from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.label_oracle import label_features
 from fraud_pipelines_tests.features.oracle import Label, Transaction, shared_features
@@ -116,7 +117,7 @@ def _busy_days() -> tuple[list[Transaction], list[Label]]:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    found = Warehouse(tmp_path / "fraud.duckdb")
+    found = warehouse_at(tmp_path / "fraud.duckdb")
     found.initialise()
     return found
 

@@ -1,6 +1,5 @@
 """Days whose earlier days were never derived: refused by name, or derived after those; late payments stop nothing."""
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -16,12 +15,14 @@ from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.derivation import derive_day, derive_earlier_days
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import frame
 from fraud_pipelines_tests.features.stored import store
+from fraud_pipelines_tests.lakes import copied
 
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=k) for k in range(6)]
@@ -49,7 +50,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def warehouse(empty: Path, tmp_path: Path) -> Warehouse:
-    return Warehouse(Path(shutil.copy(empty, tmp_path)))
+    return warehouse_at(copied(empty, tmp_path))
 
 
 def pay(warehouse: Warehouse, *days: date) -> None:
@@ -181,7 +182,7 @@ def test_whatever_order_days_are_asked_for_in_what_is_not_stale_is_right(
     empty: Path, paid: list[date], order: list[date], late: set[date]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = Warehouse(Path(shutil.copy(empty, folder)))
+        warehouse = warehouse_at(copied(empty, Path(folder)))
         store(warehouse, [payment(k, day, user=f"u{k % 3}") for k, day in enumerate(sorted(paid))])
         for number, day in enumerate(order):
             if number == 2 and late:

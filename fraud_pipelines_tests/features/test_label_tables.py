@@ -14,6 +14,7 @@ from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import days_outdated_by_labels, outdated_days, read_label_events
 from fraud_pipelines.plan.types import Aggregate, EntityPlan
 from fraud_pipelines.storage.connection import Connection
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.features.label_oracle import Value
 from fraud_pipelines_tests.features.label_samples import DAY, ENTITIES, INSTANT, READ, busy_days, labels, looked_up
@@ -26,7 +27,7 @@ EXAMPLES = settings(max_examples=15, deadline=None)
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    warehouse = Warehouse(tmp_path_factory.mktemp("labels") / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path_factory.mktemp("labels") / "fraud.duckdb")
     warehouse.initialise()
     with warehouse.transaction() as connection:
         connection.execute("CREATE TABLE features.transaction_features (event_date DATE)")

@@ -21,6 +21,7 @@ from fraud_pipelines.features.program import passes
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.kinds import payments_of
 from fraud_pipelines_tests.features.declared_oracle import Condition, Row, aggregates_of
@@ -132,7 +133,7 @@ DAYS = [datetime(2026, 3, day) for day in (1, 2, 3, 4)]
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     return warehouse
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from fraud_pipelines.storage.connection import insert, select
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 
 NOW = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
@@ -99,7 +100,7 @@ def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
 
 def queue_warehouse(folder: Path) -> Warehouse:
     """Forty plain payments of two users, and five flagged ones; by expected loss: big, block, awkward, small, tiny."""
-    warehouse = Warehouse(folder / "fraud.duckdb", wait_seconds=20)
+    warehouse = warehouse_at(folder / "fraud.duckdb", wait_seconds=20)
     warehouse.initialise()
     plain = [
         Decided(f"t{n:02}", amount=5.0 + n, score=n / 100, user_id=f"u{n % 2 + 1}", days_ago=3 + n / 4)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.integrity import content_version
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 
 ROW = st.tuples(st.sampled_from("ab"), st.integers(0, 3) | st.none())
@@ -17,7 +18,7 @@ PAIRS = st.integers(0, 6).flatmap(lambda rows: st.tuples(*[st.lists(ROW, min_siz
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    return Warehouse(tmp_path_factory.mktemp("integrity") / Path("fraud.duckdb"))
+    return warehouse_at(tmp_path_factory.mktemp("integrity") / Path("fraud.duckdb"))
 
 
 def _version(warehouse: Warehouse, rows: list[tuple[str, int | None]]) -> str:

@@ -12,6 +12,7 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.drain import DrainReport, drain
 from fraud_pipelines.streaming.session import StreamSession
@@ -67,7 +68,7 @@ class Stream:
 
     @property
     def warehouse(self) -> Warehouse:
-        return Warehouse(self.settings.warehouse_path)
+        return warehouse_at(self.settings.warehouse_path)
 
     def prepare(self) -> "Stream":
         self.folder.mkdir(parents=True, exist_ok=True)

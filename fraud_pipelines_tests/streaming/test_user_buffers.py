@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.engine import compute_features
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.streaming.user_buffers import UserBuffers
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import frame, transactions
@@ -131,7 +131,7 @@ def test_wrong_arguments_are_named() -> None:
 
 
 def test_warming_up_takes_the_latest_stored_transactions(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     rows: list[Transaction] = [
         {

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions import text_lines
 from fraud_pipelines.transactions.landing import (
@@ -34,7 +35,7 @@ HANDBOOK = Path(__file__).parents[2] / "data" / "mappings" / "handbook.yaml"
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     return warehouse
 

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions import landing_zone
 from fraud_pipelines.transactions.intake import LandingReport, RecordIntake, land_file
@@ -22,6 +23,7 @@ from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.moving import move_aside
 from fraud_pipelines.transactions.waiting import WaitingFile, look_into, printable_name
 from fraud_pipelines_tests.conftest import refuse
+from fraud_pipelines_tests.lakes import copied
 
 NOW = datetime(2026, 6, 1)
 HEADER = "transaction_id,user_id,timestamp,amount,city"
@@ -29,14 +31,14 @@ HEADER = "transaction_id,user_id,timestamp,amount,city"
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    warehouse = Warehouse(tmp_path_factory.mktemp("empty") / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path_factory.mktemp("empty") / "fraud.duckdb")
     warehouse.initialise()
     return warehouse.path
 
 
 @pytest.fixture
 def warehouse(empty: Path, tmp_path: Path) -> Warehouse:
-    return Warehouse(Path(shutil.copy(empty, tmp_path / "fraud.duckdb")))
+    return warehouse_at(copied(empty, tmp_path / "fraud.duckdb"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.transactions.landing import land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
@@ -128,7 +128,7 @@ def test_a_zone_of_fraud_yaml_is_that_of_every_source_that_declares_none(tmp_pat
 
 
 def test_a_stream_of_rows_that_say_local_zone_follows_it(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     row = {"transaction_id": "a", "user_id": "u", "timestamp": FRIDAY, "amount": 1, "local_zone": "America/Los_Angeles"}
     (tmp_path / "x.jsonl").write_text(json.dumps(row))
@@ -139,7 +139,7 @@ def test_a_stream_of_rows_that_say_local_zone_follows_it(tmp_path: Path) -> None
 
 
 def test_a_payment_that_comes_again_with_its_zone_is_the_same_payment(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     path = tmp_path / "x.csv"
     path.write_text(f"transaction_id,user_id,timestamp,amount\na,u,{FRIDAY},1\n")
@@ -149,7 +149,7 @@ def test_a_payment_that_comes_again_with_its_zone_is_the_same_payment(tmp_path: 
 
 
 def test_a_zone_that_is_neither_a_name_nor_a_column_is_refused(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     path = tmp_path / "x.csv"
     path.write_text("transaction_id,user_id,timestamp,amount\na,u,2026-01-01,1\n")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import compile_plan, shipped_plan
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.transactions.landing import LandingReport, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.mapping_draft import draft_mapping
@@ -36,7 +36,7 @@ def drafted(path: Path) -> tuple[str, ColumnMapping]:
 
 
 def landed(folder: Path, path: Path, mapping: ColumnMapping) -> tuple[LandingReport, list[dict[str, Any]]]:
-    warehouse = Warehouse(folder / "fraud.duckdb")
+    warehouse = warehouse_at(folder / "fraud.duckdb")
     warehouse.initialise()
     report = land_transactions(warehouse, path, mapping, now=NOW)
     return report, warehouse.read("SELECT * FROM raw.transactions ORDER BY timestamp").to_dicts()

@@ -11,7 +11,7 @@ from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.transactions.landing import land_pending_transactions, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.recognition import KnownSource, known_sources, mapping_for, recognise
@@ -66,7 +66,7 @@ def test_a_known_file_comes_in_as_it_is(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [*KNOWN_FILES])
 def test_without_its_declarations_the_rest_comes_in_and_what_does_not_is_told(tmp_path: Path, name: str) -> None:
     known, source = KNOWN_FILES[name], known_sources()[name]
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     path = written(tmp_path, known.text)
     report = land_transactions(warehouse, path, mapping_for(path, tmp_path), now=NOW, max_age_years=40)
@@ -106,7 +106,7 @@ def test_how_dates_are_written_follows_from_the_file_and_is_told(
 def test_values_that_are_no_texts_stop_no_recognition(tmp_path: Path) -> None:
     names = KNOWN_FILES["paypal_activity"].text.partition("\n")[0].replace('"', "").split(",")
     pl.DataFrame({name: [[1, 2]] for name in names}).write_parquet(tmp_path / "x.parquet")
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     path = tmp_path / "x.parquet"
     report = land_transactions(warehouse, path, mapping_for(path, tmp_path), now=NOW)
@@ -120,7 +120,7 @@ def test_a_year_of_two_digits_is_no_year_of_antiquity(tmp_path: Path) -> None:
 
 
 def landed(folder: Path, text: str) -> list[tuple[str, str, float]]:
-    warehouse = Warehouse(folder / "fraud.duckdb")
+    warehouse = warehouse_at(folder / "fraud.duckdb")
     warehouse.initialise()
     path = written(folder, text)
     report = land_transactions(warehouse, path, mapping_for(path, folder), now=NOW)
@@ -169,7 +169,7 @@ def test_the_landing_zone_recognises_and_refuses_disputes(tmp_path: Path) -> Non
     folder.mkdir()
     written(folder, KNOWN_FILES["banksim"].text)
     disputes = written(folder, KNOWN_DISPUTES["adyen_disputes"], "y.csv")
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     landed = land_pending_transactions(warehouse, folder, clock=lambda: NOW)
     assert [report.rows_accepted for report in landed.reports] == [2]

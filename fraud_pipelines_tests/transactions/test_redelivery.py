@@ -1,7 +1,6 @@
 """Redelivery: what the clock alone had turned away comes in when it is delivered again, once, and all adds up."""
 
 import json
-import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.labels import land_labels
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport, land_pending_transactions, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
+from fraud_pipelines_tests.lakes import copied
 
 NOW = datetime(2026, 6, 1, 12)
 HOUR = timedelta(hours=1)
@@ -22,14 +23,14 @@ MAPPING = ColumnMapping.model_validate({"columns": {"transaction_id": "Tx/Ref ~1
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    warehouse = Warehouse(tmp_path_factory.mktemp("empty") / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path_factory.mktemp("empty") / "fraud.duckdb")
     warehouse.initialise()
     return warehouse.path
 
 
 @pytest.fixture
 def warehouse(empty: Path, tmp_path: Path) -> Warehouse:
-    return Warehouse(Path(shutil.copy(empty, tmp_path / "fraud.duckdb")))
+    return warehouse_at(copied(empty, tmp_path / "fraud.duckdb"))
 
 
 def write(path: Path, ahead: dict[str, timedelta | None], amount: float = 5.0) -> Path:
@@ -176,7 +177,7 @@ def test_whatever_is_delivered_when_counts_once(
     empty: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("deliveries")
-    warehouse = Warehouse(Path(shutil.copy(empty, folder / "fraud.duckdb")))
+    warehouse = warehouse_at(copied(empty, folder / "fraud.duckdb"))
     happens = {f"t{hour}": hour * HOUR for hour in range(6)}
     contents = data.draw(
         st.lists(st.lists(st.sampled_from(sorted(happens)), min_size=1, max_size=4), max_size=3, min_size=1)

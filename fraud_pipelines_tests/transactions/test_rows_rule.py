@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.intake import LandingReport
 from fraud_pipelines.transactions.landing import land_transactions
@@ -31,7 +32,7 @@ a6,c3,2026-01-02 15:00,6.00,
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     return warehouse
 

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
@@ -37,7 +38,7 @@ BANK_MAPPING: dict[str, object] = {
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    warehouse = Warehouse(tmp_path / "fraud.duckdb")
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
     warehouse.initialise()
     return warehouse
 
