@@ -8,7 +8,7 @@ import click
 from fraud_pipelines.errors import FraudPipelinesError
 
 SECTIONS: Final = {
-    "Begin": ("demo", "up", "status", "sql", "publish", "compile"),
+    "Begin": ("demo", "up", "status", "doctor", "sql", "publish", "compile"),
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
     "Decisions": ("review", "backtest", "rules", "policies", "audit", "replay"),

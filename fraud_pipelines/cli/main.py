@@ -335,6 +335,18 @@ def sql(query: str, as_format: Literal["table", "json", "csv"], limit: int) -> N
 
 
 @main.command()
+@format_option
+def doctor(form: str) -> None:
+    """Check the installation, and say how to mend it.
+
+    Ends with 1 where something does not work. Nothing is changed.
+    """
+    from fraud_pipelines.cli.doctor import show_health
+
+    sys.exit(show_health(as_json=form == "json"))
+
+
+@main.command()
 @click.option(
     "--expect-head", metavar="HASH", help="A head of the chain noted earlier; the chain must have come by it."
 )

@@ -18,3 +18,6 @@ ON_TIME: Final = dg.FreshnessPolicy.cron(
     timezone="UTC",
 )
 """Of every daily asset. One that is overdue says so on its page and in the catalog."""
+
+DAILY_SCHEDULE: Final = "fraud_daily_schedule"
+"""The name of the schedule that runs the day."""
