@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from hypothesis import settings as hypothesis_settings
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines_tests.lakes import ON_LAKE, everything_is_a_lake
+from fraud_pipelines_tests.lakes import ON_LAKE
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -117,13 +117,6 @@ def _no_env_file_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> I
         os.chdir(tmp_path_factory.mktemp("elsewhere"))
         yield
         os.chdir(before)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _chosen_warehouse() -> Iterator[None]:
-    """The DuckDB file, or the lake: see `lakes`."""
-    with everything_is_a_lake() if ON_LAKE else nullcontext():
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

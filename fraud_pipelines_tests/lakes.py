@@ -6,8 +6,6 @@ What they write by SQL of their own, as only tests may, is done by the operation
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -30,9 +28,8 @@ def copied(source: Path, target: Path) -> Path:
     return Path(shutil.copy(source, target))
 
 
-@contextmanager
-def everything_is_a_lake() -> Iterator[None]:
-    """As long as the block lasts, in this process."""
+def let_everything_be_a_lake() -> None:
+    """In this process, from now on."""
     from fraud_pipelines.storage.lake.connection import LakeConnection
 
     plain = LakeConnection.execute
@@ -53,5 +50,5 @@ def everything_is_a_lake() -> Iterator[None]:
         assert added, query
         return self.add_column(table, *added.groups())
 
-    with mock.patch.object(opening, "FILE_SUFFIX", ".file"), mock.patch.object(LakeConnection, "execute", execute):
-        yield
+    mock.patch.object(opening, "FILE_SUFFIX", ".file").start()
+    mock.patch.object(LakeConnection, "execute", execute).start()

@@ -57,10 +57,11 @@ class Stream:
 
     data_dir: Path
     stream: StreamSettings = SMALL
+    kind: Literal["duckdb", "lake"] = "duckdb"
 
     @property
     def settings(self) -> Settings:
-        return Settings(data_dir=self.data_dir)
+        return Settings(data_dir=self.data_dir, warehouse=self.kind)
 
     @property
     def folder(self) -> Path:

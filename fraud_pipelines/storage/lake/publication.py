@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 
+from fraud_pipelines.errors import NotPublished
 from fraud_pipelines.storage.connection import FileConnection
 from fraud_pipelines.storage.lake.engine import PENDING, pending, view
 from fraud_pipelines.storage.lake.manifests import Manifests
@@ -41,9 +42,13 @@ class LakePublication(Publication):
     def _copy(self, begun: datetime, lock: int) -> FileState:  # noqa: ARG002
         manifest = Manifests(self._lake).latest()
         assert manifest
+        self._aside.parent.mkdir(parents=True, exist_ok=True)
         self._aside.unlink(missing_ok=True)
-        with duckdb.connect(str(self._aside)) as opened:
-            _write(FileConnection(opened), Snapshot.of(self._lake, manifest), begun)
+        try:
+            with duckdb.connect(str(self._aside)) as opened:
+                _write(FileConnection(opened), Snapshot.of(self._lake, manifest), begun)
+        except duckdb.IOException as error:
+            raise NotPublished(f"the views could not be written: {str(error).splitlines()[0]}") from error
         return manifest.number, 0, 0
 
 
