@@ -50,6 +50,6 @@ def publish_now(settings: Settings) -> None:
     record, size = publication.record(), settings.published_path.stat().st_size
     terminal(highlight=False).print(
         f"{escape(str(settings.published_path))} is as of {record.published_at:%Y-%m-%d %H:%M:%S} UTC: "
-        + (f"{size / 1e6:,.0f} MB in {record.seconds:.1f} s." if new else "nothing was stored since."),
+        + (f"{size / 1e6:,.0f} MB in {record.seconds:.1f} s." if new else "nothing has changed since."),
         soft_wrap=True,
     )

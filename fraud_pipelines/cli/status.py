@@ -135,7 +135,7 @@ def _show_publication(settings: Settings) -> None:
     publication = publication_of(settings)
     record, age = publication.record(), publication.age_seconds()
     of = f"as of {record.published_at:%Y-%m-%d %H:%M} UTC, {_duration(age)} ago" if age is not None else "not known"
-    behind = "" if publication.is_current() else "; more was stored since (fraud-pipelines publish makes it new)"
+    behind = "" if publication.is_current() else "; not what is live now (fraud-pipelines publish makes it new)"
     console.print(f"Published {escape(str(settings.published_path))}: {of}{behind}", highlight=False, soft_wrap=True)
     if record.left_out:
         console.print(f"[bold red]It could not be made new[/]: {escape(record.left_out)}", soft_wrap=True)

@@ -66,11 +66,13 @@ class AttachedFile:
 
     def close(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Give back a connection; with the last one the file is free for others."""
-        connection.close()
-        with self._lock:
-            self.users -= 1
-            if not self.users:
-                self._detach()
+        try:
+            connection.close()
+        finally:  # Ctrl-C may come here; the file would stay attached for good
+            with self._lock:
+                self.users -= 1
+                if not self.users:
+                    self._detach()
 
     def stop(self) -> None:
         """Stop the engine for good, unless somebody uses the file."""

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import duckdb
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fraud_pipelines.errors import NotPublished, WarehouseBusy
@@ -46,6 +47,7 @@ class Record(BaseModel):
         published_at: when its copy was begun, naive UTC; None where nothing was published yet.
         seconds: how long it took.
         live: what the live file was then.
+        published: what the published file was then.
         left_out: why the published file was not made new at the last try; empty where it was.
         tried_at: when that was, naive UTC; None where it was made new.
     """
@@ -55,6 +57,7 @@ class Record(BaseModel):
     published_at: datetime | None = None
     seconds: float = 0.0
     live: FileState | None = None
+    published: FileState | None = None
     left_out: str = ""
     tried_at: datetime | None = None
 
@@ -84,8 +87,11 @@ class Publication:
             return Record()
 
     def is_current(self) -> bool:
-        """Whether nothing was stored since the last publication."""
-        return self.published.exists() and not _log_of(self.live).exists() and self._state() == self.record().live
+        """Whether nothing was stored since the last publication, and nobody has changed the published file."""
+        record, live, published = self.record(), _state(self.live), _state(self.published)
+        if live is None or published is None or _log_of(self.live).exists():
+            return False
+        return (live, published) == (record.live, record.published)
 
     def age_seconds(self) -> float | None:
         """How long ago the published file was copied; None where it never was."""
@@ -137,7 +143,7 @@ class Publication:
                 return False
             try:
                 self._publish(lock)
-            except (NotPublished, WarehouseBusy, OSError) as error:
+            except (NotPublished, WarehouseBusy, OSError, duckdb.Error) as error:
                 reason = str(error)
                 with suppress(OSError):
                     self._keep(self.record().model_copy(update={"left_out": reason, "tried_at": _now()}))
@@ -159,7 +165,7 @@ class Publication:
     def _publish(self, lock: int) -> None:
         begun, clock = _now(), time.monotonic()
         try:
-            state = self._copy(begun, lock)
+            live = self._copy(begun, lock)
             if self.published.exists():
                 self._aside.chmod(stat.S_IMODE(self.published.stat().st_mode))
             _sync(self._aside)
@@ -170,9 +176,10 @@ class Publication:
             self._aside.unlink(missing_ok=True)
             raise
         _sync(self.published.parent)
-        self._keep(Record(published_at=begun, seconds=time.monotonic() - clock, live=state))
+        seconds = time.monotonic() - clock
+        self._keep(Record(published_at=begun, seconds=seconds, live=live, published=_state(self.published)))
 
-    def _copy(self, begun: datetime, lock: int) -> FileState:
+    def _copy(self, begun: datetime, lock: int) -> FileState | None:
         """Copy the live file aside while nobody writes to it; returns what it was."""
         for _ in range(_TRIES):
             self._note(begun)
@@ -180,8 +187,7 @@ class Publication:
                 if _log_of(self.live).exists():
                     continue  # who wrote meanwhile was killed
                 self._aside.unlink(missing_ok=True)
-                state = self._state()
-                assert state
+                state = _state(self.live)
                 _copy_file(self.live, self._aside, lock)
                 return state
         raise NotPublished(f"{_log_of(self.live)} comes again and again; does another program write to the live file?")
@@ -229,13 +235,6 @@ class Publication:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
 
-    def _state(self) -> FileState | None:
-        try:
-            found = self.live.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
-
     def _keep(self, record: Record) -> None:
         aside = self._record.with_suffix(".tmp")
         aside.write_text(record.model_dump_json())
@@ -276,6 +275,15 @@ def _log_of(path: Path) -> Path:
     """Where DuckDB keeps what is committed and not yet in the file."""
     file = path.resolve()
     return file.with_name(f"{file.name}.wal")
+
+
+def _state(path: Path) -> FileState | None:
+    """What tells a file from what it was; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _sync(path: Path) -> None:

@@ -72,16 +72,16 @@ def test_what_a_command_stored_before_it_failed_is_published(installation: Insta
 def test_the_status_says_how_old_it_is_and_publish_makes_it_new(reviewed: Installation) -> None:
     reviewed.invoke("publish")
     assert f"Published {reviewed.settings.published_path}: as of " in reviewed.invoke("status")
-    assert "nothing was stored since" in reviewed.invoke("publish")
+    assert "nothing has changed since" in reviewed.invoke("publish")
     with reviewed.warehouse.transaction() as connection:
         connection.execute("INSERT INTO raw.stale_days VALUES ('2026-10-01', 'late', now())")
-    assert "more was stored since (fraud-pipelines publish makes it new)" in reviewed.invoke("status")
+    assert "not what is live now (fraud-pipelines publish makes it new)" in reviewed.invoke("status")
     assert published(reviewed, "SELECT count(*) FROM raw.stale_days") == [(0,)]
 
     assert " MB in " in reviewed.invoke("publish")
 
     assert published(reviewed, "SELECT count(*) FROM raw.stale_days") == [(1,)]
-    assert "more was stored since" not in reviewed.invoke("status")
+    assert "not what is live now" not in reviewed.invoke("status")
 
 
 def test_without_room_a_command_succeeds_and_says_that_nothing_was_published(

@@ -20,7 +20,9 @@ from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA, MODEL_SCORES, parse_schema
 from fraud_pipelines.detection.supervised import fit_supervised
 from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.storage import publication as publication_module
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.publication import INTERVAL_SECONDS
 from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.requests import Requested, next_request
@@ -73,6 +75,26 @@ def environment(installation: Stream) -> Iterator[None]:
     wanted = {"FRAUD_DATA_DIR": str(installation.data_dir), "FRAUD_STREAM_MIN_SAMPLES": "30"}
     with mock.patch.dict(os.environ, wanted | {"FRAUD_STREAM_RETRAIN_INTERVAL": "50", "MLFLOW_TRACKING_URI": ""}):
         yield
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_sensor_publishes_what_was_stored_once_that_is_due(
+    installation: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fraud_pipelines.definitions import defs
+
+    sensor = defs().resolve_sensor_def("publication_sensor")
+    publication = publication_of(installation.settings)
+    publication.publish()
+    with installation.warehouse.transaction() as connection:
+        connection.execute("INSERT INTO raw.stale_days VALUES ('2026-10-01', 'late', now())")
+    with dg.DagsterInstance.ephemeral() as instance:
+        for later, current in ((INTERVAL_SECONDS - 60, False), (INTERVAL_SECONDS, True)):
+            now = publication_module._now() + timedelta(seconds=later)
+            with monkeypatch.context() as clock:
+                clock.setattr(publication_module, "_now", lambda now=now: now)
+                sensor.evaluate_tick(dg.build_sensor_context(instance))
+            assert publication.is_current() is current
 
 
 @pytest.mark.usefixtures("environment")
