@@ -1,14 +1,12 @@
 """The features a model sees, and in which role: numbers, hashed ids, labels or flags."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fraud_pipelines.errors import InvalidInput
-
-Role = Literal["numeric", "hash", "label", "binary"]
-Direction = Literal["high", "low", "both"]
+from fraud_pipelines.plan.types import Direction, Role
 
 
 class FeatureRole(BaseModel):

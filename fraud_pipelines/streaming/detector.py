@@ -11,8 +11,9 @@ import polars as pl
 from fraud_pipelines.decisions.stages import COLLECTING
 from fraud_pipelines.detection.groups import Grouping
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import Role, Schema, SchemaLike, parse_schema
+from fraud_pipelines.detection.schema import Schema, SchemaLike, parse_schema
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.types import Role
 from fraud_pipelines.streaming.settings import DetectorSettings
 
 SCORED: Final = "scored"

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder, FeatureEncoding
-from fraud_pipelines.detection.schema import Direction, FeatureRole
+from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.types import Direction
 from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows
 
 
