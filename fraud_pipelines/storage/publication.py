@@ -88,7 +88,7 @@ class Publication:
 
     def is_current(self) -> bool:
         """Whether nothing was stored since the last publication, and nobody has changed the published file."""
-        record, live, published = self.record(), _state(self.live), _state(self.published)
+        record, live, published = self.record(), self._live_state(), _state(self.published)
         if live is None or published is None or _log_of(self.live).exists():
             return False
         return (live, published) == (record.live, record.published)
@@ -187,7 +187,7 @@ class Publication:
                 if _log_of(self.live).exists():
                     continue  # who wrote meanwhile was killed
                 self._aside.unlink(missing_ok=True)
-                state = _state(self.live)
+                state = self._live_state()
                 _copy_file(self.live, self._aside, lock)
                 return state
         raise NotPublished(f"{_log_of(self.live)} comes again and again; does another program write to the live file?")
@@ -234,6 +234,9 @@ class Publication:
         with self.live.with_name("publication.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
+
+    def _live_state(self) -> FileState | None:
+        return _state(self.live)
 
     def _keep(self, record: Record) -> None:
         aside = self._record.with_suffix(".tmp")

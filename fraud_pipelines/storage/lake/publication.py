@@ -35,7 +35,7 @@ class LakePublication(Publication):
     def _adopt(self) -> None:
         """A DuckDB file that is there is no lake, and is left as it is until a lake is published in its place."""
 
-    def _state(self) -> FileState | None:
+    def _live_state(self) -> FileState | None:
         numbers = Manifests(self._lake).numbers()
         return (numbers[-1], 0, 0) if numbers else None
 
