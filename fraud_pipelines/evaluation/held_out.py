@@ -6,7 +6,7 @@ it then ranks. It has seen nothing of them, and their features are those of thei
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -25,6 +25,14 @@ from fraud_pipelines.storage.warehouse import Warehouse
 
 LEAST_SHARE: Final = 0.25
 """Of the frauds that the version learned from, at least so many must be left: with fewer it is another model."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Average precision of each held-out day, and a digest of what it was computed from."""
+
+    inputs: str
+    days: Mapping[date, float]
 
 
 def rank_held_out_days(

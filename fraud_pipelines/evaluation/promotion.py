@@ -47,6 +47,7 @@ from fraud_pipelines.detection.daily_models import (
 )
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput, MissingData
 from fraud_pipelines.evaluation.detector_training import train_detector
+from fraud_pipelines.evaluation.held_out import HeldOut
 from fraud_pipelines.evaluation.promotion_evidence import Evidence, trained_on
 from fraud_pipelines.evaluation.promotion_words import in_words
 from fraud_pipelines.evaluation.second_stage import Choice, TrainedOn, choose
@@ -254,12 +255,16 @@ def _decide(
     if pin:
         verdict = _Verdict(pin.version, "pinned", "pinned", {tag: pin.tags[tag] for tag in PIN_TAGS if tag in pin.tags})
     elif candidate.name == SUPERVISED_MODEL:
-        model = load_version(registry, candidate.name, candidate.version).model
-        better, found = evidence.of_supervised(candidate, model, in_use=previous is not None)
+        better, found, inputs = evidence.of_supervised(
+            candidate,
+            lambda: load_version(registry, candidate.name, candidate.version).model,
+            in_use=previous is not None,
+            known=_held_out_before(history.filter(pl.col("as_of") == evidence.day)),
+        )
         if better:
-            verdict = _Verdict(candidate.version, "supervised", "promoted", found)
+            verdict = _Verdict(candidate.version, "supervised", "promoted", found, inputs)
         else:
-            verdict = _Verdict(None, "supervised", "refused" if previous is None else "withdrawn", found)
+            verdict = _Verdict(None, "supervised", "refused" if previous is None else "withdrawn", found, inputs)
     else:
         of_day = history.filter(pl.col("as_of") == evidence.day)
         verdict = _against(_version(registry, candidate.name, previous), candidate, registry, evidence, of_day)
@@ -308,6 +313,14 @@ def _against(
         return _Verdict(candidate.version, "no_rival", "promoted", {"champion": f"can't score any more: {error}"})
     version, decision = (candidate.version, "promoted") if alike else (champion.version, "refused")
     return _Verdict(version, "labels" if days else "stability", cast("Decision", decision), found, inputs)
+
+
+def _held_out_before(decided_before: pl.DataFrame) -> HeldOut | None:
+    """The days held out when the day was decided before."""
+    for row in decided_before.filter(pl.col("inputs").is_not_null()).iter_rows(named=True):
+        days = json.loads(row["evidence"]).get("held_out") or {}
+        return HeldOut(row["inputs"], {date.fromisoformat(day): value for day, value in days.items()})
+    return None
 
 
 def _pin(registry: ModelRegistry, name: str, history: pl.DataFrame, day: date) -> ModelVersionInfo | None:

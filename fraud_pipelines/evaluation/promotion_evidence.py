@@ -1,7 +1,7 @@
 """What versions are judged by before one is promoted: labelled days, alert volume, score drift."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from functools import cached_property
 from math import sqrt
@@ -18,13 +18,14 @@ from fraud_pipelines.detection.daily_models import (
     ENSEMBLE_MODEL,
     FEATURES_TAG,
     FRAUDS_TAG,
+    INPUTS_TAG,
     SUPERVISED_MODEL,
     TRAINED_FROM_TAG,
     TRAINED_TO_TAG,
 )
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.evaluation.drift import population_stability_index
-from fraud_pipelines.evaluation.held_out import rank_held_out_days
+from fraud_pipelines.evaluation.held_out import HeldOut, rank_held_out_days
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
 from fraud_pipelines.evaluation.outcomes import reporting_delay
 from fraud_pipelines.evaluation.paired import daily_average_precision, paired_difference, sample_weights
@@ -149,8 +150,8 @@ class Evidence:
         return MaturedRankings(self._warehouse, self._settings, self.day)
 
     def of_supervised(
-        self, candidate: ModelVersionInfo, model: FraudModel, *, in_use: bool
-    ) -> tuple[bool, dict[str, object]]:
+        self, candidate: ModelVersionInfo, model: Callable[[], FraudModel], *, in_use: bool, known: HeldOut | None
+    ) -> tuple[bool, dict[str, object], str | None]:
         """Whether the supervised model beats the ensemble on the matured days that count, and the figures.
 
         To come into use, the lower bound of the mean difference must lie above 0; to stay, the mean. Until it has
@@ -158,29 +159,48 @@ class Evidence:
 
         Args:
             candidate: the version trained for the day.
-            model: that version.
+            model: gives that version.
             in_use: whether it was in use on the day before.
+            known: days held out when the day was decided before.
+
+        Returns:
+            Whether it does, the figures, and the inputs of the days held out, if any were.
         """
         today = trained_on(candidate)
         ensemble = self.rankings.by_day(ENSEMBLE_MODEL)
         own = self.rankings.by_day(SUPERVISED_MODEL).keys() & ensemble.keys()
         if len(own) < LEAST_DAYS:
-            return False, {"days": len(own), "needed_days": LEAST_DAYS}
+            return False, {"days": len(own), "needed_days": LEAST_DAYS}, None
+        held_out = HeldOut("", {})
         if self.rankings.in_cold_start(SUPERVISED_MODEL, today):
-            ranked = rank_held_out_days(self._warehouse, self._settings, self.plan, candidate, model, self.rankings)
-            self.rankings.judge_by_held_out(SUPERVISED_MODEL, ranked)
+            held_out = self._held_out(candidate, model, known)
+            self.rankings.judge_by_held_out(SUPERVISED_MODEL, held_out.days)
         days = self.rankings.counted(SUPERVISED_MODEL, today)
         difference = self.rankings.compared(days, ensemble)
+        inputs = held_out.inputs or None
         if difference is None:
-            return False, {"days": len(days.keys() & ensemble.keys()), "needed_days": LEAST_DAYS}
-        return (difference.mean if in_use else difference.low) > 0, {
+            return False, {"days": len(days.keys() & ensemble.keys()), "needed_days": LEAST_DAYS}, inputs
+        evidence: dict[str, object] = {
             "first_day": min(days).isoformat(),
             "last_day": max(days).isoformat(),
-            "held_out": self.rankings.is_held_out(SUPERVISED_MODEL, today),
+            "held_out": {day.isoformat(): value for day, value in held_out.days.items()},
             "rival": ENSEMBLE_MODEL,
             "chargebacks_reported": _rounded(self.rankings.reported),
             "average_precision_difference": difference.json(),
         }
+        return (difference.mean if in_use else difference.low) > 0, evidence, inputs
+
+    def _held_out(self, candidate: ModelVersionInfo, model: Callable[[], FraudModel], known: HeldOut | None) -> HeldOut:
+        """Days held out from the candidate, ranked anew only where what that is computed from is another."""
+        tags = (candidate.version, *(candidate.tags.get(tag) for tag in (DIGEST_TAG, INPUTS_TAG)))
+        content = (tags, self.day.isoformat(), self._labels_known, self.plan.version, code_version(Evidence))
+        inputs = hashlib.sha256(repr(content).encode()).hexdigest()
+        if known and known.inputs == inputs:
+            return known
+        ranked = rank_held_out_days(
+            self._warehouse, self._settings, self.plan, candidate, model(), rankings=self.rankings
+        )
+        return HeldOut(inputs, ranked)
 
     @property
     def _last_matured(self) -> date:

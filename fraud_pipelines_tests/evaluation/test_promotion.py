@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -354,7 +355,15 @@ def test_the_supervised_model_is_used_only_while_it_beats_the_ensemble(world: Wo
     assert decide(bad, bad) == ("supervised", "promoted", 1)
     evidence = world.row(LABELLED, "fraud-supervised")["evidence"]
     assert isinstance(evidence, dict)
-    assert evidence["held_out"]
+    assert len(evidence["held_out"]) == 4
+    # A day run again takes over what it ranked, until a label that it rests on changes.
+    with mock.patch("fraud_pipelines.evaluation.promotion_evidence.rank_held_out_days", return_value={}) as ranked:
+        assert decide(bad, bad) == ("supervised", "promoted", 1)
+        assert not ranked.called
+        with world.warehouse.transaction() as connection:
+            connection.execute("UPDATE feedback.labels SET known_at = known_at - INTERVAL 1 HOUR")
+        assert decide(bad, bad)[1] != "promoted"
+        assert ranked.called
 
 
 def test_too_few_known_frauds_make_no_supervised_model(world: World) -> None:
