@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from fraud_pipelines.bootstrap import warehouse_of
+from fraud_pipelines.bootstrap import publication_of, warehouse_of
 from fraud_pipelines.cli.terminal import terminal
+from fraud_pipelines.errors import WarehouseBusy
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.opening import warehouse_at
 
 if TYPE_CHECKING:
     from fraud_pipelines.decisions.replay import Channel
@@ -16,7 +18,10 @@ console = terminal()
 
 
 def show_audit(settings: Settings, *, expected_head: str | None) -> int:
-    """Verify the decision log and tell what was found; returns 1 if anything was, else 0."""
+    """Verify the decision log and tell what was found; returns 1 if anything was, else 0.
+
+    The live warehouse is verified, and the published file too where somebody has written into that.
+    """
     from fraud_pipelines.decisions.audit import audit_decisions
 
     audit = audit_decisions(warehouse_of(settings), expected_head=expected_head)
@@ -33,7 +38,26 @@ def show_audit(settings: Settings, *, expected_head: str | None) -> int:
         highlight=False,
         soft_wrap=True,
     )
-    return 1 if audit.findings else 0
+    return int(bool(audit.findings) | _show_published(settings))
+
+
+def _show_published(settings: Settings) -> bool:
+    """Whether the log in the published file is not as it was written; looked at where somebody wrote into that file."""
+    from fraud_pipelines.decisions.audit import audit_decisions
+
+    if not publication_of(settings).was_changed():
+        return False
+    path = settings.published_path
+    told = f"{path} is not as it was published. It is a copy, which fraud-pipelines publish makes new."
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    try:
+        copy = audit_decisions(warehouse_at(path, wait_seconds=0), expected_head=None)
+    except WarehouseBusy as busy:
+        console.print(f"Its log was not verified: {busy}", markup=False, highlight=False, soft_wrap=True)
+        return False
+    for finding in copy.findings:
+        console.print(f"✗ in the copy: {finding}", markup=False, highlight=False, soft_wrap=True)
+    return bool(copy.findings)
 
 
 def show_replay(settings: Settings, transaction_id: str, *, channel: "Channel", revision: int | None) -> int:

@@ -93,6 +93,13 @@ class Publication:
             return False
         return (live, published) == (record.live, record.published)
 
+    def was_changed(self) -> bool:
+        """Whether the published file is not as it was published: somebody wrote into it, or put another there."""
+        record = self.record()
+        if record.published is None or not self.published.exists():
+            return False
+        return _log_of(self.published).exists() or _state(self.published) != record.published
+
     def age_seconds(self) -> float | None:
         """How long ago the published file was copied; None where it never was."""
         published_at = self.record().published_at

@@ -9,6 +9,7 @@ import pytest
 from fraud_pipelines.decisions.replay import replay_decisions
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.drain import drain
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.transactions.simulator import SimulationConfig, simulate
@@ -238,3 +239,15 @@ def test_a_run_with_a_broken_file_stops_before_anything_is_written(
     assert "no policy" in message or str(path) in output.replace("\n", "")
     assert "Traceback" not in output
     assert_same_content(before, warehouse_content(installed.warehouse))
+
+
+def test_an_entry_changed_in_the_copy_that_people_open_is_found_too(installed: Installation) -> None:
+    installed.invoke("publish")
+    assert "not as it was published" not in installed.invoke("audit")
+    with Warehouse(installed.settings.published_path).connect() as connection:
+        connection.update("scoring.decision_revisions", "score = 0.123", "sequence = 1")
+    told = installed.invoke("audit", succeeds=False)
+    assert "Nothing was changed, removed or moved" in told
+    assert "✗ in the copy:" in told
+    installed.invoke("publish")
+    assert "not as it was published" not in installed.invoke("audit")
