@@ -1,6 +1,7 @@
 """All tests on the lake: with ``FRAUD_TEST_WAREHOUSE=lake``, what they open as a DuckDB file is a lake in a folder.
 
-What they write by SQL of their own, as only tests may, is done by the operations of the connection.
+What they write by SQL of their own, as only tests may, is done by the operations of the connection. Tests fail there
+that make or drop tables by SQL, open a warehouse of an earlier release, ask DuckDB's catalogue, or lock the file.
 """
 
 import os

@@ -79,7 +79,7 @@ def warehouse(intact: Path, tmp_path: Path) -> Warehouse:
 
 
 def tamper(warehouse: Warehouse, *statements: str) -> Audit:
-    with warehouse.connect() as connection:
+    with warehouse.transaction() as connection:
         for statement in statements:
             connection.execute(statement)
     return audit_decisions(warehouse)
@@ -177,7 +177,7 @@ def test_a_forged_entry_is_found_beyond_the_noted_head(warehouse: Warehouse) -> 
     )
     previous = warehouse.read("SELECT entry_hash FROM scoring.decision_revisions WHERE sequence = 10").item()
     (made,) = hashes(previous, forged)
-    with warehouse.connect() as connection:
+    with warehouse.transaction() as connection:
         insert(
             connection,
             "scoring.decision_revisions",
@@ -329,5 +329,5 @@ def test_the_decisions_of_an_earlier_release_are_taken_into_the_log_once(tmp_pat
             ("c", 2, "withdrawn", None, NOW),
         ]
         assert audit_decisions(warehouse).findings == ()
-    with warehouse.connect() as connection, pytest.raises(duckdb.CatalogException):
+    with warehouse.transaction() as connection, pytest.raises(duckdb.CatalogException):
         connection.execute("FROM scoring.superseded_decisions")

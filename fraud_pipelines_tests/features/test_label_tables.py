@@ -30,7 +30,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     warehouse = warehouse_at(tmp_path_factory.mktemp("labels") / "fraud.duckdb")
     warehouse.initialise()
     with warehouse.transaction() as connection:
-        connection.execute("CREATE TABLE features.transaction_features (event_date DATE)")
+        connection.create_table("features.transaction_features", {"event_date": "DATE"})
     return warehouse
 
 
