@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from fraud_pipelines.bootstrap import live_warehouse
 from fraud_pipelines.cli import main
 from fraud_pipelines.decisions.alert_delivery import MAX_ATTEMPTS, NOT_CONFIGURED, Delivery, raise_alerts
 from fraud_pipelines.decisions.alerts import (
@@ -25,6 +26,7 @@ from fraud_pipelines.decisions.alerts import (
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.decisions.webhook import WebhookError, escape, post_text
 from fraud_pipelines.evaluation.proposals import accept_proposal, put_in_effect
+from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -143,9 +145,11 @@ def test_a_proposal_is_told_while_it_waits_for_a_person(warehouse: Warehouse) ->
     assert proposal_alert(warehouse, BALANCED, DAY) is None
 
 
-def test_status_lists_what_was_not_delivered(warehouse: Warehouse) -> None:
+def test_status_lists_what_was_not_delivered(warehouse: Warehouse, tmp_path: Path) -> None:
+    warehouse = live_warehouse(Settings(data_dir=tmp_path))
+
     def status() -> str:
-        environment = {"FRAUD_DATA_DIR": str(warehouse.path.parent), "COLUMNS": "160"}
+        environment = {"FRAUD_DATA_DIR": str(tmp_path), "COLUMNS": "160"}
         done = CliRunner(env=environment).invoke(main, ["status"])
         assert done.exit_code == 0, done.output
         return done.output

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraud_pipelines.bootstrap import live_warehouse
 from fraud_pipelines.decisions.policies import Thresholds, initial_thresholds, policy_named, thresholds_in_force
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.evaluation.daily_performance import tune_thresholds
@@ -234,6 +235,7 @@ def test_in_the_default_mode_show_tells_what_is_in_force_and_why(warehouse: Ware
         assert done.exit_code == code, done.output
         return done.output
 
+    warehouse = live_warehouse(Settings(data_dir=tmp_path))
     untuned = invoke("show")
     assert f"review above {POLICY.review_threshold} and block above {POLICY.block_threshold}" in untuned
     assert "nothing was tuned for balanced as of 2020-01-01" in invoke("show", "--as-of", "2020-01-01", code=1)
