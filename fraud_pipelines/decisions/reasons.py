@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
@@ -408,6 +409,7 @@ def _payments(count: float, when: str) -> str:
 
 
 def _duration(minutes: float) -> str:
+    minutes = min(minutes, sys.float_info.max)  # so many days are more minutes than a number can hold
     for size, noun in ((1440, "day"), (60, "hour"), (1, "minute")):
         # Below two of a unit the next smaller one says more: 90 minutes, not 1 hour.
         if minutes >= (2 * size if size > 1 else 1):

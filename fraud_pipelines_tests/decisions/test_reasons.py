@@ -233,6 +233,11 @@ def test_without_anything_to_go_by_the_amount_is_named() -> None:
     ]
 
 
+def test_a_time_of_more_minutes_than_a_number_can_hold_is_told() -> None:
+    [sentence] = reasons({"merchant_days_since_first_fraud": 1e306}, "merchant_days_since_first_fraud")
+    assert sentence.endswith("days ago")
+
+
 @given(
     values=st.lists(
         st.none() | st.floats(allow_nan=True, allow_infinity=True) | st.integers(-5, 5).map(float),
