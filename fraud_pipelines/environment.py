@@ -5,13 +5,14 @@ Every process reads it in the same way: a command, a server, the code location, 
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from fraud_pipelines.errors import InvalidInput
 
@@ -101,6 +102,15 @@ def variable(model: type[BaseModel], prefix: str, field: str) -> str:
     """The name of the variable that a field is read from; of several, the one that is documented."""
     alias = model.model_fields[field].validation_alias
     return str(alias.choices[-1]).upper() if isinstance(alias, AliasChoices) else prefix + field.upper()
+
+
+def variables(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    """Each variable that ``model`` is read from, those of settings in settings included, and its field."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from variables(field.annotation, prefix)
+        else:
+            yield variable(model, prefix, name), field
 
 
 def _message(error: ValidationError, model: type[BaseModel], prefix: str) -> str:

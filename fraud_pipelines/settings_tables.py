@@ -9,14 +9,14 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from fraud_pipelines.environment import variable
+from fraud_pipelines.environment import variables
 from fraud_pipelines.settings import ENVIRONMENT_PREFIX, Settings
 from fraud_pipelines.streaming.settings import KAFKA_PREFIX, PREFIX, KafkaSettings, StreamSettings
 
 _ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = (_ROOT / "README.md", _ROOT / "docs" / "streaming.md")
 
-_TABLES: Final[dict[str, tuple[type[BaseModel], str]]] = {
+TABLES: Final[dict[str, tuple[type[BaseModel], str]]] = {
     "settings": (Settings, ENVIRONMENT_PREFIX),
     "settings of the stream": (StreamSettings, PREFIX),
     "settings of Kafka": (KafkaSettings, KAFKA_PREFIX),
@@ -27,7 +27,7 @@ _TABLES: Final[dict[str, tuple[type[BaseModel], str]]] = {
 def with_tables(page: Path) -> str:
     """The page, its tables of settings made anew."""
     text = page.read_text(encoding="utf-8")
-    for name, (model, prefix) in _TABLES.items():
+    for name, (model, prefix) in TABLES.items():
         begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
         before, marked, rest = text.partition(begin)
         if marked:
@@ -37,13 +37,7 @@ def with_tables(page: Path) -> str:
 
 
 def _rows(model: type[BaseModel], prefix: str) -> list[str]:
-    rows = []
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            rows += _rows(field.annotation, prefix)
-        else:
-            rows.append(f"| `{variable(model, prefix, name)}` | {_default(field)} | {field.description} |")
-    return rows
+    return [f"| `{name}` | {_default(field)} | {field.description} |" for name, field in variables(model, prefix)]
 
 
 def _default(field: FieldInfo) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,15 @@ from rich.markup import escape
 
 from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import narrow_table, terminal
-from fraud_pipelines.decisions.columns import columns_of
-from fraud_pipelines.decisions.configuration import policies, policy_in_force, read_rules, rules_in_force
+from fraud_pipelines.decisions.configuration import engine_of_day, policies, policy_in_force, rules_in_force
 from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.policies import Policy, Thresholds, policy_named, thresholds_in_force
-from fraud_pipelines.decisions.second_stage import policy_of_day
+from fraud_pipelines.decisions.policies import Thresholds, policy_named
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.evaluation.frauds_among import Range
 from fraud_pipelines.evaluation.rule_backtest import Effect, backtest_policy, backtest_rules
 from fraud_pipelines.evaluation.stored_days import Payments, StoredDays
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.warehouse import Warehouse
 
 console = terminal(highlight=False)
 
@@ -53,7 +51,7 @@ def show_backtest(
     warehouse, plan = warehouse_of(settings), plan_in_force(settings)
     policy = policy_in_force(settings)
     tried = policy_named(policy_name, policies(settings)) if policy_name else policy
-    rules = read_rules(rules_file, columns_of(plan)) if rules_file else rules_in_force(settings)
+    rules = rules_in_force(settings, rules_file)
     if not by_policy and not rules.rules:
         raise InvalidInput("there is no rule to try: name a file with --rules, or a policy with --policy")
     with warehouse.connect(read_only=True):
@@ -64,7 +62,7 @@ def show_backtest(
         of_policy = None
         if by_policy:
             engines = {
-                day: DecisionEngine(*_decides(warehouse, tried, day, review, block), rules, plan)
+                day: _at(engine_of_day(warehouse, tried, day, rules=rules, plan=plan), review, block)
                 for day in stored.by_day["event_date"]
             }
             of_policy = backtest_policy(stored, engines)
@@ -75,18 +73,15 @@ def show_backtest(
         _print(stored, every, each, together, of_policy)
 
 
-def _decides(
-    warehouse: Warehouse, policy: Policy, day: date, review: float | None, block: float | None
-) -> tuple[Policy, Thresholds]:
-    """The policy with the model of the day, and its thresholds then, or those to be tried."""
-    of_day = policy_of_day(warehouse, policy, day)
-    in_force = thresholds_in_force(warehouse, of_day, day)
+def _at(engine: DecisionEngine, review: float | None, block: float | None) -> DecisionEngine:
+    """The engine with the thresholds to be tried, where there are any."""
+    in_force = engine.thresholds
     at_review = in_force.review_threshold if review is None else review
     at_block = max(in_force.block_threshold, at_review) if block is None else block
-    tried = in_force.model_dump() | {"review_threshold": at_review, "block_threshold": at_block}
     if not 0 <= at_review <= at_block <= 1:
         raise InvalidInput(f"thresholds lie from 0 to 1, review {at_review} at or below block {at_block}")
-    return of_day, Thresholds.model_validate(tried)
+    tried = in_force.model_dump() | {"review_threshold": at_review, "block_threshold": at_block}
+    return replace(engine, thresholds=Thresholds.model_validate(tried))
 
 
 def _json(

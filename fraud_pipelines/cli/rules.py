@@ -9,11 +9,9 @@ import click
 from rich.markup import escape
 
 from fraud_pipelines.cli.terminal import narrow_table, terminal
-from fraud_pipelines.decisions.columns import columns_of
-from fraud_pipelines.decisions.configuration import policies, policy_in_force, read_rules
-from fraud_pipelines.decisions.hard_rules import NO_RULES, Condition, HardRule, HardRules
+from fraud_pipelines.decisions.configuration import policies, policy_in_force, rules_in_force
+from fraud_pipelines.decisions.hard_rules import Condition, HardRule, HardRules
 from fraud_pipelines.decisions.policies import Policy, policy_named
-from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 
 console = terminal(highlight=False)
@@ -107,8 +105,7 @@ def _show_policy(policy: Policy, *, in_force: bool) -> None:
 
 
 def _rules(settings: Settings, file: Path | None) -> tuple[Path | None, HardRules]:
-    path = file or settings.rules_path
-    return path, read_rules(path, columns_of(plan_in_force(settings))) if path else NO_RULES
+    return file or settings.rules_path, rules_in_force(settings, file)
 
 
 def _nowhere(settings: Settings) -> str:

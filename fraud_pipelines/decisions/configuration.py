@@ -15,6 +15,7 @@ from fraud_pipelines.decisions.policies import POLICIES, Policy, Segment, policy
 from fraud_pipelines.decisions.second_stage import policy_of_day
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import plan_in_force
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -39,13 +40,13 @@ def policies(settings: Settings) -> Mapping[str, Policy]:
     return {**POLICIES, **read_policies(path, columns_of(plan_in_force(settings)))} if path else POLICIES
 
 
-def rules_in_force(settings: Settings) -> HardRules:
-    """The hard rules; none where there is no file of them.
+def rules_in_force(settings: Settings, file: Path | None = None) -> HardRules:
+    """The hard rules, or those of ``file``; none where there is no file of them.
 
     Raises:
         InvalidInput: the file can't be used.
     """
-    path = settings.rules_path
+    path = file or settings.rules_path
     return read_rules(path, columns_of(plan_in_force(settings))) if path else NO_RULES
 
 
@@ -54,9 +55,15 @@ def engine_in_force(warehouse: Warehouse, settings: Settings, day: date) -> Deci
 
     The policy names the model that decides the day, see `policy_of_day`.
     """
-    policy = policy_of_day(warehouse, policy_in_force(settings), day)
-    thresholds = thresholds_in_force(warehouse, policy, day)
-    return DecisionEngine(policy, thresholds, rules_in_force(settings), plan_in_force(settings))
+    return engine_of_day(
+        warehouse, policy_in_force(settings), day, rules=rules_in_force(settings), plan=plan_in_force(settings)
+    )
+
+
+def engine_of_day(warehouse: Warehouse, policy: Policy, day: date, *, rules: HardRules, plan: Plan) -> DecisionEngine:
+    """What decides the transactions of ``day`` by a policy and rules, with the thresholds tuned for the day."""
+    of_day = policy_of_day(warehouse, policy, day)
+    return DecisionEngine(of_day, thresholds_in_force(warehouse, of_day, day), rules, plan)
 
 
 def read_policies(path: Path, columns: Columns | None = None) -> dict[str, Policy]:

@@ -10,7 +10,7 @@ from typing import cast
 import polars as pl
 from pydantic import BaseModel
 
-from fraud_pipelines.decisions.hard_rules import NO_RULES, HardRules
+from fraud_pipelines.decisions.hard_rules import NO_RULES, VERDICTS, HardRules, outranking
 from fraud_pipelines.decisions.policies import AlertCut, Policy, Segment, Thresholds
 from fraud_pipelines.decisions.stages import ALERT_CAP, check_scores, screen_level, stage_expressions, stages
 from fraud_pipelines.errors import InvalidInput
@@ -109,14 +109,9 @@ class DecisionEngine:
             )
             .select(
                 "transaction_id",
-                pl.when(pl.col("_block").is_not_null())
-                .then(pl.lit("block"))
-                .when(pl.col("_approve").is_not_null())
-                .then(pl.lit("approve"))
-                .when(pl.col("_review").is_not_null())
-                .then(pl.lit("review"))
-                .otherwise(pl.col("_decision"))
-                .alias("decision"),
+                outranking(pl.col("_decision"), *(pl.col(f"_{verdict}").is_not_null() for verdict in VERDICTS)).alias(
+                    "decision"
+                ),
                 "score",
                 pl.coalesce("_block", "_approve", "_review", "_reason").alias("reason"),
                 pl.lit(self.policy.name).alias("policy"),
@@ -180,7 +175,7 @@ class DecisionEngine:
         cut = self.thresholds.alert_cut
         if cut is None:
             return pl.lit(value=False)
-        return (score < cut.score) | ((score == cut.score) & (pl.col("transaction_id") > cut.transaction_id))
+        return beyond_cut(score, pl.lit(cut.score), pl.lit(cut.transaction_id))
 
     def _capped(self, score: float, transaction_id: str) -> bool:
         cut = self.thresholds.alert_cut
@@ -218,6 +213,11 @@ class DecisionEngine:
             if all(row[column] in values for column, values in segment.selectors):
                 return thresholds
         return self.thresholds.review_threshold, self.thresholds.block_threshold
+
+
+def beyond_cut(score: pl.Expr, last_score: pl.Expr, last_id: pl.Expr) -> pl.Expr:
+    """Whether a payment ranks behind the last of a day's that a model still alerts."""
+    return (score < last_score) | ((score == last_score) & (pl.col("transaction_id") > last_id))
 
 
 _SCORES = {"transaction_id": pl.String, "screening_score": pl.Float64, "second_stage_score": pl.Float64}

@@ -286,4 +286,17 @@ class HardRules(BaseModel):
         return tuple((rule.decision, rule.reason, rule.test()) for rule in ordered)
 
 
+def outranking(by_models: pl.Expr, block: pl.Expr, approve: pl.Expr, review: pl.Expr) -> pl.Expr:
+    """The decision where a rule of each kind applies or doesn't, over what the models decide: see `HardRules`."""
+    return (
+        pl.when(block)
+        .then(pl.lit("block"))
+        .when(approve)
+        .then(pl.lit("approve"))
+        .when(review & (by_models != "block"))
+        .then(pl.lit("review"))
+        .otherwise(by_models)
+    )
+
+
 NO_RULES: Final = HardRules()

@@ -12,8 +12,8 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.decisions.decided_day import decide_candidates, read_candidates
-from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.hard_rules import RULE_REASON, VERDICTS, HardRule, HardRules
+from fraud_pipelines.decisions.engine import DecisionEngine, beyond_cut
+from fraud_pipelines.decisions.hard_rules import RULE_REASON, VERDICTS, HardRule, HardRules, outranking
 from fraud_pipelines.evaluation.frauds_among import Range
 from fraud_pipelines.evaluation.stored_days import Payments, StoredDays
 
@@ -115,9 +115,7 @@ def _asked(stored: StoredDays, rules: HardRules) -> pl.DataFrame:
 def _by_models() -> pl.Expr:
     """What the models had decided: the decision, or where a rule decided what their score says."""
     score = pl.col("score")
-    beyond = (score < pl.col("cut_score")) | (
-        (score == pl.col("cut_score")) & (pl.col("transaction_id") > pl.col("cut_transaction_id"))
-    )
+    beyond = beyond_cut(score, pl.col("cut_score"), pl.col("cut_transaction_id"))
     by_score = (
         pl.when(beyond.fill_null(value=False))
         .then(pl.lit("approve"))
@@ -146,20 +144,11 @@ def _alone(rule: HardRule) -> pl.Expr:
 
 def _together(rules: HardRules) -> pl.Expr:
     """The decision with these rules alone."""
-    block, approve, review = (
+    kinds = (
         pl.any_horizontal(pl.lit(value=False), *(_column(rule) for rule in rules.rules if rule.decision == verdict))
         for verdict in VERDICTS
     )
-    by_models = pl.col("by_models")
-    return (
-        pl.when(block)
-        .then(pl.lit("block"))
-        .when(approve)
-        .then(pl.lit("approve"))
-        .when(review & (by_models == "approve"))
-        .then(pl.lit("review"))
-        .otherwise(by_models)
-    )
+    return outranking(pl.col("by_models"), *kinds)
 
 
 def _effect(stored: StoredDays, rows: pl.DataFrame, name: str, decision: str | None, others: HardRules) -> Effect:

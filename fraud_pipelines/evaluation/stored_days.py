@@ -110,13 +110,11 @@ class StoredDays:
 
     def described(self, rows: pl.DataFrame) -> Payments:
         """What is known of ``rows``, with ``transaction_id``, ``event_date`` and ``amount``."""
-        labels = self.labels.join(rows.select("transaction_id"), on="transaction_id", how="semi")
-        payments = dict(rows.group_by("event_date").len().sort("event_date").iter_rows())
-        return self._of(payments, labels, amount=float(rows["amount"].sum()))
+        return self._of(*self._known(rows), amount=float(rows["amount"].sum()))
 
     def recall(self, rows: pl.DataFrame) -> Range | None:
         """The share of all frauds of the days that are among ``rows``."""
-        own = self._draws(rows)
+        own = self._draws_of(*self._known(rows))
         rest = self._draws_of(*self._known_beside(rows), seed=1)
         return None if own is None or rest is None else own.share_of_draws(rest)
 
@@ -185,9 +183,10 @@ class StoredDays:
             precision=draws.share_of(number) if draws else None,
         )
 
-    def _draws(self, rows: pl.DataFrame) -> FraudDraws | None:
+    def _known(self, rows: pl.DataFrame) -> tuple[dict[date, int], pl.DataFrame]:
+        """How many payments of each day ``rows`` are, and their labels."""
         labels = self.labels.join(rows.select("transaction_id"), on="transaction_id", how="semi")
-        return self._draws_of(dict(rows.group_by("event_date").len().sort("event_date").iter_rows()), labels)
+        return dict(rows.group_by("event_date").len().sort("event_date").iter_rows()), labels
 
     def _draws_of(self, payments: Mapping[date, int], labels: pl.DataFrame, *, seed: int = 0) -> FraudDraws | None:
         reviewed = labels.filter(~pl.col("late")).group_by("event_date").len().sort("event_date")
@@ -208,10 +207,11 @@ class StoredDays:
         """The amount lost to the frauds among ``rows`` if they are approved."""
         if rows.is_empty():
             return Range(0.0, 0.0, 0.0)
-        draws = self._draws(rows)
+        payments, labels = self._known(rows)
+        draws = self._draws_of(payments, labels)
         if draws is None:
             return None
-        frauds = self.labels.filter("is_fraud").join(rows.select("transaction_id"), on="transaction_id", how="semi")
+        frauds = labels.filter("is_fraud")
         known = float(frauds["amount"].sum())
         mean = known / frauds.height if frauds.height else float(rows["amount"].sum()) / rows.height
         found = draws.range

@@ -97,9 +97,7 @@ def read_features_of(
 
 def read_columns(warehouse: Warehouse, day: date, columns: Sequence[str]) -> pl.DataFrame:
     """``transaction_id`` and some columns of `read_features` of ``day``, without reading the others."""
-    with warehouse.connect(read_only=True) as connection:
-        query = _query(connection, FEATURE_TABLE, columns)
-        return _ordered(select(connection, query, {"first": day, "last": day}))
+    return _ordered(scan_columns(warehouse, day, day, columns))
 
 
 def scan_columns(

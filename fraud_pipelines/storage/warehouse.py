@@ -1,7 +1,6 @@
 """The warehouse: one DuckDB file, opened briefly, written in whole transactions."""
 
 import logging
-import random
 import re
 import threading
 import time
@@ -16,6 +15,7 @@ from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
 from fraud_pipelines.storage.attached_file import AttachedFile, HeldHere, open_file
 from fraud_pipelines.storage.connection import Connection, FileConnection, Parameters, overwrite, select
 from fraud_pipelines.storage.schema_version import bring_up, current_version, require_readable, stored_version
+from fraud_pipelines.storage.waiting import GrowingPause
 
 _LOCKED = "Could not set lock on file"
 """How DuckDB says that another process has the file open."""
@@ -157,7 +157,7 @@ class Warehouse:
     def _open(self, *, read_only: bool, still: bool = False) -> tuple[AttachedFile, duckdb.DuckDBPyConnection]:
         began = time.monotonic()
         told = False
-        pause = 0.01
+        pause = GrowingPause()
         while True:
             try:
                 return open_file(self.path, read_only=read_only, still=still)
@@ -172,8 +172,7 @@ class Warehouse:
             if waited > _TELL_AFTER_SECONDS and not told:
                 told = True
                 _log.warning("Waiting for %s, which %s has open.", self.path, holder)
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 1.5, 0.25)
+            pause.wait()
 
     def _holder(self, error: duckdb.IOException | HeldHere, *, read_only: bool) -> str:
         """Who has the file open; raises where it could not be opened for another reason."""

@@ -29,11 +29,11 @@ from fraud_pipelines.storage.schema_version import (
     migrations,
     stored_version,
 )
+from fraud_pipelines.storage.waiting import GrowingPause
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _VERSION_TABLE: Final = "main.schema_version"
 _PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 0.25
 
 Answer = TypeVar("Answer")
 
@@ -209,7 +209,7 @@ class LakeWarehouse(Warehouse):
             os.close(descriptor)
 
     def _wait_for(self, descriptor: int) -> None:
-        began, pause = time.monotonic(), _PAUSE
+        began, pause = time.monotonic(), GrowingPause()
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,8 +220,7 @@ class LakeWarehouse(Warehouse):
                         f"The lake {self.path} was written to by another process for {self.wait_seconds:.0f} s. Wait "
                         "for it to end, or raise FRAUD_WAREHOUSE_WAIT_SECONDS."
                     ) from error
-            time.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            pause.wait()
 
 
 def require_extra() -> None:
