@@ -1,7 +1,8 @@
 # make demo   thirty simulated days through Dagster, from a fresh clone
 # make up     the Dagster UI and the MLflow UI on the same data
 # make stream-demo   transactions screened live in the terminal
-# make test   lint, types and tests
+# make test   lint, types and tests; make lint and make types alone take seconds
+# make bench: see CONTRIBUTING.md
 #
 # requirements.txt is the whole resolution for every supported Python, so pip has nothing left to resolve (--no-deps).
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo stream-demo up test install clean pin
+.PHONY: demo stream-demo up test lint types bench install clean pin
 
 install: $(STAMP)
 
@@ -35,11 +36,20 @@ stream-demo: $(STAMP)
 up: $(STAMP)
 	@exec $(BIN)/fraud-pipelines up
 
-test: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	$(BIN)/mypy
+
+test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# One of benchmarks/: make bench BENCH=features ARGUMENTS="--rows 1000000"
+BENCH ?= streaming
+bench: $(STAMP)
+	$(BIN)/python benchmarks/$(BENCH).py $(ARGUMENTS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
