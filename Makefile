@@ -2,6 +2,7 @@
 # make up     the Dagster UI and the MLflow UI on the same data
 # make stream-demo   transactions screened live in the terminal
 # make test   lint, types and tests; make lint and make types alone take seconds
+# make thorough   the tests with all random examples and every slow case
 # make bench: see CONTRIBUTING.md
 #
 # requirements.txt is the whole resolution for every supported Python, so pip has nothing left to resolve (--no-deps).
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo stream-demo up test lint types bench install clean pin
+.PHONY: demo stream-demo up test thorough lint types bench install clean pin
 
 install: $(STAMP)
 
@@ -45,6 +46,9 @@ types: $(STAMP)
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+thorough: $(STAMP)
+	FRAUD_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # One of benchmarks/: make bench BENCH=features ARGUMENTS="--rows 1000000"
 BENCH ?= streaming

@@ -21,13 +21,13 @@ from hypothesis import settings as hypothesis_settings
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.examples import MOST, examples
 from fraud_pipelines_tests.lakes import ON_LAKE
 
 if TYPE_CHECKING:
     import dagster as dg
 
-# An example may be slow on a busy machine, or because it imports; that is no failure.
-hypothesis_settings.register_profile("project", deadline=None)
+hypothesis_settings.register_profile("project", examples(MOST))
 hypothesis_settings.load_profile("project")
 
 SMALL_WORLD = {

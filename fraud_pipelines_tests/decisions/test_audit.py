@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fraud_pipelines.bootstrap import open_warehouse
@@ -22,6 +22,7 @@ from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.lakes import copied
 
 DAY = date(2026, 10, 1)
@@ -261,7 +262,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@examples(40, unchecked=[HealthCheck.too_slow])
 @given(rows=ENTRIES)
 def test_the_hash_is_what_anybody_computes_who_reads_the_description(rows: list[dict[str, object]]) -> None:
     previous, expected = GENESIS, []
@@ -284,7 +285,7 @@ def test_the_hash_is_what_anybody_computes_who_reads_the_description(rows: list[
     assert list(hashes(GENESIS, pl.DataFrame(rows, schema=ENTRY_SCHEMA))) == expected
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@examples(40, unchecked=[HealthCheck.too_slow])
 @given(rows=ENTRIES)
 def test_entries_that_differ_have_other_texts(rows: list[dict[str, object]]) -> None:
     texts = canonical(pl.DataFrame(rows, schema=ENTRY_SCHEMA)).to_list()

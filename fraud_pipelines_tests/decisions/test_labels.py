@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.labels import land_labels, land_pending_labels
@@ -16,6 +16,7 @@ from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport
 from fraud_pipelines.transactions.landing_zone import Landed
+from fraud_pipelines_tests.examples import examples
 
 NOW = datetime(2026, 6, 1)
 COLUMNS = ("transaction_id", "actual_fraud", "source", "known_at")
@@ -220,7 +221,7 @@ def test_what_waits_is_taken_in_and_moved(warehouse: Warehouse, tmp_path: Path) 
     assert land_pending_labels(warehouse, folder, clock=lambda: NOW) == Landed()
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(
     st.lists(
         st.tuples(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.review import record_verdict
@@ -15,6 +15,7 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 from fraud_pipelines.transactions.verdicts import store_labels
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.review.samples import AWKWARD, NOW, Decided, queue_warehouse, store
 
 ORDER = ["big", "block", AWKWARD, "small", "tiny"]
@@ -80,7 +81,7 @@ def test_chargebacks_alone_do_not_make_every_alert_look_like_fraud(warehouse: Wa
     assert after == {name: before[name] for name in ORDER}
 
 
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1e6), st.booleans()), max_size=12))
 def test_a_probability_is_one_whatever_was_judged(
     tmp_path_factory: pytest.TempPathFactory, alerts: list[tuple[float, float, bool]]

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.detection.calibration import (
@@ -16,13 +16,14 @@ from fraud_pipelines.detection.calibration import (
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines_tests.detection.samples import TRAINABLE, numeric_rows
+from fraud_pipelines_tests.examples import examples
 
 finite = st.floats(-1e9, 1e9)
 contaminations = st.floats(0.001, 0.5)
 
 
 @given(train=st.lists(finite, min_size=1, max_size=50), raw=st.lists(finite, min_size=1), c=contaminations)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_tail_scores_are_monotone_and_within_0_and_1(train: list[float], raw: list[float], c: float) -> None:
     scores = tail_score(np.sort(raw), np.sort(train), c)
     assert (scores >= 0).all()
@@ -43,7 +44,7 @@ def test_every_normalization_is_monotone_and_the_bounded_ones_keep_their_bounds(
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(200, 2000), c=st.floats(0.01, 0.5))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_the_share_of_training_rows_above_one_half_is_the_contamination(seed: int, n: int, c: float) -> None:
     train = np.sort(np.random.default_rng(seed).standard_t(3, n))
     share = np.mean(tail_score(train, train, c) > 0.5)

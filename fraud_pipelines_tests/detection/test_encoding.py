@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder, FeatureEncoding
@@ -15,6 +15,7 @@ from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.types import Direction
 from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows
+from fraud_pipelines_tests.examples import examples
 
 
 def encode(
@@ -149,7 +150,7 @@ any_number = st.one_of(st.none(), st.floats(), st.integers(-5, 5).map(float))
     rows=st.lists(any_number, min_size=1, max_size=20),
     direction=st.sampled_from(["high", "low", "both"]),
 )
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_number_encodes_finitely_within_the_limit_and_in_order(
     train: list[float | None], rows: list[float | None], direction: str
 ) -> None:

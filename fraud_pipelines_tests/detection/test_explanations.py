@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -14,6 +14,7 @@ from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.usual import usual_amount
 from fraud_pipelines_tests.detection.samples import MIXED_SCHEMA, mixed_rows, numeric_rows
+from fraud_pipelines_tests.examples import examples
 
 FloatArray = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ def fitted(name: str, X: FloatArray) -> SelfExplaining:
 
 @pytest.mark.parametrize("name", list(PARAMETERS))
 @given(rows=st.integers(1, 80), columns=st.integers(1, 4), seed=st.integers(0, 99), decimals=st.sampled_from([0, 1, 6]))
-@settings(max_examples=12)
+@examples(12)
 def test_contributions_add_up_to_the_raw_score(name: str, rows: int, columns: int, seed: int, decimals: int) -> None:
     detector = fitted(name, matrix(rows, columns, seed, decimals))
     new = matrix(20, columns, seed + 1, decimals) * 5
@@ -128,7 +129,7 @@ def test_where_the_features_dont_tell_what_is_usual_nothing_is_said() -> None:
 @given(
     amount=st.floats(0, 1e7), rz=st.none() | st.floats(), ratio=st.none() | st.floats(), largest=st.none() | st.floats()
 )
-@settings(max_examples=200)
+@examples(200)
 def test_a_usual_range_is_a_range_whatever_the_features_hold(
     amount: float, rz: float | None, ratio: float | None, largest: float | None
 ) -> None:

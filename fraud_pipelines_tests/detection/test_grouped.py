@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.detection.detectors.grouped import GroupedDetector
@@ -14,6 +14,7 @@ from fraud_pipelines.detection.distribution import TrainingDistribution
 from fraud_pipelines.detection.groups import Grouping
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole
+from fraud_pipelines_tests.examples import examples
 
 ROWS = 3_000
 HIGH = {"role": "numeric", "direction": "high"}
@@ -116,7 +117,7 @@ def test_groups_change_nothing_where_a_model_is_fitted_without_them() -> None:
     scores=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60),
     asked=st.lists(st.floats(-2e6, 2e6), min_size=2, max_size=20),
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_an_anchor_never_falls_as_the_score_rises_and_counts_the_training_rows(
     scores: list[float], asked: list[float]
 ) -> None:

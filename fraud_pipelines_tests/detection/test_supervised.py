@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
@@ -16,6 +16,7 @@ from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput
+from fraud_pipelines_tests.examples import examples
 
 SCHEMA = {"amount": "numeric", "speed": "numeric", "is_night": "binary"}
 
@@ -40,7 +41,7 @@ def model() -> FraudModel:
     return fit_supervised(rows(2000), rows(1500, seed=1).drop(LABEL), schema=SCHEMA, contamination=0.02)
 
 
-@settings(max_examples=8)
+@examples(8)
 @given(seed=st.integers(0, 1000), leaves=st.integers(2, 12), trees=st.integers(1, 12))
 def test_frozen_trees_are_scikit_learns_to_the_bit(seed: int, leaves: int, trees: int) -> None:
     rng = np.random.default_rng(seed)

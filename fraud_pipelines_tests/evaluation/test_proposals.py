@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.bootstrap import live_warehouse
@@ -29,6 +29,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, random_outcomes
+from fraud_pipelines_tests.examples import examples
 
 POLICY = policy_named("balanced")
 LAST = FIRST + timedelta(days=24)
@@ -255,7 +256,7 @@ def test_in_the_default_mode_show_tells_what_is_in_force_and_why(warehouse: Ware
 
 
 @given(current=st.floats(0.05, 0.75), frauds=st.integers(0, 60), budget=st.floats(1, 400))
-@settings(max_examples=25)
+@examples(25)
 def test_whatever_is_tuned_can_be_told_with_each_guard_that_held(current: float, frauds: int, budget: float) -> None:
     policy = POLICY.model_copy(update={"alert_budget": budget})
     window = random_outcomes(1, rows=700, days=7, first=TODAY - timedelta(days=10), fraud_rate=frauds / 700)

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.decided_day import decide_candidates, read_candidates
@@ -27,6 +26,7 @@ from fraud_pipelines.evaluation.stored_days import StoredDays
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import Installation
 from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse
+from fraud_pipelines_tests.examples import examples
 
 DAYS = 4
 NOW = datetime(2026, 10, 1)
@@ -111,7 +111,7 @@ SETS = st.lists(st.tuples(st.sampled_from(["block", "approve", "review"]), CONDI
 
 
 @given(then=SETS, tried=SETS)
-@examples(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, unchecked=[HealthCheck.function_scoped_fixture])
 def test_all_rules_together_change_what_the_engine_would_have_decided_otherwise(
     warehouse: Warehouse, then: HardRules, tried: HardRules
 ) -> None:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.policies import OBJECTIVES, Objective, Policy, Segment, Thresholds, initial_thresholds
@@ -15,6 +15,7 @@ from fraud_pipelines.evaluation.alert_levels import single_levels
 from fraud_pipelines.evaluation.sweep import candidate_thresholds
 from fraud_pipelines.evaluation.tuning import Proposal, tune
 from fraud_pipelines_tests.evaluation.samples import FIRST, ROWS, Row, outcomes, random_outcomes
+from fraud_pipelines_tests.examples import examples
 
 DAY = date(2024, 3, 21)
 FREE = Policy(
@@ -205,7 +206,7 @@ def test_a_frame_without_the_stages_scores_is_refused(window: pl.DataFrame) -> N
         proposed(window, FREE, recent=window.select("event_date", "score"))
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     rows=ROWS,
     recent=ROWS,

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -17,9 +17,10 @@ from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.declared_oracle import Condition, Row, aggregates_of
 
-EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = examples(40, unchecked=[HealthCheck.too_slow])
 START = datetime(2026, 3, 1)
 
 ATTRIBUTES = """

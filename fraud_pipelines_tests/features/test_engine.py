@@ -7,7 +7,7 @@ from typing import cast
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -18,10 +18,11 @@ from fraud_pipelines.features.history import Histories, History
 from fraud_pipelines.features.program import from_labels
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.folding.function import TIMES
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.oracle import Transaction, shared_features, user_features
 from fraud_pipelines_tests.features.random_transactions import START, frame, transactions
 
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = examples(30)
 
 _BLANK: Transaction = {
     "transaction_id": "t",
@@ -65,7 +66,7 @@ def test_any_cut_gives_the_same_bits(rows: list[Transaction], data: st.DataObjec
         assert_frame_equal(history[name].frame, histories[name].frame)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(transactions(max_size=40))
 def test_single_rows_give_the_same_bits(rows: list[Transaction]) -> None:
     whole, _ = _in_pieces(rows, [])

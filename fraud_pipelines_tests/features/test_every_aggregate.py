@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fraud_pipelines.plan.folding.function import Function
 from fraud_pipelines.plan.functions import FUNCTIONS
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.declared_oracle import Row
 from fraud_pipelines_tests.features.random_declarations import (
     ATTRIBUTES,
@@ -20,7 +21,7 @@ from fraud_pipelines_tests.features.random_declarations import (
     transactions,
 )
 
-EXAMPLES = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = examples(6, unchecked=[HealthCheck.too_slow])
 FOLDED = [how for how, function in FUNCTIONS.items() if not function.labels]
 
 

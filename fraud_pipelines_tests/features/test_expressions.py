@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -13,6 +13,7 @@ from fraud_pipelines.features.expression_rows import compiled
 from fraud_pipelines.features.expressions import Conditions, Expression, Expressions
 from fraud_pipelines.features.feature_plan import feature_plan
 from fraud_pipelines.plan.compile import compile_plan, shipped_plan
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.plan.files import written
 
 TYPES = {"a": "DOUBLE", "b": "DOUBLE", "n": "BIGINT", "m": "TINYINT", "p": "BOOLEAN", "q": "BOOLEAN"}
@@ -87,7 +88,7 @@ def _reads(*sql: str) -> tuple[str, ...]:
     return tuple(TYPES)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(PAIRS, st.lists(_row, min_size=1, max_size=12), st.integers(0, 12))
 def test_rows_get_the_bits_of_the_frame(pair: tuple[str, str], rows: list[dict[str, Any]], cut: int) -> None:
     number, flag = pair
@@ -109,7 +110,7 @@ def test_rows_get_the_bits_of_the_frame(pair: tuple[str, str], rows: list[dict[s
     assert whole.select(pl.col("x", "z").is_finite().all()).row(0) in ((True, True), (None, True), (True, None))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(PAIRS, st.lists(_row, min_size=1, max_size=12))
 def test_a_condition_that_is_null_does_not_hold(pair: tuple[str, str], rows: list[dict[str, Any]]) -> None:
     sql = pair[1]

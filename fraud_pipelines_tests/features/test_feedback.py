@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -19,13 +19,14 @@ from fraud_pipelines.features.program import from_labels
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.label_oracle import label_features
 from fraud_pipelines_tests.features.oracle import Label, Transaction, shared_features
 from fraud_pipelines_tests.features.random_transactions import frame, label_frame, labels, transactions
 from fraud_pipelines_tests.features.stored import store
 
 FEEDBACK = [each.name for entity in shipped_plan().entities for each in from_labels(entity)]
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = examples(30)
 
 
 def _found(rows: list[Transaction], known: list[Label]) -> pl.DataFrame:

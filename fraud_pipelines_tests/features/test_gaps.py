@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -19,6 +19,7 @@ from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import frame
 from fraud_pipelines_tests.features.stored import store
@@ -172,7 +173,7 @@ def test_what_was_derived_over_a_gap_is_derived_again_with_the_earlier_days(ware
     assert stale(warehouse) == [DAYS[3]]
 
 
-@settings(max_examples=6)
+@examples(6)
 @given(
     st.lists(st.sampled_from(DAYS[:4]), min_size=1, max_size=8),
     st.permutations(DAYS[:4]),

@@ -7,7 +7,7 @@ from typing import cast
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.evaluation.outcomes import matured_window
@@ -16,6 +16,7 @@ from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.plan.compile import compile_plan, plan_in_force
 from fraud_pipelines.plan.types import Aggregate, EntityPlan
 from fraud_pipelines.settings import Settings
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.label_oracle import Value, label_features
 from fraud_pipelines_tests.features.label_samples import (
     AGGREGATES,
@@ -30,7 +31,7 @@ from fraud_pipelines_tests.features.label_samples import (
 from fraud_pipelines_tests.features.oracle import Label, Transaction
 from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, transactions
 
-EXAMPLES = settings(max_examples=40, deadline=None)
+EXAMPLES = examples(40)
 
 
 def lookups(rows: Sequence[Transaction], known: Sequence[Label]) -> list[LabelLookup]:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.features.known_labels import LabelLookup
@@ -16,13 +16,14 @@ from fraud_pipelines.plan.types import Aggregate, EntityPlan
 from fraud_pipelines.storage.connection import Connection
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.label_oracle import Value
 from fraud_pipelines_tests.features.label_samples import DAY, ENTITIES, INSTANT, READ, busy_days, labels, looked_up
 from fraud_pipelines_tests.features.oracle import Label, Transaction
 from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, transactions
 from fraud_pipelines_tests.features.stored import store
 
-EXAMPLES = settings(max_examples=15, deadline=None)
+EXAMPLES = examples(15)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_what_is_read_for_a_day_gives_what_memory_gives_at_once(empty: Warehouse
         assert min(pl.DataFrame(found, infer_schema_length=None).select(pl.all().n_unique()).row(0)) > 1
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(rows=transactions(max_size=16), data=st.data())
 def test_what_is_read_for_any_day_gives_what_memory_gives(
     empty: Warehouse, rows: list[Transaction], data: st.DataObject

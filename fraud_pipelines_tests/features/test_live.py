@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -19,10 +19,11 @@ from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.live import LiveHistories
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.transactions.schema import TIMESTAMP
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import START, frame, label_frame, labels, transactions
 
-EXAMPLES = settings(max_examples=30, deadline=None)
+EXAMPLES = examples(30)
 ORDER = ("user_id", "timestamp", "transaction_id")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.features import population
@@ -100,7 +100,6 @@ _COUNTED = st.tuples(
     parts=st.lists(st.tuples(st.booleans(), st.lists(_COUNTED, max_size=60)), max_size=5),
     asked=st.lists(st.integers(0, 45), min_size=1, max_size=4).map(sorted),
 )
-@settings(deadline=None)
 def test_figures_are_those_of_all_that_was_counted_in_whatever_portions(
     parts: list[tuple[bool, list[tuple[int, str, str | None, float]]]], asked: list[int]
 ) -> None:

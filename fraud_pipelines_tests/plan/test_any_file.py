@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fraud_pipelines.plan.compile import compile_plan
 from fraud_pipelines.plan.problems import InvalidDeclarations
+from fraud_pipelines_tests.examples import examples
 
 EXAMPLE = yaml.safe_load((Path(__file__).parents[2] / "data" / "fraud.example.yaml").read_text(encoding="utf-8"))
 
@@ -67,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any")
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(100, unchecked=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(content=damaged() | st.dictionaries(_sections, st.dictionaries(_words, _values, max_size=3), max_size=3))
 def test_any_content_is_told_what_is_wrong_with_it(folder: Path, content: dict[str, object]) -> None:
     check(folder, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput, MissingData
@@ -27,6 +27,7 @@ from fraud_pipelines.storage.connection import (
 from fraud_pipelines.storage.integrity import KeyDefects, count_rows, key_defects
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.examples import examples
 
 DAY, NEXT = date(2026, 10, 1), date(2026, 10, 2)
 DRIFT = "monitoring.feature_drift"
@@ -276,7 +277,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Warehouse]:
     return pair
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.tuples(st.lists(STEPS, max_size=4), st.booleans()), max_size=4))
 def test_whatever_is_done_the_file_and_the_lake_hold_the_same(
     pair: list[Warehouse], transactions: list[tuple[list[tuple[str, date, str]], bool]]

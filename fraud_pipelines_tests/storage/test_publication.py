@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fraud_pipelines.bootstrap import live_warehouse, publication_of, warehouse_of
@@ -21,6 +21,7 @@ from fraud_pipelines.storage import publication as module
 from fraud_pipelines.storage.publication import INTERVAL_SECONDS, Publication
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import assert_same_content, warehouse_content
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.full_disk import fill_disk
 from fraud_pipelines_tests.locks import held_elsewhere
 from fraud_pipelines_tests.storage.test_schema_version import EARLIER
@@ -65,7 +66,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(8, unchecked=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(["write", "publish", "delete", "read", "restore"]), max_size=8))
 def test_what_is_published_is_what_is_live_at_the_time(
     empty: Path, tmp_path_factory: pytest.TempPathFactory, steps: list[str]

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.detection.groups import Grouping
@@ -13,6 +13,7 @@ from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.streaming.detector import SCREENING_COLUMNS, StreamDetector, stream_schema
 from fraud_pipelines.streaming.settings import DetectorSettings, StreamSettings
+from fraud_pipelines_tests.examples import examples
 
 SMALL = DetectorSettings(min_samples=20, retrain_interval=30, window_size=50, contamination=0.05)
 ROWS = 300
@@ -62,7 +63,7 @@ def test_each_transaction_is_scored_by_the_model_of_the_window_that_ended_before
     assert expected["model_version"].unique().drop_nulls().sort().to_list() == list(range(20, ROWS, 30))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(st.integers(0, ROWS), max_size=6), st.data())
 def test_portions_and_restarts_change_no_bit(expected: pl.DataFrame, cuts: list[int], data: st.DataObject) -> None:
     rows = features()

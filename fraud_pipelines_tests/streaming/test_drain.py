@@ -10,7 +10,7 @@ from typing import cast
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fraud_pipelines.settings import CLOCK_SKEW
@@ -21,6 +21,7 @@ from fraud_pipelines.streaming.files import settled_files
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.streaming.settings import StreamSettings
 from fraud_pipelines_tests.conftest import assert_same_content, refuse
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.streaming.samples import SMALL, NoModels, Stream, drop, now, results, traffic
 
 
@@ -266,7 +267,7 @@ def test_the_oldest_comes_first_and_a_run_is_bounded(prepared: Path, tmp_path: P
     assert (first.left, second.left, second.accepted) == (4, 0, 40)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(8, unchecked=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_valid_transaction_is_decided_exactly_once(
     prepared: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -14,6 +14,7 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.engine import compute_features
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.streaming.user_buffers import UserBuffers
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.features.oracle import Transaction
 from fraud_pipelines_tests.features.random_transactions import frame, transactions
 from fraud_pipelines_tests.features.stored import store
@@ -65,7 +66,7 @@ def test_what_is_undefined_is_null() -> None:
     assert gaps["amount_lag_2"].to_list() == [None, None, None]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(st.integers(min_value=0, max_value=10**6), min_size=1, max_size=80), st.integers(1, 60), st.integers(1, 9)
 )
@@ -80,7 +81,7 @@ def test_the_tail_is_the_end_of_the_whole(cents: list[int], window: int, tail: i
         assert whole[f"amount_rolling_std_{window}"][-1] == pytest.approx(statistics.stdev(last), rel=1e-9, abs=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(transactions(max_size=70))
 def test_a_buffer_agrees_with_the_features_of_the_table(rows: list[Transaction]) -> None:
     buffers = UserBuffers()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput
@@ -17,6 +17,7 @@ from fraud_pipelines.transactions.numbers import BLANKS, NumberFormat, NumbersSo
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.row_ids import with_row_ids
 from fraud_pipelines.transactions.validation import ValidatedChunk, validate_transactions
+from fraud_pipelines_tests.examples import examples
 
 NOW = datetime(2026, 12, 1)
 FINE = {"transaction_id": "t", "user_id": "u", "timestamp": "2026-01-02T03:04:05", "amount": "12.50"}
@@ -418,7 +419,6 @@ def test_a_label_may_be_none_or_say_when_it_became_known() -> None:
 ROWS = st.lists(st.sampled_from(["a", "b", "c,d", 'e"f', ""]), min_size=1, max_size=25)
 
 
-@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(1, 9), min_size=1, max_size=25), ROWS)
 def test_ids_of_rows_follow_from_the_rows_and_not_from_how_they_are_cut(
     values: list[str], sizes: list[int], more: list[str]
@@ -500,7 +500,7 @@ RULES: tuple[dict[str, object], ...] = (
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys("abc", MESSY)), min_size=1, max_size=8), st.sampled_from(RULES))
 def test_whatever_stands_in_the_columns_of_a_rule_each_row_is_judged_once(
     rows: list[dict[str, str | None]], rules: dict[str, object]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.bootstrap import open_warehouse
@@ -17,6 +17,7 @@ from fraud_pipelines.transactions.currency import NO_BASE, NO_RATE, Money, read_
 from fraud_pipelines.transactions.landing import LandingReport, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.plan.files import plan_of
 
 NOW = datetime(2026, 6, 1)
@@ -171,7 +172,7 @@ _days = st.dates(min_value=datetime(2026, 1, 1).date(), max_value=datetime(2026,
 _codes = st.sampled_from(["EUR", "USD", "GBP", "JPY"])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.dictionaries(st.tuples(_days, _codes), st.floats(0.01, 100)),
     st.lists(st.tuples(_days, _codes, st.integers(0, 9_999)), min_size=1, max_size=20),

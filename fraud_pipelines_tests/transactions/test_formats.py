@@ -17,13 +17,14 @@ import openpyxl
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.transactions import delimited, packing, text_lines
 from fraud_pipelines.transactions.file_rule import FileRule
 from fraud_pipelines.transactions.sources import content_hash, open_records
+from fraud_pipelines_tests.examples import examples
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a1", "city": "Köln", "amount": "12.5"},
@@ -229,7 +230,7 @@ def test_a_quote_that_swallows_rows_is_noticed_and_costs_its_own_line(tmp_path: 
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r\ufeff"), max_size=8)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     rows=st.lists(st.tuples(FIELD, FIELD.filter(lambda text: "," not in text), FIELD), min_size=1, max_size=15),
     chunk_rows=st.integers(3, 40),
@@ -251,7 +252,7 @@ def test_what_a_csv_writer_wrote_comes_back_however_it_is_cut(
     assert [(row["id"], row["a"], row["b"], row["c"]) for row in found] == written
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(lines=st.lists(st.text('ab," ', max_size=12), min_size=1, max_size=12), chunk_rows=st.integers(1, 13))
 def test_every_line_belongs_to_one_row_and_cutting_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], chunk_rows: int

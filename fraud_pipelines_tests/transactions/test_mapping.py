@@ -6,12 +6,13 @@ from typing import Literal
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.timestamps import TimestampRule
+from fraud_pipelines_tests.examples import examples
 
 HANDBOOK = Path(__file__).parents[2] / "data" / "mappings" / "handbook.yaml"
 
@@ -165,7 +166,7 @@ def test_another_mapping_has_another_fingerprint() -> None:
     assert ColumnMapping.identity().fingerprint != ColumnMapping(source="x").fingerprint
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)),
     st.integers(-14 * 60, 14 * 60),

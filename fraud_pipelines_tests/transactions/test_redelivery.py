@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fraud_pipelines.decisions.labels import land_labels
@@ -14,6 +14,7 @@ from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.landing import LandingReport, land_pending_transactions, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
+from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.lakes import copied
 
 NOW = datetime(2026, 6, 1, 12)
@@ -171,7 +172,7 @@ def test_labels_that_came_too_early_can_be_delivered_again(warehouse: Warehouse,
     assert file.rows() == [(3, 2, 1)]
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(8, unchecked=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_is_delivered_when_counts_once(
     empty: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

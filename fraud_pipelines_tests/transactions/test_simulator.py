@@ -5,7 +5,7 @@ from datetime import date, datetime, time, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from fraud_pipelines.transactions.simulator import (
     simulate,
     simulate_days,
 )
+from fraud_pipelines_tests.examples import examples
 
 FIRST_DAY = date(2026, 3, 2)
 MONTH = SimulationConfig(first_day=FIRST_DAY, days=30)
@@ -94,7 +95,7 @@ def test_day_by_day_is_the_same_as_at_once(month: Simulation) -> None:
     assert_frame_equal(pl.concat([day.transactions for day in days]), month.transactions)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     config=st.builds(
         SimulationConfig,

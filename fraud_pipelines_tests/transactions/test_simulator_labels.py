@@ -4,13 +4,14 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS
 from fraud_pipelines.transactions.simulator import TRUTH_COLUMNS, SimulationConfig, labels_known_on, simulate
+from fraud_pipelines_tests.examples import examples
 
 DAY = date(2026, 3, 10)
 PAID = datetime(2026, 3, 9, 13, 30)
@@ -89,7 +90,7 @@ def test_an_approval_that_nobody_complains_about_gives_no_label(is_fraud: bool) 
     assert all(labels_known_on(day, truth, decided("approve")).is_empty() for day in ALL_DAYS)
 
 
-@settings(max_examples=6, deadline=None)
+@examples(6)
 @given(choice=st.lists(st.sampled_from(["approve", "review", "block", None]), min_size=7, max_size=7))
 def test_over_all_days_each_transaction_gets_the_label_its_decision_earns(choice: list[str | None]) -> None:
     decisions = (

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.errors import InvalidInput
@@ -18,6 +18,7 @@ from fraud_pipelines.transactions import packing, text_lines
 from fraud_pipelines.transactions.file_rule import FileRule
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.sources import content_hash, open_records
+from fraud_pipelines_tests.examples import examples
 
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00"), max_size=12)
 
@@ -95,7 +96,7 @@ def test_a_line_without_end_is_cut_off_and_rejected(tmp_path: Path, monkeypatch:
     assert len(only_chunk(path).unreadable["payload"][0]) < 200
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=20))
 def test_what_a_csv_writer_wrote_line_by_line_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
@@ -114,7 +115,7 @@ def test_what_a_csv_writer_wrote_line_by_line_is_read_back(
     assert all(not "".join(rows[number - 2]).strip(" \t\x0b\x0c") for number, _ in faults)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), min_size=1, max_size=30))
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
 def test_any_bytes_give_one_row_a_line(tmp_path_factory: pytest.TempPathFactory, name: str, lines: list[bytes]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.transactions.mapping import ColumnMapping
@@ -17,6 +17,7 @@ from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.schema import FURTHER_COLUMNS, TRANSACTION_COLUMNS
 from fraud_pipelines.transactions.sources import open_records
 from fraud_pipelines.transactions.validation import ValidatedChunk, validate_transactions
+from fraud_pipelines_tests.examples import examples
 
 NOW = datetime(2026, 6, 1)
 FINE = {"transaction_id": "t1", "user_id": "u1", "timestamp": "2026-01-02T03:04:05", "amount": "12.50"}
@@ -207,7 +208,7 @@ MESSY_TEXT = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(TRANSACTION_COLUMNS, MESSY_TEXT)), min_size=1, max_size=12))
 def test_whatever_text_comes_each_row_is_judged_once_and_the_schema_holds(rows: list[dict[str, str | None]]) -> None:
     frame = pl.DataFrame(rows, schema=dict.fromkeys(TRANSACTION_COLUMNS, pl.String()))
@@ -230,7 +231,7 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(
         st.one_of(
