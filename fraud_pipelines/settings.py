@@ -162,6 +162,12 @@ class Settings(BaseModel):
         description="names of the pages, with commas between, where [a proxy](docs/security.md) stands before them",
         json_schema_extra={"default": "this machine's own"},
     )
+    reviewer_header: str = Field(
+        default="",
+        pattern="^[A-Za-z0-9-]*$",
+        description="the header in which [a proxy with a login](docs/security.md#who-a-reviewer-is) says who asks",
+        json_schema_extra={"default": "reviewers type their names"},
+    )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
 
     @model_validator(mode="after")

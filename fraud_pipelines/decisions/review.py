@@ -13,9 +13,12 @@ from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.late_days import mark_late
 from fraud_pipelines.transactions.schema import LABEL_SOURCES
 from fraud_pipelines.transactions.timestamps import as_utc
-from fraud_pipelines.transactions.verdicts import CONFLICT, VERDICT_COLUMNS, store_labels
+from fraud_pipelines.transactions.verdicts import CONFLICT, NAMED_BY, VERDICT_COLUMNS, store_labels
 
 Outcome = Literal["recorded", "corrected", "repeated", "outdated"]
+
+Naming = Literal["login", "typed"]
+"""Where a reviewer's name comes from: the login of the proxy before the page, or the reviewer typed it."""
 
 MAX_REVIEWER_CHARACTERS: Final = 100
 MAX_COMMENT_CHARACTERS: Final = 1000
@@ -50,6 +53,7 @@ def record_verdict(
     source: str = "review",
     known_at: datetime | None = None,
     reviewer: str | None = None,
+    named_by: Naming | None = None,
     comment: str | None = None,
     seen: int | None = None,
 ) -> Verdict:
@@ -67,6 +71,7 @@ def record_verdict(
         source: ``review`` or ``chargeback``.
         known_at: when it became known, by default now; the transaction's time, where that is a little later.
         reviewer: who gave it.
+        named_by: where that name comes from, where it is known.
         comment: what was noted; line breaks become spaces.
         seen: how many verdicts on the transaction its giver knew of. Where there are others by now, and they say
             something else, the verdict is ``outdated``.
@@ -85,6 +90,7 @@ def record_verdict(
         "source": source,
         "reviewer": _text("reviewer", reviewer, MAX_REVIEWER_CHARACTERS),
         "comment": _text("comment", comment, MAX_COMMENT_CHARACTERS),
+        NAMED_BY: named_by if reviewer else None,
     }
     with warehouse.transaction() as connection:
         happened = _happened(connection, transaction_id)
@@ -97,7 +103,7 @@ def record_verdict(
         if seen is not None and earlier.height != seen and latest["actual_fraud"].to_list() != [actual_fraud]:
             last = earlier.row(-1, named=True) if earlier.height else {"known_at": known_at}
             return Verdict(transaction_id, actual_fraud, source, "outdated", last["known_at"])
-        stored = pl.DataFrame([label | {"known_at": known_at}], schema=VERDICT_COLUMNS)
+        stored = pl.DataFrame([label | {"known_at": known_at}], schema={**VERDICT_COLUMNS, NAMED_BY: pl.String()})
         reason = store_labels(connection, stored, now=now).item()
         if reason == CONFLICT:
             raise InvalidInput(

@@ -77,6 +77,7 @@ class CaseLabel:
     actual_fraud: bool
     known_at: datetime
     reviewer: str | None
+    reviewer_named_by: str | None
     comment: str | None
     in_force: bool
 
@@ -162,10 +163,10 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
         labels = select(
             connection,
             """
-            SELECT source, actual_fraud, known_at, reviewer, comment, true AS in_force
+            SELECT source, actual_fraud, known_at, reviewer, reviewer_named_by, comment, true AS in_force
             FROM feedback.labels WHERE transaction_id = $id
             UNION ALL
-            SELECT source, actual_fraud, known_at, reviewer, comment, false
+            SELECT source, actual_fraud, known_at, reviewer, reviewer_named_by, comment, false
             FROM feedback.superseded_labels WHERE transaction_id = $id
             ORDER BY known_at
             """,

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
+from fraud_pipelines.decisions.payment_filters import ORDERS, Filters, condition_of
 from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.storage.connection import select
 from fraud_pipelines.storage.warehouse import Warehouse
+
+NO_FILTERS: Final = Filters()
+BY_LOSS: Final = "loss"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class QueuedCase:
     reason_codes: list[str]
     fraud_probability: float
     expected_loss: float
+    merchant_id: str | None = None
+    country: str | None = None
     decided_by: str | None = None
 
 
@@ -72,25 +78,37 @@ class GivenVerdict:
     actual_fraud: bool
     known_at: datetime
     reviewer: str | None
+    reviewer_named_by: str | None
     comment: str | None
 
 
-def read_queue(warehouse: Warehouse, *, limit: int) -> Queue:
-    """The first ``limit`` cases by expected loss, the probability of fraud times the amount.
+def read_queue(
+    warehouse: Warehouse, *, limit: int, offset: int = 0, filters: Filters = NO_FILTERS, order: str = BY_LOSS
+) -> Queue:
+    """``limit`` of the cases that wait and meet the filters, those after the first ``offset``, by expected loss or by
+    another of `ORDERS`. The expected loss is the probability of fraud times the amount.
 
     The probability is that of the deciding model's score (``monitoring.score_probabilities``), or, while none is known,
     that of like alerts (``scoring.alert_precision``).
     """
-    columns = ", ".join(f'"{name}"' for name in QueuedCase.__dataclass_fields__ if name != "decided_by")
+    of_transaction = ("merchant_id", "country")
+    columns = ", ".join(
+        f't."{name}"' if name in of_transaction else f'd."{name}"'
+        for name in QueuedCase.__dataclass_fields__
+        if name != "decided_by"
+    )
+    asked = condition_of(filters)
     with warehouse.connect(read_only=True) as connection:
         rows = select(
             connection,
             f"""
-            SELECT {columns}, model_versions, count(*) OVER () AS waiting, sum(expected_loss) OVER () AS total
-            FROM scoring.review_queue
-            ORDER BY expected_loss DESC, score DESC, transaction_id LIMIT ?
+            SELECT {columns}, d.model_versions, count(*) OVER () AS waiting, sum(d.expected_loss) OVER () AS total
+            FROM scoring.review_queue d
+            JOIN raw.transactions t USING (transaction_id)
+            WHERE {asked.of_waiting}
+            ORDER BY {ORDERS[order]} LIMIT $limit OFFSET $offset
             """,
-            [limit],
+            {**asked.parameters, "limit": limit, "offset": offset},
         )
     waiting, total = rows.select("waiting", "total").row(0) if rows.height else (0, 0.0)
     cases = tuple(_queued(row) for row in rows.drop("waiting", "total").iter_rows(named=True))
@@ -104,22 +122,27 @@ def _queued(row: dict[str, Any]) -> QueuedCase:
     return QueuedCase(**row, decided_by=decided_by)
 
 
-def place_in_queue(warehouse: Warehouse, transaction_id: str) -> Place:
-    """Where a transaction stands in the queue; one that doesn't wait is followed by the first that does."""
+def place_in_queue(
+    warehouse: Warehouse, transaction_id: str, *, filters: Filters = NO_FILTERS, order: str = BY_LOSS
+) -> Place:
+    """Where a transaction stands among what waits and meets the filters; one that doesn't is followed by the first."""
+    asked = condition_of(filters)
     rows = warehouse.read(
-        """
+        f"""
         SELECT transaction_id,
                lag(transaction_id) OVER places AS before,
                lead(transaction_id) OVER places AS after,
-               fraud_probability,
-               expected_loss,
-               probability_as_of
-        FROM scoring.review_queue
-        WINDOW places AS (ORDER BY expected_loss DESC, score DESC, transaction_id)
+               d.fraud_probability,
+               d.expected_loss,
+               d.probability_as_of
+        FROM scoring.review_queue d
+        JOIN raw.transactions t USING (transaction_id)
+        WHERE {asked.of_waiting}
+        WINDOW places AS (ORDER BY {ORDERS[order]})
         QUALIFY transaction_id = $id OR row_number() OVER places = 1
         ORDER BY transaction_id = $id DESC
         """,
-        {"id": transaction_id},
+        {**asked.parameters, "id": transaction_id},
     )
     if rows.is_empty():
         return Place()
@@ -131,7 +154,7 @@ def recent_verdicts(warehouse: Warehouse, *, limit: int) -> list[GivenVerdict]:
     """The verdicts of reviewers that were given last, the newest first."""
     rows = warehouse.read(
         """
-        SELECT transaction_id, actual_fraud, known_at, reviewer, comment FROM feedback.labels
+        SELECT transaction_id, actual_fraud, known_at, reviewer, reviewer_named_by, comment FROM feedback.labels
         WHERE source = 'review' AND known_at <= now() AT TIME ZONE 'UTC'
         ORDER BY known_at DESC, transaction_id LIMIT ?
         """,

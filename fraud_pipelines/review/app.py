@@ -1,16 +1,14 @@
 """The pages and the one form of the review server."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import parse_qs, quote, unquote, urlencode
+from typing import Final
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -18,7 +16,11 @@ from starlette.types import ASGIApp
 from fraud_pipelines.decisions.review import MAX_COMMENT_CHARACTERS, MAX_REVIEWER_CHARACTERS
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput, WarehouseBusy
 from fraud_pipelines.pages import case_path
+from fraud_pipelines.review.choosing import Choice, choice_of, form_of, pages_of
 from fraud_pipelines.review.desk import Desk
+from fraud_pipelines.review.exploring import Exploring
+from fraud_pipelines.review.links import queue_path
+from fraud_pipelines.review.rendering import FOLDER, Renderer
 from fraud_pipelines.review.timeline import draw_timeline
 from fraud_pipelines.review.tokens import Tokens, new_session
 from fraud_pipelines.web.guard import Guard, same_origin
@@ -26,8 +28,6 @@ from fraud_pipelines.web.guard import Guard, same_origin
 SESSION_COOKIE: Final = "review_session"
 NAME_COOKIE: Final = "review_name"
 MAX_FORM_BYTES: Final = 32_768
-CASES_SHOWN: Final = 50
-MOST_CASES: Final = 2_000
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -39,23 +39,26 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
 
-_HERE: Final = Path(__file__).parent
 
-
-def create_app(desk: Desk, *, names: Collection[str] = ()) -> ASGIApp:
+def create_app(desk: Desk, *, names: Collection[str] = (), reviewer_header: str = "") -> ASGIApp:
     """The application.
 
     Args:
         desk: reads and writes the warehouse.
         names: host names it may be asked for under, besides ``localhost`` and addresses.
+        reviewer_header: the header in which a proxy with a login says who asks; empty where reviewers type their names.
     """
-    pages = _Pages(desk)
+    renderer = Renderer(desk.plan)
+    pages, exploring = _Pages(desk, renderer, reviewer_header), Exploring(desk, renderer)
     app = Starlette(
         routes=[
             Route("/", pages.queue),
             Route("/case", pages.case),
             Route("/verdict", pages.verdict, methods=["POST"]),
-            Mount("/static", StaticFiles(directory=_HERE / "static")),
+            Route("/search", exploring.search),
+            Route("/payments", exploring.payments),
+            Route("/entity", exploring.entity),
+            Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ],
         exception_handlers={
             HTTPException: pages.http_error,
@@ -70,39 +73,43 @@ def create_app(desk: Desk, *, names: Collection[str] = ()) -> ASGIApp:
 class _Pages:
     """The handlers. What reads or writes the warehouse runs in a thread, so that nobody else's page waits for it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, renderer: Renderer, reviewer_header: str) -> None:
         self._desk = desk
+        self._renderer = renderer
+        self._reviewer_header = reviewer_header
         self._tokens = Tokens()
-        self._templates = Environment(
-            loader=FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.globals["case_path"] = case_path
 
     def queue(self, request: Request) -> Response:
-        shown = min(_count(request.query_params.get("limit", "")) or CASES_SHOWN, MOST_CASES)
-        view = self._desk.queue(limit=shown)
+        plan = self._desk.plan
+        try:
+            choice = choice_of(request.query_params, plan, waiting=True)
+        except InvalidInput as error:
+            return self._renderer.message(400, "The filters can't be used.", str(error))
+        view = self._desk.queue(choice.chosen)
+        if choice.page > 1 and not view.queue.cases:
+            return RedirectResponse(queue_path(**choice.query), status_code=303)
         done = request.query_params.get("done", "")
-        return self._page(
+        return self._renderer.page(
             "queue.html",
             queue=view.queue,
             recent=view.recent,
             notice=next((each for each in view.recent if each.transaction_id == done), None),
-            more=min(view.queue.waiting, shown * 4, MOST_CASES) if view.queue.waiting > shown < MOST_CASES else 0,
+            form=form_of(choice, plan, rules=view.rules, waiting=True),
+            pages=pages_of(choice, view.queue.waiting),
+            kept=choice.query,
+            currency=view.currency,
         )
 
     def case(self, request: Request) -> Response:
         transaction_id = request.query_params.get("id", "")
-        view = self._desk.case(transaction_id)
+        choice = self._choice(request.query_params)
+        view = self._desk.case(transaction_id, choice.chosen)
         session = request.cookies.get(SESSION_COOKIE, "")
         known = bool(session)
         session = session or new_session()
         seen = len(view.case.labels)
         done = request.query_params.get("done", "")
-        page = self._page(
+        page = self._renderer.page(
             "case.html",
             case=view.case,
             place=view.place,
@@ -110,9 +117,13 @@ class _Pages:
             timeline=draw_timeline(view.case.payments),
             seen=seen,
             token=self._tokens.token(session, transaction_id, seen),
-            reviewer=unquote(request.cookies.get(NAME_COOKIE, "")),
+            reviewer=self._login(request) or unquote(request.cookies.get(NAME_COOKIE, "")),
+            named_by_login=bool(self._reviewer_header),
             longest_reviewer=MAX_REVIEWER_CHARACTERS,
             longest_comment=MAX_COMMENT_CHARACTERS,
+            kept=choice.query,
+            queue_query=urlencode(choice.query),
+            currency=view.currency,
         )
         if not known:
             # Lax and not Strict: a link in a message opens the case with the session that other tabs are in.
@@ -122,7 +133,7 @@ class _Pages:
     async def verdict(self, request: Request) -> Response:
         form = await _read_form(request)
         transaction_id, seen = form.get("transaction_id", ""), _count(form.get("seen", ""))
-        reviewer = " ".join(form.get("reviewer", "").split())
+        reviewer = " ".join((self._login(request) if self._reviewer_header else form.get("reviewer", "")).split())
         if not same_origin(request.headers):
             raise HTTPException(403, "The form did not come from this page.")
         session, token = request.cookies.get(SESSION_COOKIE, ""), form.get("token", "")
@@ -137,13 +148,18 @@ class _Pages:
         if form.get("verdict") not in ("fraud", "legitimate"):
             raise HTTPException(400, "A verdict is fraud or legitimate.")
         if not reviewer:
-            return self._message(400, "Whose verdict is it?", "Fill in your name.", transaction_id=transaction_id)
+            missing = "The proxy before this page did not say who you are." if self._reviewer_header else ""
+            text = missing or "Fill in your name."
+            return self._message(400, "Whose verdict is it?", text, transaction_id=transaction_id)
+        choice = self._choice(dict(parse_qsl(form.get("queue", ""))))
         try:
             given, following = await run_in_threadpool(
                 self._desk.record,
                 transaction_id,
                 actual_fraud=form["verdict"] == "fraud",
                 reviewer=reviewer,
+                named_by="login" if self._reviewer_header else "typed",
+                chosen=choice.chosen,
                 comment=form.get("comment", ""),
                 seen=seen,
             )
@@ -158,10 +174,11 @@ class _Pages:
                 "Yours says something else, and was not stored. Look at the case again.",
                 transaction_id=transaction_id,
             )
-        done = {"done": transaction_id}
-        target = case_path(following, **done) if following else "/?" + urlencode(done)
+        kept = {**choice.query, "done": transaction_id}
+        target = case_path(following, **kept) if following else queue_path(**kept)
         answer = RedirectResponse(target, status_code=303)
-        answer.set_cookie(NAME_COOKIE, quote(reviewer), max_age=31_536_000, httponly=True, samesite="lax")
+        if not self._reviewer_header:
+            answer.set_cookie(NAME_COOKIE, quote(reviewer), max_age=31_536_000, httponly=True, samesite="lax")
         return answer
 
     def http_error(self, _request: Request, error: Exception) -> Response:
@@ -179,17 +196,23 @@ class _Pages:
     def unexpected(self, _request: Request, _error: Exception) -> Response:
         return self._message(500, "Something went wrong.", "The log of the server says what. Nothing was stored.")
 
+    def _login(self, request: Request) -> str:
+        """Who asks, as the proxy says; empty where no proxy is expected to."""
+        return request.headers.get(self._reviewer_header, "") if self._reviewer_header else ""
+
+    def _choice(self, asked: Mapping[str, str]) -> Choice:
+        """What of the queue a case was opened from: all of it, where that can't be read."""
+        try:
+            return choice_of(asked, self._desk.plan, waiting=True)
+        except InvalidInput:
+            return choice_of({}, self._desk.plan, waiting=True)
+
     def _busy(self, form: Mapping[str, str] | None) -> Response:
         """With a form, it can be sent again as it was: a verdict that was stored after all counts once."""
-        return self._page("busy.html", status=503, headers={"Retry-After": "5"}, form=form)
+        return self._renderer.page("busy.html", status=503, headers={"Retry-After": "5"}, form=form)
 
-    def _message(self, status: int, title: str, text: str, *, transaction_id: str = "") -> HTMLResponse:
-        return self._page("message.html", status=status, title=title, text=text, transaction_id=transaction_id)
-
-    def _page(
-        self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
-    ) -> HTMLResponse:
-        return HTMLResponse(self._templates.get_template(template).render(values), status, headers)
+    def _message(self, status: int, title: str, text: str, *, transaction_id: str = "") -> Response:
+        return self._renderer.message(status, title, text, transaction_id=transaction_id)
 
 
 def _count(text: str) -> int | None:

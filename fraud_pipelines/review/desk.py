@@ -4,14 +4,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from fraud_pipelines.bootstrap import open_existing_warehouse
-from fraud_pipelines.decisions.review import Verdict, record_verdict
+from fraud_pipelines.decisions.entity_search import Matches, search
+from fraud_pipelines.decisions.payment_filters import Filters, linked_columns
+from fraud_pipelines.decisions.payment_list import (
+    PaymentList,
+    days_of,
+    last_stored_day,
+    read_payments,
+    rules_that_decided,
+)
+from fraud_pipelines.decisions.review import Naming, Verdict, record_verdict
 from fraud_pipelines.decisions.review_case import Case, read_case
 from fraud_pipelines.decisions.review_queue import (
+    BY_LOSS,
+    NO_FILTERS,
     GivenVerdict,
     Place,
     Queue,
@@ -19,10 +30,13 @@ from fraud_pipelines.decisions.review_queue import (
     read_queue,
     recent_verdicts,
 )
+from fraud_pipelines.decisions.shared_entities import Neighbourhood, read_neighbourhood
 from fraud_pipelines.errors import WarehouseBusy
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import CLOCK_SKEW
 from fraud_pipelines.storage.opening import warehouse_at
+from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.currency import base_currency
 
 READ_WAIT_SECONDS: Final = 4.0
 WRITE_WAIT_SECONDS: Final = 10.0
@@ -30,20 +44,57 @@ RECENT: Final = 10
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What of the queue or of all payments is shown: filters, an order of `ORDERS`, and which rows."""
+
+    filters: Filters = NO_FILTERS
+    order: str = BY_LOSS
+    limit: int = 25
+    offset: int = 0
+
+
+EVERYTHING: Final = Chosen()
+
+
+@dataclass(frozen=True)
 class QueueView:
-    """The queue, and the verdicts given last."""
+    """The queue, the verdicts given last, the rules that have decided, and the currency of amounts, if there is one."""
 
     queue: Queue
     recent: list[GivenVerdict]
+    rules: list[str]
+    currency: str | None
 
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case, where it stands in the queue, and the verdicts given last."""
+    """A case, where it stands among what was chosen of the queue, and the verdicts given last."""
 
     case: Case
     place: Place
     recent: list[GivenVerdict]
+    currency: str | None
+
+
+@dataclass(frozen=True)
+class PaymentsView:
+    """Payments, and the filters that chose them: without any, those of the last day."""
+
+    listed: PaymentList
+    filters: Filters
+    rules: list[str]
+    currency: str | None
+
+
+@dataclass(frozen=True)
+class EntityView:
+    """All payments of a value of a column, and, where an entity is told by the column, what it shares with whom."""
+
+    listed: PaymentList
+    first_day: date | None
+    last_day: date | None
+    near: Neighbourhood | None
+    currency: str | None
 
 
 class Desk:
@@ -73,6 +124,7 @@ class Desk:
         stored: Callable[[], object] = lambda: None,
     ) -> None:
         self._plan = plan
+        self._linked = linked_columns(plan)
         self._skew = skew
         self._stored = stored
         self._reading = warehouse_at(path, wait_seconds=read_wait)
@@ -81,40 +133,86 @@ class Desk:
         self._bringing_up = threading.Lock()
         self._is_current = False
 
-    def queue(self, *, limit: int) -> QueueView:
-        """The queue as it stands."""
-        self._bring_up_to_date()
-        with self._reading.connect(read_only=True):
-            return QueueView(read_queue(self._reading, limit=limit), recent_verdicts(self._reading, limit=RECENT))
+    @property
+    def plan(self) -> Plan:
+        """What is declared."""
+        return self._plan
 
-    def case(self, transaction_id: str) -> CaseView:
+    def queue(self, chosen: Chosen = EVERYTHING) -> QueueView:
+        """The queue as it stands."""
+        with self._read() as warehouse:
+            queue = read_queue(
+                warehouse, limit=chosen.limit, offset=chosen.offset, filters=chosen.filters, order=chosen.order
+            )
+            recent = recent_verdicts(warehouse, limit=RECENT)
+            return QueueView(queue, recent, rules_that_decided(warehouse), base_currency(warehouse))
+
+    def case(self, transaction_id: str, chosen: Chosen = EVERYTHING) -> CaseView:
         """One case; raises InvalidInput where there is no such transaction."""
-        self._bring_up_to_date()
-        with self._reading.connect(read_only=True):
-            case, place = read_case(self._reading, transaction_id), place_in_queue(self._reading, transaction_id)
-            return CaseView(case, place, recent_verdicts(self._reading, limit=RECENT))
+        with self._read() as warehouse:
+            case = read_case(warehouse, transaction_id)
+            place = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order)
+            return CaseView(case, place, recent_verdicts(warehouse, limit=RECENT), base_currency(warehouse))
+
+    def payments(self, chosen: Chosen) -> PaymentsView:
+        """Stored payments, whatever was decided on them."""
+        with self._read() as warehouse:
+            filters = chosen.filters or Filters(first_day=last_stored_day(warehouse))
+            listed = read_payments(warehouse, filters, order=chosen.order, limit=chosen.limit, offset=chosen.offset)
+            return PaymentsView(listed, filters, rules_that_decided(warehouse), base_currency(warehouse))
+
+    def entity(self, column: str, value: str, *, limit: int) -> EntityView:
+        """All payments of a value of a column that is declared, the newest first."""
+        filters = Filters(columns=((column, value),))
+        with self._read() as warehouse:
+            listed = read_payments(warehouse, filters, limit=limit)
+            near = read_neighbourhood(warehouse, self._plan, column, value) if column in self._linked else None
+            days = days_of(warehouse, filters)
+            return EntityView(listed, *days, near, base_currency(warehouse))
+
+    def search(self, text: str) -> Matches:
+        """Whatever begins with the text."""
+        with self._read() as warehouse:
+            return search(warehouse, self._plan, text)
 
     def record(
-        self, transaction_id: str, *, actual_fraud: bool, reviewer: str, comment: str, seen: int
+        self,
+        transaction_id: str,
+        *,
+        actual_fraud: bool,
+        reviewer: str,
+        named_by: Naming,
+        comment: str,
+        seen: int,
+        chosen: Chosen = EVERYTHING,
     ) -> tuple[Verdict, str | None]:
-        """Record a verdict; returns what became of it, and whose turn it is next."""
+        """Record a verdict; returns what became of it, and whose turn it is next among what was chosen."""
         self._bring_up_to_date()
         warehouse = self._writing
         with _held(self._storing, warehouse.wait_seconds), warehouse.connect():
-            after = place_in_queue(warehouse, transaction_id).after
+            after = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order).after
             verdict = record_verdict(
                 warehouse,
                 transaction_id,
                 actual_fraud=actual_fraud,
                 reviewer=reviewer,
+                named_by=named_by,
                 comment=comment,
                 seen=seen,
                 now=datetime.now(UTC),
                 skew=self._skew,
             )
-            following = after or place_in_queue(warehouse, transaction_id).after
+            place = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order)
+            following = after or place.after
         self._stored()
         return verdict, following
+
+    @contextmanager
+    def _read(self) -> Iterator[Warehouse]:
+        """The warehouse, open for as long as the block lasts."""
+        self._bring_up_to_date()
+        with self._reading.connect(read_only=True):
+            yield self._reading
 
     def _bring_up_to_date(self) -> None:
         """Once: bring up a warehouse of an earlier release. One that isn't there is not made."""

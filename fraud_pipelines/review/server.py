@@ -34,7 +34,8 @@ def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False)
             skew=settings.clock_skew,
             stored=publisher.stored,
         )
-        app = create_app(desk, names=names_of(host, settings.allowed_host_names))
+        names = names_of(host, settings.allowed_host_names)
+        app = create_app(desk, names=names, reviewer_header=settings.reviewer_header)
         if not quiet:
             say(f"Review page  {page_address(host, listening.getsockname()[1])}")
             warn_of_strangers("The review page", host)

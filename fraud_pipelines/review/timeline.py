@@ -16,12 +16,43 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 28
 
 @dataclass(frozen=True)
 class Mark:
-    """A payment at (x, y); ``kind`` is what is known of it: fraud, legitimate, alert or plain."""
+    """A payment at (x, y); ``kind`` is what is known of it: fraud, legitimate, alert or plain.
+
+    ``shape`` draws it: kinds differ by shape as well as by colour.
+    """
 
     x: float
     y: float
     payment: Payment
     kind: str
+    is_after: bool
+
+    @property
+    def shape(self) -> str:
+        """The path of an SVG."""
+        return _SHAPES[self.kind](self.x, self.y, 6.0 if self.payment.is_case else 5.0)
+
+
+def _disc(x: float, y: float, size: float) -> str:
+    r = size * 0.8
+    return f"M{x - r:.1f} {y:.1f}a{r:.1f} {r:.1f} 0 1 0 {2 * r:.1f} 0a{r:.1f} {r:.1f} 0 1 0 {-2 * r:.1f} 0z"
+
+
+def _diamond(x: float, y: float, size: float) -> str:
+    r = size * 1.15
+    return f"M{x:.1f} {y - r:.1f}L{x + r:.1f} {y:.1f}L{x:.1f} {y + r:.1f}L{x - r:.1f} {y:.1f}z"
+
+
+def _triangle(x: float, y: float, size: float) -> str:
+    return f"M{x:.1f} {y - size:.1f}L{x + size:.1f} {y + size * 0.8:.1f}L{x - size:.1f} {y + size * 0.8:.1f}z"
+
+
+def _square(x: float, y: float, size: float) -> str:
+    r = size * 0.8
+    return f"M{x - r:.1f} {y - r:.1f}h{2 * r:.1f}v{2 * r:.1f}h{-2 * r:.1f}z"
+
+
+_SHAPES: Final = {"fraud": _diamond, "legitimate": _square, "alert": _triangle, "plain": _disc}
 
 
 @dataclass(frozen=True)
@@ -34,12 +65,20 @@ class Tick:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The drawing: marks, ticks of both axes, and the height of the median amount."""
+    """The drawing: marks, ticks of both axes, the height of the median amount, and where what came after begins.
+
+    What came after the case is drawn hollow, on a ground of its own: it was not known when the case was decided.
+    """
 
     marks: tuple[Mark, ...]
     amounts: tuple[Tick, ...]
     days: tuple[Tick, ...]
     median: Tick
+    after: float | None
+
+    def is_after(self, payment: Payment) -> bool:
+        """Whether the payment came after the case."""
+        return any(mark.is_after for mark in self.marks if mark.payment is payment)
 
 
 def draw_timeline(payments: Sequence[Payment]) -> Timeline:
@@ -57,9 +96,10 @@ def draw_timeline(payments: Sequence[Payment]) -> Timeline:
     def up(amount: float) -> float:
         return round(HEIGHT - BOTTOM - math.sqrt(amount / top) * (HEIGHT - TOP - BOTTOM), 1)
 
+    case = next((place for place, each in enumerate(payments) if each.is_case), len(payments))
     marks = tuple(
-        Mark(across((each.timestamp - first).total_seconds() / span), up(each.amount), each, _kind(each))
-        for each in payments
+        Mark(across((each.timestamp - first).total_seconds() / span), up(each.amount), each, _kind(each), place > case)
+        for place, each in enumerate(payments)
     )
     shares = (0.0, 1 / 3, 2 / 3, 1.0) if last - first > timedelta(minutes=1) else (0.0,)
     shape = "%d %b" if last - first > timedelta(days=3) else "%d %b %H:%M"
@@ -70,6 +110,7 @@ def draw_timeline(payments: Sequence[Payment]) -> Timeline:
         amounts=tuple(Tick(up(top * share), _plain(top * share)) for share in (0.0, 0.25, 1.0)),
         days=tuple(Tick(across(share), f"{first + share * (last - first):{shape}}") for share in shares),
         median=Tick(up(middle), f"{middle:,.2f}"),
+        after=marks[case].x if case < len(marks) - 1 else None,
     )
 
 

@@ -250,7 +250,8 @@ CREATE TABLE IF NOT EXISTS feedback.labels (
     ingested_at TIMESTAMP NOT NULL,
     reviewer VARCHAR,
     comment VARCHAR,
-    scenario VARCHAR
+    scenario VARCHAR,
+    reviewer_named_by VARCHAR
 );
 
 -- What a source said before it corrected itself: what was known on a past day stays readable.
@@ -262,7 +263,8 @@ CREATE TABLE IF NOT EXISTS feedback.superseded_labels (
     ingested_at TIMESTAMP NOT NULL,
     reviewer VARCHAR,
     comment VARCHAR,
-    scenario VARCHAR
+    scenario VARCHAR,
+    reviewer_named_by VARCHAR
 );
 
 CREATE TABLE IF NOT EXISTS feedback.rejected_labels (
@@ -698,6 +700,8 @@ COMMENT ON COLUMN feedback.labels.known_at IS 'When it became known, UTC; nothin
 COMMENT ON COLUMN feedback.labels.ingested_at IS 'When it was taken in, UTC.';
 COMMENT ON COLUMN feedback.labels.reviewer IS 'Who gave it, where a person did.';
 COMMENT ON COLUMN feedback.labels.comment IS 'What the reviewer noted, or the reason code of a chargeback.';
+
+COMMENT ON COLUMN feedback.labels.reviewer_named_by IS 'login: the proxy before the page told the name; typed: the reviewer wrote it; null where neither is known.';
 
 COMMENT ON COLUMN feedback.superseded_labels.transaction_id IS 'The transaction.';
 COMMENT ON COLUMN feedback.superseded_labels.source IS 'review or chargeback.';

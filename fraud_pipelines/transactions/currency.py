@@ -91,6 +91,12 @@ class Money:
             insert(connection, _BASE, pl.DataFrame({CURRENCY: [self.base]}))
 
 
+def base_currency(warehouse: Warehouse) -> str | None:
+    """The currency that stored amounts are in; None where transactions don't say theirs."""
+    found = warehouse.read(f"SELECT {CURRENCY} FROM {_BASE}")
+    return str(found.item()) if found.height else None
+
+
 def has_currency(attributes: Collection[Attribute]) -> bool:
     """Whether a transaction says its currency."""
     return any(attribute.name == CURRENCY for attribute in attributes)

@@ -18,6 +18,10 @@ VERDICT_COLUMNS: Final[dict[str, pl.DataType]] = LABEL_COLUMNS | {
 }
 """A label with who gave it, what was noted, and the kind of fraud; each may be null."""
 
+NAMED_BY: Final = "reviewer_named_by"
+"""The column that says where the reviewer's name comes from; files don't say."""
+_STORED_COLUMNS: Final[dict[str, pl.DataType]] = VERDICT_COLUMNS | {NAMED_BY: pl.String()}
+
 DUPLICATE: Final = "duplicate: identical to the label stored first"
 CONFLICT: Final = "conflict: another actual_fraud than the label stored first, and not known later"
 
@@ -33,13 +37,13 @@ def store_labels(connection: Connection, labels: pl.DataFrame, *, now: datetime)
 
     Args:
         connection: in the transaction that takes them in.
-        labels: ``LABEL_COLUMNS``, and of ``VERDICT_COLUMNS`` what there is more; they are read in the order in
-            which they became known.
+        labels: ``LABEL_COLUMNS``, and of ``VERDICT_COLUMNS`` and `NAMED_BY` what there is more; they are read in
+            the order in which they became known.
         now: the time of ingestion.
     """
     given = labels.select(
         pl.col(name) if name in labels.columns else pl.lit(None, dtype).alias(name)
-        for name, dtype in VERDICT_COLUMNS.items()
+        for name, dtype in _STORED_COLUMNS.items()
     ).with_row_index("row")
     history = _history(connection, given["transaction_id"])
     repeated = pl.struct(LABEL_KEY).is_duplicated()

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.client import HTTPConnection, HTTPResponse
@@ -14,6 +15,7 @@ import pytest
 import uvicorn
 
 from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.review.app import create_app
 from fraud_pipelines.review.desk import Desk
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -96,13 +98,14 @@ def patience() -> float:
     return 20.0
 
 
-@pytest.fixture
-def port(warehouse: Warehouse, patience: float) -> Iterator[int]:
-    """Where the page is served, on the test's own warehouse."""
+@contextmanager
+def served(
+    warehouse: Warehouse, *, plan: Plan | None = None, patience: float = 20.0, reviewer_header: str = ""
+) -> Iterator[int]:
+    """The port on which the page of a warehouse is served, as long as the block lasts."""
     listening = socket.create_server(("127.0.0.1", 0))
-    app = create_app(
-        Desk(warehouse.path, plan=shipped_plan(), read_wait=patience, write_wait=patience), names=["reviews.example"]
-    )
+    desk = Desk(warehouse.path, plan=plan or shipped_plan(), read_wait=patience, write_wait=patience)
+    app = create_app(desk, names=["reviews.example"], reviewer_header=reviewer_header)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -112,6 +115,13 @@ def port(warehouse: Warehouse, patience: float) -> Iterator[int]:
     server.should_exit = True
     thread.join(timeout=10)
     listening.close()
+
+
+@pytest.fixture
+def port(warehouse: Warehouse, patience: float) -> Iterator[int]:
+    """Where the page is served, on the test's own warehouse."""
+    with served(warehouse, patience=patience) as port:
+        yield port
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ class Decided:
     reason_codes: Sequence[str] = ()
     reason: str = "flagged_for_review"
     model_versions: Sequence[str] = ()
+    merchant_id: str = "m<1>"
+    country: str = "DE"
+    device_fingerprint: str | None = None
 
 
 def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
@@ -43,6 +46,9 @@ def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
             "decision": [row.decision for row in rows],
             "channel": [row.channel for row in rows],
             "reason": [row.reason for row in rows],
+            "merchant_id": [row.merchant_id for row in rows],
+            "country": [row.country for row in rows],
+            "device_fingerprint": pl.Series([row.device_fingerprint for row in rows], dtype=pl.String),
             **{
                 name: pl.Series([list(getattr(row, name)) for row in rows], dtype=pl.List(pl.String))
                 for name in ("reason_codes", "model_versions")
@@ -61,8 +67,9 @@ def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
                 "timestamp",
                 "event_date",
                 "amount",
-                merchant_id=pl.lit("m<1>"),
-                country=pl.lit("DE"),
+                "merchant_id",
+                "country",
+                "device_fingerprint",
                 source=pl.lit("test"),
                 ingested_at=pl.lit(NOW),
             ),

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.evaluation.daily_performance import measure_performance
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.browser import needs_browser, start_browser
 from fraud_pipelines_tests.locks import held_elsewhere
+from fraud_pipelines_tests.review.samples import NOW, Decided, store
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -147,3 +149,79 @@ def test_a_verdict_is_sent_again_until_the_file_is_free(
         assert "Your verdict is not stored yet" in browser.find_element("tag name", "main").text
     wait_for(browser, "block")
     assert judged(warehouse) == {"big": True}
+
+
+CONTRASTS = """
+const rgb = (text) => [...text.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+const light = (c) => [0, 1, 2].map((i) => c[i] / 255)
+  .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const ground = (e) => {
+  for (; e; e = e.parentElement) {
+    if (e.tagName === "g") return rgb(getComputedStyle(e.querySelector("rect")).fill);
+    const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c[3] === 1) return c;
+  }
+  return [255, 255, 255, 1];
+};
+const poor = [];
+for (const e of document.querySelectorAll("body *")) {
+  const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  const box = e.getBoundingClientRect();
+  if (!own || !box.width || ["SCRIPT", "TITLE", "OPTION"].includes(e.tagName.toUpperCase())) continue;
+  const style = getComputedStyle(e);
+  const drawn = e.namespaceURI.endsWith("svg") ? style.fill : style.color;
+  const [a, b] = [light(rgb(drawn)), light(ground(e))].sort((x, y) => y - x);
+  if ((a + 0.05) / (b + 0.05) < 4.5) poor.push(`${e.outerHTML.slice(0, 80)}`);
+}
+return poor;
+"""
+
+
+def looked_at(driver: "Chrome", address: str, *, width: int, dark: bool) -> None:
+    scheme = "dark" if dark else "light"
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.get(address)
+
+
+def test_every_page_can_be_read_on_a_phone_and_in_the_dark(
+    browser: "Chrome", address: str, warehouse: Warehouse
+) -> None:
+    record_verdict(warehouse, "t03", actual_fraud=True, now=NOW, reviewer="anna", named_by="typed", comment="c" * 300)
+    paths = ("", "?sort=amount&by_country=DE", "case?id=big", "payments?known=fraud", "entity?column=user_id&value=u1")
+    try:
+        for path in (*paths, "entity?column=merchant_id&value=m%3C1%3E", "search?q=u", "nowhere"):
+            for width, dark in ((1280, False), (1280, True), (390, False)):
+                looked_at(browser, address + path, width=width, dark=dark)
+                assert browser.execute_script(CONTRASTS) == [], (path, width, dark)
+                wide = browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
+                assert wide <= 0, (path, width)
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_twenty_five_cases_stand_on_a_screen_each_on_one_line(
+    browser: "Chrome", address: str, warehouse: Warehouse
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    ids = [f"20261127-00{n:05}" for n in range(40)]
+    reasons = ["amount is 40× this customer's usual (1,000.00 against a median of 25.00)", "more"]
+    store(warehouse, [Decided(each, 5.0, 0.9, "review", f"user-00{each[-3:]}", reason_codes=reasons) for each in ids])
+    looked_at(browser, address, width=1280, dark=False)
+    tall = [row.size["height"] for row in browser.find_elements("css selector", ".queue tbody tr")]
+    last = browser.find_element("css selector", ".queue tbody tr:last-child").rect
+    assert len(tall) == 25
+    assert max(tall) < 30
+    assert last["y"] + last["height"] <= 900
+    press(browser, "n")
+    wait_for(browser, "Review queue (45)")
+    assert "26–45 of 45" in browser.find_element("tag name", "main").text
+    press(browser, "/")
+    browser.switch_to.active_element.send_keys("tiny", Keys.ENTER)
+    wait_for(browser, "tiny")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

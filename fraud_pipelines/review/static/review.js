@@ -19,7 +19,10 @@ const keys = {
   f: () => focus("button.fraud"),
   l: () => focus("button.legitimate"),
   c: () => focus("#comment"),
+  n: () => open("a[rel=next]"),
+  p: () => open("a[rel=prev]"),
   q: () => open("a.home"),
+  "/": () => focus("#q"),
 };
 
 document.addEventListener("keydown", (event) => {
