@@ -315,7 +315,7 @@ def _warehouse(settings: Settings, earlier: pl.DataFrame, histories: Histories) 
         day = earlier["timestamp"].dt.date().max()
         assert isinstance(day, date)
         for history in histories.values():
-            write_history(connection, history, day)
+            write_history(connection, history.program, history.frame.with_columns(event_date=pl.lit(day)), day)
     return warehouse
 
 

@@ -29,7 +29,7 @@ _ROOT: Final = Path(__file__).parent
 _SCHEMA: Final = _ROOT / "storage" / "schema.sql"
 
 _NOT_FOLLOWED: Final = (
-    *("storage", "errors", "settings", "environment", "bootstrap", "cli", "review", "code_version"),
+    *("storage", "engines", "errors", "settings", "environment", "bootstrap", "cli", "review", "code_version"),
     *(
         "evaluation.figures",
         "evaluation.chart",

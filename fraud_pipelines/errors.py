@@ -35,3 +35,7 @@ class RegistryUnavailable(FraudPipelinesError):
 
 class ArtifactRejected(FraudPipelinesError):
     """A stored model is damaged, was tampered with, or doesn't fit this version of the code."""
+
+
+class ShardFailed(FraudPipelinesError):
+    """A part of a day that was computed by itself failed; nothing of the day was stored."""

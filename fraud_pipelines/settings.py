@@ -127,6 +127,17 @@ class Settings(BaseModel):
         description="the folder of [the lake](docs/lake.md)",
         json_schema_extra={"default": "`lake/` in the data directory"},
     )
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="into how many [parts a big day is cut](docs/scale.md), each computed by a process of its own",
+    )
+    work_dir: Path | None = Field(
+        default=None,
+        description="where the parts of a day lie while it is computed",
+        json_schema_extra={"default": "`work/` in the data directory"},
+    )
     warehouse_wait_seconds: float = Field(
         default=120.0, gt=0, description="how long to wait for another process that writes"
     )
@@ -250,6 +261,11 @@ class Settings(BaseModel):
     @property
     def landing_stream(self) -> Path:
         return self.data_dir / "landing" / "stream"
+
+    @property
+    def work_path(self) -> Path:
+        """Where a day that is cut into shards has a folder, for as long as it is computed."""
+        return (self.work_dir or self.data_dir / "work").expanduser().resolve()
 
     @property
     def trials_dir(self) -> Path:

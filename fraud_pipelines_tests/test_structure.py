@@ -18,7 +18,18 @@ LAYERS = ("plan", "transactions", "features", "detection", "decisions", "evaluat
 """Each may import those before it; evaluation and streaming stand beside each other."""
 
 SHELL = ("defs", "definitions", "bootstrap", "cli")
-BESIDE = ("storage", "settings", "errors", "environment", "code_version", "pages", "settings_tables", "web", "review")
+BESIDE = (
+    "storage",
+    "engines",
+    "settings",
+    "errors",
+    "environment",
+    "code_version",
+    "pages",
+    "settings_tables",
+    "web",
+    "review",
+)
 
 
 @cache

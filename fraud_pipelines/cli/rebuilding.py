@@ -1,7 +1,10 @@
 """``fraud-pipelines features rebuild``: fold entities that were declared lately from the first transaction on."""
 
+from contextlib import closing
+
 from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import terminal
+from fraud_pipelines.engines.opening import engine_of
 from fraud_pipelines.features.derivation import cold_entities, rebuild
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
@@ -23,9 +26,10 @@ def rebuild_features(settings: Settings) -> None:
         return
     console.print(f"Rebuilding {', '.join(cold)}. What is stopped goes on from there.")
     days = 0
-    for report in rebuild(warehouse, plan=plan):
-        days += 1
-        console.print(f"{report.day}  {report.rows:,} payments")
+    with closing(engine_of(settings)) as engine:
+        for report in rebuild(warehouse, plan=plan, engine=engine):
+            days += 1
+            console.print(f"{report.day}  {report.rows:,} payments")
     console.print(
         f"Done: {days} days. Their features are complete; scores and decisions stay as they were made. Models read "
         "the new features from their next training on."

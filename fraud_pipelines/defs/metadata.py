@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from statistics import median
 
 import dagster as dg
 import polars as pl
 
+from fraud_pipelines.engines.interface import Engine
 from fraud_pipelines.storage.connection import Connection, select
 
 PREVIEW_ROWS = 8
@@ -110,6 +112,21 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
     if value is None:
         return "…"
     return f"{value:.2f}" if low is None or high is None else f"{value:.2f}\u00a0({low:.2f}\u2060–\u2060{high:.2f})"
+
+
+def shard_costs(engine: Engine) -> dict[str, dg.MetadataValue]:
+    """What the engine's shards took since this was last asked, by step; nothing of a day computed in memory."""
+    costs = engine.taken_costs()
+    if not costs:
+        return {}
+    steps = []
+    for step in dict.fromkeys(each.step for each in costs):
+        seconds = sorted(each.seconds for each in costs if each.step == step)
+        steps.append({"step": step, "shards": len(seconds), "median s": median(seconds), "slowest s": seconds[-1]})
+    return {
+        "shards": markdown_table(pl.DataFrame(steps)),
+        **numbers({"shard_peak_gigabytes": max(each.peak_bytes for each in costs) / 1e9}),
+    }
 
 
 def link(url: str, text: str) -> str:

@@ -1,5 +1,7 @@
 """Resources, named by their role: the settings, the warehouse and the model registry."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +10,8 @@ from pydantic import Field
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.defs.keys import COMMAND_TAG
+from fraud_pipelines.engines.interface import Engine
+from fraud_pipelines.engines.opening import engine_of
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
@@ -85,6 +89,15 @@ class ModelRegistryResource(dg.ConfigurableResource[ModelRegistry]):
         return ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root, remembers=True)
 
 
+class EngineResource(dg.ConfigurableResource[Engine]):
+    """What computes a day: this process, or several that each take a shard of it. They end with the run."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Engine]:  # noqa: ARG002
+        with closing(engine_of(Settings.from_environment())) as engine:
+            yield engine
+
+
 @dg.definitions
 def resources() -> dg.Definitions:
     settings = Settings.from_environment()
@@ -93,6 +106,7 @@ def resources() -> dg.Definitions:
         executor=dg.in_process_executor,
         resources={
             "settings": SettingsResource(),
+            "engine": EngineResource(),
             "warehouse": WarehouseResource(
                 path=str(settings.warehouse_path),
                 published=str(settings.published_path),

@@ -212,7 +212,7 @@ def _without_values(connection: Connection, days: Sequence[date], known: Sequenc
 def _differing_on(connection: Connection, compiled: FeaturePlan, day: date) -> list[str]:
     """Features that come out otherwise than they are stored when the day is derived again from the histories."""
     population = read_population(connection, day - timedelta(days=1))
-    prepared = prepare(transactions_to_fold(connection, day, compiled), compiled, population)
+    prepared = prepare(select(connection, *transactions_to_fold(connection, day, compiled)), compiled, population)
     before = {
         each.entity.name: read_history(connection, each, prepared.runs[each.entity.name].keys, day)
         for each in compiled.programs

@@ -1,12 +1,11 @@
 """All features of a set of transactions, given what was kept of those before them."""
 
 import math
-import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -44,7 +43,8 @@ SHARD_ROWS: Final = 122_880
 KEY_COLUMNS: Final = ("transaction_id", "user_id", "timestamp")
 """Columns of a transaction that are columns of the feature table, too."""
 
-WORKERS: Final = os.cpu_count() or 1
+WORKERS: Final = pl.thread_pool_size()
+"""As many threads as Polars has: one a core, unless POLARS_MAX_THREADS says otherwise."""
 
 
 def compute_features(
@@ -112,10 +112,17 @@ def prepare(transactions: pl.DataFrame, compiled: FeaturePlan, population: Histo
     with ThreadPoolExecutor(max_workers=WORKERS) as workers:
         users = compiled.users.entity.name
         runs = workers.map(lambda name: EntityRows.of(keys[name], order, ascending=name == users), keys)
-        columns = compiled.columns(rows)
-        counts = counts_of(rows, compiled, columns)
-        columns = with_usual(rows, compiled, columns, counts, MovingPopulation(population))
+        columns, counts = columns_and_counts(rows, compiled, population)
         return Prepared(compiled, rows, dict(zip(keys, runs, strict=True)), columns, counts)
+
+
+def columns_and_counts(
+    rows: pl.DataFrame, compiled: FeaturePlan, population: History | None
+) -> tuple[Columns, pl.DataFrame]:
+    """What the folds read of checked ``rows``, what is usual on their days included; and what they add to that."""
+    columns = compiled.columns(rows)
+    counts = counts_of(rows, compiled, columns)
+    return with_usual(rows, compiled, columns, counts, MovingPopulation(population)), counts
 
 
 def counts_of(rows: pl.DataFrame, compiled: FeaturePlan, columns: Columns) -> pl.DataFrame:
@@ -209,51 +216,126 @@ def fold_in_shards(
         shard_rows: rows of a piece, at most, unless one user has more.
     """
     compiled, runs, columns = prepared.compiled, prepared.runs, prepared.columns
-    plan, users = compiled.plan, compiled.users
-    rows = prepared.transactions
-    # An expression takes a column that is not there for null: to hand on one that is null throughout would cost time.
-    raw = [name for name in compiled.raw if name in plan.features or rows[name].null_count() < rows.height]
-    transactions = rows[list(dict.fromkeys([*KEY_COLUMNS, *raw]))]
-    del rows
+    rows = transactions_read(prepared.transactions, compiled)
     del prepared  # and with it, unless the caller holds it, the columns that are read no more
-    timestamp = transactions["timestamp"].to_physical().to_numpy()
+    timestamp = rows["timestamp"].to_physical().to_numpy()
     lookups = [
-        LabelLookup.of(entity, past, pl.DataFrame(key_columns(runs[entity.name].keys.alias("key"), entity.key)))
-        for entity in with_label_features(plan.entities)
+        (
+            LabelLookup.of(entity, past, pl.DataFrame(key_columns(runs[entity.name].keys.alias("key"), entity.key))),
+            runs[entity.name].codes,
+        )
+        for entity in with_label_features(compiled.plan.entities)
     ]
-    states: dict[str, list[pl.DataFrame]] = {each.entity.name: [] for each in compiled.programs}
-    others = [each for each in compiled.programs if each is not users]
-    # A row's features lie side by side: they are filled by one entity's order, and read by another's.
-    shared = np.full((transactions.height, sum(len(each.names) for each in others)), np.nan)
-    names = [name for each in others for name in each.names]
+    others = [each for each in compiled.programs if each is not compiled.users]
+    beside = fold_others(others, columns, timestamp, runs, histories, changed, shard_rows=shard_rows)
+    users = runs[compiled.users.entity.name]
+    yield from fold_users(compiled, rows, columns, users, histories, lookups, beside, changed, shard_rows=shard_rows)
+
+
+def transactions_read(transactions: pl.DataFrame, compiled: FeaturePlan) -> pl.DataFrame:
+    """Of checked transactions, the keys and what expressions read.
+
+    An expression takes a column that is not there for null: to hand on one that is null throughout would cost time.
+    """
+    plan = compiled.plan
+    raw = [n for n in compiled.raw if n in plan.features or transactions[n].null_count() < transactions.height]
+    return transactions[list(dict.fromkeys([*KEY_COLUMNS, *raw]))]
+
+
+class Beside(NamedTuple):
+    """Features of entities other than the user, by row, shape (rows, names); NaN for null."""
+
+    names: list[str]
+    values: Floats
+
+
+def fold_others(
+    programs: Sequence[EntityProgram],
+    columns: Columns,
+    timestamp: Ints,
+    runs: Mapping[str, EntityRows],
+    histories: Histories,
+    changed: dict[str, History],
+    *,
+    shard_rows: int = SHARD_ROWS,
+) -> Beside:
+    """The features of entities that rows of several users have in common.
+
+    A row's features lie side by side: they are filled by one entity's order, and read by another's.
+
+    Args:
+        programs: of the entities.
+        columns, timestamp: of all rows; in µs.
+        runs: the rows of each entity, by its name.
+        histories: as of before the rows, by the entity's name.
+        changed: filled with the new states.
+        shard_rows: rows that are folded at a time, at most, unless one entity has more.
+    """
+    names = [name for each in programs for name in each.names]
+    values = np.full((timestamp.size, len(names)), np.nan)
+    states: dict[str, list[pl.DataFrame]] = {each.entity.name: [] for each in programs}
 
     def fold_shared(work: tuple[EntityProgram, EntityChunk]) -> History:
         program, piece = work
-        values, history = fold_piece(program, columns, timestamp, piece, histories[program.entity.name])
+        found, history = fold_piece(program, columns, timestamp, piece, histories[program.entity.name])
         first = names.index(program.names[0]) if program.names else 0
-        shared[piece.order, first : first + len(program.names)] = values.T
+        values[piece.order, first : first + len(program.names)] = found.T
         return history
 
-    def fold_users(piece: EntityChunk) -> tuple[pl.DataFrame, History]:
-        values, history = fold_piece(users, columns, timestamp, piece, histories[users.entity.name])
-        found = dict(zip(users.names, values, strict=True))
-        found |= zip(names, np.ascontiguousarray(shared[piece.order].T), strict=True)
+    with ThreadPoolExecutor(max_workers=WORKERS) as workers:
+        work = [(each, piece) for each in programs for piece in runs[each.entity.name].pieces(shard_rows)]
+        for (each, _), history in zip(work, workers.map(fold_shared, work), strict=True):
+            states[each.entity.name].append(history.frame)
+    changed |= {each.entity.name: History(each, pl.concat(states[each.entity.name])) for each in programs}
+    return Beside(names, values)
+
+
+def fold_users(
+    compiled: FeaturePlan,
+    transactions: pl.DataFrame,
+    columns: Columns,
+    users: EntityRows,
+    histories: Histories,
+    lookups: Sequence[tuple[LabelLookup, NDArray[np.int32]]],
+    beside: Beside,
+    changed: dict[str, History],
+    *,
+    shard_rows: int = SHARD_ROWS,
+) -> Iterator[pl.DataFrame]:
+    """All features of the rows, in pieces of whole users: those of the users themselves, and those given.
+
+    Args:
+        compiled: the plan.
+        transactions: `transactions_read`.
+        columns: what the users' fold reads.
+        users: the rows of each user.
+        histories: of the users, by the entity's name.
+        lookups: the label features to look up, each with the position of each row's entity in its keys.
+        beside: features of other entities, by row.
+        changed: filled, by the time the last piece has been taken, with the users' new states.
+        shard_rows: rows of a piece, at most, unless one user has more.
+    """
+    program, plan = compiled.users, compiled.plan
+    timestamp = transactions["timestamp"].to_physical().to_numpy()
+    states: list[pl.DataFrame] = []
+
+    def fold_piece_of_users(piece: EntityChunk) -> tuple[pl.DataFrame, History]:
+        values, history = fold_piece(program, columns, timestamp, piece, histories[program.entity.name])
+        found = dict(zip(program.names, values, strict=True))
+        found |= zip(beside.names, np.ascontiguousarray(beside.values[piece.order].T), strict=True)
         rows = transactions[piece.order].with_columns(event_date=pl.col("timestamp").dt.date())
         instant = timestamp[piece.order]
-        for each in lookups:
-            code = runs[each.entity.name].codes[piece.order].astype(np.int64)
-            found |= each.features(code, code >= 0, instant)
+        for lookup, codes in lookups:
+            code = codes[piece.order].astype(np.int64)
+            found |= lookup.features(code, code >= 0, instant)
         series = [to_series(name, plan.features[name].dtype, values) for name, values in found.items()]
         return compiled.expressions.on_frame(rows.hstack(series)).select(*plan.feature_types), history
 
     with ThreadPoolExecutor(max_workers=WORKERS) as workers:
-        work = [(each, piece) for each in others for piece in runs[each.entity.name].pieces(shard_rows)]
-        for (each, _), history in zip(work, workers.map(fold_shared, work), strict=True):
-            states[each.entity.name].append(history.frame)
-        for features, history in _in_order(workers, fold_users, runs[users.entity.name].pieces(shard_rows)):
-            states[users.entity.name].append(history.frame)
+        for features, history in _in_order(workers, fold_piece_of_users, users.pieces(shard_rows)):
+            states.append(history.frame)
             yield features
-    changed |= {each.entity.name: History(each, pl.concat(states[each.entity.name])) for each in compiled.programs}
+    changed[program.entity.name] = History(program, pl.concat(states))
 
 
 def _in_order(
@@ -269,10 +351,14 @@ def _in_order(
         yield begun.popleft().result()
 
 
-def uncomputable(transactions: pl.DataFrame, plan: Plan) -> dict[str, str]:
-    """Features that are null on every row since a column they need is null, and that column."""
+def empty_columns(transactions: pl.DataFrame, plan: Plan) -> set[str]:
+    """The optional columns that are null on every row."""
     optional = [each.name for each in plan.attributes if not each.required]
-    empty = {name for name in optional if transactions[name].null_count() == transactions.height}
+    return {name for name in optional if transactions[name].null_count() == transactions.height}
+
+
+def uncomputable(empty: Collection[str], plan: Plan) -> dict[str, str]:
+    """Features that are null on every row since a column they need is null, and that column, one of ``empty``."""
     found = {}
     for name in plan.features:
         read = [column for column in plan.columns_read([name]) if column in empty]

@@ -1,7 +1,7 @@
 """The plan as the feature engine runs it: each entity's fold, and the SQL of conditions and expressions, compiled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import polars as pl
@@ -66,6 +66,10 @@ class FeaturePlan:
                 if not each.sees_refunds:
                     keys[each.entity.name] = keys[each.entity.name].set(refunds, None)
         return keys
+
+    def only(self, programs: Sequence[EntityProgram]) -> "FeaturePlan":
+        """The same, with some of the programs."""
+        return replace(self, programs=tuple(programs))
 
     def of_entities(self, names: Sequence[str]) -> tuple[EntityProgram, ...]:
         """The programs of these entities."""

@@ -1,6 +1,6 @@
 """The warehouse's side of label features: what they look up on a day, and which days a change makes outdated."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
@@ -45,8 +45,16 @@ def read_label_events(
             the windows hold, as for a stream, whose transactions are still to come.
     """
     entities = with_label_features(entities)
+    return read_label_events_of(connection, entities, day, {each.name: _keys(each, rows) for each in entities})
+
+
+def read_label_events_of(
+    connection: Connection, entities: Iterable[EntityPlan], day: date, keys: Mapping[str, pl.DataFrame | None]
+) -> LabelEvents:
+    """`read_label_events` of the entities that have label features, with the key columns, distinct and without null, of
+    those that may occur, by the entity's name; None for all."""
+    entities = with_label_features(entities)
     rated = [entity for entity in entities if delays(entity)]
-    keys = {entity.name: _keys(entity, rows) for entity in entities}
     return LabelEvents(
         activity={entity.name: _activity(connection, entity, day, keys[entity.name]) for entity in rated},
         early={entity.name: _early(connection, entity, day, keys[entity.name]) for entity in rated},
@@ -316,7 +324,7 @@ def _frauds(
     connection: Connection,
     entities: list[EntityPlan],
     day: date,
-    keys: dict[str, pl.DataFrame | None],
+    keys: Mapping[str, pl.DataFrame | None],
 ) -> pl.DataFrame:
     """Known frauds as of ``day``: of the windows, and where none is too old, all of the entities that may occur."""
     oldest = (_midnight(day) - max((reach(entity) for entity in entities), default=timedelta(0))).date()

@@ -1,7 +1,8 @@
 """The tables of the feature layer in the warehouse: one of features, and a history for each kind of entity."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -23,6 +24,8 @@ from fraud_pipelines.storage.connection import (
     select,
     table_exists,
 )
+from fraud_pipelines.storage.row_files import RowFiles
+from fraud_pipelines.storage.shard_files import export
 
 RECENT_DAYS: Final = timedelta(days=8)
 
@@ -55,7 +58,7 @@ def create_tables(connection: Connection, plan: Plan) -> None:
         add_columns(connection, FEATURE_TABLE, plan.feature_types)
     describe(connection, FEATURE_TABLE, column_descriptions(plan))
     for program in programs(plan):
-        table, schema = history_table(program.entity), history_schema(program) | {"event_date": pl.Date()}
+        table, schema = history_table(program.entity), stored_history(program)
         required = (*program.entity.key, "event_date")
         if not table_exists(connection, table):
             create_table(connection, table, schema, required=required)
@@ -88,28 +91,57 @@ def declared_tables(plan: Plan) -> str:
 
 
 def read_history(connection: Connection, program: EntityProgram, keys: pl.Series, day: date) -> History:
-    """The state of those ``keys`` that are known, as of the end of the last day before ``day`` they were active on.
-
-    Most were active lately, so that the days long past are searched only for the others.
-    """
+    """The state of those ``keys`` that are known, as of the end of the last day before ``day`` they were active on."""
     if not table_exists(connection, history_table(program.entity)):
         return History.empty(program)
     wanted = pl.DataFrame(key_columns(keys.drop_nulls().unique().alias("key"), program.entity.key))
+    latest = _latest_days(connection, program, wanted, day)
+    with registered(connection, _latest=latest):
+        return History.from_frame(program, select(connection, *_states_sql(program, latest, day)))
+
+
+def export_history(
+    connection: Connection,
+    program: EntityProgram,
+    keys: pl.DataFrame,
+    day: date,
+    *,
+    key: Sequence[str],
+    shards: int,
+    folder: Path,
+) -> list[RowFiles]:
+    """`read_history` into files, by the shard of ``key``: some of the entity's key columns, or all of them.
+
+    Args:
+        keys: the entity's key columns, distinct and without null.
+    """
+    if not table_exists(connection, history_table(program.entity)):
+        return [RowFiles()] * shards
+    latest = _latest_days(connection, program, keys, day)
+    with registered(connection, _latest=latest):
+        query, days = _states_sql(program, latest, day)
+        return export(connection, query, days, key=key, shards=shards, folder=folder)
+
+
+def _latest_days(connection: Connection, program: EntityProgram, wanted: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The keys that are known, and the last day before ``day`` on which each was active.
+
+    Most were active lately, so that the days long past are searched only for the others.
+    """
+    found = _latest_between(connection, program, wanted, day - RECENT_DAYS, day)
     oldest = day - program.reach - timedelta(days=1) if program.forgets else date.min
-    found = _latest_before(connection, program, wanted, day - RECENT_DAYS, day)
     if oldest < day - RECENT_DAYS:
         others = wanted.join(found, on=program.entity.key, how="anti")
-        found = pl.concat([found, _latest_before(connection, program, others, oldest, day - RECENT_DAYS)])
-    return History.from_frame(program, found.filter(pl.col("declaration") == program.fingerprint))
+        found = pl.concat([found, _latest_between(connection, program, others, oldest, day - RECENT_DAYS)])
+    return found
 
 
-def _latest_before(
+def _latest_between(
     connection: Connection, program: EntityProgram, wanted: pl.DataFrame, first: date, end: date
 ) -> pl.DataFrame:
-    """The latest row of each key in the days from ``first`` to before ``end``."""
     table, key = history_table(program.entity), _quoted(program.entity.key)
     with registered(connection, _wanted=wanted):
-        latest = select(
+        return select(
             connection,
             f"""
             SELECT {key}, max(event_date) AS event_date FROM {table} SEMI JOIN _wanted USING ({key})
@@ -118,44 +150,55 @@ def _latest_before(
             """,
             {"first": first, "end": end, "declaration": program.fingerprint},
         )
-    with registered(connection, _latest=latest):
-        return select(
-            connection,
-            f"""
-            SELECT * FROM {table} SEMI JOIN _latest USING ({key}, event_date)
-            WHERE event_date >= $first AND event_date < $end
-            """,
-            {"first": min(latest["event_date"].to_list(), default=end), "end": end},
-        )
+
+
+def _states_sql(program: EntityProgram, latest: pl.DataFrame, day: date) -> tuple[str, dict[str, object]]:
+    """The query, over what is registered as ``_latest``, for the states of these days; and its parameters."""
+    query = f"""
+        SELECT {_quoted(history_schema(program))} FROM {history_table(program.entity)}
+        SEMI JOIN _latest USING ({_quoted(program.entity.key)}, event_date)
+        WHERE event_date >= $first AND event_date < $end AND declaration = $declaration
+    """
+    first = min(latest["event_date"].to_list(), default=day)
+    return query, {"first": first, "end": day, "declaration": program.fingerprint}
 
 
 def _quoted(columns: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
 
 
-def write_history(connection: Connection, history: History, day: date) -> list[date]:
-    """Replace the state stored as of ``day``.
+def stored_history(program: EntityProgram) -> dict[str, pl.DataType]:
+    """The columns of the table of the entity's history."""
+    return history_schema(program) | {"event_date": pl.Date()}
+
+
+def write_history(
+    connection: Connection, program: EntityProgram, rows: pl.DataFrame | RowFiles, day: date
+) -> list[date]:
+    """Replace the state stored as of ``day`` by ``rows``, which have the columns `stored_history`.
 
     Returns:
         The later days whose features were derived from what is now replaced by something else, in order.
     """
-    rows = history.frame.with_columns(event_date=pl.lit(day))
-    outdated = _outdated_days(connection, history.program.entity, rows, day)
-    overwrite(connection, history_table(history.program.entity), rows, event_date=day)
+    outdated = _outdated_days(connection, program, rows, day)
+    overwrite(connection, history_table(program.entity), rows, event_date=day)
     return outdated
 
 
-def _outdated_days(connection: Connection, entity: EntityPlan, rows: pl.DataFrame, day: date) -> list[date]:
+def _outdated_days(
+    connection: Connection, program: EntityProgram, rows: pl.DataFrame | RowFiles, day: date
+) -> list[date]:
     """Later days on which an entity was active whose state as of ``day`` is about to become another.
 
     That is the next such day, since what the rerun of it changes will mark the one after it; and those whose label
     features look back to ``day``.
     """
-    table = history_table(entity)
+    entity, table = program.entity, history_table(program.entity)
     last = select(connection, f"SELECT max(event_date) FROM {table}").item()
     if last is None or last <= day:
         return []
-    names, key = _quoted(rows.columns), _quoted(entity.key)
+    names, key = _quoted(stored_history(program)), _quoted(entity.key)
+    rows = rows if isinstance(rows, pl.DataFrame) or rows.paths else pl.DataFrame(schema=stored_history(program))
     with registered(connection, _new=rows):
         changed = select(
             connection,

@@ -9,6 +9,7 @@ import duckdb
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.storage.row_files import RowFiles
 
 Parameters = Sequence[object] | Mapping[str, object]
 """What a query is given: ``?`` takes a sequence, ``$name`` a mapping."""
@@ -39,7 +40,7 @@ class Connection(Protocol):
     def sql(self, query: str, *, params: Any = None) -> duckdb.DuckDBPyRelation:
         """The relation of a query."""
 
-    def register(self, name: str, rows: pl.DataFrame) -> object:
+    def register(self, name: str, rows: pl.DataFrame | RowFiles) -> object:
         """Let queries name ``rows`` as a table."""
 
     def unregister(self, name: str) -> object:
@@ -92,8 +93,19 @@ class FileConnection:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self.sql = connection.sql
-        self.register = connection.register
-        self.unregister = connection.unregister
+        self._views: set[str] = set()
+
+    def register(self, name: str, rows: pl.DataFrame | RowFiles) -> object:
+        if isinstance(rows, RowFiles):
+            self._views.add(name)
+            return self.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS FROM {rows.sql}")
+        return self._connection.register(name, rows)
+
+    def unregister(self, name: str) -> object:
+        if name in self._views:
+            self._views.discard(name)
+            return self.execute(f"DROP VIEW temp.{name}")
+        return self._connection.unregister(name)
 
     def execute(self, query: str, parameters: Parameters = ()) -> duckdb.DuckDBPyConnection:
         return self._connection.execute(query, bound(parameters))
@@ -152,7 +164,7 @@ def select(connection: Connection, query: str, parameters: Parameters = ()) -> p
 
 
 @contextmanager
-def registered(connection: Connection, **frames: pl.DataFrame) -> Iterator[None]:
+def registered(connection: Connection, **frames: pl.DataFrame | RowFiles) -> Iterator[None]:
     """Let queries on an open connection name each of ``frames`` as a table, as long as the block lasts.
 
     After an error in a transaction DuckDB takes nothing but its end, not even that a name is given back. That
@@ -174,15 +186,15 @@ def _unregister(connection: Connection, names: Iterable[str]) -> None:
         connection.unregister(name)
 
 
-def insert(connection: Connection, table: str, rows: pl.DataFrame) -> None:
+def insert(connection: Connection, table: str, rows: pl.DataFrame | RowFiles) -> None:
     """Append ``rows`` by column name; a column that the table lacks is an error."""
-    if not rows.width:
+    if not (rows.paths if isinstance(rows, RowFiles) else rows.width):
         return
     with registered(connection, _rows=rows):
         connection.append(table, "SELECT * FROM _rows")
 
 
-def overwrite(connection: Connection, table: str, rows: pl.DataFrame, **where: object) -> None:
+def overwrite(connection: Connection, table: str, rows: pl.DataFrame | RowFiles, **where: object) -> None:
     """Replace what equals ``where`` in an open transaction. ``where`` must name at least one column."""
     if not where:
         raise InvalidInput(f"overwrite of {table} without a condition would delete every row")

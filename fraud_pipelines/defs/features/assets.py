@@ -7,8 +7,9 @@ from pydantic import Field
 
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
 from fraud_pipelines.defs.keys import LABELS, TRANSACTION_FEATURES, TRANSACTIONS
-from fraud_pipelines.defs.metadata import numbers, partition_day, table_metadata
+from fraud_pipelines.defs.metadata import numbers, partition_day, shard_costs, table_metadata
 from fraud_pipelines.defs.partitions import the_day_before
+from fraud_pipelines.engines.interface import Engine
 from fraud_pipelines.features.tables import KEY_DESCRIPTIONS
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
@@ -48,6 +49,7 @@ def transaction_features(
     config: FeatureConfig,
     warehouse: dg.ResourceParam[Warehouse],
     settings: dg.ResourceParam[Settings],
+    engine: dg.ResourceParam[Engine],
 ) -> dg.MaterializeResult:
     """Features of the day's transactions: velocity, lags, time, geography, and the user's own habits, computed
     by one fold over each user's history. They see nothing later than the transaction itself."""
@@ -55,9 +57,9 @@ def transaction_features(
 
     day, plan = partition_day(context), plan_in_force(settings)
     if config.with_earlier:
-        for earlier in derive_earlier_days(warehouse, day, plan=plan):
+        for earlier in derive_earlier_days(warehouse, day, plan=plan, engine=engine):
             context.log_event(derived_day(earlier.day, earlier.rows))
-    report = derive_day(warehouse, day, plan=plan)
+    report = derive_day(warehouse, day, plan=plan, engine=engine)
     if report.uncomputable:
         context.log.warning(f"null, since the transactions lack their columns: {', '.join(report.uncomputable)}")
     name = "features.transaction_features"
@@ -69,6 +71,7 @@ def transaction_features(
         metadata={
             **numbers({"users": report.users, "new_users": report.new_users, "features": len(report.nulls)}),
             "unavailable_features": dg.MetadataValue.json(report.uncomputable),
+            **shard_costs(engine),
             "nulls": dg.MetadataValue.json({name: count for name, count in report.nulls.items() if count}),
             **table,
         },
