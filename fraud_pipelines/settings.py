@@ -158,6 +158,21 @@ class Settings(BaseModel):
         le=1_000,
         description="how old a transaction may be: every day since the first is a partition, also for one wrong year",
     )
+    keep_version_days: int = Field(
+        default=60, ge=1, description="days whose model versions and training runs [`prune`](docs/operation.md) keeps"
+    )
+    keep_replay_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="days whose decisions can be replayed: `prune` keeps the versions that made them",
+        json_schema_extra={"default": "all"},
+    )
+    keep_run_days: int = Field(default=60, ge=1, description="days for which `prune` keeps Dagster's runs of days")
+    keep_stream_run_days: int = Field(
+        default=2, ge=1, description="days for which `prune` keeps Dagster's runs that sensors start"
+    )
+    keep_tick_days: int = Field(default=7, ge=1, description="days for which `prune` keeps ticks of schedules, sensors")
+    keep_landed_days: int = Field(default=60, ge=1, description="days for which `prune` keeps files that were taken in")
     mlflow_url: str = Field(
         default="",
         description="where people open MLflow; the links on Dagster's pages lead there",

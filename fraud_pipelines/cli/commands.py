@@ -12,6 +12,7 @@ SECTIONS: Final = {
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
     "Decisions": ("review", "backtest", "rules", "policies", "audit", "replay"),
+    "Maintenance": ("prune", "compact"),
     "Lake": ("lake",),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),
 }

@@ -8,10 +8,12 @@ from typing import Literal
 import click
 
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
+from fraud_pipelines.cli.compact import compact
 from fraud_pipelines.cli.importing import import_group
 from fraud_pipelines.cli.lake import lake_group
 from fraud_pipelines.cli.listening import PORT, allow_host_option, host_option
 from fraud_pipelines.cli.mapping_draft import mapping
+from fraud_pipelines.cli.prune import prune
 from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.settings import Settings
@@ -371,9 +373,11 @@ def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: i
     sys.exit(show_replay(Settings.from_environment(), transaction_id, channel=channel, revision=revision))
 
 
+main.add_command(compact)
 main.add_command(import_group)
 main.add_command(lake_group)
 main.add_command(mapping)
+main.add_command(prune)
 main.add_command(review)
 
 

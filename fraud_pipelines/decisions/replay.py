@@ -135,6 +135,24 @@ def replay_decisions(
     return [replays[each] for each in transaction_ids]
 
 
+def versions_that_decided(warehouse: Warehouse, *, since: date | None = None) -> set[tuple[str, int]]:
+    """Name and number of every registered version that a decision of the log was made with, replay's need.
+
+    Args:
+        since: leave out decisions on earlier days.
+    """
+    rows = warehouse.read(
+        """
+        SELECT DISTINCT unnest(model_versions) AS version
+        FROM scoring.decision_revisions WHERE $since IS NULL OR event_date >= $since
+        """,
+        {"since": since},
+    )
+    # Models of the stream, fraud-realtime@12100, are kept nowhere.
+    parts = (version.rpartition("/") for version in rows["version"].drop_nulls())
+    return {(name, int(number)) for name, slash, number in parts if slash}
+
+
 def _entries(
     warehouse: Warehouse, transaction_ids: Sequence[str], channel: Channel, revision: int | None
 ) -> pl.DataFrame:

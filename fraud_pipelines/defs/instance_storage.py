@@ -26,6 +26,8 @@ KEPT_RUNS: Final = 4
 """A run's events have a file of their own. Of so many, the one of all runs included, the connection is kept."""
 
 _BUSY_TIMEOUT_SECONDS: Final = 60
+_PAGE_BYTES: Final = 1024
+"""Of a run's database: a run of the stream leaves a third of what it leaves with SQLite's own 4096."""
 _BATCH_SIZE: Final = ("DAGSTER_EVENT_BATCH_SIZE", "200")
 """The setting by which Dagster hands over the events that a run is planned with at once, not one after another."""
 
@@ -147,6 +149,8 @@ class KeptEventLogStorage(SqliteEventLogStorage):
                 return False
             revisions = index.exec_driver_sql("SELECT version_num FROM alembic_version").fetchall()
         with engine.connect() as run:
+            # Before anything is written. Each of 25 tables and indexes takes a page, most of them for nothing.
+            run.exec_driver_sql(f"PRAGMA page_size={_PAGE_BYTES}")
             run.exec_driver_sql("PRAGMA journal_mode=WAL")
             run.exec_driver_sql("BEGIN IMMEDIATE")
             if run.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():

@@ -27,7 +27,7 @@ def write_artifact(folder: Path, model: Json, arrays: Mapping[str, NDArray[np.ge
     """
     folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **dict(sorted(arrays.items())))
+    np.savez_compressed(buffer, allow_pickle=False, **dict(sorted(arrays.items())))
     content: Json = {
         "format_version": FORMAT_VERSION,
         "files": {ARRAYS_FILE: hashlib.sha256(buffer.getvalue()).hexdigest()},

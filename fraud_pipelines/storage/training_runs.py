@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from fraud_pipelines.storage.artifact_location import local_path
 from fraud_pipelines.storage.metric_points import day_time, logged_steps, metric_points
-from fraud_pipelines.storage.model_artifact import ServingCode, write_artifact
+from fraud_pipelines.storage.model_artifact import SHARED_CODE, ServingCode, write_artifact
 from fraud_pipelines.storage.registered_models import PARTITION_TAG
 from fraud_pipelines.storage.training_record import (
     DESCRIPTION_TAG,
@@ -86,9 +86,12 @@ class TrainingRuns:
             lambda target: write_record(target, record),
             lambda source: client.log_artifacts(run_id, source),
         )
+        stored = local_path(model.artifact_location)
+        # MLflow lays it out as models/ID/artifacts below the root.
+        shared = stored.parents[2] / SHARED_CODE if stored else None
         _fill(
             model.artifact_location,
-            lambda target: write_artifact(target, folder, model=model, serving=serving),
+            lambda target: write_artifact(target, folder, model=model, serving=serving, shared=shared),
             lambda source: client.log_model_artifacts(model.model_id, source),
         )
         client.finalize_logged_model(model.model_id, "READY")

@@ -390,6 +390,17 @@ def test_young_days_are_read_early_and_the_kinds_of_fraud_apart(demo: Installati
     assert set(kinds) <= set(SCENARIOS)
 
 
+def test_pruning_keeps_what_is_young_and_what_replay_needs(demo: Installation, registry: ModelRegistry) -> None:
+    versions = {name: len(registry.list_versions(name)) for name in MODELS}
+    told = demo.invoke("prune", FRAUD_KEEP_VERSION_DAYS="1", FRAUD_KEEP_RUN_DAYS="1")
+    assert "model versions" in told
+    assert {name: len(registry.list_versions(name)) for name in MODELS} == versions, "made today"
+    before = warehouse_content(demo.warehouse)
+    demo.invoke("compact")
+    assert "nothing to do" in demo.invoke("compact")
+    assert_same_content(before, warehouse_content(demo.warehouse))
+
+
 def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelRegistry, days: list[date]) -> None:
     before = warehouse_content(demo.warehouse)
     versions = {name: registry.list_versions(name) for name in MODELS}
