@@ -1,8 +1,6 @@
 """``fraud-pipelines backtest``: what rules, a policy or a threshold would have done with the stored days."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,10 @@ from rich.markup import escape
 
 from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import narrow_table, terminal
-from fraud_pipelines.decisions.configuration import engine_of_day, policies, policy_in_force, rules_in_force
-from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.policies import Thresholds, policy_named
-from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.decisions.configuration import rules_in_force
+from fraud_pipelines.evaluation.backtest_run import Findings, Trial, run_backtest
 from fraud_pipelines.evaluation.frauds_among import Range
-from fraud_pipelines.evaluation.rule_backtest import Effect, backtest_policy, backtest_rules
-from fraud_pipelines.evaluation.stored_days import Payments, StoredDays
+from fraud_pipelines.evaluation.rule_backtest import Effect
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 
@@ -43,50 +38,18 @@ def show_backtest(
         InvalidInput: the days, the file, the policy or a threshold can't be used.
         MissingData: nothing was decided on these days.
     """
-    if last < first:
-        raise InvalidInput(f"--to {last} lies before --from {first}")
-    by_policy = policy_name is not None or review is not None or block is not None
-    if by_policy and channel != "batch":
-        raise InvalidInput("a policy is tried on the scores of the daily run: leave --channel out, or try rules alone")
-    warehouse, plan = warehouse_of(settings), plan_in_force(settings)
-    policy = policy_in_force(settings)
-    tried = policy_named(policy_name, policies(settings)) if policy_name else policy
-    rules = rules_in_force(settings, rules_file)
-    if not by_policy and not rules.rules:
-        raise InvalidInput("there is no rule to try: name a file with --rules, or a policy with --policy")
-    with warehouse.connect(read_only=True):
-        stored = StoredDays(
-            warehouse, first, last, channel=channel, policy=policy, unreported_share=settings.unreported_share
-        )
-        each, together = backtest_rules(stored, rules) if rules_file or not by_policy else ([], None)
-        of_policy = None
-        if by_policy:
-            engines = {
-                day: _at(engine_of_day(warehouse, tried, day, rules=rules, plan=plan), review, block)
-                for day in stored.by_day["event_date"]
-            }
-            of_policy = backtest_policy(stored, engines)
-        every = stored.every
+    plan = plan_in_force(settings)
+    rules = rules_in_force(settings, rules_file) if rules_file else None
+    trial = Trial(first, last, channel, rules, policy_name, review, block)
+    findings = run_backtest(warehouse_of(settings), settings, plan, trial)
     if as_json:
-        click.echo(json.dumps(_json(stored, every, each, together, of_policy), indent=2, allow_nan=False))
+        click.echo(json.dumps(_json(findings), indent=2, allow_nan=False))
     else:
-        _print(stored, every, each, together, of_policy)
+        _print(findings)
 
 
-def _at(engine: DecisionEngine, review: float | None, block: float | None) -> DecisionEngine:
-    """The engine with the thresholds to be tried, where there are any."""
-    in_force = engine.thresholds
-    at_review = in_force.review_threshold if review is None else review
-    at_block = max(in_force.block_threshold, at_review) if block is None else block
-    if not 0 <= at_review <= at_block <= 1:
-        raise InvalidInput(f"thresholds lie from 0 to 1, review {at_review} at or below block {at_block}")
-    tried = in_force.model_dump() | {"review_threshold": at_review, "block_threshold": at_block}
-    return replace(engine, thresholds=Thresholds.model_validate(tried))
-
-
-def _json(
-    stored: StoredDays, every: Payments, each: Sequence[Effect], together: Effect | None, of_policy: Effect | None
-) -> dict[str, Any]:
+def _json(findings: Findings) -> dict[str, Any]:
+    stored, every, together, of_policy = findings.stored, findings.every, findings.together, findings.of_policy
     return {
         "from": stored.first.isoformat(),
         "to": stored.last.isoformat(),
@@ -98,7 +61,7 @@ def _json(
         "known_frauds_then": every.known_frauds_then,
         "estimated_frauds": _range_json(every.frauds),
         "policy_in_force": stored.policy.name,
-        "rules": [_effect_json(effect) for effect in each],
+        "rules": [_effect_json(effect) for effect in findings.each],
         "all_rules": None if together is None else _effect_json(together),
         "policy": None if of_policy is None else _effect_json(of_policy),
     }
@@ -136,17 +99,15 @@ def _effect_json(effect: Effect) -> dict[str, Any]:
     }
 
 
-def _print(
-    stored: StoredDays, every: Payments, each: Sequence[Effect], together: Effect | None, of_policy: Effect | None
-) -> None:
+def _print(findings: Findings) -> None:
+    stored, every = findings.stored, findings.every
     console.print(
         f"{stored.payments:,} payments of {stored.days} days, {stored.first} to {stored.last}, channel "
         f"{stored.channel}: {stored.alerts:,} alerts, {every.known_frauds:,} known frauds"
         f"{_about(every.frauds)}.",
         soft_wrap=True,
     )
-    effects = [*each, *([together] if together and len(each) > 1 else []), *([of_policy] if of_policy else [])]
-    for effect in effects:
+    for effect in findings.effects:
         console.print()
         _print_effect(effect)
 

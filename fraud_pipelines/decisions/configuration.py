@@ -21,6 +21,8 @@ from fraud_pipelines.storage.warehouse import Warehouse
 
 BASED_ON: Final = "based_on"
 IN_FILE: Final = "in_file"
+_DEEPEST: Final = 6
+"""Column, condition, list of values, value; and room for a mistake to be named."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -116,6 +118,24 @@ def read_rules(path: Path, columns: Columns | None = None) -> HardRules:
     return _parsed(HardRules, {"rules": rules}, str(path), columns, within={})
 
 
+def typed_rule(text: str, decision: str, columns: Columns) -> HardRule:
+    """A rule whose conditions somebody has typed: YAML, column to condition, as under ``when`` in a file of rules.
+
+    It is for trying, and has no day on which it ends. Files can't be named in it.
+
+    Raises:
+        InvalidInput: names the field.
+    """
+    try:
+        when = yaml.load(text, Loader=_FlatLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InvalidInput(f"the conditions are no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(when, dict) or not all(isinstance(column, str) for column in when):
+        raise InvalidInput("the conditions: expected a column and its condition on each line, such as country: RO")
+    fields = {"name": "typed", "decision": decision, "expires": date.max, "when": when}
+    return _parsed(HardRule, fields, "the rule", columns, within={"when": Condition})
+
+
 def _with_lines(condition: object, folder: Path, where: str) -> object:
     if not isinstance(condition, dict) or IN_FILE not in condition:
         return condition
@@ -161,6 +181,25 @@ class _StrictLoader(yaml.SafeLoader):
         if repeated := [key for key in keys if keys.count(key) > 1]:
             raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
+
+
+class _FlatLoader(_StrictLoader):
+    """As deep as a condition is, and without aliases: what strangers type can't grow when it is read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(problem="aliases can't be used here")
+        if self._depth == _DEEPEST:
+            raise yaml.composer.ComposerError(problem="it is too deep")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 def _parsed(

@@ -23,6 +23,8 @@ from fraud_pipelines.review.links import queue_path
 from fraud_pipelines.review.rendering import FOLDER, Renderer
 from fraud_pipelines.review.timeline import draw_timeline
 from fraud_pipelines.review.tokens import Tokens, new_session
+from fraud_pipelines.review.trying import Trying
+from fraud_pipelines.settings import Settings
 from fraud_pipelines.web.guard import Guard, same_origin
 
 SESSION_COOKIE: Final = "review_session"
@@ -40,16 +42,17 @@ HEADERS: Final = {
 }
 
 
-def create_app(desk: Desk, *, names: Collection[str] = (), reviewer_header: str = "") -> ASGIApp:
+def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -> ASGIApp:
     """The application.
 
     Args:
         desk: reads and writes the warehouse.
+        settings: say which rules and policies there are, and in which header a proxy with a login says who asks.
         names: host names it may be asked for under, besides ``localhost`` and addresses.
-        reviewer_header: the header in which a proxy with a login says who asks; empty where reviewers type their names.
     """
     renderer = Renderer(desk.plan)
-    pages, exploring = _Pages(desk, renderer, reviewer_header), Exploring(desk, renderer)
+    pages = _Pages(desk, renderer, settings.reviewer_header)
+    exploring, trying = Exploring(desk, renderer), Trying(desk, renderer, settings)
     app = Starlette(
         routes=[
             Route("/", pages.queue),
@@ -58,6 +61,7 @@ def create_app(desk: Desk, *, names: Collection[str] = (), reviewer_header: str 
             Route("/search", exploring.search),
             Route("/payments", exploring.payments),
             Route("/entity", exploring.entity),
+            Route("/backtest", trying.backtest),
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ],
         exception_handlers={

@@ -140,7 +140,7 @@ class Desk:
 
     def queue(self, chosen: Chosen = EVERYTHING) -> QueueView:
         """The queue as it stands."""
-        with self._read() as warehouse:
+        with self.reading() as warehouse:
             queue = read_queue(
                 warehouse, limit=chosen.limit, offset=chosen.offset, filters=chosen.filters, order=chosen.order
             )
@@ -149,14 +149,14 @@ class Desk:
 
     def case(self, transaction_id: str, chosen: Chosen = EVERYTHING) -> CaseView:
         """One case; raises InvalidInput where there is no such transaction."""
-        with self._read() as warehouse:
+        with self.reading() as warehouse:
             case = read_case(warehouse, transaction_id)
             place = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order)
             return CaseView(case, place, recent_verdicts(warehouse, limit=RECENT), base_currency(warehouse))
 
     def payments(self, chosen: Chosen) -> PaymentsView:
         """Stored payments, whatever was decided on them."""
-        with self._read() as warehouse:
+        with self.reading() as warehouse:
             filters = chosen.filters or Filters(first_day=last_stored_day(warehouse))
             listed = read_payments(warehouse, filters, order=chosen.order, limit=chosen.limit, offset=chosen.offset)
             return PaymentsView(listed, filters, rules_that_decided(warehouse), base_currency(warehouse))
@@ -164,7 +164,7 @@ class Desk:
     def entity(self, column: str, value: str, *, limit: int) -> EntityView:
         """All payments of a value of a column that is declared, the newest first."""
         filters = Filters(columns=((column, value),))
-        with self._read() as warehouse:
+        with self.reading() as warehouse:
             listed = read_payments(warehouse, filters, limit=limit)
             near = read_neighbourhood(warehouse, self._plan, column, value) if column in self._linked else None
             days = days_of(warehouse, filters)
@@ -172,7 +172,7 @@ class Desk:
 
     def search(self, text: str) -> Matches:
         """Whatever begins with the text."""
-        with self._read() as warehouse:
+        with self.reading() as warehouse:
             return search(warehouse, self._plan, text)
 
     def record(
@@ -189,7 +189,7 @@ class Desk:
         """Record a verdict; returns what became of it, and whose turn it is next among what was chosen."""
         self._bring_up_to_date()
         warehouse = self._writing
-        with _held(self._storing, warehouse.wait_seconds), warehouse.connect():
+        with held(self._storing, warehouse.wait_seconds), warehouse.connect():
             after = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order).after
             verdict = record_verdict(
                 warehouse,
@@ -208,7 +208,7 @@ class Desk:
         return verdict, following
 
     @contextmanager
-    def _read(self) -> Iterator[Warehouse]:
+    def reading(self) -> Iterator[Warehouse]:
         """The warehouse, open for as long as the block lasts."""
         self._bring_up_to_date()
         with self._reading.connect(read_only=True):
@@ -217,13 +217,14 @@ class Desk:
     def _bring_up_to_date(self) -> None:
         """Once: bring up a warehouse of an earlier release. One that isn't there is not made."""
         if not self._is_current:
-            with _held(self._bringing_up, self._reading.wait_seconds):
+            with held(self._bringing_up, self._reading.wait_seconds):
                 open_existing_warehouse(self._reading.path, plan=self._plan, wait_seconds=self._reading.wait_seconds)
                 self._is_current = True
 
 
 @contextmanager
-def _held(lock: threading.Lock, seconds: float) -> Iterator[None]:
+def held(lock: threading.Lock, seconds: float) -> Iterator[None]:
+    """The lock, which others of this page may hold; raises WarehouseBusy where they do for longer."""
     if not lock.acquire(timeout=seconds):
         raise WarehouseBusy("Other requests are waiting for the warehouse. Try again in a moment.")
     try:

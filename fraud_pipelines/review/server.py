@@ -35,7 +35,7 @@ def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False)
             stored=publisher.stored,
         )
         names = names_of(host, settings.allowed_host_names)
-        app = create_app(desk, names=names, reviewer_header=settings.reviewer_header)
+        app = create_app(desk, settings, names=names)
         if not quiet:
             say(f"Review page  {page_address(host, listening.getsockname()[1])}")
             warn_of_strangers("The review page", host)

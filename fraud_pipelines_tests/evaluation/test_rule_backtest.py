@@ -274,7 +274,7 @@ def test_the_command_tells_it_as_json_and_leaves_every_byte_as_it_was(
     assert "balanced, in force" in installation.invoke("policies", "show", "balanced")
 
     for arguments, message in (
-        (("--from", str(day(1)), "--to", str(day(0))), "lies before --from"),
+        (("--from", str(day(1)), "--to", str(day(0))), "lies before from"),
         (days, "there is no rule to try"),
         ((*days, "--policy", "nobody"), "no policy is named 'nobody'"),
         ((*days, "--policy", "balanced", "--channel", "stream"), "a policy is tried on the scores of the daily run"),

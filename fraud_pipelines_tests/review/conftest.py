@@ -18,6 +18,7 @@ from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.review.app import create_app
 from fraud_pipelines.review.desk import Desk
+from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.review.samples import queue_warehouse
 
@@ -105,7 +106,8 @@ def served(
     """The port on which the page of a warehouse is served, as long as the block lasts."""
     listening = socket.create_server(("127.0.0.1", 0))
     desk = Desk(warehouse.path, plan=plan or shipped_plan(), read_wait=patience, write_wait=patience)
-    app = create_app(desk, names=["reviews.example"], reviewer_header=reviewer_header)
+    settings = Settings(data_dir=warehouse.path.parent, reviewer_header=reviewer_header)
+    app = create_app(desk, settings, names=["reviews.example"])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

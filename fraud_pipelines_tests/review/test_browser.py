@@ -193,7 +193,7 @@ def test_every_page_can_be_read_on_a_phone_and_in_the_dark(
     record_verdict(warehouse, "t03", actual_fraud=True, now=NOW, reviewer="anna", named_by="typed", comment="c" * 300)
     paths = ("", "?sort=amount&by_country=DE", "case?id=big", "payments?known=fraud", "entity?column=user_id&value=u1")
     try:
-        for path in (*paths, "entity?column=merchant_id&value=m%3C1%3E", "search?q=u", "nowhere"):
+        for path in (*paths, "entity?column=merchant_id&value=m%3C1%3E", "search?q=u", "backtest", "nowhere"):
             for width, dark in ((1280, False), (1280, True), (390, False)):
                 looked_at(browser, address + path, width=width, dark=dark)
                 assert browser.execute_script(CONTRASTS) == [], (path, width, dark)
