@@ -3,7 +3,7 @@
 # make stream-demo   transactions screened live in the terminal
 # make test   lint, types and tests; make lint and make types alone take seconds
 # make thorough   the tests with all random examples and every slow case
-# make bench: see CONTRIBUTING.md
+# make docs, make bench and make screenshots: see CONTRIBUTING.md
 #
 # requirements.txt is the whole resolution for every supported Python, so pip has nothing left to resolve (--no-deps).
 PYTHON ?= python3
@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo stream-demo up test thorough lint types bench install clean pin
+.PHONY: demo stream-demo up test thorough lint types docs bench screenshots install clean pin
 
 install: $(STAMP)
 
@@ -50,6 +50,18 @@ test: lint types
 thorough: $(STAMP)
 	FRAUD_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The site, in build/site/: open build/site/index.html. A link that leads nowhere is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+$(VENV)/.docs: requirements-docs.txt $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.txt
+	@touch $@
+
+# The README's pictures, from a demo that has run (make demo); needs Chromium.
+screenshots: $(STAMP)
+	$(BIN)/python -m tools.screenshots
+
 # One of benchmarks/: make bench BENCH=features ARGUMENTS="--rows 1000000"
 BENCH ?= streaming
 bench: $(STAMP)
@@ -62,3 +74,6 @@ clean:
 pin:
 	uv pip compile --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --python-version 3.11 --extra dev --upgrade --quiet pyproject.toml -o requirements.txt
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' | \
+		uv pip compile --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --python-version 3.11 --constraints requirements.txt --upgrade --quiet - -o requirements-docs.txt

@@ -31,9 +31,13 @@ def with_tables(page: Path) -> str:
         begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
         before, marked, rest = text.partition(begin)
         if marked:
-            table = "\n".join(["| variable | default | what it means |", "|---|---|---|", *_rows(model, prefix)])
-            text = before + begin + table + end + rest.partition(end)[2]
+            text = before + begin + settings_table(model, prefix) + end + rest.partition(end)[2]
     return text
+
+
+def settings_table(model: type[BaseModel], prefix: str) -> str:
+    """The table of one declaration, as Markdown; its links lead from the root of the project."""
+    return "\n".join(["| variable | default | what it means |", "|---|---|---|", *_rows(model, prefix)])
 
 
 def _rows(model: type[BaseModel], prefix: str) -> list[str]:

@@ -1145,6 +1145,7 @@ COMMENT ON COLUMN monitoring.probability_curves.log_odds IS 'Of the bands'' prob
 
 COMMENT ON COLUMN feedback.superseded_labels.ingested_at IS 'When it was taken in, UTC.';
 COMMENT ON COLUMN feedback.superseded_labels.reviewer IS 'Who gave it, where a person did.';
+COMMENT ON COLUMN feedback.superseded_labels.reviewer_named_by IS 'login: the proxy before the page told the name; typed: the reviewer wrote it; null where neither is known.';
 COMMENT ON COLUMN feedback.superseded_labels.comment IS 'What the reviewer noted, or the reason code of a chargeback.';
 COMMENT ON COLUMN feedback.superseded_labels.scenario IS 'The kind of fraud, where a reviewer or bank named it.';
 COMMENT ON COLUMN feedback.rejected_labels.source IS 'The file it came with.';
@@ -1158,6 +1159,7 @@ COMMENT ON COLUMN feedback.label_history.actual_fraud IS 'The verdict.';
 COMMENT ON COLUMN feedback.label_history.known_at IS 'When it became known, UTC.';
 COMMENT ON COLUMN feedback.label_history.ingested_at IS 'When it was taken in, UTC.';
 COMMENT ON COLUMN feedback.label_history.reviewer IS 'Who gave it, where a person did.';
+COMMENT ON COLUMN feedback.label_history.reviewer_named_by IS 'login: the proxy before the page told the name; typed: the reviewer wrote it; null where neither is known.';
 COMMENT ON COLUMN feedback.label_history.comment IS 'What the reviewer noted, or the reason code of a chargeback.';
 COMMENT ON COLUMN feedback.label_history.scenario IS 'The kind of fraud, where a reviewer or bank names it.';
 COMMENT ON COLUMN feedback.decision_log.transaction_id IS 'The transaction.';

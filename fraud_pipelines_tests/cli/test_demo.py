@@ -20,6 +20,7 @@ from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.transactions.simulator import SCENARIOS, read_truth
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
+from fraud_pipelines_tests.documented import FRESH, run_in, runnable
 from fraud_pipelines_tests.locks import held_elsewhere
 
 DAYS = 9
@@ -488,3 +489,11 @@ def test_where_to_look_is_told_without_the_password_of_the_mlflow_server(
     shown = demo.console.export_text()
     assert "https://mlflow.example" in shown
     assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("page", sorted(runnable().keys() - set(FRESH)))
+def test_the_commands_of_the_docs_run_on_a_demo(
+    page: str, demo: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_in(tmp_path, runnable()[page], demo)
