@@ -74,7 +74,7 @@ def take_case() -> None:
     """The first case of the queue."""
     from selenium.webdriver.common.by import By
 
-    with review_page() as address, browser(1180, 860) as driver:
+    with review_page() as address, browser(1180, 980) as driver:
         driver.get(address)
         first = driver.find_element(By.CSS_SELECTOR, "a[href^='/case']").get_attribute("href")
         driver.get(str(first))
