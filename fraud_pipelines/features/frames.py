@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -12,6 +13,8 @@ import polars as pl
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.tables import FEATURE_TABLE
 from fraud_pipelines.storage.connection import Connection, columns_of, registered, select
+from fraud_pipelines.storage.row_files import RowFiles
+from fraud_pipelines.storage.shard_files import export
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _FEATURES_SQL: Final = """
@@ -46,6 +49,12 @@ _DIGEST_SQL: Final = f"""
     WHERE event_date BETWEEN $first AND $last GROUP BY event_date
     ORDER BY ALL
 """
+
+
+_NO_FEATURES: Final = (
+    "no features are stored for {first} to {last}{unless}: materialize features/transaction_features for these days "
+    "first (fraud-pipelines run --from DAY --to DAY does, day by day)"
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,24 @@ def scan_columns(
         return select(connection, _query(connection, table, columns, table=table), {"first": first, "last": last})
 
 
+def export_features(
+    warehouse: Warehouse, day: date, columns: Sequence[str], *, shards: int, folder: Path
+) -> list[RowFiles]:
+    """`read_columns` of ``day`` into files, by the shard of the user.
+
+    Raises:
+        MissingData: no features are stored for the day.
+        ShardFailed: the files can't be written.
+    """
+    with warehouse.connect(read_only=True) as connection:
+        query = _query(connection, FEATURE_TABLE, [*columns, "user_id"])
+        days = {"first": day, "last": day}
+        files = export(connection, query, days, key=("user_id",), shards=shards, folder=folder)
+    if not any(each.paths for each in files):
+        raise MissingData(_NO_FEATURES.format(first=day, last=day, unless=""))
+    return files
+
+
 def sample_features(
     warehouse: Warehouse,
     first: date,
@@ -146,10 +173,7 @@ def sample_features(
         )
         if not total:
             unless = "" if known_before is None else " whose outcome was known"
-            raise MissingData(
-                f"no features are stored for {first} to {last}{unless}: materialize features/transaction_features for "
-                "these days first (fraud-pipelines run --from DAY --to DAY does, day by day)"
-            )
+            raise MissingData(_NO_FEATURES.format(first=first, last=last, unless=unless))
         if most is None or total <= most:
             every = _query(connection, FEATURE_TABLE, columns, outcome.replace("transaction_id", "f.transaction_id", 1))
             return FeatureSample(_ordered(select(connection, every, days)), total)

@@ -14,6 +14,7 @@ import polars as pl
 from fraud_pipelines.errors import InvalidInput, MissingData, WarehouseBusy
 from fraud_pipelines.storage.attached_file import AttachedFile, HeldHere, open_file
 from fraud_pipelines.storage.connection import Connection, FileConnection, Parameters, overwrite, select
+from fraud_pipelines.storage.row_files import RowFiles
 from fraud_pipelines.storage.schema_version import bring_up, current_version, require_readable, stored_version
 from fraud_pipelines.storage.waiting import GrowingPause
 
@@ -135,7 +136,7 @@ class Warehouse:
         with self.connect(read_only=True) as connection:
             return select(connection, query, parameters)
 
-    def overwrite(self, table: str, rows: pl.DataFrame, **where: object) -> None:
+    def overwrite(self, table: str, rows: pl.DataFrame | RowFiles, **where: object) -> None:
         """Replace the rows of ``table`` whose columns equal ``where`` by ``rows``, in one transaction."""
         with self.transaction() as connection:
             overwrite(connection, table, rows, **where)

@@ -5,8 +5,9 @@ import polars as pl
 
 from fraud_pipelines.defs.daily_asset import blocking_check, daily_asset, verdict
 from fraud_pipelines.defs.keys import DECISIONS, MODEL_PROMOTION, TRANSACTION_FEATURES, TRANSACTION_SCORES
-from fraud_pipelines.defs.metadata import image, link, numbers, partition_day, table_metadata, utc_now
+from fraud_pipelines.defs.metadata import image, link, numbers, partition_day, shard_costs, table_metadata, utc_now
 from fraud_pipelines.detection.backends import DETECTORS
+from fraud_pipelines.engines.interface import Engine
 from fraud_pipelines.pages import case_page, review_page, version_page
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.integrity import count_rows, key_defects
@@ -49,28 +50,28 @@ def transaction_scores(
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
     model_registry: dg.ResourceParam[ModelRegistry],
+    engine: dg.ResourceParam[Engine],
 ) -> dg.MaterializeResult:
     """Scores of the day's transactions by the version of each model that is in use for the day, see
     `models/model_promotion`. Above 0.5 lies the top share that the policy calls its contamination."""
-    from fraud_pipelines.detection.daily_models import DAILY_MODEL, load_models_in_use, score_day
+    from fraud_pipelines.detection.daily_models import DAILY_MODEL, load_models_in_use
+    from fraud_pipelines.detection.scored_day import scored_day
     from fraud_pipelines.evaluation.figures import score_histogram
-    from fraud_pipelines.features.frames import read_features
     from fraud_pipelines.plan.compile import plan_in_force
 
     day = partition_day(context)
-    with warehouse.connect(read_only=True):
-        features = read_features(warehouse, day, day)
-        models = load_models_in_use(warehouse, model_registry, day, declared=plan_in_force(settings))
-    now = utc_now()
-    scores = score_day(features, models, day=day, now=now)
+    models = load_models_in_use(warehouse, model_registry, day, declared=plan_in_force(settings))
     name = "scoring.transaction_scores"
-    outside = scores.filter(~scores["score"].is_between(0, 1))
-    with warehouse.connect() as connection:
-        warehouse.overwrite(name, scores, event_date=day, channel="batch")
+    with (
+        scored_day(warehouse, models, engine, day=day, now=utc_now()) as scores,
+        warehouse.connect() as connection,
+    ):
+        warehouse.overwrite(name, scores.rows, event_date=day, channel="batch")
         scored = count_rows(connection, name, event_date=day, channel="batch", model_name=DAILY_MODEL)
         defects = key_defects(connection, name, ["transaction_id", "model_name", "channel"], event_date=day)
         table = table_metadata(connection, name, day=day, order_by="score DESC, transaction_id, model_name")
-    anomalies = scores.group_by("model_name").agg(pl.col("is_anomaly").sum()).sort("model_name").rows()
+    outside = scores.seen.filter(~scores.seen["score"].is_between(0, 1))
+    anomalies = scores.seen.group_by("model_name").agg(pl.col("is_anomaly").sum()).sort("model_name").rows()
     return dg.MaterializeResult(
         metadata={
             "models": dg.MetadataValue.md(
@@ -81,16 +82,17 @@ def transaction_scores(
             ),
             **numbers({f"anomalies_{each}": count for each, count in anomalies}),
             "score_histogram": image(
-                score_histogram({str(each): frame["score"] for (each,), frame in scores.group_by("model_name")})
+                score_histogram({str(each): frame["score"] for (each,), frame in scores.seen.group_by("model_name")})
             ),
+            **shard_costs(engine),
             **table,
         },
         check_results=[
             verdict(SCORES_ARE_IN_RANGE, outside.is_empty(), numbers({"outside": outside.height})),
             verdict(
                 SCORES_ARE_COMPLETE,
-                scored == features.height and not defects,
-                numbers({"scored": scored, "transactions": features.height, "duplicated": defects.duplicated}),
+                scored == scores.transactions and not defects,
+                numbers({"scored": scored, "transactions": scores.transactions, "duplicated": defects.duplicated}),
             ),
         ],
     )
