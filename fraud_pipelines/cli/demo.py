@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import polars as pl
 
@@ -14,6 +15,14 @@ from fraud_pipelines.storage.mlflow_connection import without_password
 from fraud_pipelines.storage.model_registry import ModelRegistry
 
 console = terminal()
+
+AUDIT_PER_DAY: Final = 10
+_POLICIES: Final = """\
+# Made by fraud-pipelines demo: some approved payments are reviewed all the same (docs/decisions.md#the-audit-sample).
+policies:
+  {policy}:
+    audit_per_day: {audit_per_day}
+"""
 
 
 def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day: int, seed: int, fresh: bool) -> None:
@@ -64,6 +73,8 @@ def run_demo(settings: Settings, *, days: int, users: int, transactions_per_day:
         )
     with console.status("Preparing the warehouse, MLflow and Dagster ..."):
         settings.simulation_dir.mkdir(parents=True, exist_ok=True)
+        if not marker.exists():
+            _draw_audit_sample(settings)
         marker.write_text(config.model_dump_json())
         settings.note_first_day(config.first_day)
         prepare(settings)
@@ -102,6 +113,13 @@ def _show_places(settings: Settings) -> None:
     if settings.mlflow_database:
         registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
         console.print(f"Training runs {training_view(settings, registry.experiment_id)}")
+
+
+def _draw_audit_sample(settings: Settings) -> None:
+    """Let the policy draw an audit sample, unless there is a file of policies already."""
+    if settings.policies_path is None:
+        text = _POLICIES.format(policy=settings.policy, audit_per_day=AUDIT_PER_DAY)
+        (settings.data_dir / "policies.yaml").write_text(text)
 
 
 def _clear(settings: Settings) -> None:

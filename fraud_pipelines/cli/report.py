@@ -85,6 +85,25 @@ def _show_window(warehouse: "Warehouse", settings: Settings, known: "Truth") -> 
             f"Over {window[0]} to {window[1]}: recall {told}; true: {true} of the frauds that are ever reported, "
             f"{of_all} of all."
         )
+        _show_audited(row, known)
+
+
+def _show_audited(row: dict[str, Any], known: "Truth") -> None:
+    """What the audit sample tells of the same window, beside the truth."""
+    if row["frauds_let_through"] is None:
+        return
+    window = row["window_start"], row["window_end"]
+    recall = ""
+    if row["recall_audited"] is not None:
+        value, low, high = (row[f"recall_audited{bound}"] for bound in ("", "_low", "_high"))
+        recall = f"; recall of all {value:.0%} ({low:.0%}–{high:.0%})"
+    console.print(
+        f"By the audit sample, {row['audited']:,} payments judged, {row['audited_frauds']:,} of them frauds: "
+        f"{row['frauds_let_through']:,.0f} frauds let through ({row['frauds_let_through_low']:,.0f}–"
+        f"{row['frauds_let_through_high']:,.0f}); true: {known.let_through(*window):,}{recall}; "
+        f"{row['value_lost_audited']:,.0f} lost ({row['value_lost_audited_low']:,.0f}–"
+        f"{row['value_lost_audited_high']:,.0f})."
+    )
 
 
 def show_models(settings: Settings, first: date, last: date, *, cards: int, known_cards_removed: bool) -> None:

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import narrow_table, terminal
+from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.review import record_verdict
-from fraud_pipelines.decisions.review_case import Case, Payment, read_case
+from fraud_pipelines.decisions.review_case import Case, CaseDecision, Payment, read_case
 from fraud_pipelines.decisions.review_queue import place_in_queue, read_queue
 from fraud_pipelines.settings import Settings
 
@@ -22,12 +23,13 @@ _BESIDE = 120
 
 def show_queue(settings: Settings, *, limit: int) -> None:
     """Print the first ``limit`` cases of the queue."""
-    queue = read_queue(warehouse_of(settings), limit=limit)
+    queue = read_queue(warehouse_of(settings), limit=limit, blind=policy_in_force(settings).audit_blind)
     if not queue.waiting:
         console.print("Nothing waits for a verdict.")
         return
     table = narrow_table(
-        f"{queue.waiting:,} wait for a verdict, {queue.expected_loss:,.0f} are expected to be lost",
+        f"{queue.waiting:,} wait for a verdict"
+        + ("" if queue.expected_loss is None else f", {queue.expected_loss:,.0f} are expected to be lost"),
         *("transaction", "when (UTC)", "user", "amount", "score", "decision", "loss"),
         numbers=("amount", "score", "loss"),
     )
@@ -40,9 +42,9 @@ def show_queue(settings: Settings, *, limit: int) -> None:
             format(case.timestamp, "%Y-%m-%d %H:%M" if beside else "%m-%d %H:%M"),
             escape(case.user_id),
             f"{case.amount:,.2f}",
-            f"{case.score:.3f}",
-            case.decision,
-            f"{case.expected_loss:,.2f}",
+            "" if case.score is None else f"{case.score:.3f}",
+            "audit" if case.audited else case.decision,
+            "" if case.expected_loss is None else f"{case.expected_loss:,.2f}",
             *([escape("; ".join(case.reason_codes) or case.reason)] if beside else []),
         )
     console.print(table)
@@ -57,7 +59,9 @@ def show_case(settings: Settings, transaction_id: str) -> None:
     """Print all that is known of one transaction."""
     warehouse = warehouse_of(settings)
     with warehouse.connect(read_only=True):
-        case, place = read_case(warehouse, transaction_id), place_in_queue(warehouse, transaction_id)
+        blind = policy_in_force(settings).audit_blind
+        case = read_case(warehouse, transaction_id, blind=blind)
+        place = place_in_queue(warehouse, transaction_id, blind=blind)
     facts = Table(title=f"Transaction {escape(transaction_id)}", box=SIMPLE_HEAD, show_header=False)
     for name, value in case.transaction.items():
         if value is not None:
@@ -67,17 +71,29 @@ def show_case(settings: Settings, transaction_id: str) -> None:
         facts.add_row("expected loss", f"{place.expected_loss:,.2f}")
     console.print(facts)
     for decided in case.decisions:
-        by = f" by {escape(decided.decided_by)}" if decided.decided_by else ""
-        console.print(
-            f"[bold]{decided.decision}[/bold] ({decided.channel}, {decided.decided_at:%Y-%m-%d %H:%M} UTC): "
-            f"{escape(decided.reason)}, score {decided.score:.3f}{by}; {escape(decided.policy)} reviews above "
-            f"{decided.review_threshold:.3f} and blocks above {decided.block_threshold:.3f}"
-        )
-        for reason in decided.reason_codes:
-            console.print(f"  • {escape(reason)}")
-    _show_scores(case)
+        _show_decision(decided)
+    if not blind:
+        _show_scores(case)
     _show_labels(case)
     _show_payments(case.payments)
+
+
+def _show_decision(decided: CaseDecision) -> None:
+    by = f" by {escape(decided.decided_by)}" if decided.decided_by else ""
+    score = "" if decided.score is None else f", score {decided.score:.3f}{by}"
+    levels = (
+        ""
+        if decided.review_threshold is None
+        else f"; {escape(decided.policy)} reviews above {decided.review_threshold:.3f} and blocks above "
+        f"{decided.block_threshold:.3f}"
+    )
+    drawn = "; drawn for the audit sample" if decided.audited else ""
+    console.print(
+        f"[bold]{decided.decision}[/bold] ({decided.channel}, {decided.decided_at:%Y-%m-%d %H:%M} UTC): "
+        f"{escape(decided.reason)}{score}{levels}{drawn}"
+    )
+    for reason in decided.reason_codes:
+        console.print(f"  • {escape(reason)}")
 
 
 def _show_scores(case: Case) -> None:

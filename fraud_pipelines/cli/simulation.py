@@ -104,9 +104,9 @@ class SimulatedAnswers:
             decisions = select(
                 connection,
                 """
-                SELECT transaction_id, decision FROM scoring.decisions
+                SELECT transaction_id, decision, audited FROM scoring.decisions
                 WHERE channel = 'batch' AND event_date < $day
-                  AND (decision <> 'approve' OR transaction_id IN (FROM _frauds))
+                  AND (decision <> 'approve' OR audited OR transaction_id IN (FROM _frauds))
                 """,
                 {"day": day},
             )

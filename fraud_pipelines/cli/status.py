@@ -54,6 +54,20 @@ _LISTS = {
         ORDER BY average_precision DESC NULLS LAST
         """,
     ),
+    "monitoring.audit_performance": (
+        "What the audit sample tells of the last days: estimates with their 95 % intervals",
+        """
+        SELECT window_start AS "from", window_end AS "to", audited AS judged, audited_frauds AS frauds,
+               coalesce(format('{:,.0f} ({:,.0f} to {:,.0f})', frauds_let_through, frauds_let_through_low,
+                               frauds_let_through_high), '') AS "frauds let through",
+               coalesce(format('{:.2f} ({:.2f} to {:.2f})', recall_audited, recall_audited_low, recall_audited_high),
+                        '') AS recall,
+               coalesce(format('{:,.0f} ({:,.0f} to {:,.0f})', value_lost_audited, value_lost_audited_low,
+                               value_lost_audited_high), '') AS "value lost"
+        FROM monitoring.audit_performance
+        WHERE as_of = (SELECT max(as_of) FROM monitoring.audit_performance)
+        """,
+    ),
     "monitoring.threshold_proposals": (
         "Threshold proposals that wait for fraud-pipelines thresholds accept",
         """

@@ -18,8 +18,8 @@ SELECT DISTINCT transaction_id, channel,
 FROM logged l FULL JOIN in_force d USING (transaction_id, channel)
 WHERE d.times IS DISTINCT FROM 1
    OR (l.event_date, l.decision, l.score, l.reason, l.reason_codes, l.policy, l.review_threshold,
-       l.block_threshold, l.model_versions, l.decided_at)
+       l.block_threshold, l.model_versions, l.decided_at, l.audited, l.audit_probability)
       IS DISTINCT FROM
       (d.event_date, d.decision, d.score, d.reason, d.reason_codes, d.policy, d.review_threshold,
-       d.block_threshold, d.model_versions, d.decided_at)
+       d.block_threshold, d.model_versions, d.decided_at, d.audited, d.audit_probability)
 ORDER BY ALL

@@ -5,6 +5,7 @@ from datetime import date
 
 import polars as pl
 
+from fraud_pipelines.decisions.audit_sample import AUDIT, AUDIT_SCORE, RISK_MODELS, reviewed, with_audit_columns
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import explain_alerts
 from fraud_pipelines.detection.daily_models import DAILY_MODEL, ENSEMBLE_MODEL, load_version
@@ -23,7 +24,8 @@ class DecidedDay:
     Attributes:
         rows: the columns of ``scoring.decisions`` but ``decided_at``, ordered by transaction id. ``model_versions``
             names the version that screened and the one of the second stage, as ``fraud-daily/12``.
-        engine: as it was given, with the cut on the day's alerts where they were too many.
+        engine: as it was given, with the cut on the day's alerts where they were too many, and the draw of the audit
+            sample where the policy has one.
     """
 
     rows: pl.DataFrame
@@ -36,7 +38,7 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     The policy's second stage decides on what the screening flags, or everything where there is no gate. Where that
     model gave no score the ensemble stands in for it: see ``scoring.stage_scores``. A day has no more alerts than the
     policy bears (`Policy.most_alerts`): what the models would have had reviewed or blocked beyond them is approved,
-    with a reason of its own.
+    with a reason of its own. Of what is approved the audit sample is drawn, see `decisions.audit_sample`.
 
     Raises:
         MissingData: the day has no scores.
@@ -44,8 +46,12 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     """
     candidates = read_candidates(warehouse, engine, day)
     engine, decided = decide_candidates(engine, candidates)
-    decided = decided.with_columns(candidates["model_versions"], candidates["second_stage_score"])
-    alerts = decided.filter(pl.col("decision") != "approve")
+    if engine.policy.audit_per_day:
+        model, candidates = _with_audit_scores(warehouse, candidates, day)
+        engine = engine.with_audit_drawn(candidates, decided, model=model)
+        decided = engine.decide(candidates)
+    decided = with_audit_columns(decided).with_columns(candidates["model_versions"], candidates["second_stage_score"])
+    alerts = decided.filter(reviewed())
     reasons = explain_alerts(
         alerts,
         _seen_by_models(warehouse, day, alerts["transaction_id"]),
@@ -66,6 +72,7 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
             "review_threshold",
             "block_threshold",
             "model_versions",
+            *AUDIT,
         )
         .sort("transaction_id")
     )
@@ -109,6 +116,21 @@ def decide_candidates(engine: DecisionEngine, candidates: pl.DataFrame) -> tuple
     decided = engine.decide(candidates)
     capped = engine.with_alerts_capped(candidates, decided, engine.policy.most_alerts(decided.height))
     return (engine, decided) if capped is engine else (capped, capped.decide(candidates))
+
+
+def _with_audit_scores(warehouse: Warehouse, candidates: pl.DataFrame, day: date) -> tuple[str, pl.DataFrame]:
+    """The candidates with the score that tells the risk of each, and the model that gave it; empty where none did."""
+    scores = warehouse.read(
+        """
+        SELECT model_name, transaction_id, score FROM scoring.transaction_scores
+        WHERE event_date = $day AND channel = 'batch' AND list_contains($models, model_name)
+        """,
+        {"day": day, "models": list(RISK_MODELS)},
+    )
+    scored_by = set(scores["model_name"].unique())
+    model = next((each for each in RISK_MODELS if each in scored_by), "")
+    of_model = scores.filter(model_name=model).select("transaction_id", pl.col("score").alias(AUDIT_SCORE))
+    return model, candidates.join(of_model, on="transaction_id", how="left", maintain_order="left")
 
 
 def _seen_by_models(warehouse: Warehouse, day: date, transaction_ids: pl.Series) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import cast
 import polars as pl
 from pydantic import BaseModel
 
+from fraud_pipelines.decisions.audit_sample import draw_sample, risk_scores
 from fraud_pipelines.decisions.hard_rules import NO_RULES, VERDICTS, HardRules, outranking
 from fraud_pipelines.decisions.policies import AlertCut, Policy, Segment, Thresholds
 from fraud_pipelines.decisions.stages import ALERT_CAP, check_scores, screen_level, stage_expressions, stages
@@ -80,7 +81,8 @@ class DecisionEngine:
 
         Returns:
             ``transaction_id``, ``decision``, ``score``, ``reason``, ``policy``, ``review_threshold``,
-            ``block_threshold``; a row for each candidate, in the same order.
+            ``block_threshold``, and of a day with an audit sample ``audited`` and ``audit_probability``; a row for
+            each candidate, in the same order.
 
         Raises:
             InvalidInput: a column is missing, a score is missing, or a score lies outside [0, 1].
@@ -94,7 +96,7 @@ class DecisionEngine:
         review, block = self._threshold_expressions()
         by_models = stage_expressions(review, block, self.policy, unscored=unscored)
         capped = by_models.decision.ne("approve") & self._beyond_the_cap(by_models.score)
-        return (
+        decided = (
             candidates.with_columns(
                 pl.when(capped).then(pl.lit("approve")).otherwise(by_models.decision).alias("_decision"),
                 by_models.score.alias("score"),
@@ -119,6 +121,8 @@ class DecisionEngine:
                 "block_threshold",
             )
         )
+        draw = self.thresholds.audit
+        return draw.mark(decided, risk_scores(candidates, decided)) if draw else decided
 
     def decide_one(self, row: Mapping[str, object], *, unscored: str | None = None) -> Decision:
         """Decide a single transaction, given as a mapping with the columns that `decide` takes.
@@ -166,6 +170,18 @@ class DecisionEngine:
             return self
         ranked = by_models.sort("score", "transaction_id", descending=[True, False])
         return self._cut_at(*(ranked.select("score", "transaction_id").row(room - 1) if room else (1.0, "")))
+
+    def with_audit_drawn(self, candidates: pl.DataFrame, decided: pl.DataFrame, *, model: str) -> "DecisionEngine":
+        """This engine for a day of which the policy's audit sample is drawn.
+
+        Args:
+            candidates: the whole day, as `decide` takes it, with `AUDIT_SCORE`.
+            decided: what `decide` has made of it.
+            model: whose score `AUDIT_SCORE` is; empty where it is absent.
+        """
+        approved = risk_scores(candidates, decided)[(decided["decision"] == "approve").to_numpy()]
+        draw = draw_sample(approved, self.policy.audit_per_day, seed=self.policy.audit_seed, model=model)
+        return replace(self, thresholds=self.thresholds.model_copy(update={"audit": draw}))
 
     def _cut_at(self, score: float, transaction_id: str) -> "DecisionEngine":
         cut = AlertCut(score=score, transaction_id=transaction_id)

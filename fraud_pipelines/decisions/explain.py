@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.decisions.audit_sample import reviewed, with_audit_columns
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.reasons import reason_codes
 from fraud_pipelines.decisions.stages import deciding_version
@@ -24,17 +25,18 @@ def explain_alerts(
     """What a reviewer reads of each alert, see `alert_reasons`.
 
     Args:
-        decided: ``transaction_id``, ``decision``, ``score``, ``reason``, ``model_versions`` and ``second_stage_score``.
+        decided: ``transaction_id``, ``decision``, ``score``, ``reason``, ``model_versions`` and ``second_stage_score``;
+            ``audited`` where an audit sample was drawn.
         features: the rows of these alerts, or of more, with the scores that models take.
         engine: with the rules and the declarations in force.
         load: gives a version of a registered model.
 
     Returns:
-        ``transaction_id`` and ``reason_codes``, a row for each decision that is not to approve and whose model is
+        ``transaction_id`` and ``reason_codes``, a row for each decision that is reviewed and whose model is
         registered. The models of the stream are kept nowhere.
     """
     columns = ("transaction_id", "reason", "score", "model_versions", "second_stage_score")
-    alerts = decided.filter(pl.col("decision") != "approve").select(columns)
+    alerts = with_audit_columns(decided).filter(reviewed()).select(columns)
     by_version: dict[str, dict[str, str]] = {}
     for transaction_id, reason, score, versions, second_score in alerts.iter_rows():
         version = deciding_version(reason, score, versions, second_score)

@@ -37,10 +37,15 @@ ENTRY_SCHEMA: Final = pl.Schema(
         "rules_hash": pl.String(),
         "decided_at": pl.Datetime("us"),
         "plan_version": pl.String(),
+        "audited": pl.Boolean(),
+        "audit_probability": pl.Float64(),
     }
 )
-"""What an entry's hash covers, in this order. ``plan_version`` is null, and no part of it, in entries of releases
-before there was a plan."""
+"""What an entry's hash covers, in this order."""
+
+_LATER: Final = ("plan_version", "audited", "audit_probability")
+"""Columns that came later, the last ones: where all from one of them on are null, they are no part of the hash. So
+entries of releases that lacked them have the hash they had, and so has what no audit sample was drawn of."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,18 @@ def canonical(entries: pl.DataFrame) -> pl.Series:
     It is the fields of `ENTRY_SCHEMA` in order, each as a netstring: the number of UTF-8 bytes in decimal, a colon,
     the bytes, a comma. Inside stand text as it is, whole numbers in decimal, days as ``2026-10-31``, instants as
     microseconds since 1970 in decimal, floating-point numbers as their 64-bit IEEE pattern read as a signed whole
-    number (so 0.5 is ``4602678819172646912``), lists as the netstrings of their elements. Null is ``~``, alone, but
-    for the last field, ``plan_version``: where that is null, nothing stands for it.
+    number (so 0.5 is ``4602678819172646912``), ``true`` and ``false``, lists as the netstrings of their elements. Null
+    is ``~``, alone. But for the last fields, ``plan_version``, ``audited`` and ``audit_probability``, nothing stands
+    where they and all after them are null.
     """
     texts = pl.DataFrame([_text(column) for column in entries.select(ENTRY_SCHEMA.names()).cast(ENTRY_SCHEMA)])
-    *names, last = texts.columns
-    covered = [*(_netstring(pl.col(name)).fill_null("~") for name in names), _netstring(pl.col(last)).fill_null("")]
+    covered = []
+    for place, name in enumerate(texts.columns):
+        nothing = pl.lit("~")
+        if name in _LATER:
+            said_after = pl.any_horizontal(pl.col(later).is_not_null() for later in texts.columns[place:])
+            nothing = pl.when(said_after).then(nothing).otherwise(pl.lit(""))
+        covered.append(pl.coalesce(_netstring(pl.col(name)), nothing))
     return texts.select(pl.concat_str(covered).alias("")).to_series()
 
 

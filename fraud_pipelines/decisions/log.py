@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.decisions.audit_sample import AUDIT, with_audit_columns
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead, append_entries
 from fraud_pipelines.errors import InvalidInput
@@ -24,7 +25,8 @@ CONTENT: Final = (
     "block_threshold",
     "model_versions",
 )
-"""What makes a decision: the columns of ``scoring.decisions`` but ``channel``, ``decided_at`` and ``plan_version``."""
+"""What makes a decision: the columns of ``scoring.decisions`` but ``channel``, ``decided_at``, ``plan_version`` and
+those of the audit sample."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,14 @@ def record_decisions(
     one that vanishes an entry that withdraws it. What stood before stays in the log. With the decisions of the
     batch the day is complete, and no longer stale.
 
+    A payment that comes later changes the probabilities of the whole day's audit sample a little. That alone is no
+    other decision on a payment that wasn't drawn: it keeps the probability it had.
+
     Args:
-        decided: the columns `CONTENT`, a row for each transaction of the day.
+        decided: the columns `CONTENT`, a row for each transaction of the day; `AUDIT` where a sample was drawn.
         engine: what decided them.
     """
+    decided = with_audit_columns(decided)
     with warehouse.transaction() as connection:
         latest = _latest(connection, decided.head(0), channel, day=day)
         before = latest.filter(pl.col("action") == DECIDED)
@@ -98,12 +104,14 @@ def record_decisions(
         same = pl.all_horizontal(
             pl.col("action").eq_missing(pl.lit(DECIDED)),
             *(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in CONTENT[1:]),
+            *_drawn_alike(),
         )
-        kept, changed = compared.filter(same), compared.filter(~same)
+        kept = compared.filter(same).with_columns(pl.col(f"{name}_before").alias(name) for name in AUDIT)
+        changed = compared.filter(~same)
         vanished = before.join(decided, on="transaction_id", how="anti")
-        written = _entries(changed.select(*CONTENT, revision=pl.col("revision").fill_null(0) + 1), engine).with_columns(
-            decided_at=pl.lit(now)
-        )
+        written = _entries(
+            changed.select(*CONTENT, *AUDIT, revision=pl.col("revision").fill_null(0) + 1), engine
+        ).with_columns(decided_at=pl.lit(now))
         withdrawn = _entries(
             vanished.select("transaction_id", "event_date", revision=pl.col("revision") + 1), action=WITHDRAWN
         ).with_columns(decided_at=pl.lit(now))
@@ -111,7 +119,7 @@ def record_decisions(
         if written.height:
             _note_versions(connection, engine, now)
         head = append_entries(connection, entries, channel=channel, now=now)
-        columns = (*CONTENT, "decided_at", "plan_version")
+        columns = (*CONTENT, *AUDIT, "decided_at", "plan_version")
         in_force = pl.concat([kept.select(columns), written.select(columns)])
         overwrite(
             connection,
@@ -124,6 +132,12 @@ def record_decisions(
             _mark_fresh(connection, day, now)
     new = int((written["revision"] == 1).sum())
     return Recorded(new=new, revised=written.height - new, withdrawn=withdrawn.height, head=head)
+
+
+def _drawn_alike() -> tuple[pl.Expr, pl.Expr]:
+    """Whether a payment is audited now as it was before, and if so with the same probability."""
+    now, before = (pl.col(name).fill_null(value=False) for name in ("audited", "audited_before"))
+    return now == before, ~now | pl.col("audit_probability").eq_missing(pl.col("audit_probability_before"))
 
 
 def _latest(connection: Connection, decided: pl.DataFrame, channel: str, *, day: date | None = None) -> pl.DataFrame:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from fraud_pipelines.decisions.blind_review import decisions_told, order_told
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
-from fraud_pipelines.decisions.payment_filters import ORDERS, Filters, condition_of
+from fraud_pipelines.decisions.payment_filters import Filters, condition_of
 from fraud_pipelines.decisions.stages import ALERT_CAP, deciding_version
 from fraud_pipelines.plan.types import REFUND
 from fraud_pipelines.storage.connection import select
@@ -48,9 +49,13 @@ class PaymentList:
 
 
 def read_payments(
-    warehouse: Warehouse, filters: Filters, *, order: str = "newest", limit: int, offset: int = 0
+    warehouse: Warehouse, filters: Filters, *, order: str = "newest", limit: int, offset: int = 0, blind: bool = False
 ) -> PaymentList:
-    """``limit`` of the stored payments that meet the filters, those after the first ``offset``, refunds included."""
+    """``limit`` of the stored payments that meet the filters, those after the first ``offset``, refunds included.
+
+    ``blind``, decisions are as `decisions.blind_review` tells them.
+    """
+    ordered = order_told(order, blind=blind).replace("d.", "t.")
     asked = condition_of(filters)
     kept = "LEFT" if (asked.of_decision, asked.of_channel) == ("true", "true") else ""
     with warehouse.connect(read_only=True) as connection:
@@ -67,7 +72,7 @@ def read_payments(
                 SELECT transaction_id,
                        arg_max({{decision: d.decision, score: d.score, reason: d.reason, versions: d.model_versions}},
                                {_STRICTEST}) AS d
-                FROM scoring.decisions d
+                FROM {decisions_told(blind=blind)} d
                 SEMI JOIN chosen USING (transaction_id)
                 WHERE {asked.of_channel}
                 GROUP BY transaction_id
@@ -80,7 +85,7 @@ def read_payments(
                 WHERE {asked.of_decision} AND {asked.of_verdict}
             )
             SELECT t.*, totals.*
-            FROM (FROM listed AS t ORDER BY {ORDERS[order].replace("d.", "t.")} LIMIT $limit OFFSET $offset) t
+            FROM (FROM listed AS t ORDER BY {ordered} LIMIT $limit OFFSET $offset) t
             CROSS JOIN (
                 SELECT count(*) AS number,
                        sum(amount) AS total,
@@ -88,7 +93,7 @@ def read_payments(
                        count(*) FILTER (WHERE actual_fraud) AS frauds
                 FROM listed
             ) totals
-            ORDER BY {ORDERS[order].replace("d.", "t.")}
+            ORDER BY {ordered}
             """,
             {**asked.parameters, "limit": limit, "offset": offset},
         )
@@ -122,6 +127,6 @@ def rules_that_decided(warehouse: Warehouse) -> list[str]:
 
 def _listed(row: dict[str, Any]) -> ListedPayment:
     versions, reason = row.pop("versions"), row.pop("reason")
-    by_models = reason is not None and reason != ALERT_CAP and not reason.startswith(RULE_REASON)
+    by_models = bool(versions) and reason is not None and reason != ALERT_CAP and not reason.startswith(RULE_REASON)
     decided_by = deciding_version(reason, row["score"], versions, None) if by_models else None
     return ListedPayment(**row, decided_by=decided_by)

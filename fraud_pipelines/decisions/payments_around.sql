@@ -16,7 +16,7 @@ around AS (
 ),
 decided AS (
     SELECT transaction_id, arg_max(decision, {blocked: decision = 'block', alerted: decision <> 'approve'}) AS decision
-    FROM scoring.decisions
+    FROM {decisions} d
     SEMI JOIN around USING (transaction_id)
     GROUP BY transaction_id
 )

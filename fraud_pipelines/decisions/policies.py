@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from fraud_pipelines.decisions.audit_sample import AuditDraw
 from fraud_pipelines.decisions.columns import columns_in
 from fraud_pipelines.decisions.probabilities import curve_in_force
 from fraud_pipelines.detection.daily_models import ENSEMBLE_MODEL
@@ -62,6 +63,9 @@ _LATER_FIELDS: Final[Mapping[str, object]] = {
     "block_precision": TARGET_BLOCK_PRECISION,
     "review_probability": None,
     "block_probability": None,
+    "audit_per_day": 0,
+    "audit_seed": 0,
+    "audit_blind": False,
 }
 """Of a policy, with their defaults."""
 
@@ -195,6 +199,15 @@ class Policy(BaseModel):
     block_probability: float | None = Field(
         default=None, gt=0, lt=1, description="Block from this probability of fraud on, likewise."
     )
+    audit_per_day: float = Field(
+        default=0,
+        ge=0,
+        description="Approved payments of a day's batch to expect in the audit sample, which is reviewed all the same.",
+    )
+    audit_seed: int = Field(default=0, ge=0, description="Another seed draws other payments.")
+    audit_blind: bool = Field(
+        default=False, description="Whether reviewers are shown nothing that tells an audited payment from an alert."
+    )
     segments: tuple[Segment, ...] = Field(
         default=(), description="Thresholds of their own; of several that fit a transaction, the first counts."
     )
@@ -299,10 +312,12 @@ class Thresholds(BaseModel):
     evidence: dict[str, JsonValue] = Field(default_factory=dict)
     alert_cut: AlertCut | None = None
     """Set of a day whose alerts were more than the policy's bound, and nowhere but in the log of its decisions."""
+    audit: AuditDraw | None = None
+    """Set of a day with an audit sample, likewise."""
 
     @model_serializer(mode="wrap")
     def _as_before_there_was_a_cut(self, content: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return _without_unsaid(content(self), {"alert_cut": None})
+        return _without_unsaid(content(self), {"alert_cut": None, "audit": None})
 
     @model_validator(mode="after")
     def _review_begins_before_block(self) -> Self:

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeVar
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
+from fraud_pipelines.decisions.audit_sample import AUDIT, AUDIT_SCORE, with_audit_columns
 from fraud_pipelines.decisions.columns import asked_of
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import explain_alerts
@@ -27,7 +28,10 @@ from fraud_pipelines.storage.warehouse import Warehouse
 Channel = Literal["batch", "stream"]
 
 STREAM_MODEL: Final = MODEL_NAMES["ecod"]
-COMPARED: Final = ("decision", "score", "reason", "reason_codes", "policy", "review_threshold", "block_threshold")
+COMPARED: Final = (
+    *("decision", "score", "reason", "reason_codes", "policy", "review_threshold", "block_threshold"),
+    *AUDIT,
+)
 _HASHES: Final = {"policy": "policy_hash", "thresholds": "thresholds_hash", "rules": "rules_hash"}
 _BASIS: Final = ("event_date", "model_versions", *_HASHES.values())
 _FEATURE_TABLES: Final[Mapping[Channel, str]] = {
@@ -115,6 +119,7 @@ def replay_decisions(
             stored = _stored_scores(warehouse, channel, entries)
             features = with_model_scores(_features(warehouse, channel, entries), stored)
             scores = _scores(features, stored, entries["model_versions"][0], engine.policy, channel, load)
+            scores = _with_audit_scores(scores, stored, engine)
             remade = _decide(engine, entries, features, scores, load)
             for entry, again in zip(entries.iter_rows(named=True), remade.iter_rows(named=True), strict=True):
                 replays[entry["transaction_id"]] = Replay(
@@ -259,13 +264,24 @@ def _scores(
     return scores.with_columns(screening.alias("screening_score"), second.alias("second_stage_score"))
 
 
+def _with_audit_scores(scores: pl.DataFrame, stored: pl.DataFrame, engine: DecisionEngine) -> pl.DataFrame:
+    """The scores with that which told the risk of each payment, where an audit sample was drawn."""
+    if not engine.thresholds.audit:
+        return scores
+    told = stored.filter(model_name=engine.thresholds.audit.model).select(
+        "transaction_id", pl.col("score").alias(AUDIT_SCORE)
+    )
+    return scores.join(told, on="transaction_id", how="left", maintain_order="left")
+
+
 def _decide(
     engine: DecisionEngine, entries: pl.DataFrame, features: pl.DataFrame, scores: pl.DataFrame, load: Load
 ) -> pl.DataFrame:
     """The fields `COMPARED` of each entry, made again."""
     wanted = dict.fromkeys(("transaction_id", *engine.columns))
-    candidates = features.select(*wanted).hstack(scores.select("screening_score", "second_stage_score"))
-    decided = engine.decide(candidates, unscored=COLLECTING)
+    told_by = ("screening_score", "second_stage_score", AUDIT_SCORE)
+    candidates = features.select(*wanted).hstack(scores.select(each for each in told_by if each in scores.columns))
+    decided = with_audit_columns(engine.decide(candidates, unscored=COLLECTING))
     alerts = decided.with_columns(entries["model_versions"], scores["second_stage_score"])
     codes = explain_alerts(alerts, features, engine, load)
     recorded = entries.select("transaction_id", recorded_codes="reason_codes")

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from fraud_pipelines.decisions.blind_review import decisions_told
 from fraud_pipelines.decisions.reasons import reasons_and_context
 from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.detection.backends import MODEL_NAMES
@@ -26,18 +27,22 @@ class CaseDecision:
 
     Attributes:
         reason_codes: as stored: the reasons, and then what else a reviewer should know.
+        audited: whether it was approved, and drawn by the audit sample.
         decided_by: the version whose score it has, as ``fraud-ensemble/12``; None where no model scored.
+
+    In a blind review score and thresholds are None.
     """
 
     channel: str
     decision: str
-    score: float
+    score: float | None
     reason: str
     reason_codes: list[str]
     policy: str
-    review_threshold: float
-    block_threshold: float
+    review_threshold: float | None
+    block_threshold: float | None
     decided_at: datetime
+    audited: bool
     decided_by: str | None
 
     @property
@@ -131,8 +136,10 @@ class Case:
     actual_fraud: bool | None
 
 
-def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
+def read_case(warehouse: Warehouse, transaction_id: str, *, blind: bool = False) -> Case:
     """The case of a transaction, whether it waits for a verdict or not.
+
+    ``blind``, decisions are as `decisions.blind_review` tells them, and there are no scores.
 
     Raises:
         InvalidInput: no such transaction is stored.
@@ -147,8 +154,8 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
             connection,
             f"""
             SELECT channel, decision, score, reason, reason_codes, policy, review_threshold, block_threshold,
-                   decided_at, model_versions
-            FROM scoring.decisions {where} ORDER BY channel
+                   decided_at, coalesce(audited, false) AS audited, model_versions
+            FROM {decisions_told(blind=blind)} {where} ORDER BY channel
             """,
             [transaction_id],
         )
@@ -174,11 +181,11 @@ def read_case(warehouse: Warehouse, transaction_id: str) -> Case:
         )
         payments = select(
             connection,
-            _PAYMENTS.read_text(),
+            _PAYMENTS.read_text().replace("{decisions}", decisions_told(blind=blind)),
             {"id": transaction_id, "before": PAYMENTS_BEFORE, "after": PAYMENTS_AFTER},
         )
     found = tuple(Payment(**row) for row in payments.iter_rows(named=True))
-    scored = [CaseScore(**row) for row in scores.iter_rows(named=True)]
+    scored = [] if blind else [CaseScore(**row) for row in scores.iter_rows(named=True)]
     decided = [_decision(row, scored) for row in decisions.iter_rows(named=True)]
     deciding = {(each.channel, each.decided_by) for each in decided}
     return Case(

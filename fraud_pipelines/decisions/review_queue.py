@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from fraud_pipelines.decisions.blind_review import order_told, queue_told
 from fraud_pipelines.decisions.hard_rules import RULE_REASON
-from fraud_pipelines.decisions.payment_filters import ORDERS, Filters, condition_of
+from fraud_pipelines.decisions.payment_filters import Filters, condition_of
 from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.storage.connection import select
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -18,7 +19,8 @@ BY_LOSS: Final = "loss"
 class QueuedCase:
     """One transaction that waits, a row of ``scoring.review_queue``.
 
-    ``decided_by`` names the model whose score it is; None where a rule decided, or nothing scored.
+    ``decided_by`` names the model whose score it is; None where a rule decided, or nothing scored. ``audited`` says
+    that it was approved, and drawn by the audit sample. In a blind review scores, probabilities and losses are None.
     """
 
     transaction_id: str
@@ -27,13 +29,14 @@ class QueuedCase:
     amount: float
     channel: str
     decision: str
-    score: float
+    score: float | None
     reason: str
     reason_codes: list[str]
-    fraud_probability: float
-    expected_loss: float
+    fraud_probability: float | None
+    expected_loss: float | None
     merchant_id: str | None = None
     country: str | None = None
+    audited: bool = False
     decided_by: str | None = None
 
 
@@ -43,7 +46,7 @@ class Queue:
 
     cases: tuple[QueuedCase, ...]
     waiting: int
-    expected_loss: float
+    expected_loss: float | None
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,19 @@ class GivenVerdict:
 
 
 def read_queue(
-    warehouse: Warehouse, *, limit: int, offset: int = 0, filters: Filters = NO_FILTERS, order: str = BY_LOSS
+    warehouse: Warehouse,
+    *,
+    limit: int,
+    offset: int = 0,
+    filters: Filters = NO_FILTERS,
+    order: str = BY_LOSS,
+    blind: bool = False,
 ) -> Queue:
     """``limit`` of the cases that wait and meet the filters, those after the first ``offset``, by expected loss or by
     another of `ORDERS`. The expected loss is the probability of fraud times the amount.
 
     The probability is that of the deciding model's score (``monitoring.score_probabilities``), or, while none is known,
-    that of like alerts (``scoring.alert_precision``).
+    that of like alerts (``scoring.alert_precision``). ``blind``, the queue is as `decisions.blind_review` tells it.
     """
     of_transaction = ("merchant_id", "country")
     columns = ", ".join(
@@ -103,27 +112,32 @@ def read_queue(
             connection,
             f"""
             SELECT {columns}, d.model_versions, count(*) OVER () AS waiting, sum(d.expected_loss) OVER () AS total
-            FROM scoring.review_queue d
+            FROM {queue_told(blind=blind)} d
             JOIN raw.transactions t USING (transaction_id)
             WHERE {asked.of_waiting}
-            ORDER BY {ORDERS[order]} LIMIT $limit OFFSET $offset
+            ORDER BY {order_told(order, blind=blind)} LIMIT $limit OFFSET $offset
             """,
             {**asked.parameters, "limit": limit, "offset": offset},
         )
     waiting, total = rows.select("waiting", "total").row(0) if rows.height else (0, 0.0)
     cases = tuple(_queued(row) for row in rows.drop("waiting", "total").iter_rows(named=True))
-    return Queue(cases, int(waiting), float(total))
+    return Queue(cases, int(waiting), None if total is None else float(total))
 
 
 def _queued(row: dict[str, Any]) -> QueuedCase:
     versions = row.pop("model_versions")
     of_rule = row["reason"].startswith(RULE_REASON)
-    decided_by = None if of_rule else deciding_version(row["reason"], row["score"], versions, None)
+    decided_by = None if of_rule or not versions else deciding_version(row["reason"], row["score"], versions, None)
     return QueuedCase(**row, decided_by=decided_by)
 
 
 def place_in_queue(
-    warehouse: Warehouse, transaction_id: str, *, filters: Filters = NO_FILTERS, order: str = BY_LOSS
+    warehouse: Warehouse,
+    transaction_id: str,
+    *,
+    filters: Filters = NO_FILTERS,
+    order: str = BY_LOSS,
+    blind: bool = False,
 ) -> Place:
     """Where a transaction stands among what waits and meets the filters; one that doesn't is followed by the first."""
     asked = condition_of(filters)
@@ -135,10 +149,10 @@ def place_in_queue(
                d.fraud_probability,
                d.expected_loss,
                d.probability_as_of
-        FROM scoring.review_queue d
+        FROM {queue_told(blind=blind)} d
         JOIN raw.transactions t USING (transaction_id)
         WHERE {asked.of_waiting}
-        WINDOW places AS (ORDER BY {ORDERS[order]})
+        WINDOW places AS (ORDER BY {order_told(order, blind=blind)})
         QUALIFY transaction_id = $id OR row_number() OVER places = 1
         ORDER BY transaction_id = $id DESC
         """,

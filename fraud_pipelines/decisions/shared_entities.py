@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.decisions.blind_review import decisions_told
 from fraud_pipelines.decisions.payment_filters import linked_columns
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.plan import Plan
@@ -63,8 +64,12 @@ class Neighbourhood:
     numbers: dict[str, int]
 
 
-def read_neighbourhood(warehouse: Warehouse, plan: Plan, column: str, value: str) -> Neighbourhood:
+def read_neighbourhood(
+    warehouse: Warehouse, plan: Plan, column: str, value: str, *, blind: bool = False
+) -> Neighbourhood:
     """The neighbourhood of the entity whose ``column`` is ``value``.
+
+    ``blind``, decisions are as `decisions.blind_review` tells them.
 
     Raises:
         InvalidInput: no entity is told by the column.
@@ -73,19 +78,26 @@ def read_neighbourhood(warehouse: Warehouse, plan: Plan, column: str, value: str
     if column not in kinds:
         raise InvalidInput(f"No entity is told by {column!r}; there are {', '.join(kinds)}.")
     with warehouse.connect(read_only=True) as connection:
+        told = decisions_told(blind=blind)
         of_entity = f't."{column}"::VARCHAR = $value'
-        own = {other: _standings(connection, other, of_entity, {"value": value}) for other in kinds if other != column}
+        own = {
+            other: _standings(connection, other, of_entity, {"value": value}, told=told)
+            for other in kinds
+            if other != column
+        }
         # A few devices tell more than many merchants.
         fewest_first = sorted((other for other in own if own[other].height), key=lambda other: own[other].height)
         shared = [
             each
             for other in fewest_first
-            for each in _with_others(connection, column, value, other, own[other].head(MOST_SHARED))
+            for each in _with_others(connection, column, value, other, own[other].head(MOST_SHARED), told=told)
         ]
     return Neighbourhood(column, value, tuple(shared), {other: own[other].height for other in fewest_first})
 
 
-def _with_others(connection: Connection, column: str, value: str, other: str, own: pl.DataFrame) -> list[Shared]:
+def _with_others(
+    connection: Connection, column: str, value: str, other: str, own: pl.DataFrame, *, told: str
+) -> list[Shared]:
     with registered(connection, _shared=own.select(beside="value")):
         beside = select(
             connection,
@@ -109,6 +121,7 @@ def _with_others(connection: Connection, column: str, value: str, other: str, ow
                 f't."{other}"::VARCHAR IN (SELECT beside FROM _named) AND t."{column}"::VARCHAR <> $value',
                 {"value": value},
                 by=other,
+                told=told,
             )
         for by, *standing in others.iter_rows():
             found.setdefault(by, []).append(Standing(column, *standing))
@@ -119,7 +132,13 @@ def _with_others(connection: Connection, column: str, value: str, other: str, ow
 
 
 def _standings(
-    connection: Connection, column: str, condition: str, parameters: dict[str, object], *, by: str = ""
+    connection: Connection,
+    column: str,
+    condition: str,
+    parameters: dict[str, object],
+    *,
+    told: str,
+    by: str = "",
 ) -> pl.DataFrame:
     """``value``, ``payments``, ``alerts``, ``frauds`` of each value of a column, those to look at first first.
 
@@ -135,7 +154,7 @@ def _standings(
             WHERE t."{column}" IS NOT NULL AND {condition}
         ),
         alerted AS (
-            SELECT DISTINCT transaction_id FROM scoring.decisions SEMI JOIN chosen USING (transaction_id)
+            SELECT DISTINCT transaction_id FROM {told} SEMI JOIN chosen USING (transaction_id)
             WHERE decision <> 'approve'
         )
         SELECT {"beside," if by else ""} value, count(*) AS payments, count(a.transaction_id) AS alerts,

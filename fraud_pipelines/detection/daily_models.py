@@ -19,7 +19,7 @@ from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole, Schema
 from fraud_pipelines.detection.score_rows import score_rows
 from fraud_pipelines.detection.serving import serving_code
-from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
+from fraud_pipelines.detection.supervised import LABEL, WEIGHT, fit_supervised, supervised_schema, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow, rows_digest, training_fingerprint
 from fraud_pipelines.detection.training_log import training_record
 from fraud_pipelines.errors import MissingData
@@ -183,6 +183,8 @@ class TrainingPlan:
         if self.calibration is not None:
             rows, count = pl.concat([rows, self.calibration], how="diagonal"), count + self.calibration.height
             schema = {**schema, LABEL: FeatureRole(role="binary")}
+            if WEIGHT in rows.columns:
+                schema = {**schema, WEIGHT: FeatureRole(role="numeric")}
         fingerprint = training_fingerprint(
             rows,
             backend=self.backend,

@@ -23,6 +23,9 @@ from fraud_pipelines.errors import InvalidInput
 LABEL: Final = "is_fraud"
 """The column of the training rows that says what a transaction turned out to be."""
 
+WEIGHT: Final = "stands_for"
+"""The column of the training rows that says for how many transactions each stands; without it each for itself."""
+
 SCORE_FEATURES: Final[Mapping[str, str]] = {
     MODEL_NAMES[feature.removesuffix("_score")]: feature for feature in MODEL_SCORES
 }
@@ -56,7 +59,8 @@ def fit_supervised(
     there would hardly reach 0.5 on a new day. Of very many legitimate rows a sample stands for all.
 
     Args:
-        training: rows with the schema's columns and ``is_fraud``, without nulls.
+        training: rows with the schema's columns and ``is_fraud``, without nulls; where they have ``stands_for``, trees
+            weigh them by it.
         calibration: recent rows that were not trained on; they need no labels.
         rows_in_window: how many rows there are, where ``training`` holds every fraud and only a sample of the
             legitimate ones.
@@ -84,7 +88,10 @@ def fit_supervised(
     share_taken = len(legitimate) / ((rows_in_window or training.height) - int(is_fraud.sum()))
     encoder = FeatureEncoder.fit(training[taken], parse_schema(schema))
     X = encoder.transform(training[taken])
-    detector = BoostedTreesDetector.fit(X, is_fraud[taken], typed, share_of_legitimate=share_taken, seed=seed)
+    weights = training[WEIGHT].to_numpy()[taken] if WEIGHT in training.columns else None
+    detector = BoostedTreesDetector.fit(
+        X, is_fraud[taken], typed, weights=weights, share_of_legitimate=share_taken, seed=seed
+    )
     return FraudModel(
         backend=SUPERVISED.name,
         parameters=typed,

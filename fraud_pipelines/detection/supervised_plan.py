@@ -10,17 +10,20 @@ from fraud_pipelines.detection.backends import SUPERVISED
 from fraud_pipelines.detection.daily_models import TrainingPlan
 from fraud_pipelines.detection.default_schema import daily_schema
 from fraud_pipelines.detection.detectors.interface import Parameters
-from fraud_pipelines.detection.supervised import LABEL, SCORE_FEATURES, TRAINING_DAYS, with_model_scores
+from fraud_pipelines.detection.supervised import LABEL, SCORE_FEATURES, TRAINING_DAYS, WEIGHT, with_model_scores
 from fraud_pipelines.detection.training import TrainingWindow
 from fraud_pipelines.detection.training_inputs import inputs_digest
 from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.frames import features_digest, read_features_of, sample_features
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.storage.connection import registered, select
+from fraud_pipelines.storage.connection import Connection, registered, select
 from fraud_pipelines.storage.warehouse import Warehouse
 
 ANCHORED_SHARE: Final = 0.1
 """Of the rows that scores are anchored on, at most this share may have been trained on."""
+
+MOST_STOOD_FOR: Final = 100.0
+"""An audited row stands for no more: a single one would decide what trees learn (truncated weights)."""
 
 _DAY: Final = timedelta(days=1)
 _NO_ROWS: Final = {"transaction_id": pl.String(), "event_date": pl.Date()}
@@ -41,6 +44,10 @@ class SupervisedTraining:
     missing, and twice as many payments as asked for lay above 0.5. That a few of these rows were trained on makes no
     difference that can be measured; where it is more than `ANCHORED_SHARE`, the day before alone is anchored on. Of all
     rows, the scores that the other daily models gave are features: each day was scored by models that hadn't seen it.
+
+    A payment of the audit sample that was drawn with the probability p stands for 1/p, up to `MOST_STOOD_FOR`, where no
+    others of its kind are among the rows: where only verdicts tell outcomes, and of other payments where it is a fraud
+    that nobody has reported. The legitimate ones that it would stand for are there themselves.
     """
 
     parameters: Parameters
@@ -75,6 +82,7 @@ class SupervisedTraining:
                     """,
                     {"first": first, "last": last, "models": list(SCORE_FEATURES)},
                 ).row(0),
+                *_stood_for(connection, day).rows(),
             )
         declared = (daily_schema(self.declared), self.declared.model_schema)
         version = self.declared.version_of(self.declared.model_schema)
@@ -87,10 +95,11 @@ class SupervisedTraining:
             MissingData: too little is known yet, and what is missing.
         """
         first, last = self._days(day)
-        with warehouse.connect(read_only=True):
+        with warehouse.connect(read_only=True) as connection:
             labels = warehouse.read(
                 "SELECT transaction_id, actual_fraud FROM feedback.labels_before($instant::TIMESTAMP)", {"instant": day}
             )
+            stood_for = _stood_for(connection, day)
             known_frauds = labels.filter(pl.col("actual_fraud"))["transaction_id"]
             matured = sample_features(
                 warehouse, first, last, most=self.sample_rows, always=known_frauds, known_before=day
@@ -110,6 +119,10 @@ class SupervisedTraining:
             .join(known, on="transaction_id", how="left", maintain_order="left")
             .with_columns(pl.col(LABEL).fill_null(value=False))
         )
+        if stood_for.height:
+            training = training.join(stood_for, on="transaction_id", how="left", maintain_order="left").with_columns(
+                pl.col(WEIGHT).fill_null(1.0)
+            )
         frauds = int(training[LABEL].sum())
         if frauds < self.min_frauds:
             raise MissingData(
@@ -133,6 +146,22 @@ class SupervisedTraining:
         """The first and the last of the matured days."""
         last = day - timedelta(days=1 + self.label_delay_days)
         return last - timedelta(days=self.training_days - 1), last
+
+
+def _stood_for(connection: Connection, day: date) -> pl.DataFrame:
+    """``transaction_id`` and ``stands_for`` of the audited payments that stand for others when ``day`` begins."""
+    return select(
+        connection,
+        f"""
+        SELECT transaction_id, least(1 / a.audit_probability, $most) AS {WEIGHT}
+        FROM scoring.audited_payments a
+        JOIN feedback.labels_before($instant::TIMESTAMP) l USING (transaction_id)
+        JOIN raw.transactions t USING (transaction_id)
+        WHERE l.source = 'review' AND (l.actual_fraud OR t.judged_only)
+        ORDER BY transaction_id
+        """,
+        {"instant": day, "most": MOST_STOOD_FOR},
+    )
 
 
 def _rows_of(warehouse: Warehouse, first: date, last: date, transaction_ids: pl.Series, *, most: int) -> pl.DataFrame:

@@ -12,6 +12,12 @@ from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.policies import Policy, Thresholds, thresholds_in_force, with_probabilities
 from fraud_pipelines.decisions.probabilities import PROBABILITIES, curves_in_force
 from fraud_pipelines.decisions.second_stage import policy_of_day
+from fraud_pipelines.evaluation.audited_performance import (
+    AUDITED_HEADLINE,
+    AUDITED_SERIES,
+    audited_figures,
+    thresholds_audited,
+)
 from fraud_pipelines.evaluation.early import early_reading
 from fraud_pipelines.evaluation.judged import JudgedDays
 from fraud_pipelines.evaluation.lateness import Reported
@@ -41,6 +47,7 @@ HEADLINE: Final = (
     "alerts_per_day",
     "value_detection_rate",
     "cost",
+    *AUDITED_HEADLINE,
 )
 """Of the decisions, on the page of the asset, in this order."""
 
@@ -57,6 +64,7 @@ SERIES: Final = (
     "alerts_per_day",
     "label_coverage",
     "chargebacks_reported",
+    *AUDITED_SERIES,
 )
 """What MLflow shows over the days, beside the further metrics."""
 
@@ -101,7 +109,8 @@ class Measured:
 
     ``rows`` are of ``monitoring.model_performance``, ``early`` of ``monitoring.early_performance``, ``by_scenario``
     of ``monitoring.scenario_performance``, ``probabilities`` of ``monitoring.score_probabilities``, ``reliability`` of
-    ``monitoring.score_reliability``.
+    ``monitoring.score_reliability``, ``audited`` of ``monitoring.audit_performance``, ``thresholds_audited`` of
+    ``monitoring.audited_thresholds``.
     """
 
     rows: pl.DataFrame
@@ -109,6 +118,8 @@ class Measured:
     by_scenario: pl.DataFrame
     probabilities: pl.DataFrame
     reliability: pl.DataFrame
+    audited: pl.DataFrame
+    thresholds_audited: pl.DataFrame
     curves: dict[str, Curve]
     matured_days: Sequence[MaturedDay]
     summaries: Summaries
@@ -168,15 +179,23 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
                 warehouse,
                 "monitoring.model_performance",
                 [
-                    _key(day, *of, first, last) | _measured(window, policy, reported[of], settings).row
+                    _key(day, *of, first, last)
+                    | _measured(window, policy, reported[of], settings).row
+                    | _audited(judged, policy, of, first, last)
                     for of, window in windows.items()
                 ],
             ),
             early=_table(
                 warehouse,
                 "monitoring.early_performance",
-                [_key(day, *of, young, day) | asdict(early_reading(window)) for of, window in early.items()],
+                [
+                    _key(day, *of, young, day)
+                    | asdict(early_reading(window))
+                    | _audited(judged, policy, of, young, day)
+                    for of, window in early.items()
+                ],
             ),
+            **_audit_tables(warehouse, judged, policy, day, settings),
             by_scenario=_table(warehouse, "monitoring.scenario_performance", by_scenario),
             **_probabilities(warehouse, day, windows, reported, first, last),
             curves={
@@ -187,6 +206,29 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
             matured_days=_matured_days(judged, policy, settings, day),
             summaries=judged.summaries,
         )
+
+
+def _audited(
+    judged: JudgedDays, policy: Policy, of: tuple[str, str], first: date, last: date
+) -> dict[str, float | int | None]:
+    """What the audit sample adds to the figures of decisions; nothing to those of a model."""
+    decided = of == (POLICY_PREFIX + policy.name, BATCH)
+    return audited_figures(judged, policy, BATCH, first, last).row if decided else {}
+
+
+def _audit_tables(
+    warehouse: Warehouse, judged: JudgedDays, policy: Policy, day: date, settings: Settings
+) -> dict[str, pl.DataFrame]:
+    """What it tells of the trailing days, the youngest included: reviews take a day or two, and not weeks."""
+    first = day - timedelta(days=settings.evaluation_days - 1)
+    key = _key(day, POLICY_PREFIX + policy.name, BATCH, first, day)
+    figures = audited_figures(judged, policy, BATCH, first, day)
+    rows = [key | figures.row] if figures.audited is not None else []
+    at_thresholds = [key | row for row in thresholds_audited(judged, policy, BATCH, first, day)]
+    return {
+        "audited": _table(warehouse, "monitoring.audit_performance", rows),
+        "thresholds_audited": _table(warehouse, "monitoring.audited_thresholds", at_thresholds),
+    }
 
 
 def _probabilities(
@@ -254,6 +296,8 @@ def store_performance(warehouse: Warehouse, measured: Measured, day: date) -> No
         overwrite(connection, "monitoring.scenario_performance", measured.by_scenario, as_of=day)
         overwrite(connection, PROBABILITIES, measured.probabilities, as_of=day)
         overwrite(connection, "monitoring.score_reliability", measured.reliability, as_of=day)
+        overwrite(connection, "monitoring.audit_performance", measured.audited, as_of=day)
+        overwrite(connection, "monitoring.audited_thresholds", measured.thresholds_audited, as_of=day)
 
 
 def _table(warehouse: Warehouse, table: str, rows: list[dict[str, object]]) -> pl.DataFrame:
@@ -336,15 +380,16 @@ def tune_thresholds(warehouse: Warehouse, settings: Settings, day: date) -> Tune
             every = JudgedDays(warehouse, day, recent, day, models=(decider,), policy=policy, every=True)
         window = judged.window(POLICY_PREFIX + policy.name, BATCH, first, last)
         reported = judged.reported(window)
+        sample = judged.audit_sample(BATCH, first, last)
         proposal = tune_levels(
-            judged.decided(BATCH, first, last, reported),
+            judged.decided(BATCH, first, last, reported, sample=sample if sample and sample.is_enough else None),
             every.decided(BATCH, recent, day, reported),
             current,
             policy,
             day=day,
             scored=judged.scored_days(decider, BATCH, first, day, reported),
             reported=reported,
-            decided=_decided(warehouse, policy, day),
+            decided=_decided(warehouse, policy, day) | (sample.evidence if sample else {}),
         )
     daily_alerts = warehouse.read(
         """

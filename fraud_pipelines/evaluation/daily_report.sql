@@ -16,7 +16,7 @@ judged AS (
            count(*) FILTER (l.actual_fraud AND d.decision <> 'approve') AS caught,
            max(d.review_threshold) AS review_threshold
     FROM scoring.decisions d
-    LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l USING (transaction_id)
+    LEFT JOIN feedback.reported_before($known_before::TIMESTAMP) l USING (transaction_id)
     WHERE d.channel = $channel
       AND d.event_date BETWEEN $first AND $last
     GROUP BY d.event_date

@@ -1,5 +1,6 @@
 """What is judged of a range of days, as it was known at the end of a day: read once, for every model and policy."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -13,6 +14,7 @@ import polars as pl
 from fraud_pipelines.decisions.policies import Policy
 from fraud_pipelines.detection.daily_models import ENSEMBLE_MODEL
 from fraud_pipelines.evaluation.alert_levels import Decided, alert_levels
+from fraud_pipelines.evaluation.audited import Approved, AuditSample, Caught
 from fraud_pipelines.evaluation.lateness import Reported, ReportingDelay
 from fraud_pipelines.evaluation.levels import payments_above
 from fraud_pipelines.evaluation.outcomes import reporting_delay, screening_model, with_segments
@@ -115,14 +117,21 @@ class JudgedDays:
             found.append(ScoredDay(day.event_date, day.levels, *scores, stand_for(frauds, reported)))
         return found
 
-    def decided(self, channel: str, first: date, last: date, reported: Reported) -> Decided:
-        """The payments that the policy decided, at their alert levels."""
+    def decided(
+        self, channel: str, first: date, last: date, reported: Reported, *, sample: AuditSample | None = None
+    ) -> Decided:
+        """The payments that the policy decided, at their alert levels.
+
+        Args:
+            reported: how many of the chargebacks on them are in; those that aren't are stood for by those that are.
+            sample: tells them, and the frauds that nobody ever reports, in their place.
+        """
         assert self._policy
         name = POLICY_PREFIX + self._policy.name
         days = self.summaries.days(name, channel, first, last)
         labelled = self._judged(name, channel).filter(pl.col("event_date").is_between(first, last))
         frauds = labelled.filter("is_fraud")
-        return Decided(
+        decided = Decided(
             days={day.event_date: day.alert_levels for day in days if day.alert_levels},
             fraud_levels=alert_levels(frauds, self._policy),
             fraud_amounts=frauds["amount"].to_numpy(),
@@ -130,6 +139,55 @@ class JudgedDays:
             labelled=labelled.height,
             labelled_frauds=frauds.height,
         )
+        return _told_by(sample, decided) if sample else decided
+
+    def audit_sample(self, channel: str, first: date, last: date) -> AuditSample | None:
+        """What the audit sample of the policy's decisions tells; None where none was drawn."""
+        assert self._policy
+        within = pl.col("event_date").is_between(first, last)
+        drawn = self._drawn(channel).filter(within)
+        if drawn.is_empty():
+            return None
+        days = self._approved(channel).filter(within)
+        payments, sampled, squares, cubes, amount = days.select(
+            pl.col("payments", "sampled", "squares", "cubes", "amount").sum()
+        ).row(0)
+        judged = self._judged(POLICY_PREFIX + self._policy.name, channel)
+        reported = judged.filter(within, "is_fraud", ~pl.col("alert"))["amount"]
+        unreported = drawn.filter(pl.col("is_fraud").fill_null(value=False), ~pl.col("reported"))["amount"]
+        known = (len(reported) + len(unreported), math.fsum([*reported, *unreported]))
+        return AuditSample(drawn, Approved(payments, sampled, squares, cubes, amount), known)
+
+    def caught(self, channel: str, first: date, last: date) -> Caught:
+        """The alerts of the policy, and the frauds known among them."""
+        assert self._policy
+        name = POLICY_PREFIX + self._policy.name
+        alerts = self._judged(name, channel).filter(pl.col("event_date").is_between(first, last), "alert")
+        frauds = alerts.filter("is_fraud")
+        return Caught(
+            alerts=sum(day.alerts for day in self.summaries.days(name, channel, first, last)),
+            labelled=alerts.height,
+            levels=alert_levels(frauds, self._policy),
+            amounts=frauds["amount"].to_numpy(),
+        )
+
+    def _drawn(self, channel: str) -> pl.DataFrame:
+        """The audited payments as ``audited_payments.sql`` reads them, with ``level``."""
+        assert self._policy
+        query = with_segments(_query("audited_payments"), self._policy.segment_columns)
+        drawn = self._warehouse.read(query, self._of_policy(channel) | {"known_before": self.as_of + _ONE_DAY})
+        if drawn.is_empty():
+            return drawn
+        decisions = self._decisions_on(drawn, self._scores_of(drawn), channel)
+        found = drawn.join(decisions, on="transaction_id", maintain_order="left")
+        return found.with_columns(level=pl.Series(alert_levels(found, self._policy), dtype=pl.Float64))
+
+    def _approved(self, channel: str) -> pl.DataFrame:
+        return self._warehouse.read(_query("audited_days"), self._of_policy(channel))
+
+    def _of_policy(self, channel: str) -> dict[str, object]:
+        assert self._policy
+        return {**self._days, "channel": channel, "policy": self._policy.name}
 
     def _judged(self, name: str, channel: str) -> pl.DataFrame:
         if (name, channel) not in self._of:
@@ -143,30 +201,45 @@ class JudgedDays:
                 score=pl.col("amount"), raw_score=pl.col("amount"), alert=pl.lit(value=False)
             )
         if name.startswith(POLICY_PREFIX):
-            return self.labelled.join(self._decisions(channel), on="transaction_id", maintain_order="left")
+            decisions = self._decisions_on(self.labelled, self._scores, channel)
+            return self.labelled.join(decisions, on="transaction_id", maintain_order="left")
         scores = self._scores.filter(model_name=name, channel=channel).drop("event_date")
         return self.labelled.join(scores, on="transaction_id", maintain_order="left")
 
     @cached_property
     def _scores(self) -> pl.DataFrame:
         """Of the labelled payments, by every model."""
-        ids = self.labelled.select("transaction_id")
+        return self._scores_of(self.labelled)
+
+    def _scores_of(self, payments: pl.DataFrame) -> pl.DataFrame:
+        ids = payments.select("transaction_id")
         with self._warehouse.connect(read_only=True) as connection, registered(connection, _labelled=ids):
             return select(connection, _query("labelled_scores"), self._days)
 
-    def _decisions(self, channel: str) -> pl.DataFrame:
+    def _decisions_on(self, payments: pl.DataFrame, scores: pl.DataFrame, channel: str) -> pl.DataFrame:
         assert self._policy
         parameters: dict[str, object] = {
-            **self._days,
-            "channel": channel,
-            "policy": self._policy.name,
+            **self._of_policy(channel),
             "screening_model": screening_model(channel),
             "second_stage": self._policy.second_stage,
             "ensemble_model": ENSEMBLE_MODEL,
         }
-        frames = {"_labelled": self.labelled.select("transaction_id"), "_labelled_scores": self._scores}
+        frames = {"_labelled": payments.select("transaction_id"), "_labelled_scores": scores}
         with self._warehouse.connect(read_only=True) as connection, registered(connection, **frames):
             return select(connection, _query("labelled_decisions"), parameters)
+
+
+def _told_by(sample: AuditSample, decided: Decided) -> Decided:
+    """Each known fraud stands for itself, and those that the sample found beside them for the unknown ones."""
+    found = sample.frauds.filter(~pl.col("reported"))
+    return replace(
+        decided,
+        fraud_levels=np.append(decided.fraud_levels, found["level"].to_numpy()),
+        fraud_amounts=np.append(decided.fraud_amounts, found["amount"].to_numpy()),
+        fraud_weights=np.append(np.ones(len(decided.fraud_weights)), found["weight"].to_numpy()),
+        labelled=decided.labelled + found.height,
+        labelled_frauds=decided.labelled_frauds + found.height,
+    )
 
 
 def _alerted_by_amount(

@@ -4,7 +4,7 @@ SELECT d.event_date,
        t.amount,
        d.decision <> 'approve' AS alert,
        l.late
-FROM feedback.labels_before($known_before::TIMESTAMP) l
+FROM feedback.reported_before($known_before::TIMESTAMP) l
 JOIN scoring.decisions d USING (transaction_id)
 JOIN raw.transactions t USING (transaction_id)
 WHERE l.actual_fraud

@@ -6,7 +6,7 @@ SELECT t.transaction_id,
        {columns},
        l.actual_fraud AS is_fraud,
        l.late
-FROM feedback.labels_between($first::TIMESTAMP, $known_before::TIMESTAMP) l
+FROM feedback.reported_between($first::TIMESTAMP, $known_before::TIMESTAMP) l
 JOIN raw.payments t USING (transaction_id)
 WHERE t.event_date BETWEEN $first AND $last
 ORDER BY t.transaction_id

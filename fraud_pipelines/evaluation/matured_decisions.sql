@@ -20,7 +20,7 @@ FROM scoring.decisions d
 JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date BETWEEN $first AND $last
 LEFT JOIN scoring.stage_scores($channel, $first, $last, $screening_model, $second_stage, $ensemble_model) s
        ON s.transaction_id = d.transaction_id AND s.event_date = d.event_date
-LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id = d.transaction_id
+LEFT JOIN feedback.reported_before($known_before::TIMESTAMP) l ON l.transaction_id = d.transaction_id
 WHERE d.channel = $channel
   AND d.event_date BETWEEN $first AND $last
   AND ($policy IS NULL OR d.policy = $policy)

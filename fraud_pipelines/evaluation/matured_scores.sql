@@ -12,7 +12,7 @@ SELECT s.transaction_id,
        coalesce(l.late, false) AS late
 FROM scoring.transaction_scores s
 JOIN raw.transactions t ON t.transaction_id = s.transaction_id AND t.event_date BETWEEN $first AND $last
-LEFT JOIN feedback.labels_before($known_before::TIMESTAMP) l ON l.transaction_id = s.transaction_id
+LEFT JOIN feedback.reported_before($known_before::TIMESTAMP) l ON l.transaction_id = s.transaction_id
 WHERE s.model_name = $model_name
   AND s.channel = $channel
   AND s.event_date BETWEEN $first AND $last

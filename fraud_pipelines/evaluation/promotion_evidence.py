@@ -277,7 +277,7 @@ class Evidence:
             labels = self._warehouse.read(
                 """
                 SELECT transaction_id, actual_fraud AS is_fraud, late
-                FROM feedback.labels_between($first::TIMESTAMP, $instant::TIMESTAMP)
+                FROM feedback.reported_between($first::TIMESTAMP, $instant::TIMESTAMP)
                 """,
                 {"first": days[0], "instant": self.day},
             )

@@ -2,7 +2,7 @@
 -- day its fraud would have been known: frauds of the training days, $delay days before the
 -- first, for all days; and for day d those up to d - $delay - 1.
 WITH labels AS (
-    SELECT transaction_id, actual_fraud, late FROM feedback.labels_before($known_before::TIMESTAMP)
+    SELECT transaction_id, actual_fraud, late FROM feedback.reported_before($known_before::TIMESTAMP)
 ),
 compromised AS (
     SELECT t.user_id, min(t.event_date) AS first_fraud

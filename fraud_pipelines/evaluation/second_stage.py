@@ -76,7 +76,7 @@ class MaturedRankings:
         found: int = self._warehouse.read(
             """
             SELECT count(*)
-            FROM feedback.labels_before($instant::TIMESTAMP) l
+            FROM feedback.reported_before($instant::TIMESTAMP) l
             JOIN raw.payments t USING (transaction_id)
             WHERE l.actual_fraud AND t.event_date <= $last
             """,

@@ -91,8 +91,8 @@ def sweep_thresholds(
     missed, missed_amount = _running(fraud)[passed], _running(fraud_amount)[passed]
     frauds = float(fraud.sum())
     caught = frauds - missed
-    recent_alerts = _alerts_by_day(recent, thresholds)
-    matured_alerts = _alerts_by_day(matured, thresholds)
+    recent_alerts = alerts_by_day(recent, thresholds)
+    matured_alerts = alerts_by_day(matured, thresholds)
     alerts: Floats = matured_alerts.sum(axis=0)
     of_missed = 1.0 if told else np.nan
     return Sweep(
@@ -135,7 +135,7 @@ def day_scatter(recent_alerts: Floats, earlier_alerts: Floats) -> Floats:
     return scatter
 
 
-def _alerts_by_day(decided: Decided, thresholds: Floats) -> Floats:
+def alerts_by_day(decided: Decided, thresholds: Floats) -> Floats:
     """Payments of each day whose level is above each threshold, days × thresholds."""
     alerts = np.zeros((len(decided.days), len(thresholds)))
     for row, levels in enumerate(decided.days.values()):

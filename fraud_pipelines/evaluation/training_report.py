@@ -88,7 +88,7 @@ def _backtest(model: FraudModel, warehouse: Warehouse, settings: Settings, as_of
         except MissingData:
             return pl.DataFrame()
         labels = warehouse.read(
-            "SELECT transaction_id, actual_fraud, late FROM feedback.labels_before($instant::TIMESTAMP)",
+            "SELECT transaction_id, actual_fraud, late FROM feedback.reported_before($instant::TIMESTAMP)",
             {"instant": as_of + timedelta(days=1)},
         )
     scores = model.score(features)

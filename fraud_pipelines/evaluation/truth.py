@@ -25,6 +25,10 @@ class Truth:
         caught = (found.filter("reported") if reported_only else found)["caught"]
         return int(caught.sum()) / caught.len() if caught.len() else None
 
+    def let_through(self, first: date, last: date) -> int:
+        """Frauds of these days, both included, that were approved."""
+        return self.frauds.filter(pl.col("event_date").is_between(first, last), ~pl.col("caught")).height
+
     def by_kind(self) -> pl.DataFrame:
         """``scenario``, ``caught``, ``frauds``, of all that there were; the most frequent first."""
         return (

@@ -109,6 +109,7 @@ class Desk:
         plan: what is declared.
         read_wait: seconds that a page waits for another process.
         write_wait: seconds that a verdict waits for one.
+        blind: whether reviewers may not tell audited payments from alerts.
         skew: how far a timestamp may lie ahead of the clock.
         stored: called after a verdict was stored.
     """
@@ -120,11 +121,13 @@ class Desk:
         plan: Plan,
         read_wait: float = READ_WAIT_SECONDS,
         write_wait: float = WRITE_WAIT_SECONDS,
+        blind: bool = False,
         skew: timedelta = CLOCK_SKEW,
         stored: Callable[[], object] = lambda: None,
     ) -> None:
         self._plan = plan
         self._linked = linked_columns(plan)
+        self._blind = blind
         self._skew = skew
         self._stored = stored
         self._reading = warehouse_at(path, wait_seconds=read_wait)
@@ -142,7 +145,12 @@ class Desk:
         """The queue as it stands."""
         with self.reading() as warehouse:
             queue = read_queue(
-                warehouse, limit=chosen.limit, offset=chosen.offset, filters=chosen.filters, order=chosen.order
+                warehouse,
+                limit=chosen.limit,
+                offset=chosen.offset,
+                filters=chosen.filters,
+                order=chosen.order,
+                blind=self._blind,
             )
             recent = recent_verdicts(warehouse, limit=RECENT)
             return QueueView(queue, recent, rules_that_decided(warehouse), base_currency(warehouse))
@@ -150,23 +158,34 @@ class Desk:
     def case(self, transaction_id: str, chosen: Chosen = EVERYTHING) -> CaseView:
         """One case; raises InvalidInput where there is no such transaction."""
         with self.reading() as warehouse:
-            case = read_case(warehouse, transaction_id)
-            place = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order)
+            case = read_case(warehouse, transaction_id, blind=self._blind)
+            place = self._place(warehouse, transaction_id, chosen)
             return CaseView(case, place, recent_verdicts(warehouse, limit=RECENT), base_currency(warehouse))
 
     def payments(self, chosen: Chosen) -> PaymentsView:
         """Stored payments, whatever was decided on them."""
         with self.reading() as warehouse:
             filters = chosen.filters or Filters(first_day=last_stored_day(warehouse))
-            listed = read_payments(warehouse, filters, order=chosen.order, limit=chosen.limit, offset=chosen.offset)
+            listed = read_payments(
+                warehouse,
+                filters,
+                order=chosen.order,
+                limit=chosen.limit,
+                offset=chosen.offset,
+                blind=self._blind,
+            )
             return PaymentsView(listed, filters, rules_that_decided(warehouse), base_currency(warehouse))
 
     def entity(self, column: str, value: str, *, limit: int) -> EntityView:
         """All payments of a value of a column that is declared, the newest first."""
         filters = Filters(columns=((column, value),))
         with self.reading() as warehouse:
-            listed = read_payments(warehouse, filters, limit=limit)
-            near = read_neighbourhood(warehouse, self._plan, column, value) if column in self._linked else None
+            listed = read_payments(warehouse, filters, limit=limit, blind=self._blind)
+            near = (
+                read_neighbourhood(warehouse, self._plan, column, value, blind=self._blind)
+                if column in self._linked
+                else None
+            )
             days = days_of(warehouse, filters)
             return EntityView(listed, *days, near, base_currency(warehouse))
 
@@ -190,7 +209,7 @@ class Desk:
         self._bring_up_to_date()
         warehouse = self._writing
         with held(self._storing, warehouse.wait_seconds), warehouse.connect():
-            after = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order).after
+            after = self._place(warehouse, transaction_id, chosen).after
             verdict = record_verdict(
                 warehouse,
                 transaction_id,
@@ -202,10 +221,12 @@ class Desk:
                 now=datetime.now(UTC),
                 skew=self._skew,
             )
-            place = place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order)
-            following = after or place.after
+            following = after or self._place(warehouse, transaction_id, chosen).after
         self._stored()
         return verdict, following
+
+    def _place(self, warehouse: Warehouse, transaction_id: str, chosen: Chosen) -> Place:
+        return place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order, blind=self._blind)
 
     @contextmanager
     def reading(self) -> Iterator[Warehouse]:

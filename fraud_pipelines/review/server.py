@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fraud_pipelines.bootstrap import publication_of
+from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.pages import page_address
 from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.review.desk import READ_WAIT_SECONDS, WRITE_WAIT_SECONDS, Desk
@@ -31,6 +32,7 @@ def serve_page(settings: Settings, *, host: str, port: int, quiet: bool = False)
             plan=plan_in_force(settings),
             read_wait=min(READ_WAIT_SECONDS, wait),
             write_wait=min(WRITE_WAIT_SECONDS, wait),
+            blind=policy_in_force(settings).audit_blind,
             skew=settings.clock_skew,
             stored=publisher.stored,
         )

@@ -196,7 +196,9 @@ CREATE TABLE IF NOT EXISTS scoring.decisions (
     block_threshold DOUBLE NOT NULL,
     model_versions VARCHAR[] NOT NULL,
     decided_at TIMESTAMP NOT NULL,
-    plan_version VARCHAR
+    plan_version VARCHAR,
+    audited BOOLEAN,
+    audit_probability DOUBLE
 );
 
 -- Every decision ever made, and every withdrawal of one: rows are added and never changed. scoring.decisions shows
@@ -222,7 +224,9 @@ CREATE TABLE IF NOT EXISTS scoring.decision_revisions (
     decided_at TIMESTAMP NOT NULL,
     previous_hash VARCHAR NOT NULL,
     entry_hash VARCHAR NOT NULL,
-    plan_version VARCHAR
+    plan_version VARCHAR,
+    audited BOOLEAN,
+    audit_probability DOUBLE
 );
 
 -- Where the chain ended after each append: what shows that the last entries are still there.
@@ -324,7 +328,18 @@ CREATE TABLE IF NOT EXISTS monitoring.model_performance (
     cost_high DOUBLE,
     chargebacks_reported DOUBLE,
     recall_lower_bound DOUBLE,
-    exact BOOLEAN
+    exact BOOLEAN,
+    audited BIGINT,
+    audited_frauds BIGINT,
+    frauds_let_through DOUBLE,
+    frauds_let_through_low DOUBLE,
+    frauds_let_through_high DOUBLE,
+    recall_audited DOUBLE,
+    recall_audited_low DOUBLE,
+    recall_audited_high DOUBLE,
+    value_lost_audited DOUBLE,
+    value_lost_audited_low DOUBLE,
+    value_lost_audited_high DOUBLE
 );
 
 -- What the scores of a model were worth, as told each evening from the days whose labels are in; see
@@ -476,6 +491,85 @@ COMMENT ON COLUMN monitoring.score_summaries.cards IS 'The users by their highes
 COMMENT ON COLUMN monitoring.score_summaries.model_versions IS 'The versions of the model that scored.';
 COMMENT ON COLUMN monitoring.score_summaries.token IS 'Number and hash of what the row was made from: while both are the same, it holds.';
 
+-- What the audit sample tells of the trailing days, the youngest included.
+CREATE TABLE IF NOT EXISTS monitoring.audit_performance (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    audited BIGINT,
+    audited_frauds BIGINT,
+    frauds_let_through DOUBLE,
+    frauds_let_through_low DOUBLE,
+    frauds_let_through_high DOUBLE,
+    recall_audited DOUBLE,
+    recall_audited_low DOUBLE,
+    recall_audited_high DOUBLE,
+    value_lost_audited DOUBLE,
+    value_lost_audited_low DOUBLE,
+    value_lost_audited_high DOUBLE
+);
+COMMENT ON TABLE monitoring.audit_performance IS 'Frauds let through, recall and value lost over the trailing days, by the audit sample.';
+COMMENT ON COLUMN monitoring.audit_performance.as_of IS 'The labels known at the end of this UTC day.';
+COMMENT ON COLUMN monitoring.audit_performance.model_name IS 'policy:NAME, whose decisions are judged.';
+COMMENT ON COLUMN monitoring.audit_performance.channel IS 'batch: at the end of the day.';
+COMMENT ON COLUMN monitoring.audit_performance.window_start IS 'First event day judged.';
+COMMENT ON COLUMN monitoring.audit_performance.window_end IS 'Last event day judged.';
+COMMENT ON COLUMN monitoring.audit_performance.audited IS 'Payments that the audit sample drew and a review has judged; null where none was drawn, as are all that follow.';
+COMMENT ON COLUMN monitoring.audit_performance.audited_frauds IS 'Frauds among them.';
+COMMENT ON COLUMN monitoring.audit_performance.frauds_let_through IS 'Estimate of all frauds that were approved, those that nobody ever reports included, by the audit sample.';
+COMMENT ON COLUMN monitoring.audit_performance.frauds_let_through_low IS '95 % interval, together with frauds_let_through_high.';
+COMMENT ON COLUMN monitoring.audit_performance.frauds_let_through_high IS '95 % interval, together with frauds_let_through_low.';
+COMMENT ON COLUMN monitoring.audit_performance.recall_audited IS 'Share of all frauds, those that nobody ever reports included, that was alerted; by the audit sample.';
+COMMENT ON COLUMN monitoring.audit_performance.recall_audited_low IS '95 % interval, together with recall_audited_high.';
+COMMENT ON COLUMN monitoring.audit_performance.recall_audited_high IS '95 % interval, together with recall_audited_low.';
+COMMENT ON COLUMN monitoring.audit_performance.value_lost_audited IS 'What the frauds that were approved cost, in currency units over the window; by the audit sample.';
+COMMENT ON COLUMN monitoring.audit_performance.value_lost_audited_low IS '95 % interval, together with value_lost_audited_high.';
+COMMENT ON COLUMN monitoring.audit_performance.value_lost_audited_high IS '95 % interval, together with value_lost_audited_low.';
+
+CREATE TABLE IF NOT EXISTS monitoring.audited_thresholds (
+    as_of DATE NOT NULL,
+    model_name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    review_threshold DOUBLE NOT NULL,
+    alerts DOUBLE NOT NULL,
+    frauds DOUBLE,
+    frauds_low DOUBLE,
+    frauds_high DOUBLE,
+    "precision" DOUBLE,
+    precision_low DOUBLE,
+    precision_high DOUBLE,
+    recall DOUBLE,
+    recall_low DOUBLE,
+    recall_high DOUBLE,
+    value_lost DOUBLE,
+    value_lost_low DOUBLE,
+    value_lost_high DOUBLE
+);
+COMMENT ON TABLE monitoring.audited_thresholds IS 'What other review thresholds would have meant over the trailing days, by the audit sample.';
+COMMENT ON COLUMN monitoring.audited_thresholds.as_of IS 'The labels known at the end of this UTC day.';
+COMMENT ON COLUMN monitoring.audited_thresholds.model_name IS 'policy:NAME, whose decisions are judged.';
+COMMENT ON COLUMN monitoring.audited_thresholds.channel IS 'batch: at the end of the day.';
+COMMENT ON COLUMN monitoring.audited_thresholds.window_start IS 'First event day judged.';
+COMMENT ON COLUMN monitoring.audited_thresholds.window_end IS 'Last event day judged.';
+COMMENT ON COLUMN monitoring.audited_thresholds.review_threshold IS 'The review threshold that there might have been.';
+COMMENT ON COLUMN monitoring.audited_thresholds.alerts IS 'Payments of the window that would have been reviewed or blocked.';
+COMMENT ON COLUMN monitoring.audited_thresholds.frauds IS 'Frauds among these, by the audit sample.';
+COMMENT ON COLUMN monitoring.audited_thresholds.frauds_low IS '95 % interval, together with frauds_high.';
+COMMENT ON COLUMN monitoring.audited_thresholds.frauds_high IS '95 % interval, together with frauds_low.';
+COMMENT ON COLUMN monitoring.audited_thresholds."precision" IS 'Share of these that is fraud.';
+COMMENT ON COLUMN monitoring.audited_thresholds.precision_low IS '95 % interval, together with precision_high.';
+COMMENT ON COLUMN monitoring.audited_thresholds.precision_high IS '95 % interval, together with precision_low.';
+COMMENT ON COLUMN monitoring.audited_thresholds.recall IS 'Share of all frauds that is among these.';
+COMMENT ON COLUMN monitoring.audited_thresholds.recall_low IS '95 % interval, together with recall_high.';
+COMMENT ON COLUMN monitoring.audited_thresholds.recall_high IS '95 % interval, together with recall_low.';
+COMMENT ON COLUMN monitoring.audited_thresholds.value_lost IS 'What the other frauds cost, in currency units over the window.';
+COMMENT ON COLUMN monitoring.audited_thresholds.value_lost_low IS '95 % interval, together with value_lost_high.';
+COMMENT ON COLUMN monitoring.audited_thresholds.value_lost_high IS '95 % interval, together with value_lost_low.';
+
 -- What people should know of; the row is there whether a webhook is told of it or not.
 CREATE TABLE IF NOT EXISTS monitoring.alerts (
     alert_id VARCHAR NOT NULL,
@@ -514,6 +608,30 @@ CREATE OR REPLACE MACRO feedback.labels_between(since, instant) AS TABLE
 
 CREATE OR REPLACE MACRO feedback.labels_before(instant) AS TABLE
     FROM feedback.labels_between('-infinity'::TIMESTAMP, instant);
+
+-- What the audit sample alone sent to review.
+CREATE OR REPLACE VIEW scoring.audited_payments AS
+    SELECT transaction_id, event_date, channel, audit_probability
+    FROM scoring.decisions d
+    WHERE audited
+      AND NOT EXISTS (
+          FROM scoring.decisions other
+          WHERE other.transaction_id = d.transaction_id AND other.event_date = d.event_date AND other.decision <> 'approve'
+      );
+
+-- The labels that there would be without the audit sample: those of figures about all frauds that are ever reported. Of
+-- an audited payment its chargeback counts, and the review does where only a verdict tells the outcome.
+CREATE OR REPLACE MACRO feedback.reported_between(since, instant) AS TABLE
+    SELECT l.transaction_id, l.actual_fraud, l.source, l.known_at,
+           l.late OR (l.actual_fraud AND a.transaction_id IS NOT NULL AND l.source = 'chargeback') AS late
+    FROM feedback.labels_between(since, instant) l
+    LEFT JOIN scoring.audited_payments a USING (transaction_id)
+    WHERE a.transaction_id IS NULL
+       OR l.source = 'chargeback'
+       OR a.transaction_id IN (SELECT transaction_id FROM raw.transactions WHERE judged_only);
+
+CREATE OR REPLACE MACRO feedback.reported_before(instant) AS TABLE
+    FROM feedback.reported_between('-infinity'::TIMESTAMP, instant);
 
 -- Whether it is known what became of a payment whose days have matured: of most, no label means legitimate.
 CREATE OR REPLACE MACRO feedback.has_outcome(judged_only, actual_fraud) AS
@@ -567,13 +685,14 @@ CREATE OR REPLACE VIEW scoring.alert_precision AS
     LEFT JOIN judged ON scoring.score_band(judged.score) = band
     GROUP BY band;
 
--- What waits for a verdict, each transaction once: of two channels, the one that was stricter with it.
+-- What waits for a verdict, each transaction once: of two channels, the one that was stricter with it. Alerts, and the
+-- approved payments that the audit sample drew.
 CREATE OR REPLACE VIEW scoring.review_queue AS
     WITH waiting AS (
         SELECT transaction_id,
-               arg_max(d, {blocked: decision = 'block', score: score, channel: channel}) AS d
+               arg_max(d, {blocked: decision = 'block', alerted: decision <> 'approve', score: score, channel: channel}) AS d
         FROM scoring.decisions d
-        WHERE decision <> 'approve'
+        WHERE (decision <> 'approve' OR audited)
           AND transaction_id NOT IN (FROM feedback.labels_before(now() AT TIME ZONE 'UTC') SELECT transaction_id)
         GROUP BY transaction_id
     ),
@@ -593,7 +712,8 @@ CREATE OR REPLACE VIEW scoring.review_queue AS
             AND d.event_date > c.as_of
     )
     SELECT transaction_id, channel, event_date, decision, score, amount, user_id, "timestamp", reason, reason_codes,
-           model_versions, fraud_probability, fraud_probability * amount AS expected_loss, probability_as_of
+           model_versions, fraud_probability, fraud_probability * amount AS expected_loss, probability_as_of,
+           decision = 'approve' AS audited
     FROM estimated
     ORDER BY expected_loss DESC, score DESC, transaction_id;
 
@@ -778,7 +898,18 @@ CREATE TABLE IF NOT EXISTS monitoring.early_performance (
     precision_low DOUBLE,
     precision_high DOUBLE,
     precision_at_least DOUBLE,
-    precision_at_most DOUBLE
+    precision_at_most DOUBLE,
+    audited BIGINT,
+    audited_frauds BIGINT,
+    frauds_let_through DOUBLE,
+    frauds_let_through_low DOUBLE,
+    frauds_let_through_high DOUBLE,
+    recall_audited DOUBLE,
+    recall_audited_low DOUBLE,
+    recall_audited_high DOUBLE,
+    value_lost_audited DOUBLE,
+    value_lost_audited_low DOUBLE,
+    value_lost_audited_high DOUBLE
 );
 COMMENT ON TABLE monitoring.early_performance IS 'An early reading of the days that have not matured, by the labels known so far.';
 COMMENT ON COLUMN monitoring.early_performance.as_of IS 'Uses what was known at the end of this day.';
@@ -1082,6 +1213,14 @@ COMMENT ON COLUMN raw.exchange_rates.rate IS 'Units of the base currency that on
 COMMENT ON COLUMN features.derived_days.event_date IS 'The UTC day.';
 COMMENT ON COLUMN features.derived_days.plan_version IS 'The version of the declarations that its features were computed by.';
 COMMENT ON COLUMN scoring.decisions.plan_version IS 'The version of the declarations that the features were computed by; null before there were any.';
+COMMENT ON COLUMN scoring.decisions.audited IS 'Whether the audit sample drew the approved payment for review; null of alerts, and where the policy has no sample.';
+COMMENT ON COLUMN scoring.decisions.audit_probability IS 'With what probability it was drawn, or might have been: it stands for 1 / audit_probability payments.';
+COMMENT ON COLUMN scoring.audited_payments.transaction_id IS 'The transaction.';
+COMMENT ON COLUMN scoring.audited_payments.event_date IS 'The UTC day of the transaction.';
+COMMENT ON COLUMN scoring.audited_payments.channel IS 'batch: the sample is drawn at the end of the day.';
+COMMENT ON COLUMN scoring.audited_payments.audit_probability IS 'With what probability it was drawn: it stands for 1 / audit_probability payments.';
+COMMENT ON COLUMN scoring.decision_revisions.audited IS 'Whether the audit sample drew the approved payment for review; null of alerts, and where the policy has no sample.';
+COMMENT ON COLUMN scoring.decision_revisions.audit_probability IS 'With what probability it was drawn, or might have been.';
 COMMENT ON COLUMN scoring.decision_revisions.plan_version IS 'The version of the declarations that the features were computed by; null before there were any.';
 COMMENT ON COLUMN features.population.event_date IS 'The UTC day of the payments.';
 COMMENT ON COLUMN features.population.measured IS 'The column that a profile is about, and which payments it counts.';
@@ -1118,7 +1257,7 @@ COMMENT ON COLUMN scoring.alert_precision.scale IS 'What the score is multiplied
 COMMENT ON COLUMN scoring.review_queue.transaction_id IS 'The transaction.';
 COMMENT ON COLUMN scoring.review_queue.channel IS 'batch or stream: the channel that was stricter with it.';
 COMMENT ON COLUMN scoring.review_queue.event_date IS 'The UTC day of the transaction.';
-COMMENT ON COLUMN scoring.review_queue.decision IS 'review or block.';
+COMMENT ON COLUMN scoring.review_queue.decision IS 'review or block; approve of what the audit sample drew.';
 COMMENT ON COLUMN scoring.review_queue.score IS 'Of the model that decided.';
 COMMENT ON COLUMN scoring.review_queue.amount IS 'In the currency of the source.';
 COMMENT ON COLUMN scoring.review_queue.user_id IS 'Who paid.';
@@ -1129,6 +1268,7 @@ COMMENT ON COLUMN scoring.review_queue.model_versions IS 'The versions that scor
 COMMENT ON COLUMN scoring.review_queue.fraud_probability IS 'That of the deciding model''s score as known when the day began, see monitoring.score_probabilities; until that is known, of like alerts that were judged, see scoring.alert_precision.';
 COMMENT ON COLUMN scoring.review_queue.expected_loss IS 'fraud_probability × amount: the queue is ordered by it.';
 COMMENT ON COLUMN scoring.review_queue.probability_as_of IS 'The evening whose monitoring.score_probabilities it goes by; null where it is estimated from verdicts alone.';
+COMMENT ON COLUMN scoring.review_queue.audited IS 'Whether the audit sample drew it: no alert, but approved, and reviewed all the same.';
 COMMENT ON COLUMN scoring.decision_probabilities.transaction_id IS 'The transaction.';
 COMMENT ON COLUMN scoring.decision_probabilities.channel IS 'batch: decided at the end of the day; stream: as it came.';
 COMMENT ON COLUMN scoring.decision_probabilities.event_date IS 'The UTC day of the transaction.';
@@ -1208,6 +1348,29 @@ COMMENT ON COLUMN monitoring.early_performance.alerts IS 'Transactions that were
 COMMENT ON COLUMN monitoring.early_performance.alerts_per_day IS 'Mean over the days of the window.';
 COMMENT ON COLUMN monitoring.early_performance.alerts_labelled IS 'Alerts with a label so far.';
 COMMENT ON COLUMN monitoring.early_performance.precision_high IS '95 % interval, together with precision_low.';
+
+COMMENT ON COLUMN monitoring.model_performance.audited IS 'Payments that the audit sample drew and a review has judged; null where none was drawn, as are all that follow.';
+COMMENT ON COLUMN monitoring.model_performance.audited_frauds IS 'Frauds among them.';
+COMMENT ON COLUMN monitoring.model_performance.frauds_let_through IS 'Estimate of all frauds that were approved, those that nobody ever reports included, by the audit sample.';
+COMMENT ON COLUMN monitoring.model_performance.frauds_let_through_low IS '95 % interval, together with frauds_let_through_high.';
+COMMENT ON COLUMN monitoring.model_performance.frauds_let_through_high IS '95 % interval, together with frauds_let_through_low.';
+COMMENT ON COLUMN monitoring.model_performance.recall_audited IS 'Share of all frauds, those that nobody ever reports included, that was alerted; by the audit sample.';
+COMMENT ON COLUMN monitoring.model_performance.recall_audited_low IS '95 % interval, together with recall_audited_high.';
+COMMENT ON COLUMN monitoring.model_performance.recall_audited_high IS '95 % interval, together with recall_audited_low.';
+COMMENT ON COLUMN monitoring.model_performance.value_lost_audited IS 'What the frauds that were approved cost, in currency units over the window; by the audit sample.';
+COMMENT ON COLUMN monitoring.model_performance.value_lost_audited_low IS '95 % interval, together with value_lost_audited_high.';
+COMMENT ON COLUMN monitoring.model_performance.value_lost_audited_high IS '95 % interval, together with value_lost_audited_low.';
+COMMENT ON COLUMN monitoring.early_performance.audited IS 'Payments that the audit sample drew and a review has judged; null where none was drawn, as are all that follow.';
+COMMENT ON COLUMN monitoring.early_performance.audited_frauds IS 'Frauds among them.';
+COMMENT ON COLUMN monitoring.early_performance.frauds_let_through IS 'Estimate of all frauds that were approved, those that nobody ever reports included, by the audit sample.';
+COMMENT ON COLUMN monitoring.early_performance.frauds_let_through_low IS '95 % interval, together with frauds_let_through_high.';
+COMMENT ON COLUMN monitoring.early_performance.frauds_let_through_high IS '95 % interval, together with frauds_let_through_low.';
+COMMENT ON COLUMN monitoring.early_performance.recall_audited IS 'Share of all frauds, those that nobody ever reports included, that was alerted; by the audit sample.';
+COMMENT ON COLUMN monitoring.early_performance.recall_audited_low IS '95 % interval, together with recall_audited_high.';
+COMMENT ON COLUMN monitoring.early_performance.recall_audited_high IS '95 % interval, together with recall_audited_low.';
+COMMENT ON COLUMN monitoring.early_performance.value_lost_audited IS 'What the frauds that were approved cost, in currency units over the window; by the audit sample.';
+COMMENT ON COLUMN monitoring.early_performance.value_lost_audited_low IS '95 % interval, together with value_lost_audited_high.';
+COMMENT ON COLUMN monitoring.early_performance.value_lost_audited_high IS '95 % interval, together with value_lost_audited_low.';
 
 COMMENT ON COLUMN monitoring.scenario_performance.channel IS 'batch: at the end of the day; stream: as payments came.';
 COMMENT ON COLUMN monitoring.scenario_performance.window_start IS 'First event day judged.';

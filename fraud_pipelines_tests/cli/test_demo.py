@@ -94,7 +94,7 @@ def test_the_page_of_performance_shows_precision_recall_and_the_curve_first(demo
     assert "precision" in page or "…" in str(page["performance"].value)
     table = str(page["performance"].value)
     assert len(table) < 1000, "Dagster shows what is shorter without a click"
-    assert table.splitlines()[0] == "|  | precision | recall | average precision | alerts a day |"
+    assert table.splitlines()[0] == "|  | precision | recall | average precision | recall audited | alerts a day |"
     assert table.splitlines()[2].startswith("| policy:balanced | ")
     assert str(page["pr_curve"].value).startswith("![figure](data:image/svg+xml;base64,")
     assert {"recall", "recall_low", "recall_high"} <= page.keys() or "…" in table
@@ -349,8 +349,8 @@ def test_a_matured_day_is_judged_when_it_matures_a_week_later_and_at_last_in_the
 def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_their_log_verifies(
     demo: Installation, registry: ModelRegistry
 ) -> None:
-    decided = demo.warehouse.read("SELECT transaction_id, decision FROM scoring.decisions ORDER BY ALL")
-    alerts = decided.filter(pl.col("decision") != "approve")["transaction_id"]
+    decided = demo.warehouse.read("SELECT transaction_id, decision, audited FROM scoring.decisions ORDER BY ALL")
+    alerts = decided.filter((pl.col("decision") != "approve") | pl.col("audited"))["transaction_id"]
     chosen = pl.concat([alerts, decided["transaction_id"].sample(100, seed=1)]).unique().to_list()
 
     replays = replay_decisions(demo.warehouse, registry, chosen, plan=plan_in_force(demo.settings))
@@ -358,6 +358,42 @@ def test_a_hundred_decisions_of_all_days_come_out_equal_when_made_again_and_thei
     assert {each.transaction_id: each.differences for each in replays} == dict.fromkeys(chosen, ())
     assert len({each.event_date for each in replays}) == DAYS
     assert "Nothing was changed" in demo.invoke("audit")
+
+
+def test_the_audit_sample_is_reviewed_and_tells_what_was_let_through(demo: Installation, days: list[date]) -> None:
+    """Ten a day of four hundred: the interval contains the number of frauds that were approved."""
+    daily = demo.warehouse.read(
+        """
+        SELECT event_date, count(*) FILTER (audited) AS drawn, sum(audit_probability) AS expected,
+               count(*) FILTER (decision <> 'approve' AND audit_probability IS NOT NULL) AS alerts_drawn
+        FROM scoring.decisions WHERE channel = 'batch' GROUP BY ALL ORDER BY ALL
+        """
+    )
+    assert daily["expected"].to_list() == pytest.approx([10.0] * DAYS)
+    assert 60 <= daily["drawn"].sum() <= 120
+    assert daily["alerts_drawn"].sum() == 0
+    unjudged = demo.warehouse.read(
+        """
+        SELECT DISTINCT event_date FROM scoring.decisions
+        WHERE audited AND transaction_id NOT IN (SELECT transaction_id FROM feedback.labels WHERE source = 'review')
+        """
+    )
+    assert unjudged.to_series().to_list() == days[-1:]
+
+    rows = demo.warehouse.read("SELECT * FROM monitoring.audit_performance ORDER BY as_of")
+    assert rows["as_of"].to_list() == days
+    figures = rows.row(-1, named=True)
+    frauds = read_truth(demo.settings.simulation_dir).filter("is_fraud")["transaction_id"]
+    approved = demo.warehouse.read("SELECT transaction_id FROM scoring.decisions WHERE decision = 'approve'")
+    truth = approved.filter(pl.col("transaction_id").is_in(frauds.implode())).height
+    assert figures["frauds_let_through_low"] <= truth <= figures["frauds_let_through_high"]
+    assert figures["audited"] == daily["drawn"][:-1].sum()
+    thresholds = demo.warehouse.read(
+        "SELECT * FROM monitoring.audited_thresholds WHERE as_of = ? ORDER BY review_threshold", [days[-1]]
+    )
+    assert thresholds["alerts"].is_sorted(descending=True)
+    assert thresholds["recall"].is_sorted(descending=True)
+    assert "What the audit sample tells" in demo.invoke("status")
 
 
 def test_mlflow_shows_performance_over_the_days_with_the_day_as_step(demo: Installation) -> None:

@@ -114,6 +114,8 @@ def test_an_empty_log_verifies(tmp_path: Path) -> None:
         "reason_codes = []",
         "decided_at = decided_at + INTERVAL 1 MICROSECOND",
         "policy_hash = NULL",
+        "audited = true",
+        "audit_probability = 0.5",
         "transaction_id = 'z'",
     ],
 )
@@ -253,6 +255,7 @@ ENTRIES = st.lists(
                 pl.Float64(): st.floats(allow_nan=False),
                 pl.List(pl.String()): st.lists(st.text(max_size=3), max_size=3),
                 pl.Datetime("us"): st.datetimes(),
+                pl.Boolean(): st.booleans(),
             }[kind]
             for name, kind in ENTRY_SCHEMA.items()
         }
@@ -268,10 +271,18 @@ def test_the_hash_is_what_anybody_computes_who_reads_the_description(rows: list[
     previous, expected = GENESIS, []
     for row in rows:
         text = b""
+        said = [name for name in ENTRY_SCHEMA if row[name] is not None]
+        later = ["plan_version", "audited", "audit_probability"]
+        while later and later[-1] not in said:
+            later.pop()
         for name, value in ((name, row[name]) for name in ENTRY_SCHEMA):
+            if name in ("plan_version", "audited", "audit_probability") and name not in later:
+                continue
             match value:
                 case None:
-                    text += b"" if name == "plan_version" else b"~"
+                    text += b"~"
+                case bool():
+                    text += netstring(str(value).lower())
                 case float():
                     text += netstring(str(struct.unpack("<q", struct.pack("<d", value))[0]))
                 case datetime():

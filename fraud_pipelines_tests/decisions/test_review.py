@@ -92,8 +92,9 @@ def test_a_probability_is_one_whatever_was_judged(
     judge(warehouse, {f"a{2 * n}": fraud for n, (_, _, fraud) in enumerate(alerts[::2])})
     cases = read_queue(warehouse, limit=100).cases
     assert len({case.transaction_id for case in cases}) == len(cases) == 5 + len(alerts) - len(alerts[::2])
-    assert all(0 <= case.fraud_probability <= 1 for case in cases)
-    assert [case.expected_loss for case in cases] == sorted((case.expected_loss for case in cases), reverse=True)
+    assert all(case.fraud_probability is not None and 0 <= case.fraud_probability <= 1 for case in cases)
+    losses = [case.expected_loss or 0.0 for case in cases]
+    assert losses == sorted(losses, reverse=True)
 
 
 def test_a_verdict_leaves_the_queue_and_is_kept_with_who_gave_it(warehouse: Warehouse) -> None:

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesDetector
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole
-from fraud_pipelines.detection.supervised import LABEL, fit_supervised, supervised_schema, with_model_scores
+from fraud_pipelines.detection.supervised import LABEL, WEIGHT, fit_supervised, supervised_schema, with_model_scores
 from fraud_pipelines.errors import ArtifactRejected, InvalidInput
 from fraud_pipelines_tests.examples import examples
 
@@ -39,6 +39,20 @@ def rows(count: int, *, seed: int = 0) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def model() -> FraudModel:
     return fit_supervised(rows(2000), rows(1500, seed=1).drop(LABEL), schema=SCHEMA, contamination=0.02)
+
+
+def test_rows_that_stand_for_many_weigh_more() -> None:
+    training = rows(2000)
+    heavy = training.with_columns(pl.when(LABEL).then(20.0).otherwise(1.0).alias(WEIGHT))
+    fast = rows(200, seed=2).with_columns(speed=pl.lit(2.0))
+    plain, weighted = (
+        fit_supervised(each, rows(1500, seed=1).drop(LABEL), schema=SCHEMA).score(fast)["raw_score"].mean()
+        for each in (training, heavy)
+    )
+    # Twenty times the odds, as far as regularisation lets them.
+    assert isinstance(plain, float)
+    assert isinstance(weighted, float)
+    assert np.log(4) < weighted - plain < np.log(40)
 
 
 @examples(8)

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from fraud_pipelines.detection.daily_models import current_feature_version
 from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesParameters
-from fraud_pipelines.detection.supervised import LABEL
+from fraud_pipelines.detection.supervised import LABEL, WEIGHT
 from fraud_pipelines.detection.supervised_plan import SupervisedTraining
 from fraud_pipelines.features.frames import read_features
 from fraud_pipelines.plan.compile import shipped_plan
@@ -70,6 +70,51 @@ def test_where_all_is_judged_at_once_scores_are_anchored_on_the_day_before(wareh
     assert plan.calibration is not None
     assert plan.calibration["event_date"].unique().to_list() == [day(11)]
     assert plan.features["event_date"].max() == day(10)
+
+
+def test_an_audited_row_stands_for_those_that_are_not_there(warehouse: Warehouse) -> None:
+    """Of 1/p payments: a fraud that nobody reported, and where only verdicts tell, any."""
+    probabilities = {"t04-150": 0.25, "t04-151": 0.5, "t05-003": 0.25, "t05-152": 0.001, "t06-153": 0.25}
+    drawn = pl.DataFrame({"transaction_id": [*probabilities], "audit_probability": [*probabilities.values()]})
+    assert WEIGHT not in LEARNER.plan(warehouse, ON).features.columns
+    before = LEARNER.inputs(warehouse, ON)
+    with warehouse.transaction() as connection:
+        insert(
+            connection,
+            "scoring.decisions",
+            drawn.with_columns(
+                event_date=pl.col("transaction_id").str.slice(1, 2).cast(pl.Int64).map_elements(day, pl.Date),
+                channel=pl.lit("batch"),
+                decision=pl.lit("approve"),
+                score=pl.lit(0.1),
+                reason=pl.lit("below_review_threshold"),
+                reason_codes=pl.lit([], dtype=pl.List(pl.String)),
+                policy=pl.lit("balanced"),
+                review_threshold=pl.lit(0.5),
+                block_threshold=pl.lit(0.8),
+                model_versions=pl.lit(["fraud-daily/1"]),
+                decided_at=pl.lit(datetime(2026, 9, 20)),
+                audited=pl.lit(value=True),
+            ),
+        )
+    morning = datetime.combine(ON, datetime.min.time())
+    found = {"t04-150": True, "t04-151": False, "t05-003": True, "t05-152": True}
+    store(warehouse, found, morning - timedelta(hours=1))
+
+    def weights() -> dict[str, float]:
+        rows = LEARNER.plan(warehouse, ON).features.select("transaction_id", WEIGHT)
+        assert rows[WEIGHT].min() == 1
+        return dict(rows.filter(pl.col("transaction_id").is_in([*probabilities])).iter_rows())
+
+    # t05-003 was charged back as well, t06-153 has not been reviewed, and no row stands for more than a hundred.
+    assert weights() == {"t04-150": 4.0, "t04-151": 1.0, "t05-003": 1.0, "t05-152": 100.0, "t06-153": 1.0}
+    assert LEARNER.inputs(warehouse, ON) != before
+    plan = LEARNER.plan(warehouse, ON)
+    alone = replace(plan, features=plan.features.drop(WEIGHT))
+    assert plan.fingerprint(plan.schema()[0], "") != alone.fingerprint(alone.schema()[0], "")
+    with warehouse.transaction() as connection:
+        connection.execute("UPDATE raw.transactions SET judged_only = true WHERE transaction_id LIKE 't04%'")
+    assert weights() == {"t04-150": 4.0, "t04-151": 2.0, "t05-003": 1.0, "t05-152": 100.0, "t06-153": 1.0}
 
 
 def test_of_many_transactions_every_known_fraud_is_kept(warehouse: Warehouse) -> None:

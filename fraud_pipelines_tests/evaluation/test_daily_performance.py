@@ -222,3 +222,66 @@ def test_thresholds_and_performance_as_of_a_day_are_the_same_when_all_later_data
     assert {each["objective"] for each in evidence} == {"min_cost"}
     forget_after(warehouse, DAY)
     assert as_known() == before
+
+
+def draw_audit_sample(warehouse: Warehouse, *, frauds: int) -> None:
+    """A tenth of what was approved and nobody reviewed is drawn, and reviewed on the day after; of what nobody reports
+    so many turn out to be frauds."""
+    with warehouse.transaction() as connection:
+        connection.execute(
+            """
+            UPDATE scoring.decisions SET audit_probability = 0.1, audited = substr(transaction_id, 6) = '3'
+                AND transaction_id NOT IN (SELECT transaction_id FROM feedback.labels WHERE source = 'review')
+            WHERE decision = 'approve'
+            """
+        )
+        connection.execute(
+            """
+            INSERT INTO feedback.labels BY NAME
+            SELECT transaction_id, 'review' AS source,
+                   coalesce(l.actual_fraud, row_number() OVER unreported_first <= ?) AS actual_fraud,
+                   d.decided_at + INTERVAL 1 DAY AS known_at, d.decided_at + INTERVAL 1 DAY AS ingested_at
+            FROM scoring.decisions d LEFT JOIN feedback.labels l USING (transaction_id) WHERE audited
+            WINDOW unreported_first AS (ORDER BY l.actual_fraud NULLS FIRST, md5(transaction_id))
+            """,
+            [frauds],
+        )
+
+
+AUDITED = ("audited", "frauds_let_through", "recall_audited", "value_lost_audited")
+
+
+@pytest.mark.parametrize("frauds", [0, 12])
+def test_an_audit_sample_adds_columns_and_changes_no_other_figure(warehouse: Warehouse, frauds: int) -> None:
+    before = measured_and_stored(warehouse)
+    untouched = tune_thresholds(warehouse, SETTINGS, DAY).proposal
+    draw_audit_sample(warehouse, frauds=frauds)
+    after = measured_and_stored(warehouse)
+
+    for table in ("rows", "early", "by_scenario", "probabilities", "reliability"):
+        old, new = getattr(before, table), getattr(after, table)
+        same = [name for name in old.columns if not name.startswith(AUDITED)]
+        assert new.select(same).equals(old.select(same)), table
+    assert after.matured_days == before.matured_days
+    policy = row_of(after.rows, POLICY_PREFIX + "balanced")
+    assert row_of(after.rows, "fraud-daily")["audited"] is None
+    let_through = warehouse.read(
+        """
+        SELECT count(*) FROM scoring.decisions JOIN feedback.labels USING (transaction_id)
+        WHERE audited AND source = 'review' AND actual_fraud AND event_date BETWEEN $first AND $last
+        """,
+        {"first": policy["window_start"], "last": policy["window_end"]},
+    ).item()
+    assert policy["audited_frauds"] == let_through
+    assert policy["frauds_let_through"] == pytest.approx(
+        max(10 * let_through, float(str(policy["frauds_let_through"])))
+    )
+    assert {*after.audited["window_end"]} == {DAY}
+    assert after.thresholds_audited.height == 19
+
+    proposal = tune_thresholds(warehouse, SETTINGS, DAY).proposal
+    decided = proposal.thresholds.evidence["decided"]
+    assert isinstance(decided, dict)
+    assert decided["tuned_by_audit"] == (let_through >= 5)
+    if not decided["tuned_by_audit"]:
+        assert proposal.sweep.equals(untouched.sweep)

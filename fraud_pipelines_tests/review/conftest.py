@@ -101,11 +101,16 @@ def patience() -> float:
 
 @contextmanager
 def served(
-    warehouse: Warehouse, *, plan: Plan | None = None, patience: float = 20.0, reviewer_header: str = ""
+    warehouse: Warehouse,
+    *,
+    plan: Plan | None = None,
+    patience: float = 20.0,
+    reviewer_header: str = "",
+    blind: bool = False,
 ) -> Iterator[int]:
     """The port on which the page of a warehouse is served, as long as the block lasts."""
     listening = socket.create_server(("127.0.0.1", 0))
-    desk = Desk(warehouse.path, plan=plan or shipped_plan(), read_wait=patience, write_wait=patience)
+    desk = Desk(warehouse.path, plan=plan or shipped_plan(), read_wait=patience, write_wait=patience, blind=blind)
     settings = Settings(data_dir=warehouse.path.parent, reviewer_header=reviewer_header)
     app = create_app(desk, settings, names=["reviews.example"])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))

@@ -32,6 +32,7 @@ class Decided:
     merchant_id: str = "m<1>"
     country: str = "DE"
     device_fingerprint: str | None = None
+    audited: bool = False
 
 
 def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
@@ -46,6 +47,7 @@ def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
             "decision": [row.decision for row in rows],
             "channel": [row.channel for row in rows],
             "reason": [row.reason for row in rows],
+            "audited": [row.audited for row in rows],
             "merchant_id": [row.merchant_id for row in rows],
             "country": [row.country for row in rows],
             "device_fingerprint": pl.Series([row.device_fingerprint for row in rows], dtype=pl.String),
@@ -97,6 +99,7 @@ def store(warehouse: Warehouse, rows: Sequence[Decided]) -> None:
                 "reason_codes",
                 "reason",
                 "model_versions",
+                "audited",
                 policy=pl.lit("balanced"),
                 review_threshold=pl.lit(0.5),
                 block_threshold=pl.lit(0.8),

@@ -60,6 +60,62 @@ def test_a_case_tells_what_decided_apart_from_what_a_reviewer_should_know_beside
     assert "fraud-ensemble/4" in client.get("/").text
 
 
+CODES = ["amount is 3× this customer's usual"]
+ALIKE = (
+    Decided("alert1", 30.0, 0.6, "review", user_id="u8", days_ago=1.0, reason_codes=CODES, model_versions=["m/1"]),
+    Decided(
+        "audit1",
+        30.0,
+        0.1,
+        user_id="u9",
+        days_ago=1.0,
+        reason_codes=CODES,
+        reason="below_review_threshold",
+        audited=True,
+    ),
+)
+
+
+def test_an_audited_payment_waits_and_is_told_as_one(client: Client, warehouse: Warehouse) -> None:
+    store(warehouse, ALIKE)
+    assert "<strong>7</strong> wait for a verdict" in client.get("/").text
+    assert '<span class="badge audit">audit</span>' in client.get("/").text
+    assert "It was approved, and drawn by the audit sample." in client.case("audit1").text
+    assert "audit sample" not in client.case("alert1").text
+    client.judge("audit1", "legitimate")
+    assert labels(warehouse) == [("audit1", False, "anna", None)]
+
+
+def test_a_blind_page_tells_an_audited_payment_from_an_alert_in_nothing(warehouse: Warehouse) -> None:
+    store(warehouse, ALIKE)
+    with served(warehouse, blind=True) as port:
+        client = Client(port)
+        queues = [client.get(path).text for path in ("/", "/?sort=score", "/?sort=loss", "/?decision=review")]
+        lists = [client.get(path).text for path in ("/payments", "/payments?sort=score", "/payments?decision=review")]
+        for page in (*queues, *lists):
+            rows = [
+                row.replace(name, "NAME").replace(user, "USER").replace(" autofocus", "")
+                for name, user in (("alert1", "u8"), ("audit1", "u9"))
+                for row in page.split("<tr>")
+                if f">{name}</a>" in row
+            ]
+            assert len(rows) == 2
+            assert rows[0].partition("</tr>")[0] == rows[1].partition("</tr>")[0]
+        # By score, or by expected loss, what was drawn would stand last.
+        for page in queues[:3]:
+            places = [page.index(f">{name}</a>") for name in ("big", "block", "alert1", "audit1", "small", "tiny")]
+            assert places == sorted(places)
+        told = []
+        for name, user in (("alert1", "u8"), ("audit1", "u9")):
+            case, entity = client.case(name), client.get(f"/entity?column=user_id&value={user}")
+            assert (case.status, entity.status) == (200, 200)
+            body = case.text.replace(case.fields["token"], "TOKEN").partition("</nav>")[2]
+            # Each is a neighbour of the other: they share a merchant.
+            told.append((body + entity.text).replace(name, "NAME").replace("u8", "USER").replace("u9", "USER"))
+        assert told[0] == told[1]
+        assert "0.600" not in told[0]
+
+
 def test_a_case_shows_local_times_days_and_refunds(client: Client, warehouse: Warehouse) -> None:
     assert "local time" not in client.case("big").text
     for change, shown in (

@@ -6,23 +6,26 @@ import polars as pl
 from fraud_pipelines.defs.metadata import estimate, markdown_table
 
 _ESTIMATES = ("precision", "recall", "average_precision")
+_AUDITED = "recall_audited"
 
 
 def performance_table(rows: pl.DataFrame) -> dg.MetadataValue:
-    """Precision, recall and average precision with their intervals, policies first; … where it can't be told yet.
+    """Precision, recall and average precision with their intervals, policies first; … where it can't be told yet. Where
+    there is an audit sample, the recall that it tells stands beside them.
 
     It is short, so that Dagster shows it without a click.
 
     Args:
         rows: of ``monitoring.model_performance``.
     """
+    audited = [_AUDITED] if rows[_AUDITED].null_count() < rows.height else []
     ordered = rows.sort(~pl.col("model_name").str.starts_with("policy:"), "channel", "model_name")
     shown = [
         {
             "": row["model_name"] if row["channel"] == "batch" else f"{row['model_name']}, {row['channel']}",
             **{
                 name.replace("_", " "): estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
-                for name in _ESTIMATES
+                for name in (*_ESTIMATES, *audited)
             },
             "alerts a day": row["alerts_per_day"],
         }

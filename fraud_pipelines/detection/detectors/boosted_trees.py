@@ -52,6 +52,7 @@ class BoostedTreesDetector:
         is_fraud: NDArray[np.bool_],
         parameters: BoostedTreesParameters,
         *,
+        weights: FloatArray | None = None,
         share_of_legitimate: float = 1.0,
         seed: int,
     ) -> Self:
@@ -59,7 +60,7 @@ class BoostedTreesDetector:
 
         Of the legitimate rows there may be only a share: then the log-odds are corrected by its logarithm, as for any
         model of odds whose cases were sampled by their kind. (Weights would do it too, but make scikit-learn take
-        seconds to find its bins.)
+        seconds to find its bins.) Rows may have ``weights``, shape (n,), where some stand for several.
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
@@ -69,7 +70,7 @@ class BoostedTreesDetector:
         )
         # Its threads wait for each other busily: on a machine with other work, a fit takes thirty times as long.
         with threadpool_limits(1, user_api="openmp"):
-            classifier.fit(X, is_fraud)
+            classifier.fit(X, is_fraud, sample_weight=weights)
         frozen = cls.freeze(classifier)
         return replace(frozen, baseline=frozen.baseline + float(np.log(share_of_legitimate)))
 

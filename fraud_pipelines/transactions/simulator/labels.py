@@ -19,14 +19,15 @@ def labels_known_on(
     """What the world tells on ``day`` about earlier transactions, given how they were decided.
 
     A transaction held for review or blocked on the day before is reviewed: label ``review``, known one day after
-    the payment. A fraud that was let through, by approval or by a reviewer's mistake, gives a ``chargeback`` at its
-    ``charged_back_at``, if it has one. A transaction without a decision gives no label.
+    the payment. So is one that was approved and drawn by an audit sample. A fraud that was let through, by approval or
+    by a reviewer's mistake, gives a ``chargeback`` at its ``charged_back_at``, if it has one, whoever has looked at it
+    since. A transaction without a decision gives no label.
 
     Args:
         day: the UTC day on which ``known_at`` falls.
         truth: columns of ``TRUTH_COLUMNS``.
-        decisions: ``transaction_id`` and ``decision``. Of several decisions on a transaction (one a channel), one to
-            review or block is enough for a review.
+        decisions: ``transaction_id`` and ``decision``, and ``audited`` where there is an audit sample. Of several
+            decisions on a transaction (one a channel), one to review or block is enough for a review.
         reviewer_error_rate: share of the reviews, in [0, 1], that find the opposite of the truth; which ones
             follows from the transaction's id.
 
@@ -40,7 +41,8 @@ def labels_known_on(
     blocked = _ids(decisions, "block")
     held = pl.concat([blocked, _ids(decisions, "review")]).unique()
 
-    reviewed = truth.filter(pl.col("event_date") == day - REVIEW_DELAY).join(held, on="transaction_id", how="semi")
+    looked_at = pl.concat([held, _audited(decisions)]).unique()
+    reviewed = truth.filter(pl.col("event_date") == day - REVIEW_DELAY).join(looked_at, on="transaction_id", how="semi")
     reviews = _with_finding(reviewed, reviewer_error_rate).select(
         "transaction_id",
         actual_fraud="found_fraud",
@@ -67,6 +69,11 @@ def labels_known_on(
 
 def _ids(decisions: pl.DataFrame, decision: str) -> pl.DataFrame:
     return decisions.filter(pl.col("decision") == decision).select("transaction_id").unique()
+
+
+def _audited(decisions: pl.DataFrame) -> pl.DataFrame:
+    drawn = pl.col("audited").fill_null(value=False) if "audited" in decisions.columns else pl.lit(value=False)
+    return decisions.filter(drawn).select("transaction_id")
 
 
 def _with_finding(transactions: pl.DataFrame, error_rate: float) -> pl.DataFrame:

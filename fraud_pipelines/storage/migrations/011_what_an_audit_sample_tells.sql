@@ -1,0 +1,27 @@
+-- Which approved payments were drawn for review, with what probability, and what their outcomes tell.
+ALTER TABLE IF EXISTS scoring.decisions ADD COLUMN IF NOT EXISTS audited BOOLEAN;
+ALTER TABLE IF EXISTS scoring.decisions ADD COLUMN IF NOT EXISTS audit_probability DOUBLE;
+ALTER TABLE IF EXISTS scoring.decision_revisions ADD COLUMN IF NOT EXISTS audited BOOLEAN;
+ALTER TABLE IF EXISTS scoring.decision_revisions ADD COLUMN IF NOT EXISTS audit_probability DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS audited BIGINT;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS audited_frauds BIGINT;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS frauds_let_through DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS frauds_let_through_low DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS frauds_let_through_high DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS recall_audited DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS recall_audited_low DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS recall_audited_high DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS value_lost_audited DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS value_lost_audited_low DOUBLE;
+ALTER TABLE IF EXISTS monitoring.model_performance ADD COLUMN IF NOT EXISTS value_lost_audited_high DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS audited BIGINT;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS audited_frauds BIGINT;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS frauds_let_through DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS frauds_let_through_low DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS frauds_let_through_high DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS recall_audited DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS recall_audited_low DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS recall_audited_high DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS value_lost_audited DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS value_lost_audited_low DOUBLE;
+ALTER TABLE IF EXISTS monitoring.early_performance ADD COLUMN IF NOT EXISTS value_lost_audited_high DOUBLE;
