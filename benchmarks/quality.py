@@ -11,7 +11,8 @@ feedback feature has had its full span:
 
 - handbook: a model learns from 7 days, the next 7 are left out (the labels' delay), the 7 after them are the test.
   A supervised model is also shown as the pipeline trains it, on the 28 days that end where those 7 end; of the first
-  test weeks these reach into days whose label features lack a part of their span.
+  test weeks these reach into days whose label features lack a part of their span. The detectors of groups are given
+  the frauds that are known of these 28 days, as in the pipeline, and learn from the last 7.
 - daily: as in the pipeline, each test day is scored by a model that learned from the 7 days right before it. These
   are seven models a week, so one seed is enough; the handbook's figures are means over three.
 
@@ -40,7 +41,7 @@ from statistics import fmean
 from typing import Final
 
 import polars as pl
-from handbook import PROTOCOLS, WEEK, Score, read_payments, test_weeks, without_known_cards
+from handbook import DELAY, PROTOCOLS, WEEK, Score, read_payments, test_weeks, without_known_cards
 from label_features import ARMS, LABELS, RECENCY, with_arm
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -49,6 +50,7 @@ from rich.table import Table
 from fraud_pipelines.detection.backends import BACKENDS, backend_by_name
 from fraud_pipelines.detection.default_schema import DEFAULT_SCHEMA, default_schema, grouped_schema
 from fraud_pipelines.detection.groups import Grouping
+from fraud_pipelines.detection.known_frauds import EVIDENCE_DAYS
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FEEDBACK_SCHEMA, FeatureRole, SchemaLike
 from fraud_pipelines.detection.supervised import TRAINING_DAYS, fit_supervised, supervised_schema
@@ -78,7 +80,8 @@ LABEL_FREE: Final = "label-free"
 FEEDBACK: Final = "with feedback"
 GROUPS: Final = "label-free, in groups"
 GROUPS_FEEDBACK: Final = "feedback, in groups"
-"""As the daily models have it: each group of features by itself. The lines without groups judge all together."""
+"""As the daily models have it: each group of features by itself, weighted by the frauds known of four weeks. The lines
+without groups judge all together."""
 EVERYTHING: Final = "every number, and scores"
 
 SUPERVISED: Final = "supervised"
@@ -192,7 +195,12 @@ def contenders(mixes: Iterable[Sequence[str]]) -> list[Contender]:
     models += [(f"suod: {', '.join(mix)}", "suod", {"members": tuple(mix)}) for mix in mixes]
     for features in (LABEL_FREE, GROUPS, FEEDBACK, GROUPS_FEEDBACK):
         lines += [
-            Contender(name, features, partial(_scored_by_model, backend, parameters, features))
+            Contender(
+                name,
+                features,
+                partial(_scored_by_model, backend, parameters, features),
+                span=timedelta(days=EVIDENCE_DAYS) if features == GROUPS_FEEDBACK else WEEK,
+            )
             for name, backend, parameters in models
             if features in (LABEL_FREE, FEEDBACK) or backend_by_name(backend).reads_groups
         ]
@@ -210,9 +218,9 @@ def _score_by_amount(_training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFram
 
 def _scored_by_labels(seed: int, training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
     """By the supervised model: every number and flag, and the scores of other daily models of its last week."""
-    last_week = training.filter(pl.col("event_date") > pl.col("event_date").max() - WEEK)
+    last_week = _last_week(training)
     daily, left_out = _daily_schema(last_week)
-    schema, groups = _in_groups(last_week, labels=True)
+    schema, groups = _in_groups(last_week, _known_frauds(training, test))
     features = [training, test]
     for backend in ("isolation_forest", "suod", "ecod"):
         detector = FraudModel.fit(
@@ -236,7 +244,8 @@ def _scored_by_labels(seed: int, training: pl.DataFrame, test: pl.DataFrame) -> 
 
 
 def _scored_by_model(backend: str, parameters: Mapping[str, object], features: str, seed: int) -> Score:
-    def score(training: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
+    def score(span: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
+        training, known = _last_week(span), _known_frauds(span, test)
         daily, _ = _daily_schema(training)
         schemas: dict[str, SchemaLike] = {
             ROLLING: ROLLING_AND_TIME,
@@ -245,7 +254,7 @@ def _scored_by_model(backend: str, parameters: Mapping[str, object], features: s
             },
             FEEDBACK: daily,
         }
-        in_groups = _in_groups(training, labels=features == GROUPS_FEEDBACK)
+        in_groups = _in_groups(training, known if features == GROUPS_FEEDBACK else None)
         model = FraudModel.fit(
             training,
             backend=backend,
@@ -260,15 +269,23 @@ def _scored_by_model(backend: str, parameters: Mapping[str, object], features: s
     return score
 
 
-def _in_groups(training: pl.DataFrame, *, labels: bool) -> tuple[SchemaLike, Grouping]:
-    """What the daily models use: groups of features, and with ``labels`` those from labels and the known frauds.
-
-    When a test begins, a week after the training rows end, the frauds among these are known.
-    """
+def _in_groups(training: pl.DataFrame, known: pl.DataFrame | None) -> tuple[SchemaLike, Grouping]:
+    """What the daily models use: groups of features, and with ``known`` frauds those from labels, and the frauds."""
     schema, _ = default_schema(training, {**grouped_schema(shipped_plan()), **RECENCY})
-    chosen = {name: role for name, role in schema.items() if labels or role.group != LABELS_GROUP}
+    chosen = {name: role for name, role in schema.items() if known is not None or role.group != LABELS_GROUP}
     primary = frozenset(role.group for role in DEFAULT_SCHEMA.values())
-    return chosen, Grouping(primary, training.filter("is_fraud") if labels else training.head(0))
+    return chosen, Grouping(primary, training.head(0) if known is None else known)
+
+
+def _known_frauds(span: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
+    """The frauds of ``span`` that are known when the test begins, of no more days than the daily models look at."""
+    last = test.select(pl.col("event_date").min() - DELAY).item()
+    known = pl.col("event_date").is_between(last - timedelta(days=EVIDENCE_DAYS), last, closed="left")
+    return span.filter("is_fraud", known)
+
+
+def _last_week(span: pl.DataFrame) -> pl.DataFrame:
+    return span.filter(pl.col("event_date") > pl.col("event_date").max() - WEEK)
 
 
 def _daily_schema(training: pl.DataFrame) -> tuple[dict[str, FeatureRole], dict[str, str]]:

@@ -84,7 +84,7 @@ def test_suod_equals_pyods_score_of_a_row_alone(members: tuple[str, ...]) -> Non
         approx_flag_global=False,
         bps_flag=False,
     ).fit(X)
-    parameters = SuodParameters.model_validate({"members": members})
+    parameters = SuodParameters.model_validate({"members": members, "max_samples": 1024, "projections": 100})
     ours = SuodDetector.fit(X, TrainingDistribution.fit(X), parameters, seed=5)
     np.testing.assert_allclose(ours.raw_scores(new), one_by_one(pyods, new), rtol=0, atol=1e-9)
 

@@ -202,7 +202,7 @@ def test_to_count_the_unlabelled_as_legitimate_tells_precision_to_within_three_p
         assert true - 0.03 <= presumed <= true
         # What alerted was reviewed: there all three agree.
         assert threshold < 0.5 or labelled_only == presumed == true
-    assert estimates.precision("labelled_only", 0.1) > estimates.precision("truth", 0.1) + 0.2
+    assert estimates.precision("labelled_only", 0.1) > estimates.precision("truth", 0.1) + 0.15
 
 
 def test_recall_is_flattered_by_the_frauds_that_nobody_has_reported_yet(
