@@ -194,6 +194,9 @@ class Settings(BaseModel):
         description="the header in which [a proxy with a login](docs/security.md#who-a-reviewer-is) says who asks",
         json_schema_extra={"default": "reviewers type their names"},
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="logs for people, or [a JSON object a line](docs/operation.md#logs)"
+    )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
 
     @model_validator(mode="after")

@@ -5,14 +5,16 @@ from typing import Final
 
 import click
 
+from fraud_pipelines.environment import load_env_file
 from fraud_pipelines.errors import FraudPipelinesError
+from fraud_pipelines.logs import set_up_logs
 
 SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "doctor", "sql", "publish", "compile"),
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
     "Decisions": ("review", "backtest", "rules", "policies", "audit", "replay"),
-    "Maintenance": ("prune", "compact"),
+    "Maintenance": ("prune", "compact", "backup", "restore", "relocate"),
     "Lake": ("lake",),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),
 }
@@ -26,6 +28,8 @@ class Commands(click.Group):
     """Commands in sections, whose own errors are shown as one message, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
+        load_env_file()
+        set_up_logs()
         try:
             return super().invoke(ctx)
         except (FraudPipelinesError, OSError) as error:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from fraud_pipelines.cli.backup import backup, relocate, restore
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
 from fraud_pipelines.cli.compact import compact
 from fraud_pipelines.cli.importing import import_group
@@ -373,6 +374,9 @@ def replay(transaction_id: str, channel: Literal["batch", "stream"], revision: i
     sys.exit(show_replay(Settings.from_environment(), transaction_id, channel=channel, revision=revision))
 
 
+main.add_command(backup)
+main.add_command(restore)
+main.add_command(relocate)
 main.add_command(compact)
 main.add_command(import_group)
 main.add_command(lake_group)

@@ -5,7 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.cli.terminal import terminal
+from fraud_pipelines.logs import is_json, log_event
 from fraud_pipelines.settings import Settings
 
 console = terminal(highlight=False)
@@ -153,26 +154,33 @@ def run_stream_consume(settings: Settings, *, once: bool) -> None:
     from fraud_pipelines.streaming.kafka import KafkaSource, consume
     from fraud_pipelines.streaming.session import StreamSession
     from fraud_pipelines.streaming.settings import KafkaSettings, StreamSettings
+    from fraud_pipelines.streaming.watched import Watched
     from fraud_pipelines.transactions.mapping import ColumnMapping
 
     topic = KafkaSettings.from_environment()
     prepare(settings)
     warehouse, publication = live_warehouse(settings), publication_of(settings)
     registry = ModelRegistry(settings.tracking_uri, artifact_root=settings.artifact_root)
-    session = StreamSession(warehouse, registry, settings, StreamSettings.from_environment())
+    stream, watched = StreamSettings.from_environment(), Watched()
+    session = StreamSession(warehouse, registry, settings, stream)
     with (
         _stopped_by_sigterm(),
+        nullcontext() if stream.metrics_port is None else watched.told(stream.metrics_host, stream.metrics_port),
         KafkaSource(topic, warehouse, mapping=ColumnMapping.identity(session.attributes)) as source,
     ):
         console.print(f"Reading {topic.topic} at {topic.brokers}")
         try:
             while True:
                 reports = consume(session, source, clock=_utc_now, wait_seconds=5.0 if once else 0.5)
+                watched.polled(reports)
                 if reports:
                     decided, rejected = (sum(getattr(each, n) for each in reports) for n in ("decided", "rejected"))
                     reasons = sum((Counter(each.rejected_by_reason) for each in reports), Counter[str]())
                     why = "".join(f"; {count:,}: {reason}" for reason, count in reasons.most_common())
-                    console.print(f"{_utc_now():%H:%M:%S} {decided:,} decided, {rejected:,} rejected{why}")
+                    if is_json():
+                        log_event("committed", decided=decided, rejected=rejected, rejected_by_reason=reasons)
+                    else:
+                        console.print(f"{_utc_now():%H:%M:%S} {decided:,} decided, {rejected:,} rejected{why}")
                 elif once:
                     break
                 publication.publish_if_due()

@@ -12,6 +12,8 @@ from typing import IO, Final, Self
 import dagster as dg
 
 _FOLDER: Final = "shell_runs"
+FINISHED: Final = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+"""Of a run that has ended."""
 
 
 class RunNote:
@@ -50,6 +52,15 @@ def close_abandoned_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
                 closed.append(run)
             path.unlink(missing_ok=True)
     return closed
+
+
+def close_restored_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Mark the runs that were under way when a backup was made as failed; returns them."""
+    under_way = [status for status in dg.DagsterRunStatus if status not in FINISHED]
+    runs = list(instance.get_runs(dg.RunsFilter(statuses=under_way)))
+    for run in runs:
+        _close(instance, run)
+    return runs
 
 
 def _close(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

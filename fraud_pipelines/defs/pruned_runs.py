@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from dagster._core.definitions.events import AssetMaterialization
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     AssetEventTagsTable,
@@ -25,6 +24,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._serdes import deserialize_value, serialize_value
 
+from fraud_pipelines.defs.abandoned_runs import FINISHED
 from fraud_pipelines.storage.pruned import Pruned, bytes_of, shrink_database
 
 _BATCH: Final = 200
@@ -80,7 +80,7 @@ def shrink_databases(instance: dg.DagsterInstance) -> int:
 
 def _ended(instance: dg.DagsterInstance, before: datetime, *, by_sensor: bool) -> Iterator[list[str]]:
     """The ids of the runs to remove, some at a time."""
-    old = dg.RunsFilter(statuses=list(FINISHED_STATUSES), created_before=before)
+    old = dg.RunsFilter(statuses=list(FINISHED), created_before=before)
     ids: list[str] = []
     cursor: str | None = None
     while page := instance.get_runs(old, cursor=cursor, limit=_BATCH):

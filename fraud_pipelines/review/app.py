@@ -26,10 +26,14 @@ from fraud_pipelines.review.tokens import Tokens, new_session
 from fraud_pipelines.review.trying import Trying
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.web.guard import Guard, same_origin
+from fraud_pipelines.web.metrics import Measured, Metric, Metrics, health_routes
 
 SESSION_COOKIE: Final = "review_session"
 NAME_COOKIE: Final = "review_name"
 MAX_FORM_BYTES: Final = 32_768
+WAREHOUSE_AGE: Final = Metric(
+    "fraud_warehouse_seconds_since_write", "gauge", "Since anything was written to the live warehouse."
+)
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -51,6 +55,8 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
         names: host names it may be asked for under, besides ``localhost`` and addresses.
     """
     renderer = Renderer(desk.plan)
+    metrics = Metrics()
+    metrics.ask(WAREHOUSE_AGE, desk.seconds_since_write)
     pages = _Pages(desk, renderer, settings.reviewer_header)
     exploring, trying = Exploring(desk, renderer), Trying(desk, renderer, settings)
     app = Starlette(
@@ -62,6 +68,7 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
             Route("/payments", exploring.payments),
             Route("/entity", exploring.entity),
             Route("/backtest", trying.backtest),
+            *health_routes(metrics, desk.problem),
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ],
         exception_handlers={
@@ -70,8 +77,9 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
             Exception: pages.unexpected,
         },
     )
-    # Around all of it: also an answer to what went wrong gets the headers.
-    return Guard(app, names, headers=HEADERS)
+    # The guard around all of it: also an answer to what went wrong gets the headers.
+    pages_told_apart = [route.path for route in app.routes if isinstance(route, Route)]
+    return Guard(Measured(app, metrics, pages_told_apart), names, headers=HEADERS)
 
 
 class _Pages:

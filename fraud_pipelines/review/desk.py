@@ -1,6 +1,7 @@
 """The desk: what the page reads and writes in the warehouse, without waiting long."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,6 +136,15 @@ class Desk:
         self._storing = threading.Lock()
         self._bringing_up = threading.Lock()
         self._is_current = False
+
+    def problem(self) -> str:
+        """What keeps the page from its work: the file is not there. That others write to it is none."""
+        return "" if self._reading.exists() else "there is no warehouse yet"
+
+    def seconds_since_write(self) -> float | None:
+        """How long ago anything was written to the file, or to the lake's last snapshot; None where there is none."""
+        written = self._reading.written_at()
+        return None if written is None else max(time.time() - written, 0.0)
 
     @property
     def plan(self) -> Plan:

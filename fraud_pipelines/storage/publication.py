@@ -169,6 +169,19 @@ class Publication:
         """As `publish_or_tell`, but not sooner than `due_in` says."""
         return not self.due_in(light=light) and self.publish_or_tell()
 
+    def copy_to(self, target: Path) -> None:
+        """Copy the live file, as of one moment, to a path that nobody opens meanwhile; who writes waits.
+
+        Raises:
+            NotPublished: there is no room for a copy, or it can't be made.
+            WarehouseBusy: another process wrote for longer than the wait.
+            InvalidInput: it is no warehouse.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._alone() as lock:
+            self._adopt()
+            self._copy_live(_now(), lock, target)
+
     def _publish(self, lock: int) -> None:
         begun, clock = _now(), time.monotonic()
         try:
@@ -187,15 +200,19 @@ class Publication:
         self._keep(Record(published_at=begun, seconds=seconds, live=live, published=_state(self.published)))
 
     def _copy(self, begun: datetime, lock: int) -> FileState | None:
-        """Copy the live file aside while nobody writes to it; returns what it was."""
+        """Make what is to be published, aside; returns what the live file was."""
+        return self._copy_live(begun, lock, self._aside)
+
+    def _copy_live(self, begun: datetime, lock: int, target: Path) -> FileState | None:
+        """Copy the live file while nobody writes to it; returns what it was."""
         for _ in range(_TRIES):
             self._note(begun)
             with self._warehouse.still():
                 if _log_of(self.live).exists():
                     continue  # who wrote meanwhile was killed
-                self._aside.unlink(missing_ok=True)
+                target.unlink(missing_ok=True)
                 state = self._live_state()
-                _copy_file(self.live, self._aside, lock)
+                _copy_file(self.live, target, lock)
                 return state
         raise NotPublished(f"{_log_of(self.live)} comes again and again; does another program write to the live file?")
 

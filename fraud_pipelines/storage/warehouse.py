@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -69,6 +69,10 @@ class Warehouse:
     def exists(self) -> bool:
         """Whether there is something to read."""
         return self.path.exists()
+
+    def written_at(self) -> float | None:
+        """When it was written to last, in seconds since 1970; None where there is nothing."""
+        return written_at(self.path, self.path.with_name(f"{self.path.name}.wal"))
 
     @contextmanager
     def connect(self, *, read_only: bool = False) -> Iterator[Connection]:
@@ -191,3 +195,12 @@ class Warehouse:
             ) from error
         found = _HOLDER.search(str(error))
         return f"another process ({found['program']}, PID {found['pid']})" if found else "another process"
+
+
+def written_at(*paths: Path) -> float | None:
+    """When the latest of these files was written to, in seconds since 1970; None where none is there."""
+    times = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times, default=None)

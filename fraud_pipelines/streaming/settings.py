@@ -63,6 +63,13 @@ class StreamSettings(BaseModel):
     settle_seconds: float = Field(default=1.0, ge=0, description="how long a file must have been left alone")
     hold_seconds: float = Field(default=2.0, ge=0, description="how long the warehouse stays open between commits")
     champion_seconds: float = Field(default=30.0, ge=0, description="how often to look for a new champion")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="port on which `stream-consume` tells its [health and figures](operation.md#health-and-figures)",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="address that it listens on for that")
 
     @model_validator(mode="after")
     def _what_is_not_committed_yet_stays_in_memory(self) -> Self:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -449,6 +450,28 @@ def test_to_run_a_day_again_changes_nothing(demo: Installation, registry: ModelR
     assert_same_content(before, warehouse_content(warehouse_at(demo.settings.published_path)))
     assert_same_content(before, warehouse_content(demo.warehouse))
     assert {name: registry.list_versions(name) for name in MODELS} == versions
+
+
+def test_a_backup_made_during_a_run_is_restored_elsewhere_and_decides_alike(
+    demo: Installation, days: list[date], tmp_path: Path
+) -> None:
+    day = str(days[-1])
+    running = subprocess.Popen(demo.command("run", "--from", day, "--to", day), env=demo.environment)
+    demo.invoke("backup", str(tmp_path / "backup"))
+    assert running.wait(timeout=600) == 0
+    restored = Installation(tmp_path / "other" / "data")
+    restored.invoke("restore", str(tmp_path / "backup"))
+    hidden = demo.data_dir.rename(demo.data_dir.with_name("hidden"))
+    try:
+        for of_day in (days[1], days[-1]):
+            decided = restored.warehouse.read(
+                "SELECT min(transaction_id) FROM scoring.decisions WHERE event_date = ?", [of_day]
+            ).item()
+            assert "comes out equal" in restored.invoke("replay", decided)
+    finally:
+        hidden.rename(demo.data_dir)
+    # To run the day again changed nothing, so both are alike whichever moment the backup is of.
+    assert_same_content(warehouse_content(demo.warehouse), warehouse_content(restored.warehouse))
 
 
 def test_the_demo_again_finds_its_days_done(demo: Installation) -> None:

@@ -350,3 +350,13 @@ def test_a_warehouse_of_an_earlier_version_is_brought_up_to_date(client: Client,
     with warehouse.connect() as connection:
         connection.execute("DROP VIEW scoring.review_queue; DROP VIEW scoring.alert_precision")
     assert client.get("/").text.count('class="case"') == 5
+
+
+def test_health_and_figures_are_told_and_name_no_payment(client: Client) -> None:
+    client.case(AWKWARD)
+    assert client.get("/healthz").status == 200
+    told = client.get("/metrics").text
+    assert 'fraud_http_requests_total{page="/case",status="200"} 1.0' in told
+    assert "fraud_warehouse_seconds_since_write " in told
+    assert AWKWARD not in told
+    assert client.get("/metrics", Host="evil.example").status == 421

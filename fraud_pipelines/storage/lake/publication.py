@@ -1,5 +1,6 @@
 """What people open beside a lake: a DuckDB file of views over the files of its last snapshot, under the same names."""
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from fraud_pipelines.storage.connection import FileConnection
 from fraud_pipelines.storage.lake.engine import PENDING, pending, view
 from fraud_pipelines.storage.lake.manifests import Manifests
 from fraud_pipelines.storage.lake.snapshot import Snapshot
+from fraud_pipelines.storage.lake.warehouse import LakeWarehouse
 from fraud_pipelines.storage.publication import FileState, Publication
 
 _NOTE = "main.publication"
@@ -31,6 +33,11 @@ class LakePublication(Publication):
         """Publish where nothing is published yet."""
         if self.live.exists() and not self.published.exists():
             self.publish_or_tell()
+
+    def copy_to(self, target: Path) -> None:
+        """Copy the lake, all its snapshots, to a folder that must not exist; who writes waits."""
+        with LakeWarehouse(self._lake, wait_seconds=self._wait_seconds).alone():
+            shutil.copytree(self._lake, target)
 
     def _adopt(self) -> None:
         """A DuckDB file that is there is no lake, and is left as it is until a lake is published in its place."""

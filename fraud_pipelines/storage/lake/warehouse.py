@@ -30,7 +30,7 @@ from fraud_pipelines.storage.schema_version import (
     stored_version,
 )
 from fraud_pipelines.storage.waiting import GrowingPause
-from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.storage.warehouse import Warehouse, written_at
 
 _VERSION_TABLE: Final = "main.schema_version"
 _PAUSE: Final = 0.01
@@ -74,6 +74,10 @@ class LakeWarehouse(Warehouse):
 
     def exists(self) -> bool:
         return bool(self._manifests.numbers())
+
+    def written_at(self) -> float | None:
+        """When the last snapshot was written, in seconds since 1970; None where there is none."""
+        return written_at(self._manifests.folder) if self.exists() else None
 
     def initialise(self, *, declared: str = "", make_declared: Callable[[Connection], None] | None = None) -> None:
         """Make the lake, or bring one of an earlier release up to date, in one transaction."""

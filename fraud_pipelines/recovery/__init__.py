@@ -1,0 +1,1 @@
+"""Recovery: backups of an installation, and their restoration on another machine or under another path."""
