@@ -73,6 +73,14 @@ def test_the_probability_of_fraud_is_learned_from_the_alerts_that_were_judged(wa
     assert of["big"].fraud_probability == pytest.approx(0.7 * scale)
 
 
+def test_an_alert_of_two_channels_is_learned_from_once_by_its_higher_score(warehouse: Warehouse) -> None:
+    store(warehouse, [Decided("both", 1.0, 0.52, "review", days_ago=5)])
+    store(warehouse, [Decided("both", 1.0, 0.91, "review", days_ago=5, channel="stream")])
+    judge(warehouse, {"both": True})
+    judged = warehouse.read("SELECT score_band, frauds FROM scoring.alert_precision WHERE judged > 0").rows()
+    assert judged == [(int(0.91 * 20), 1)]
+
+
 def test_chargebacks_alone_do_not_make_every_alert_look_like_fraud(warehouse: Warehouse) -> None:
     store(warehouse, [Decided(f"j{n:02}", 1.0, 0.58, "review", days_ago=5) for n in range(30)])
     before = {case.transaction_id: case.expected_loss for case in read_queue(warehouse, limit=100).cases}

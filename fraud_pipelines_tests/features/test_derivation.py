@@ -263,3 +263,16 @@ def test_a_feature_declared_later_gets_its_column(warehouse: Warehouse) -> None:
     assert _comments(warehouse)["user_z"] == shipped_plan().features["user_z"].description
     counts = warehouse.read("SELECT event_date, count(user_z) FROM features.transaction_features GROUP BY 1 ORDER BY 1")
     assert counts.rows() == [(DAYS[0], 0), (DAYS[1], 25)]
+
+
+@pytest.mark.parametrize("days", [1, 7, 8, 9])
+def test_a_history_is_found_whenever_its_last_day_was(tmp_path: Path, days: int) -> None:
+    """The latest eight days are looked through first: at their edge nothing may be lost."""
+    warehouse = warehouse_at(tmp_path / "fraud.duckdb")
+    warehouse.initialise()
+    moment = datetime(2026, 3, 1, 12)
+    store(warehouse, [_transaction(k, "u0", moment + timedelta(days=k * days), 10.0 * (k + 1)) for k in range(2)])
+    for day in (FIRST, FIRST + timedelta(days=days)):
+        derive_day(warehouse, day, plan=shipped_plan())
+    lags = warehouse.read("SELECT amount_lag_1 FROM features.transaction_features ORDER BY timestamp")
+    assert lags.to_series().to_list() == [None, 10.0]

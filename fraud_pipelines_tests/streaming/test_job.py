@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -169,9 +170,12 @@ def test_a_run_that_is_under_way_keeps_the_sensor_quiet(installation: Stream) ->
         instance.add_run(started)
         context = dg.build_sensor_context(instance, definitions=definitions)
         ticked = sensor.evaluate_tick(context)
+        with mock.patch.object(time, "time", return_value=time.time() + 1_000):
+            much_later = sensor.evaluate_tick(dg.build_sensor_context(instance, definitions=definitions))
 
     assert ticked.run_requests == []
     assert ticked.skip_message == "A run is screening already."
+    assert len(much_later.run_requests or []) == 1, "a run that was heard of last a quarter of an hour ago is dead"
     (installation.folder / "waits.jsonl").unlink()
 
 

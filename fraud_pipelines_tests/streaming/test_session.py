@@ -13,7 +13,7 @@ from fraud_pipelines.streaming.batches import FrameBatch
 from fraud_pipelines.streaming.session import StreamSession
 from fraud_pipelines.transactions.verdicts import store_labels
 from fraud_pipelines_tests.conftest import assert_same_content
-from fraud_pipelines_tests.streaming.samples import YESTERDAY, Stream, now, results, traffic
+from fraud_pipelines_tests.streaming.samples import SMALL, YESTERDAY, Stream, now, results, traffic
 
 TEN_DAYS = timedelta(days=10)
 
@@ -86,3 +86,34 @@ def test_feedback_features_go_on_when_a_day_has_been_derived_meanwhile(stream: S
         "SELECT batch_id, count(merchant_risk_30d) FROM streaming.transaction_features GROUP BY ALL"
     )
     assert dict(known.iter_rows())["b1"] > 0
+
+
+RULES = """
+rules:
+  - name: everything
+    decision: block
+    expires: 2099-12-31
+    when: {amount: {at_least: 0}}
+"""
+
+
+def test_rules_that_change_hold_from_the_next_commit_on(stream: Stream) -> None:
+    session, (first, second) = stream.session(), batches(traffic(100))
+    session.commit([first], now=now())
+    (stream.data_dir / "rules.yaml").write_text(RULES)
+    session.commit([second], now=now())
+
+    blocked = stream.decisions().filter(pl.col("decision") == "block")
+    assert set(blocked["transaction_id"]) == set(second.rows["transaction_id"])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1])
+def test_the_streams_own_threshold_says_what_is_screened_further(tmp_path: Path, threshold: float) -> None:
+    detector = SMALL.detector.model_copy(update={"threshold": threshold})
+    stream = Stream(tmp_path, SMALL.model_copy(update={"detector": detector})).prepare()
+    stream.session().commit(batches(traffic(150)), now=now())
+
+    scored = stream.decisions().filter(pl.col("reason") != "collecting")
+    further = scored.filter(pl.col("reason") != "below_screening_threshold")
+    assert further["transaction_id"].to_list() == scored.filter(pl.col("score") > threshold)["transaction_id"].to_list()
+    assert further["score"].min() < 0.4, "the policy's own, above which the day asks further"  # type: ignore[operator]
