@@ -105,7 +105,6 @@ def estimate(payments: pl.DataFrame, drawn: pl.DataFrame, as_of: date) -> tuple[
     """Of the trailing days, with the reviews that are done by the end of ``as_of``."""
     within = pl.col("event_date").is_between(as_of - timedelta(days=TRAILING - 1), as_of)
     window = payments.filter(within)
-    probability = window["audit_probability"].to_numpy()
     rows = drawn.filter(within).select(
         "audit_probability",
         "amount",
@@ -113,13 +112,7 @@ def estimate(payments: pl.DataFrame, drawn: pl.DataFrame, as_of: date) -> tuple[
         reported=pl.lit(value=False),
         level=pl.col("score"),
     )
-    approved = Approved(
-        payments=window.height,
-        sampled=window.height,
-        squares=float((probability**2).sum()),
-        cubes=float((probability**3).sum()),
-        amount=float(window["amount"].sum()),
-    )
+    approved = Approved(payments=window.height, sampled=window.height, amount=float(window["amount"].sum()))
     return float(window["is_fraud"].sum()), AuditSample(rows, approved).let_through()
 
 

@@ -9,10 +9,11 @@ The frauds found are few, and stand for unequal numbers, so intervals are those 
 gamma distribution with the mean and the variance of the sum, and for the upper bound with those after one more fraud of
 the weight that the next one is expected to have (Fay and Feuer, Confidence intervals for directly standardized rates,
 Statistics in Medicine 16, 1997; with the mean weight as in Tiwari, Clegg and Zou, Statistical Methods in Medical
-Research 15, 2006). Fraud being as frequent as the draw took it to be, the weight of the next is Σp² / Σp³ over what was
-approved. They contain the truth somewhat more often than 95 % of the time.
+Research 15, 2006). Fraud being as frequent as the draw took it to be, the next weighs Σp² / Σp³ over what was approved,
+which Σp / Σp² over what was drawn tells. They contain the truth somewhat more often than 95 % of the time.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -34,8 +35,6 @@ ENOUGH_FOUND: Final = 5
 """Frauds that the sample must have found to be tuned by."""
 
 _LEVEL: Final = (0.025, 0.975)
-_DIGITS: Final = 9
-"""Sums over all payments are added up in any order: what is told of them is rounded."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,11 @@ class Bounded:
 class Approved:
     """What was approved over some days.
 
-    ``payments`` and ``amount`` are of all, ``sampled`` counts those that might have been drawn, ``squares`` and
-    ``cubes`` are the sums of the powers of their probabilities.
+    ``payments`` and ``amount`` are of all, ``sampled`` counts those of days on which a sample was drawn.
     """
 
     payments: int
     sampled: int
-    squares: float
-    cubes: float
     amount: float
 
 
@@ -179,8 +175,8 @@ class AuditSample:
     def next_weight(self) -> float:
         """For how many payments the next fraud found is expected to stand."""
         answered = self._drawn.height / self.answered if self.answered else 1.0
-        weight = answered * self._coverage * self._approved.squares / self._approved.cubes
-        return float(f"{weight:.{_DIGITS}g}")
+        probability = self._drawn["audit_probability"].to_numpy()
+        return answered * self._coverage * math.fsum(probability) / math.fsum(probability**2)
 
     def let_through(self) -> Bounded:
         """All frauds that were approved; no fewer than are known."""
@@ -267,7 +263,8 @@ class AuditSample:
         if frauds.height:
             return float(np.average(frauds["amount"].to_numpy(), weights=frauds["weight"].to_numpy()))
         number, amount = self._known if self._known[0] else (self._approved.payments, self._approved.amount)
-        return float(f"{amount / number:.{_DIGITS}g}") if number else 0.0
+        # Payments are added up in any order.
+        return float(f"{amount / number:.9g}") if number else 0.0
 
     def _responding(self) -> Floats:
         """For how many that were drawn one stands whose outcome is known, by its class of probabilities."""

@@ -1,10 +1,7 @@
--- What a policy approved on each day of a range, and of the probabilities with which the audit sample might draw it the
--- sums that intervals need.
+-- What a policy approved on each day of a range; sampled: of these, those of a day on which an audit sample was drawn.
 SELECT d.event_date,
        count(*) AS payments,
-       count(d.audit_probability) AS sampled,
-       coalesce(sum(d.audit_probability ** 2), 0) AS squares,
-       coalesce(sum(d.audit_probability ** 3), 0) AS cubes,
+       CASE WHEN count(d.audit_probability) > 0 THEN count(*) ELSE 0 END AS sampled,
        sum(t.amount) AS amount
 FROM scoring.decisions d
 JOIN raw.transactions t ON t.transaction_id = d.transaction_id AND t.event_date = d.event_date

@@ -149,14 +149,12 @@ class JudgedDays:
         if drawn.is_empty():
             return None
         days = self._approved(channel).filter(within)
-        payments, sampled, squares, cubes, amount = days.select(
-            pl.col("payments", "sampled", "squares", "cubes", "amount").sum()
-        ).row(0)
+        approved = Approved(*days.select(pl.col("payments", "sampled", "amount").sum()).row(0))
         judged = self._judged(POLICY_PREFIX + self._policy.name, channel)
         reported = judged.filter(within, "is_fraud", ~pl.col("alert"))["amount"]
         unreported = drawn.filter(pl.col("is_fraud").fill_null(value=False), ~pl.col("reported"))["amount"]
         known = (len(reported) + len(unreported), math.fsum([*reported, *unreported]))
-        return AuditSample(drawn, Approved(payments, sampled, squares, cubes, amount), known)
+        return AuditSample(drawn, approved, known)
 
     def caught(self, channel: str, first: date, last: date) -> Caught:
         """The alerts of the policy, and the frauds known among them."""

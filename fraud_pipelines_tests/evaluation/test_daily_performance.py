@@ -226,13 +226,13 @@ def test_thresholds_and_performance_as_of_a_day_are_the_same_when_all_later_data
 
 def draw_audit_sample(warehouse: Warehouse, *, frauds: int) -> None:
     """A tenth of what was approved and nobody reviewed is drawn, and reviewed on the day after; of what nobody reports
-    so many turn out to be frauds."""
+    so many turn out to be frauds. The days had been decided before: what wasn't drawn keeps its row as it was."""
     with warehouse.transaction() as connection:
         connection.execute(
             """
-            UPDATE scoring.decisions SET audit_probability = 0.1, audited = substr(transaction_id, 6) = '3'
-                AND transaction_id NOT IN (SELECT transaction_id FROM feedback.labels WHERE source = 'review')
-            WHERE decision = 'approve'
+            UPDATE scoring.decisions SET audit_probability = 0.1, audited = true
+            WHERE decision = 'approve' AND substr(transaction_id, 6) = '3'
+              AND transaction_id NOT IN (SELECT transaction_id FROM feedback.labels WHERE source = 'review')
             """
         )
         connection.execute(
