@@ -14,6 +14,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 
 _BLOCK = re.compile(r"^(?P<indent> *)(?P<run><!-- run -->\n *)?```sh\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _OPERATORS = {">", "|", "&&", "&", "||"}
+_SET = re.compile(r"[A-Z_]+=")
 _HEREDOC = re.compile(r"^cat > (?P<path>\S+) <<'END'\n(?P<text>.*?)^END\n", re.MULTILINE | re.DOTALL)
 
 
@@ -35,8 +36,9 @@ class Block:
         for line in _HEREDOC.sub("", self.text).replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             end = next((place for place, word in enumerate(words) if word in _OPERATORS), len(words))
-            if words[:end]:
-                yield words[:end]
+            begin = next((place for place, word in enumerate(words) if not _SET.match(word)), end)
+            if words[begin:end]:
+                yield words[begin:end]
 
     def files(self) -> dict[str, str]:
         """The files that it writes: path → content."""
