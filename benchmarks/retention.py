@@ -29,16 +29,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--days", type=int, default=400)
+    parser.add_argument("--only", choices=["dagster", "mlflow"], help="fill only one of the stores")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         shutil.copytree(arguments.data, data)
         os.environ |= {"FRAUD_DATA_DIR": str(data), "DAGSTER_HOME": str(data / "dagster")}
-        simulate(data, arguments.days)
+        simulate(data, arguments.days, arguments.only)
 
 
-def simulate(data: Path, days: int) -> None:
+def simulate(data: Path, days: int, only: str | None) -> None:
     import dagster as dg
 
     from fraud_pipelines.defs.pruned_runs import prune_runs, shrink_databases
@@ -56,8 +57,10 @@ def simulate(data: Path, days: int) -> None:
         run = instance.get_runs(dg.RunsFilter(job_name="fraud_daily_job"), limit=1)[0].run_id
         for number in range(1, days + 1):
             now = begun + timedelta(days=number)
-            needed |= log.day(now.date())
-            run = copy_run(data / "dagster", run, now)
+            if only != "dagster":
+                needed |= log.day(now.date())
+            if only != "mlflow":
+                run = copy_run(data / "dagster", run, now)
             if number % 10 and number not in TOLD:
                 continue
             clock = time.monotonic()
@@ -73,7 +76,8 @@ def simulate(data: Path, days: int) -> None:
                 sizes = (bytes_of(data / "dagster"), bytes_of(data / "mlflow"), replay)
                 dagster, mlflow, kept = (size / 1e6 for size in sizes)
                 print(f"{number:4} {seconds:8.1f} {dagster:11.1f} {mlflow:10.1f} {kept:22.1f} {files:7}", flush=True)
-    registry.download(*min(needed, key=lambda version: version[1]))
+    if needed:
+        registry.download(*min(needed, key=lambda version: version[1]))
 
 
 class Versions:
@@ -120,7 +124,11 @@ def copy_run(home: Path, run_id: str, now: datetime) -> str:
     ):
         with closing(sqlite3.connect(file, timeout=60)) as database:
             names = [row[1] for row in database.execute(f"PRAGMA table_info({table})")][1:]
-            values = ", ".join("?" if name in columns else name for name in names)
+            # The run and its events say in their texts, too, whose they are.
+            texts = {
+                name: f"replace({name}, '{run_id}', '{copy}')" for name in ("run_body", "event", "evaluation_event")
+            }
+            values = ", ".join("?" if name in columns else texts.get(name, name) for name in names)
             given = [columns[name] for name in names if name in columns]
             query = f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {table} WHERE run_id = ?"
             database.execute(query, [*given, run_id])

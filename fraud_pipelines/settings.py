@@ -1,7 +1,7 @@
 """Settings: where the data lives and what the daily run assumes."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -157,6 +157,16 @@ class Settings(BaseModel):
         ge=1,
         le=1_000,
         description="how old a transaction may be: every day since the first is a partition, also for one wrong year",
+    )
+    day_marker: str = Field(
+        default="",
+        pattern="^(_.*)?$",
+        description="file in `landing/transactions/` that says a [day is complete](docs/operation.md#the-night), "
+        "such as `_complete-%Y-%m-%d`",
+    )
+    day_files: int = Field(default=0, ge=0, description="how many files, named by the day, make it complete")
+    day_latest: time = Field(
+        default=time(6), description="UTC, of the following day: `landing_sensor` starts the day then, complete or not"
     )
     keep_version_days: int = Field(
         default=60, ge=1, description="days whose model versions and training runs [`prune`](docs/operation.md) keeps"

@@ -24,6 +24,7 @@ SECTIONS = (
     Section("worlds.md", "How the product does in them", "python benchmarks/worlds.py"),
     Section("tuning.md", "What it is worth", "python benchmarks/tuning.py"),
     Section("streaming.md", "What it costs", "python benchmarks/streaming.py"),
+    Section("operation.md", "A year", "python benchmarks/retention.py data"),
 )
 
 INTRODUCTION = """\

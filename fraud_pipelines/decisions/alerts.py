@@ -14,7 +14,9 @@ from fraud_pipelines.storage.connection import insert, select
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.timestamps import as_utc
 
-Kind = Literal["blocked", "second_stage", "threshold", "proposal", "drift", "failed_run", "landing"]
+Kind = Literal[
+    "blocked", "second_stage", "threshold", "proposal", "drift", "failed_run", "failed_tick", "landing", "late"
+]
 
 CASES_NAMED: Final = 5
 SMALL_CHANGE: Final = 0.02
@@ -167,6 +169,19 @@ def failed_run_alert(job: str, run_id: str, day: date | None, failure: str) -> A
     cause = failure if len(failure) <= MAX_FAILURE_CHARACTERS else failure[:MAX_FAILURE_CHARACTERS] + " …"
     message = f"{job} failed{f' for {day}' if day else ''}: {cause}\nDagster run {run_id}"
     return Alert("failed_run", day, run_id, message)
+
+
+def failed_tick_alert(name: str, day: date, failure: str) -> Alert:
+    """A schedule or a sensor could not look or start anything; told once a day."""
+    message = f"{name} failed, and started nothing: {failure[:MAX_FAILURE_CHARACTERS]}"
+    return Alert("failed_tick", day, name, message)
+
+
+def late_alert(day: date, missing: str) -> Alert:
+    """The transactions of a day are late; the day was started with what there is."""
+    return Alert(
+        "late", day, "transactions", f"The transactions of {day} are late: {missing}. The day was run without."
+    )
 
 
 def landing_alert(zone: str, problems: Mapping[str, str], day: date) -> Alert | None:

@@ -7,7 +7,7 @@ from typing import Final
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from fraud_pipelines.defs.times import DAILY_SCHEDULE
+from fraud_pipelines.defs.times import DAILY_SCHEDULE, LANDING_SENSOR
 from fraud_pipelines.health.finding import Finding, fault, ok, warning
 from fraud_pipelines.settings import Settings
 
@@ -45,13 +45,14 @@ def _daemon(instance: dg.DagsterInstance) -> Iterator[Finding]:
 
 def _schedule(instance: dg.DagsterInstance) -> Iterator[Finding]:
     states = {each.instigator_name: each.status.value for each in instance.all_instigator_state()}
-    if states.get(DAILY_SCHEDULE) == "RUNNING":
-        yield ok("schedule", f"{DAILY_SCHEDULE} is on")
+    on = [name for name in (DAILY_SCHEDULE, LANDING_SENSOR) if states.get(name) == "RUNNING"]
+    if on:
+        yield ok("schedule", f"{on[0]} is on")
     else:
         yield warning(
             "schedule",
             f"{DAILY_SCHEDULE} is off: no day runs by itself",
-            "switch it on under Automation in the Dagster UI",
+            f"switch it on, or {LANDING_SENSOR}, under Automation in the Dagster UI",
         )
 
 

@@ -21,3 +21,6 @@ ON_TIME: Final = dg.FreshnessPolicy.cron(
 
 DAILY_SCHEDULE: Final = "fraud_daily_schedule"
 """The name of the schedule that runs the day."""
+
+LANDING_SENSOR: Final = "landing_sensor"
+"""The name of the sensor that runs the day once all of it has landed."""

@@ -1,11 +1,16 @@
 """Alerts in Dagster: a failed run reaches the webhook with its cause, and the webhook's address stays unseen."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
+from dagster_shared.error import SerializableErrorInfo
 
-from fraud_pipelines.defs.monitoring.sensors import failed_run_alert_sensor
+from fraud_pipelines.defs.monitoring.sensors import failed_run_alert_sensor, failed_tick_alert_sensor
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines_tests.decisions.webhooks import SECRET, webhook
@@ -80,3 +85,46 @@ def test_the_address_of_the_webhook_is_shown_nowhere(monkeypatch: pytest.MonkeyP
     assert settings.alert_webhook.get_secret_value().endswith(SECRET)
     for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
         assert SECRET not in shown
+
+
+def test_a_sensor_that_fails_becomes_one_alert_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_DATA_DIR", str(tmp_path))
+    warehouse = warehouse_at(Settings(data_dir=tmp_path).warehouse_path)
+    warehouse.initialise()
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__"), "looking_sensor"
+    )
+    state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING)
+    error = SerializableErrorInfo("could not open https://anna:s3cret@example", [], "ConnectionError")
+    now = datetime.now(UTC).timestamp()
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.add_instigator_state(state)
+        for status, ago in ((TickStatus.FAILURE, 90), (TickStatus.FAILURE, 60), (TickStatus.SUCCESS, 30)):
+            failure = error if status == TickStatus.FAILURE else None
+            instance.create_tick(
+                TickData(
+                    origin.get_id(),
+                    "looking_sensor",
+                    InstigatorType.SENSOR,
+                    status,
+                    now - ago,
+                    run_ids=[],
+                    error=failure,
+                    selector_id=state.selector_id,
+                )
+            )
+        cursor = None
+        for _ in range(2):
+            context = dg.build_sensor_context(instance=instance, cursor=cursor)
+            done = failed_tick_alert_sensor(context)
+            assert isinstance(done, dg.SensorResult)
+            cursor = done.cursor
+    told = warehouse.read("SELECT kind, message FROM monitoring.alerts").rows()
+    days = {datetime.fromtimestamp(now - ago, UTC).date() for ago in (90, 60)}
+    assert len(told) == len(days)
+    assert set(told) == {
+        (
+            "failed_tick",
+            "looking_sensor failed, and started nothing: ConnectionError; its ticks in the Dagster UI say more",
+        )
+    }

@@ -1,17 +1,16 @@
-"""Sensors of monitoring: a run that failed is told to people."""
+"""Sensors of monitoring: a run that failed is told to people, and a schedule or sensor that did."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import dagster as dg
+from dagster._core.scheduler.instigation import TickStatus
 
-from fraud_pipelines.bootstrap import live_warehouse, made_warehouse
 from fraud_pipelines.defs.metadata import utc_now
-from fraud_pipelines.errors import WarehouseBusy
-from fraud_pipelines.plan.compile import plan_in_force
-from fraud_pipelines.settings import Settings
+from fraud_pipelines.defs.telling import raise_alert
 
-WAIT_SECONDS = 15.0
-"""How long to wait for the warehouse, twice at most: a sensor's tick is given a minute."""
+FIRST_LOOK_SECONDS = 3600.0
+"""How far back the first look for failed ticks goes."""
+LONGEST_TICK_SECONDS = 600.0
 
 
 @dg.run_failure_sensor(
@@ -22,25 +21,37 @@ WAIT_SECONDS = 15.0
     monitor_all_code_locations=True,
 )
 def failed_run_alert_sensor(context: dg.RunFailureSensorContext) -> None:
-    from fraud_pipelines.decisions.alert_delivery import raise_alerts
     from fraud_pipelines.decisions.alerts import failed_run_alert
 
-    settings = Settings.from_environment()
     run = context.dagster_run
     if not _is_ours(run):
         return
     partition = run.tags.get("dagster/partition")
     alert = failed_run_alert(run.job_name, run.run_id, _day(partition), _cause(context))
-    wait = min(WAIT_SECONDS, settings.warehouse_wait_seconds)
-    try:
-        warehouse = made_warehouse(settings, plan_in_force(settings), wait_seconds=wait)
-    except WarehouseBusy:
-        warehouse = live_warehouse(settings, wait_seconds=wait)
-    delivery = raise_alerts(warehouse, [alert], webhook=settings.alert_webhook.get_secret_value(), now=utc_now())
-    for new in delivery.new:
-        context.log.warning(new.message)
-    if delivery.error:
-        context.log.warning(f"the alert was not delivered: {delivery.error}")
+    raise_alert(context.log, alert)
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A schedule or sensor that fails becomes an alert, once a day: no failed run tells of it.",
+)
+def failed_tick_alert_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    from fraud_pipelines.decisions.alerts import failed_tick_alert
+
+    now = utc_now().replace(tzinfo=UTC).timestamp()
+    # A tick counts from its beginning, and may have failed since the last look.
+    since = float(context.cursor) - LONGEST_TICK_SECONDS if context.cursor else now - FIRST_LOOK_SECONDS
+    for state in context.instance.all_instigator_state():
+        ticks = context.instance.get_ticks(
+            state.instigator_origin_id, state.selector_id, after=since, statuses=[TickStatus.FAILURE], limit=1
+        )
+        for tick in ticks:
+            kind = (tick.error.cls_name if tick.error else None) or "an error"
+            day = datetime.fromtimestamp(tick.timestamp, UTC).date()
+            failure = f"{kind}; its ticks in the Dagster UI say more"
+            raise_alert(context.log, failed_tick_alert(state.instigator_name, day, failure))
+    return dg.SensorResult(cursor=str(now))
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:
