@@ -385,10 +385,14 @@ def test_the_audit_sample_is_reviewed_and_tells_what_was_let_through(demo: Insta
     assert rows["as_of"].to_list() == days
     figures = rows.row(-1, named=True)
     frauds = read_truth(demo.settings.simulation_dir).filter("is_fraud")["transaction_id"]
-    approved = demo.warehouse.read("SELECT transaction_id FROM scoring.decisions WHERE decision = 'approve'")
-    truth = approved.filter(pl.col("transaction_id").is_in(frauds.implode())).height
+    window = pl.col("event_date").is_between(figures["window_start"], figures["window_end"])
+    approved = demo.warehouse.read(
+        "SELECT transaction_id, event_date FROM scoring.decisions WHERE decision = 'approve'"
+    )
+    truth = approved.filter(window).filter(pl.col("transaction_id").is_in(frauds.implode())).height
     assert figures["frauds_let_through_low"] <= truth <= figures["frauds_let_through_high"]
-    assert figures["audited"] == daily["drawn"][:-1].sum()
+    # Those of the last day are reviewed tomorrow.
+    assert figures["audited"] == daily.filter(window)["drawn"][:-1].sum()
     thresholds = demo.warehouse.read(
         "SELECT * FROM monitoring.audited_thresholds WHERE as_of = ? ORDER BY review_threshold", [days[-1]]
     )
