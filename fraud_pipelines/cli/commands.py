@@ -13,7 +13,7 @@ SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "doctor", "sql", "publish", "compile"),
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds"),
-    "Decisions": ("review", "backtest", "rules", "policies", "audit", "replay"),
+    "Decisions": ("review", "lists", "backtest", "rules", "policies", "audit", "replay"),
     "Maintenance": ("prune", "compact", "backup", "restore", "relocate"),
     "Lake": ("lake",),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),

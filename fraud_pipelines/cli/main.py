@@ -10,31 +10,17 @@ import click
 from fraud_pipelines.cli.backup import backup, relocate, restore
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
 from fraud_pipelines.cli.compact import compact
+from fraud_pipelines.cli.days import DAY
 from fraud_pipelines.cli.importing import import_group
 from fraud_pipelines.cli.lake import lake_group
 from fraud_pipelines.cli.listening import PORT, allow_host_option, host_option
+from fraud_pipelines.cli.lists import lists
 from fraud_pipelines.cli.mapping_draft import mapping
 from fraud_pipelines.cli.prune import prune
 from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.settings import Settings
 
-
-class Day(click.ParamType[date]):
-    """A UTC day, written ``YYYY-MM-DD``."""
-
-    name = "YYYY-MM-DD"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no day; write it as 2026-10-31", param, ctx)
-
-
-DAY = Day()
 from_option = click.option("--from", "first", type=DAY, required=True, help="First day.")
 to_option = click.option("--to", "last", type=DAY, required=True, help="Last day, included.")
 
@@ -380,6 +366,7 @@ main.add_command(relocate)
 main.add_command(compact)
 main.add_command(import_group)
 main.add_command(lake_group)
+main.add_command(lists)
 main.add_command(mapping)
 main.add_command(prune)
 main.add_command(review)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from fraud_pipelines.decisions.columns import Columns, asked_of, columns_of
 from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.entity_lists import read_entries, with_lists
 from fraud_pipelines.decisions.hard_rules import NO_RULES, Condition, HardRule, HardRules
 from fraud_pipelines.decisions.policies import POLICIES, Policy, Segment, policy_named, thresholds_in_force
 from fraud_pipelines.decisions.second_stage import policy_of_day
@@ -63,9 +64,10 @@ def engine_in_force(warehouse: Warehouse, settings: Settings, day: date) -> Deci
 
 
 def engine_of_day(warehouse: Warehouse, policy: Policy, day: date, *, rules: HardRules, plan: Plan) -> DecisionEngine:
-    """What decides the transactions of ``day`` by a policy and rules, with the thresholds tuned for the day."""
+    """What decides the transactions of ``day`` by a policy and rules, with the lists and the thresholds of the day."""
     of_day = policy_of_day(warehouse, policy, day)
-    return DecisionEngine(of_day, thresholds_in_force(warehouse, of_day, day), rules, plan)
+    listed = with_lists(rules, read_entries(warehouse, day=day), columns_of(plan))
+    return DecisionEngine(of_day, thresholds_in_force(warehouse, of_day, day), listed, plan)
 
 
 def read_policies(path: Path, columns: Columns | None = None) -> dict[str, Policy]:
@@ -109,12 +111,13 @@ def read_rules(path: Path, columns: Columns | None = None) -> HardRules:
             raise InvalidInput(f"{path}: rule {position}: expected name, decision, expires and when")
         named = fields.get("name")
         where = f"{path}: rule {named!r}" if named else f"{path}: rule {position}"
-        if isinstance(fields.get("when"), dict):
-            fields["when"] = {
-                column: _with_lines(condition, path.parent, f"{where}, field when.{column}")
-                for column, condition in fields["when"].items()
-            }
-        rules.append(_parsed(HardRule, fields, where, columns, within={"when": Condition}))
+        for part in ("when", "unless"):
+            if isinstance(fields.get(part), dict):
+                fields[part] = {
+                    column: _with_lines(condition, path.parent, f"{where}, field {part}.{column}")
+                    for column, condition in fields[part].items()
+                }
+        rules.append(_parsed(HardRule, fields, where, columns, within={"when": Condition, "unless": Condition}))
     return _parsed(HardRules, {"rules": rules}, str(path), columns, within={})
 
 

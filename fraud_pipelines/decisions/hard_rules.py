@@ -8,7 +8,17 @@ from functools import cached_property
 from typing import Annotated, Final, Literal, Self, cast
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from fraud_pipelines.decisions.columns import columns_in
 from fraud_pipelines.decisions.reasons import as_context
@@ -183,22 +193,32 @@ class HardRule(BaseModel):
     when: dict[str, Annotated[Condition, BeforeValidator(_written_short)]] = Field(
         min_length=1, description="Column to condition; all of them must hold."
     )
+    unless: dict[str, Annotated[Condition, BeforeValidator(_written_short)]] = Field(
+        default_factory=dict, description="Column to condition; where any of them holds the rule is silent."
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_unless(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """A rule without exceptions is written as ever, so that its version stays what it was."""
+        written: dict[str, object] = write(self)
+        return written if self.unless else {name: value for name, value in written.items() if name != "unless"}
 
     @model_validator(mode="after")
     def _can_be_asked(self, info: ValidationInfo) -> Self:
         columns = columns_in(info)
-        for column, condition in self.when.items() if columns is not None else ():
+        asked = [(part, *each) for part in ("when", "unless") for each in getattr(self, part).items()]
+        for part, column, condition in asked if columns is not None else ():
             assert columns is not None
             if column not in columns:
                 near = difflib.get_close_matches(column, sorted(columns), n=1)
                 raise ValueError(
-                    f"when.{column} is no column of a transaction and no feature"
+                    f"{part}.{column} is no column of a transaction and no feature"
                     + (f"; did you mean {near[0]}?" if near else " (docs/features.md lists them)")
                 )
             try:
                 condition.check_fits(column, columns[column])
             except ValueError as error:
-                raise ValueError(f"when.{column}: {error}") from error
+                raise ValueError(f"{part}.{column}: {error}") from error
         if self.begins and self.begins > self.expires:
             raise ValueError(f"expires {self.expires} lies before begins {self.begins}: the rule would never apply")
         return self
@@ -210,7 +230,10 @@ class HardRule(BaseModel):
 
     def condition(self) -> pl.Expr:
         """True for the rows that meet what the rule asks, whatever their day; never null."""
-        return pl.all_horizontal(*(each.expression(column) for column, each in self.when.items()))
+        met = pl.all_horizontal(*(each.expression(column) for column, each in self.when.items()))
+        if not self.unless:
+            return met
+        return met & ~pl.any_horizontal(*(each.expression(column) for column, each in self.unless.items()))
 
     def expression(self) -> pl.Expr:
         """True for the rows that the rule applies to; never null."""
@@ -223,7 +246,12 @@ class HardRule(BaseModel):
         """The same for a single row."""
         begins, expires = self.begins or date.min, self.expires
         tests = tuple(condition.test(column) for column, condition in self.when.items())
-        return lambda row: begins <= cast("date", row["event_date"]) <= expires and all(test(row) for test in tests)
+        exceptions = tuple(condition.test(column) for column, condition in self.unless.items())
+        return lambda row: (
+            begins <= cast("date", row["event_date"]) <= expires
+            and all(test(row) for test in tests)
+            and not any(test(row) for test in exceptions)
+        )
 
 
 class HardRules(BaseModel):
@@ -248,7 +276,7 @@ class HardRules(BaseModel):
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns that the rules look at, ``event_date`` first; none without rules."""
-        named = dict.fromkeys(column for rule in self.rules for column in rule.when)
+        named = dict.fromkeys(column for rule in self.rules for column in (*rule.when, *rule.unless))
         return ("event_date", *named) if self.rules else ()
 
     def reason_codes(self, reason: str, codes: list[str]) -> list[str]:

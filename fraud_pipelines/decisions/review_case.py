@@ -135,6 +135,11 @@ class Case:
     payments: tuple[Payment, ...]
     actual_fraud: bool | None
 
+    @property
+    def happened(self) -> datetime:
+        """When the transaction was, UTC."""
+        return next(payment.timestamp for payment in self.payments if payment.is_case)
+
 
 def read_case(warehouse: Warehouse, transaction_id: str, *, blind: bool = False) -> Case:
     """The case of a transaction, whether it waits for a verdict or not.

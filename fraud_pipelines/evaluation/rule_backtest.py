@@ -13,6 +13,7 @@ import polars as pl
 
 from fraud_pipelines.decisions.decided_day import decide_candidates, read_candidates
 from fraud_pipelines.decisions.engine import DecisionEngine, beyond_cut
+from fraud_pipelines.decisions.entity_lists import is_by_list
 from fraud_pipelines.decisions.hard_rules import RULE_REASON, VERDICTS, HardRule, HardRules, outranking
 from fraud_pipelines.evaluation.frauds_among import Range
 from fraud_pipelines.evaluation.stored_days import Payments, StoredDays
@@ -113,7 +114,10 @@ def _asked(stored: StoredDays, rules: HardRules) -> pl.DataFrame:
 
 
 def _by_models() -> pl.Expr:
-    """What the models had decided: the decision, or where a rule decided what their score says."""
+    """What the models had decided: the decision, or where a rule decided what their score says.
+
+    What a list that people keep decided stays: it is not among the rules that are tried.
+    """
     score = pl.col("score")
     beyond = beyond_cut(score, pl.col("cut_score"), pl.col("cut_transaction_id"))
     by_score = (
@@ -125,7 +129,8 @@ def _by_models() -> pl.Expr:
         .then(pl.lit("review"))
         .otherwise(pl.lit("approve"))
     )
-    return pl.when(pl.col("reason").str.starts_with(RULE_REASON)).then(by_score).otherwise(pl.col("before"))
+    reason = pl.col("reason")
+    return pl.when(reason.str.starts_with(RULE_REASON) & ~is_by_list(reason)).then(by_score).otherwise(pl.col("before"))
 
 
 def _alone(rule: HardRule) -> pl.Expr:

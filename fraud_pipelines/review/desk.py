@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fraud_pipelines.bootstrap import open_existing_warehouse
+from fraud_pipelines.decisions.entity_lists import ListEntry, add_entry, end_entry, entries_about, read_entries
 from fraud_pipelines.decisions.entity_search import Matches, search
 from fraud_pipelines.decisions.payment_filters import Filters, linked_columns
 from fraud_pipelines.decisions.payment_list import (
@@ -69,12 +70,19 @@ class QueueView:
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case, where it stands among what was chosen of the queue, and the verdicts given last."""
+    """A case, where it stands among what was chosen of the queue, and the verdicts given last.
+
+    Attributes:
+        entries: of lists, that count on its day or today.
+        about: columns of those who took part, and their values: what an entry can be about.
+    """
 
     case: Case
     place: Place
     recent: list[GivenVerdict]
     currency: str | None
+    entries: list[ListEntry]
+    about: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,7 @@ class EntityView:
     last_day: date | None
     near: Neighbourhood | None
     currency: str | None
+    entries: list[ListEntry]
 
 
 class Desk:
@@ -170,7 +179,17 @@ class Desk:
         with self.reading() as warehouse:
             case = read_case(warehouse, transaction_id, blind=self._blind)
             place = self._place(warehouse, transaction_id, chosen)
-            return CaseView(case, place, recent_verdicts(warehouse, limit=RECENT), base_currency(warehouse))
+            about = {name: case.transaction[name] for name in self._linked if case.transaction.get(name) is not None}
+            days = {case.happened.date(), datetime.now(UTC).date()}
+            entries = [each for day in sorted(days) for each in entries_about(warehouse, case.transaction, day=day)]
+            return CaseView(
+                case,
+                place,
+                recent_verdicts(warehouse, limit=RECENT),
+                base_currency(warehouse),
+                list(dict.fromkeys(entries)),
+                about,
+            )
 
     def payments(self, chosen: Chosen) -> PaymentsView:
         """Stored payments, whatever was decided on them."""
@@ -197,12 +216,28 @@ class Desk:
                 else None
             )
             days = days_of(warehouse, filters)
-            return EntityView(listed, *days, near, base_currency(warehouse))
+            entries = entries_about(warehouse, {column: value}, day=datetime.now(UTC).date())
+            return EntityView(listed, *days, near, base_currency(warehouse), entries)
 
     def search(self, text: str) -> Matches:
         """Whatever begins with the text."""
         with self.reading() as warehouse:
             return search(warehouse, self._plan, text)
+
+    def list_entries(self, *, ended: bool) -> list[ListEntry]:
+        """The entries of lists that count today; ``ended``: all that there ever were."""
+        with self.reading() as warehouse:
+            return read_entries(warehouse, day=None if ended else datetime.now(UTC).date())
+
+    def add_to_list(self, **entry: Any) -> ListEntry:
+        """Put somebody on a list, as by `add_entry`."""
+        with self._writes() as warehouse:
+            return add_entry(warehouse, self._plan, now=datetime.now(UTC), **entry)
+
+    def take_off_list(self, entry_id: str, *, author: str) -> ListEntry:
+        """End an entry, as by `end_entry`."""
+        with self._writes() as warehouse:
+            return end_entry(warehouse, entry_id, author=author, now=datetime.now(UTC))
 
     def record(
         self,
@@ -216,9 +251,7 @@ class Desk:
         chosen: Chosen = EVERYTHING,
     ) -> tuple[Verdict, str | None]:
         """Record a verdict; returns what became of it, and whose turn it is next among what was chosen."""
-        self._bring_up_to_date()
-        warehouse = self._writing
-        with held(self._storing, warehouse.wait_seconds), warehouse.connect():
+        with self._writes() as warehouse:
             after = self._place(warehouse, transaction_id, chosen).after
             verdict = record_verdict(
                 warehouse,
@@ -232,11 +265,18 @@ class Desk:
                 skew=self._skew,
             )
             following = after or self._place(warehouse, transaction_id, chosen).after
-        self._stored()
         return verdict, following
 
     def _place(self, warehouse: Warehouse, transaction_id: str, chosen: Chosen) -> Place:
         return place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order, blind=self._blind)
+
+    @contextmanager
+    def _writes(self) -> Iterator[Warehouse]:
+        """The warehouse to write to, for one at a time; what was stored is told when the block has ended well."""
+        self._bring_up_to_date()
+        with held(self._storing, self._writing.wait_seconds), self._writing.connect():
+            yield self._writing
+        self._stored()
 
     @contextmanager
     def reading(self) -> Iterator[Warehouse]:

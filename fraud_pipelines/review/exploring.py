@@ -11,7 +11,9 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.pages import case_path
 from fraud_pipelines.review.choosing import ROWS, choice_of, form_of, pages_of
 from fraud_pipelines.review.desk import Desk
-from fraud_pipelines.review.links import column_name, payments_path
+from fraud_pipelines.review.identity import Identity
+from fraud_pipelines.review.links import column_name, entity_path, payments_path
+from fraud_pipelines.review.listing import Listing, list_columns
 from fraud_pipelines.review.network import draw_network
 from fraud_pipelines.review.rendering import Renderer
 
@@ -19,9 +21,11 @@ from fraud_pipelines.review.rendering import Renderer
 class Exploring:
     """The handlers. They only read."""
 
-    def __init__(self, desk: Desk, renderer: Renderer) -> None:
+    def __init__(self, desk: Desk, renderer: Renderer, identity: Identity, listing: Listing) -> None:
         self._desk = desk
         self._renderer = renderer
+        self._identity = identity
+        self._listing = listing
 
     def search(self, request: Request) -> Response:
         text = request.query_params.get("q", "").strip()
@@ -59,9 +63,9 @@ class Exploring:
         view = self._desk.entity(column, value, limit=ROWS)
         if not view.listed.number:
             return self._renderer.message(404, "There is nothing to show.", f"No payment has the {column} {value!r}.")
-        listed = view.listed
+        listed, session = view.listed, self._identity.session(request)
         itself = Standing(column, value, listed.number, listed.alerts, listed.known_frauds)
-        return self._renderer.page(
+        page = self._renderer.page(
             "entity.html",
             column=column,
             value=value,
@@ -70,5 +74,10 @@ class Exploring:
             listed=listed,
             network=draw_network(view.near, itself) if view.near and view.near.shared else None,
             asked={column_name(column): value},
+            entries=view.entries,
+            list_form=self._listing.form(request, session, back=entity_path(column, value), values={column: value})
+            if column in list_columns(self._desk.plan)
+            else None,
             currency=view.currency,
         )
+        return self._identity.keep(page, request, session)

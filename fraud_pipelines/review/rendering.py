@@ -42,6 +42,33 @@ class Renderer:
         """The page that ``template`` makes of ``values``."""
         return HTMLResponse(self._templates.get_template(template).render(values), status, headers)
 
+    def busy(
+        self,
+        form: Mapping[str, str] | None = None,
+        *,
+        action: str = "",
+        noun: str = "",
+        shown: Mapping[str, str] | None = None,
+    ) -> HTMLResponse:
+        """That the warehouse is busy. A form can be sent again as it was, and shows what it holds.
+
+        Args:
+            action, noun: where it is sent, and what it is called.
+            shown: of its content, by name.
+        """
+        values = {"form": form, "action": action, "noun": noun, "shown": shown or {}}
+        return self.page("busy.html", status=503, headers={"Retry-After": "5"}, **values)
+
+    def expired(self, transaction_id: str = "") -> HTMLResponse:
+        """That a form was not shown to this browser since the server was started."""
+        return self.message(
+            403,
+            "This form has expired.",
+            "The page was open since before the server was started last, or cookies are turned off. Nothing was "
+            "stored. Open it again.",
+            transaction_id=transaction_id,
+        )
+
     def message(self, status: int, title: str, text: str, *, transaction_id: str = "") -> HTMLResponse:
         """A page that says one thing, with a way back."""
         return self.page("message.html", status=status, title=title, text=text, transaction_id=transaction_id)

@@ -246,6 +246,33 @@ CREATE TABLE IF NOT EXISTS scoring.policy_versions (
     first_used_at TIMESTAMP NOT NULL
 );
 
+-- Who is allowed, blocked or watched, and for whom a rule is silent; an entry is never removed, it ends.
+CREATE TABLE IF NOT EXISTS scoring.list_entries (
+    entry_id VARCHAR NOT NULL,
+    list_name VARCHAR NOT NULL,
+    column_name VARCHAR NOT NULL,
+    value VARCHAR NOT NULL,
+    rule VARCHAR,
+    begins DATE NOT NULL,
+    expires DATE NOT NULL,
+    reason VARCHAR NOT NULL,
+    author VARCHAR NOT NULL,
+    author_named_by VARCHAR,
+    added_at TIMESTAMP NOT NULL,
+    ended_on DATE,
+    ended_by VARCHAR
+);
+COMMENT ON COLUMN scoring.list_entries.list_name IS 'allow, block, watch or snooze.';
+COMMENT ON COLUMN scoring.list_entries.column_name IS 'The column of a transaction that it is about.';
+COMMENT ON COLUMN scoring.list_entries.value IS 'The value of that column, as text.';
+COMMENT ON COLUMN scoring.list_entries.rule IS 'Of snooze: the hard rule that is silent for the value.';
+COMMENT ON COLUMN scoring.list_entries.begins IS 'The first event day, UTC, that it counts for.';
+COMMENT ON COLUMN scoring.list_entries.expires IS 'The last event day that it counts for.';
+COMMENT ON COLUMN scoring.list_entries.author_named_by IS 'login: the proxy before the page told the name; typed: the author wrote it; null: the shell.';
+COMMENT ON COLUMN scoring.list_entries.added_at IS 'When it was added, UTC.';
+COMMENT ON COLUMN scoring.list_entries.ended_on IS 'The first event day that it no longer counts for, since somebody took it off.';
+COMMENT ON COLUMN scoring.list_entries.ended_by IS 'Who took it off.';
+
 CREATE TABLE IF NOT EXISTS feedback.labels (
     transaction_id VARCHAR NOT NULL,
     source VARCHAR NOT NULL,

@@ -24,15 +24,18 @@ from fraud_pipelines_tests.review.samples import queue_warehouse
 
 
 class _Fields(HTMLParser):
-    """The fields of the forms of a page."""
+    """The fields of the first form of a page that is sent to ``action``."""
 
-    def __init__(self) -> None:
+    def __init__(self, action: str) -> None:
         super().__init__()
         self.found: dict[str, str] = {}
+        self._action, self._within = action, False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        if tag == "input" and given.get("name"):
+        if tag == "form":
+            self._within = given.get("action") == self._action and not self.found
+        if tag == "input" and given.get("name") and self._within:
             self.found[str(given["name"])] = given.get("value") or ""
 
 
@@ -44,8 +47,12 @@ class Answer:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The values that the inputs of the page come with."""
-        parser = _Fields()
+        """The values that the inputs of the form for a verdict come with."""
+        return self.form("/verdict")
+
+    def form(self, action: str) -> dict[str, str]:
+        """The values that the inputs of the form come with that is sent to ``action``."""
+        parser = _Fields(action)
         parser.feed(self.text)
         return parser.found
 
@@ -63,9 +70,9 @@ class Client:
     def case(self, transaction_id: str) -> Answer:
         return self.get("/case?id=" + quote(transaction_id, safe=""))
 
-    def send(self, fields: dict[str, str], **headers: str) -> Answer:
+    def send(self, fields: dict[str, str], to: str = "/verdict", **headers: str) -> Answer:
         form = {"Origin": f"http://127.0.0.1:{self.port}", "Content-Type": "application/x-www-form-urlencoded"}
-        return self.request("POST", "/verdict", headers=form | headers, body=urlencode(fields).encode())
+        return self.request("POST", to, headers=form | headers, body=urlencode(fields).encode())
 
     def judge(self, transaction_id: str, verdict: str, /, **changed: str) -> Answer:
         """Open the case, fill in the form and send it."""
