@@ -47,7 +47,8 @@ def section(of: Section) -> str:
     found = re.search(rf"^## {re.escape(of.heading)}\n(.+?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     if not found:
         raise ValueError(f"docs/{of.page} has no heading {of.heading!r}: correct tools/measurements.py")
-    return re.sub(r"^###", "####", found[1].strip(), flags=re.MULTILINE)
+    text = found[1].strip().replace("](#", f"]({of.page}#")
+    return re.sub(r"^###", "####", text, flags=re.MULTILINE)
 
 
 def page() -> str:

@@ -42,10 +42,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001
     """Take the script that makes the search work from a folder from the site itself."""
-    own = posixpath.relpath("assets/iframe-worker.js", posixpath.dirname(page.url) or ".")
+    own = posixpath.relpath("assets/frame-worker.js", posixpath.dirname(page.url) or ".")
     return output.replace(_SHIM, own)
 
 
 def on_post_template(output_content: str, template_name: str, config: MkDocsConfig) -> str:  # noqa: ARG001
     """The same for the page that a server shows where there is none."""
-    return output_content.replace(_SHIM, "/assets/iframe-worker.js")
+    return output_content.replace(_SHIM, "/assets/frame-worker.js")

@@ -67,7 +67,7 @@ class StreamSettings(BaseModel):
         default=None,
         ge=0,
         le=65_535,
-        description="port on which `stream-consume` tells its [health and figures](operation.md#health-and-figures)",
+        description="port on which `stream-consume` tells its health and figures",
     )
     metrics_host: str = Field(default="127.0.0.1", description="address that it listens on for that")
 
