@@ -1,6 +1,7 @@
 # make demo   thirty simulated days through Dagster, from a fresh clone
 # make up     the Dagster UI and the MLflow UI on the same data
 # make stream-demo   transactions screened live in the terminal
+# make spark-demo    seven days of 100,000 payments on Spark, on this machine
 # make test   lint, types and tests; make lint and make types alone take seconds
 # make thorough   the tests with all random examples and every slow case
 # make docs, make bench and make screenshots: see CONTRIBUTING.md
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo stream-demo up test thorough lint types docs bench screenshots install clean pin
+.PHONY: demo stream-demo spark-demo up test thorough lint types docs bench screenshots install clean pin
 
 install: $(STAMP)
 
@@ -33,6 +34,19 @@ demo: $(STAMP)
 
 stream-demo: $(STAMP)
 	@$(BIN)/fraud-pipelines stream-demo
+
+# Spark's own page is at http://127.0.0.1:4040 while a day is computed.
+spark-demo: $(VENV)/.spark
+	@SPARK_LOCAL_IP=127.0.0.1 FRAUD_ENGINE=spark FRAUD_SHARDS=4 $(BIN)/fraud-pipelines demo --fresh \
+		--days 7 --users 20000 --transactions-per-day 100000
+
+$(VENV)/.spark: requirements-spark.txt $(STAMP)
+	@java -version >/dev/null 2>&1 || \
+		{ echo "Spark needs Java 17 or newer. On Debian and Ubuntu: apt-get install openjdk-17-jre-headless"; exit 1; }
+	@echo "Installing PySpark into $(VENV) (500 MB) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --use-pep517 --require-hashes \
+		-r requirements-spark.txt
+	@touch $@
 
 up: $(STAMP)
 	@exec $(BIN)/fraud-pipelines up
@@ -77,3 +91,5 @@ pin:
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' | \
 		uv pip compile --universal --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --python-version 3.11 --constraints requirements.txt --upgrade --quiet - -o requirements-docs.txt
+	echo "pyspark>=4.1,<5" | uv pip compile --universal --fork-strategy fewest --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --python-version 3.11 --upgrade --quiet - -o requirements-spark.txt

@@ -127,11 +127,18 @@ class Settings(BaseModel):
         description="the folder of [the lake](docs/lake.md)",
         json_schema_extra={"default": "`lake/` in the data directory"},
     )
+    engine: Literal["local", "spark"] = Field(
+        default="local", description="what computes the parts of a day: this machine, or [Spark](docs/scale.md#spark)"
+    )
     shards: int = Field(
         default=1,
         ge=1,
         le=4096,
-        description="into how many [parts a big day is cut](docs/scale.md), each computed by a process of its own",
+        description="into how many [parts a big day is cut](docs/scale.md), each computed by a process of its own; on "
+        "Spark at least 2",
+    )
+    spark_master: str = Field(
+        default="local[2]", min_length=1, description="where Spark runs, unless `SPARK_REMOTE` says so"
     )
     work_dir: Path | None = Field(
         default=None,

@@ -125,6 +125,7 @@ def shard_costs(engine: Engine) -> dict[str, dg.MetadataValue]:
         steps.append({"step": step, "shards": len(seconds), "median s": median(seconds), "slowest s": seconds[-1]})
     return {
         "shards": markdown_table(pl.DataFrame(steps)),
+        "shards_run_by": dg.MetadataValue.text(engine.described()),
         **numbers({"shard_peak_gigabytes": max(each.peak_bytes for each in costs) / 1e9}),
     }
 

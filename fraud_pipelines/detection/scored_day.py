@@ -57,7 +57,7 @@ def scored_day(
         scored = engine.map(
             score_shard,
             [
-                ScoreShard(rows, saved, day, now, folder / f"scores-{shard}.parquet")
+                ScoreShard(rows, saved, day, now, folder / f"scores-{shard}")
                 for shard, rows in enumerate(files)
                 if rows.paths
             ],
@@ -74,7 +74,7 @@ class ScoreShard:
     models: tuple[SavedModel, ...]
     day: date
     now: datetime
-    path: Path
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def score_shard(work: ScoreShard) -> ShardScores:
     Raises:
         ArtifactRejected: a model is not the one that was saved.
     """
+    work.folder.mkdir(parents=True)
     features = work.features.read_all().sort("transaction_id")
     scores = score_day(features, [each.load() for each in work.models], day=work.day, now=work.now)
-    return ShardScores(write_rows(scores, work.path), features.height)
+    return ShardScores(write_rows(scores, work.folder / "scores.parquet"), features.height)

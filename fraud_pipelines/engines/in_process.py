@@ -29,5 +29,9 @@ class InProcess:
         """See `Engine.taken_costs`."""
         return self._costs.taken()
 
+    def described(self) -> str:
+        """See `Engine.described`."""
+        return "this process"
+
     def close(self) -> None:
         """Nothing runs between two calls."""

@@ -16,7 +16,15 @@ from typing import Final, Protocol, TypeVar
 
 _STATUS: Final = Path("/proc/self/status")
 
-Work = TypeVar("Work")
+
+class HasFolder(Protocol):
+    """What a step is given: among the rest the folder that it writes to, which it makes if it needs one."""
+
+    @property
+    def folder(self) -> Path: ...
+
+
+Work = TypeVar("Work", bound=HasFolder)
 Result = TypeVar("Result")
 
 
@@ -38,8 +46,11 @@ class Engine(Protocol):
         work_dir: where a day has a folder for its files, for as long as it is computed.
     """
 
-    shards: int
-    work_dir: Path
+    @property
+    def shards(self) -> int: ...
+
+    @property
+    def work_dir(self) -> Path: ...
 
     def map(self, step: Callable[[Work], Result], works: Sequence[Work]) -> list[Result]:
         """What ``step`` makes of each of ``works``, in their order.
@@ -51,6 +62,9 @@ class Engine(Protocol):
 
     def taken_costs(self) -> list[ShardCost]:
         """What was mapped since this was last asked, in the order in which it ended."""
+
+    def described(self) -> str:
+        """What runs the steps, in words."""
 
     def close(self) -> None:
         """End what is running; nothing is left behind. The engine may be used again."""

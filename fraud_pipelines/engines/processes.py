@@ -138,6 +138,10 @@ class Processes:
         """See `Engine.taken_costs`."""
         return self._costs.taken()
 
+    def described(self) -> str:
+        """See `Engine.described`."""
+        return f"{min(self.shards, cores())} processes on this machine"
+
     def close(self) -> None:
         """End all processes, at whatever they are."""
         workers, self._workers = self._workers, []

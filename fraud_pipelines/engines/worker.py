@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import IO, Any, Final
 
-from fraud_pipelines.engines.interface import timed
+from fraud_pipelines.engines.interface import HasFolder, timed
 from fraud_pipelines.errors import FraudPipelinesError
 
 _LENGTH: Final = struct.Struct("<Q")
@@ -58,7 +58,7 @@ def main() -> None:
         os._exit(1)
 
 
-def _answer(step: Callable[[Any], object], shard: int, work: object) -> object:
+def _answer(step: Callable[[Any], object], shard: int, work: HasFolder) -> object:
     """What `timed` gives, or the error that a person has to act on."""
     try:
         return timed(step, shard, work)

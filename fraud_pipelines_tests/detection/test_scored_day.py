@@ -99,7 +99,7 @@ def test_a_model_that_was_changed_on_the_way_scores_nothing(models: Sequence[Loa
     models[0].model.save(saved[0].folder)
     (saved[0].folder / "model.json").write_text((saved[0].folder / "model.json").read_text().replace("0.01", "0.02"))
     with pytest.raises(ArtifactRejected, match=r"model\.json isn't what was written"):
-        score_shard(ScoreShard(rows, saved, DAY, NOW, tmp_path / "scores.parquet"))
+        score_shard(ScoreShard(rows, saved, DAY, NOW, tmp_path / "scores"))
 
 
 def test_a_day_without_features_is_told(warehouse: Warehouse, models: Sequence[LoadedModel], tmp_path: Path) -> None:

@@ -51,6 +51,11 @@ def on_a_full_disk(work: Number) -> int:
 
 def asleep(work: Number) -> int:
     """Longer than any test."""
+    work.folder.mkdir(parents=True, exist_ok=True)
     (work.folder / str(os.getpid())).touch()
     time.sleep(600)
     return 0
+
+
+def folder_of(work: Number) -> str:
+    return str(work.folder)
