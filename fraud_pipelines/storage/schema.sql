@@ -262,12 +262,15 @@ CREATE TABLE IF NOT EXISTS scoring.list_entries (
     ended_on DATE,
     ended_by VARCHAR
 );
+COMMENT ON COLUMN scoring.list_entries.entry_id IS 'By which the entry is removed.';
 COMMENT ON COLUMN scoring.list_entries.list_name IS 'allow, block, watch or snooze.';
 COMMENT ON COLUMN scoring.list_entries.column_name IS 'The column of a transaction that it is about.';
 COMMENT ON COLUMN scoring.list_entries.value IS 'The value of that column, as text.';
 COMMENT ON COLUMN scoring.list_entries.rule IS 'Of snooze: the hard rule that is silent for the value.';
 COMMENT ON COLUMN scoring.list_entries.begins IS 'The first event day, UTC, that it counts for.';
 COMMENT ON COLUMN scoring.list_entries.expires IS 'The last event day that it counts for.';
+COMMENT ON COLUMN scoring.list_entries.reason IS 'Why, in the words of its author.';
+COMMENT ON COLUMN scoring.list_entries.author IS 'Who added it.';
 COMMENT ON COLUMN scoring.list_entries.author_named_by IS 'login: the proxy before the page told the name; typed: the author wrote it; null: the shell.';
 COMMENT ON COLUMN scoring.list_entries.added_at IS 'When it was added, UTC.';
 COMMENT ON COLUMN scoring.list_entries.ended_on IS 'The first event day that it no longer counts for, since somebody took it off.';
