@@ -128,35 +128,65 @@ def land_file(warehouse: Warehouse, path: Path, intake: RecordIntake) -> Landing
     Raises:
         InvalidInput: the file can't be read as a whole; the warehouse is as it was.
     """
-    file = _looked_at(path)
-    digest = content_hash(path)
-    records = intake.open(path)
+    opened = _opened(path, intake)
     with warehouse.transaction() as connection:
-        earlier = _landed_before(connection, intake, digest)
-        again = earlier and turned_away(connection, intake, *earlier)
-        if earlier and not again:
-            return LandingReport(source=intake.source, already_landed=True, kind=intake.kind)
-        read = waiting = left_out = 0
-        rows_by_day: Counter[date] = Counter()
-        reasons: Counter[str] = Counter()
-        null_words: Counter[tuple[str, str]] = Counter()
-        for landed in land_rows(connection, intake, records.chunks(), again=again):
-            read += landed.rows_read
-            waiting += landed.rows_waiting
-            null_words.update(landed.null_words)
-            left_out += landed.left_out.height
-            rows_by_day.update(dict(landed.days.value_counts().iter_rows()))
-            categories = landed.rejected["reason"].str.split(":").list.first()
-            reasons.update(dict(categories.value_counts().iter_rows()))
-        late_days = intake.finish(connection, rows_by_day)
-        accepted, rejected = rows_by_day.total(), reasons.total()
-        counts = {"read": read, "accepted": accepted, "rejected": rejected, "left_out": left_out}
-        _record(connection, intake, digest, counts, again=bool(again))
-        if file.has_changed():
-            raise InvalidInput(
-                f"{path} changed while it was read; nothing of it was stored. "
-                "Write a file under a name that ends in .part, and rename it when it is whole."
-            )
+        return _land(connection, opened)
+
+
+def land_together(warehouse: Warehouse, files: Iterable[tuple[Path, RecordIntake]]) -> list[LandingReport]:
+    """Take in files as by `land_file`, all in one transaction: of many small ones, most of the time goes into commits.
+
+    Raises:
+        InvalidInput: one of them can't be read as a whole; nothing of any is stored.
+        OSError: one of them is gone.
+    """
+    with warehouse.transaction() as connection:
+        return [_land(connection, _opened(path, intake)) for path, intake in files]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A file that is about to be taken in."""
+
+    path: Path
+    file: WaitingFile
+    digest: str
+    records: RecordSource
+    intake: RecordIntake
+
+
+def _opened(path: Path, intake: RecordIntake) -> _Opened:
+    file = _looked_at(path)
+    return _Opened(path, file, content_hash(path), intake.open(path), intake)
+
+
+def _land(connection: Connection, opened: _Opened) -> LandingReport:
+    path, intake, digest, records = opened.path, opened.intake, opened.digest, opened.records
+    earlier = _landed_before(connection, intake, digest)
+    again = earlier and turned_away(connection, intake, *earlier)
+    if earlier and not again:
+        return LandingReport(source=intake.source, already_landed=True, kind=intake.kind)
+    read = waiting = left_out = 0
+    rows_by_day: Counter[date] = Counter()
+    reasons: Counter[str] = Counter()
+    null_words: Counter[tuple[str, str]] = Counter()
+    for landed in land_rows(connection, intake, records.chunks(), again=again):
+        read += landed.rows_read
+        waiting += landed.rows_waiting
+        null_words.update(landed.null_words)
+        left_out += landed.left_out.height
+        rows_by_day.update(dict(landed.days.value_counts().iter_rows()))
+        categories = landed.rejected["reason"].str.split(":").list.first()
+        reasons.update(dict(categories.value_counts().iter_rows()))
+    late_days = intake.finish(connection, rows_by_day)
+    accepted, rejected = rows_by_day.total(), reasons.total()
+    counts = {"read": read, "accepted": accepted, "rejected": rejected, "left_out": left_out}
+    _record(connection, intake, digest, counts, again=bool(again))
+    if opened.file.has_changed():
+        raise InvalidInput(
+            f"{path} changed while it was read; nothing of it was stored. "
+            "Write a file under a name that ends in .part, and rename it when it is whole."
+        )
     return LandingReport(
         source=intake.source,
         rows_read=read,

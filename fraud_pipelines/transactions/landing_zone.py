@@ -1,7 +1,7 @@
 """The landing zone: a folder where files arrive, and from which they are moved once they are stored."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +13,16 @@ import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines.transactions.intake import LandingReport, RecordIntake, land_file
+from fraud_pipelines.transactions.intake import LandingReport, RecordIntake, land_file, land_together
 from fraud_pipelines.transactions.moving import move_aside
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.timestamps import as_utc
 from fraud_pipelines.transactions.waiting import MAPPING_FILE, WaitingFile, look_into, printable_name
 
 LANDED_FOLDER: Final = "_landed"
+_GROUP_FILES: Final = 200
+_GROUP_BYTES: Final = 8_000_000
+"""Of the files that are taken in together, at most: others wait for the warehouse meanwhile."""
 PROBLEMS_TABLE: Final = "raw.landing_problems"
 
 
@@ -65,19 +68,65 @@ def land_pending(warehouse: Warehouse, folder: Path, intake_for: Callable[[Path]
     """
     waiting = look_into(folder)
     landed = Landed(troubles=waiting.troubles)
-    for found in sorted(waiting.files, key=attrgetter("path")):
-        try:
-            file = WaitingFile.of(found.path, found.name, found.path.stat())
-            landed.reports.append(land_file(warehouse, file.path, intake_for(file.path)))
-            move_aside(file, folder, LANDED_FOLDER)
-        except FileNotFoundError:  # taken away since the folder was listed
-            continue
-        except InvalidInput as error:
-            if os.path.lexists(found.path):
-                landed.unusable[printable_name(found.name)] = str(error)
-        except OSError as error:
-            landed.unusable[printable_name(found.name)] = f"{found.path} can't be read: {error.strerror}."
+    for group in _groups(sorted(waiting.files, key=attrgetter("path"))):
+        if len(group) == 1 or not _landed_together(warehouse, folder, group, intake_for, landed):
+            for found in group:
+                _land_alone(warehouse, folder, found, intake_for, landed)
     return landed
+
+
+def _groups(files: list[WaitingFile]) -> Iterator[list[WaitingFile]]:
+    """Small files are taken in together, so many and so large at most that others do not wait long."""
+    group: list[WaitingFile] = []
+    for file in files:
+        if group and (len(group) == _GROUP_FILES or sum(each.size for each in group) + file.size > _GROUP_BYTES):
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+def _landed_together(
+    warehouse: Warehouse,
+    folder: Path,
+    group: list[WaitingFile],
+    intake_for: Callable[[Path], RecordIntake],
+    landed: Landed,
+) -> bool:
+    """Take in a group in one transaction; False where one of it can't be, and nothing was done."""
+    try:
+        files = [WaitingFile.of(found.path, found.name, found.path.stat()) for found in group]
+        reports = land_together(warehouse, ((file.path, intake_for(file.path)) for file in files))
+    except (InvalidInput, OSError):
+        return False
+    landed.reports += reports
+    for file in files:
+        try:
+            move_aside(file, folder, LANDED_FOLDER)
+        except InvalidInput as error:
+            landed.unusable[printable_name(file.name)] = str(error)
+    return True
+
+
+def _land_alone(
+    warehouse: Warehouse,
+    folder: Path,
+    found: WaitingFile,
+    intake_for: Callable[[Path], RecordIntake],
+    landed: Landed,
+) -> None:
+    try:
+        file = WaitingFile.of(found.path, found.name, found.path.stat())
+        landed.reports.append(land_file(warehouse, file.path, intake_for(file.path)))
+        move_aside(file, folder, LANDED_FOLDER)
+    except FileNotFoundError:  # taken away since the folder was listed
+        return
+    except InvalidInput as error:
+        if os.path.lexists(found.path):
+            landed.unusable[printable_name(found.name)] = str(error)
+    except OSError as error:
+        landed.unusable[printable_name(found.name)] = f"{found.path} can't be read: {error.strerror}."
 
 
 def known_problems(warehouse: Warehouse, zone: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
-from fraud_pipelines.transactions import landing_zone
+from fraud_pipelines.transactions import intake, landing_zone
 from fraud_pipelines.transactions.intake import LandingReport, RecordIntake, land_file
 from fraud_pipelines.transactions.landing import land_pending_transactions, land_transactions
 from fraud_pipelines.transactions.landing_zone import Landed, known_problems, note_problems
@@ -146,12 +146,14 @@ def test_what_is_taken_away_in_the_meantime_is_no_problem(
 
     monkeypatch.setattr(os, "scandir", listed)
 
-    def taken_away(warehouse: Warehouse, path: Path, intake: RecordIntake) -> LandingReport:
+    looked_at = intake._looked_at
+
+    def taken_away(path: Path) -> WaitingFile:
         if path.name == "b.csv":
             path.unlink()
-        return land_file(warehouse, path, intake)
+        return looked_at(path)
 
-    monkeypatch.setattr(landing_zone, "land_file", taken_away)
+    monkeypatch.setattr(intake, "_looked_at", taken_away)
     landed = land_pending(warehouse, folder)
     assert landed.problems == {}
     assert stored(warehouse) == ["c"]
@@ -428,3 +430,54 @@ def test_a_file_name_that_is_no_text_is_escaped(warehouse: Warehouse, folder: Pa
         pytest.skip("this file system has names in UTF-8 only")
     (report,) = land_pending(warehouse, folder).reports
     assert report.source == "caf\\udce9.csv"
+
+
+# Many files
+
+
+def test_small_files_are_taken_in_together_as_they_are_one_by_one(
+    warehouse: Warehouse, folder: Path, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        write(folder / f"{number}.csv", f"t{number},u,2026-05-0{number + 1} 10:00:00,{number}.5,x")
+    write(folder / "3-again.csv", "t3,u,2026-05-04 10:00:00,3.5,x", "t9,u,yesterday,1,x")
+    shutil.copyfile(folder / "1.csv", folder / "1-again.csv")
+    shutil.copytree(folder, tmp_path / "alone")
+    monkeypatch.setattr(landing_zone, "_GROUP_FILES", 4)
+    together = land_pending(warehouse, folder)
+    monkeypatch.setattr(landing_zone, "_GROUP_FILES", 1)
+    alone = warehouse_at(copied(empty, tmp_path / "alone.duckdb"))
+    assert together == land_pending(alone, tmp_path / "alone")
+    for table in ("raw.transactions", "raw.rejected_transactions", "raw.landed_files"):
+        rows = [each.read(f"SELECT * FROM {table} ORDER BY ALL") for each in (warehouse, alone)]
+        assert rows[0].equals(rows[1]), table
+    assert not look_into(folder).files
+
+
+def test_one_file_of_many_that_can_not_be_read_stays_and_the_others_come_in(warehouse: Warehouse, folder: Path) -> None:
+    for number in range(3):
+        write(folder / f"{number}.csv", f"t{number},u,2026-05-01 10:00:00,1,x")
+    (folder / "1.csv").write_text("no,such,columns\n1,2,3\n")
+    landed = land_pending(warehouse, folder)
+    assert list(landed.unusable) == ["1.csv"]
+    assert stored(warehouse) == ["t0", "t2"]
+    assert [file.name for file in look_into(folder).files] == ["1.csv"]
+
+
+def test_who_dies_in_a_group_stores_nothing_of_it(
+    warehouse: Warehouse, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write(folder / f"{number}.csv", f"t{number},u,2026-05-01 10:00:00,1,x")
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fraud_pipelines.transactions.intake._record", dies)
+        with pytest.raises(KeyboardInterrupt):
+            land_pending(warehouse, folder)
+    assert stored(warehouse) == []
+    assert len(look_into(folder).files) == 3
+    land_pending(warehouse, folder)
+    assert stored(warehouse) == ["t0", "t1", "t2"]
