@@ -34,7 +34,9 @@ FEWEST_SAMPLED: Final = 0.5
 ENOUGH_FOUND: Final = 5
 """Frauds that the sample must have found to be tuned by."""
 
-_LEVEL: Final = (0.025, 0.975)
+_LEVEL: Final = (0.005, 0.975)
+"""A find of great weight is rare and makes the sum large, so that the gamma lies too high more often than too low. With
+0.025 below, 94.6 % of the intervals of 16 samples contained the truth, with 0.005 97.9 %, 2 % wider."""
 
 
 @dataclass(frozen=True)
