@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fraud_pipelines.decisions.entity_lists import add_entry
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.evaluation.daily_performance import measure_performance
+from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.browser import needs_browser, start_browser
@@ -191,9 +193,11 @@ def test_every_page_can_be_read_on_a_phone_and_in_the_dark(
     browser: "Chrome", address: str, warehouse: Warehouse
 ) -> None:
     record_verdict(warehouse, "t03", actual_fraud=True, now=NOW, reviewer="anna", named_by="typed", comment="c" * 300)
+    listed = {"column": "user_id", "value": "u1", "reason": "stolen", "author": "anna", "now": datetime.now(UTC)}
+    add_entry(warehouse, shipped_plan(), list_name="block", **listed)  # type: ignore[arg-type]
     paths = ("", "?sort=amount&by_country=DE", "case?id=big", "payments?known=fraud", "entity?column=user_id&value=u1")
     try:
-        for path in (*paths, "entity?column=merchant_id&value=m%3C1%3E", "search?q=u", "backtest", "nowhere"):
+        for path in (*paths, "entity?column=merchant_id&value=m%3C1%3E", "search?q=u", "backtest", "lists", "nowhere"):
             for width, dark in ((1280, False), (1280, True), (390, False)):
                 looked_at(browser, address + path, width=width, dark=dark)
                 assert browser.execute_script(CONTRASTS) == [], (path, width, dark)
