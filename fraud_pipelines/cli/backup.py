@@ -44,7 +44,7 @@ def restore(folder: Path) -> None:
 @click.command()
 @click.argument("folder", type=_FOLDER)
 def relocate(folder: Path) -> None:
-    """Copy the installation to the data directory FOLDER, ready for use.
+    """Copy the installation to FOLDER, ready for use.
 
     On this machine: for another one, use backup and restore. What is stored here stays as it is.
     """

@@ -139,7 +139,8 @@ def _copy_all(settings: Settings, target: Path) -> list[str]:
         published,
         published.with_name("fraud.duckdb.new"),
     }
-    apart = {*files, settings.mlflow_dir, settings.dagster_home} - {settings.data_dir}
+    passing = {settings.work_path, settings.trials_dir}
+    apart = {*files, *passing, settings.mlflow_dir, settings.dagster_home} - {settings.data_dir}
     copy_folder(settings.data_dir, target / DATA, leave_out=frozenset(apart))
     copy_folder(settings.dagster_home, target / DAGSTER)
     if "postgres" in _text(settings.dagster_home / "dagster.yaml"):
