@@ -43,8 +43,13 @@ SHARD_ROWS: Final = 122_880
 KEY_COLUMNS: Final = ("transaction_id", "user_id", "timestamp")
 """Columns of a transaction that are columns of the feature table, too."""
 
-WORKERS: Final = pl.thread_pool_size()
-"""As many threads as Polars has: one a core, unless POLARS_MAX_THREADS says otherwise."""
+
+def worker_count() -> int:
+    """As many threads as Polars has: one a core, unless POLARS_MAX_THREADS says otherwise.
+
+    Not a constant: to ask starts the threads, and a process that is forked later waits for them for ever.
+    """
+    return pl.thread_pool_size()
 
 
 def compute_features(
@@ -109,7 +114,7 @@ def prepare(transactions: pl.DataFrame, compiled: FeaturePlan, population: Histo
     rows = checked(transactions, compiled.plan)
     order = in_time(rows)
     keys = compiled.keys(rows)
-    with ThreadPoolExecutor(max_workers=WORKERS) as workers:
+    with ThreadPoolExecutor(max_workers=worker_count()) as workers:
         users = compiled.users.entity.name
         runs = workers.map(lambda name: EntityRows.of(keys[name], order, ascending=name == users), keys)
         columns, counts = columns_and_counts(rows, compiled, population)
@@ -282,7 +287,7 @@ def fold_others(
         values[piece.order, first : first + len(program.names)] = found.T
         return history
 
-    with ThreadPoolExecutor(max_workers=WORKERS) as workers:
+    with ThreadPoolExecutor(max_workers=worker_count()) as workers:
         work = [(each, piece) for each in programs for piece in runs[each.entity.name].pieces(shard_rows)]
         for (each, _), history in zip(work, workers.map(fold_shared, work), strict=True):
             states[each.entity.name].append(history.frame)
@@ -331,7 +336,7 @@ def fold_users(
         series = [to_series(name, plan.features[name].dtype, values) for name, values in found.items()]
         return compiled.expressions.on_frame(rows.hstack(series)).select(*plan.feature_types), history
 
-    with ThreadPoolExecutor(max_workers=WORKERS) as workers:
+    with ThreadPoolExecutor(max_workers=worker_count()) as workers:
         for features, history in _in_order(workers, fold_piece_of_users, users.pieces(shard_rows)):
             states.append(history.frame)
             yield features
@@ -345,7 +350,7 @@ def _in_order(
     begun: deque[Future[T]] = deque()
     for shard in shards:
         begun.append(workers.submit(work, shard))
-        if len(begun) > WORKERS:
+        if len(begun) > worker_count():
             yield begun.popleft().result()
     while begun:
         yield begun.popleft().result()
