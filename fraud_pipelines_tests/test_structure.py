@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -105,6 +107,16 @@ def texts(module: str) -> Iterator[str]:
         elif isinstance(node, ast.JoinedStr):
             pieces = (piece.value if isinstance(piece, ast.Constant) else "piece" for piece in node.values)
             yield "".join(str(piece) for piece in pieces)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads have no names to look at here")
+def test_to_import_the_stream_starts_no_threads_of_polars() -> None:
+    """Else a process that is forked after the import waits for them for ever."""
+    asked = "import fraud_pipelines.streaming.drain, pathlib; "
+    asked += "print([task.read_text() for task in pathlib.Path('/proc/self/task').glob('*/comm')])"
+    threads = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=300)
+    assert "python" in threads.stdout
+    assert "polars-0" not in threads.stdout
 
 
 def test_only_the_storage_writes_by_sql_of_its_own() -> None:
