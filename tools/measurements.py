@@ -22,6 +22,7 @@ class Section:
 SECTIONS = (
     Section("detection.md", "Backends", "python benchmarks/quality.py"),
     Section("worlds.md", "How the product does in them", "python benchmarks/worlds.py"),
+    Section("models.md", "What the choice is worth", "python benchmarks/deciding.py"),
     Section("tuning.md", "What nobody reports", "python -m benchmarks.audit_sample"),
     Section("tuning.md", "What it is worth", "python benchmarks/tuning.py"),
     Section("streaming.md", "What it costs", "python benchmarks/streaming.py"),
