@@ -71,11 +71,14 @@ def runnable() -> dict[str, list[Block]]:
 
 def run_in(folder: Path, to_run: list[Block], installation: Installation) -> None:
     """Write the files of the blocks into ``folder``, the working directory, and run their commands."""
+    exported = {"FRAUD_CONFIG_DIR": str(folder / "config")}
     for block in to_run:
         for path, text in block.files().items():
             (folder / path).parent.mkdir(exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
         for words in block.commands():
-            if words[0] != "mkdir":
+            if words[0] == "export":
+                exported |= dict(word.split("=", maxsplit=1) for word in words[1:])
+            elif words[0] != "mkdir":
                 assert words[0] in OURS, f"{block.name}: only commands of fraud-pipelines can be run"
-                assert installation.invoke(*words[1:], FRAUD_CONFIG_DIR=str(folder / "config")).strip(), words
+                assert installation.invoke(*words[1:], succeeds=True, **exported).strip(), words

@@ -24,7 +24,8 @@ def parse(words: list[str]) -> None:
         click.UsageError: it isn't so; the message says what.
     """
     command: click.Command = main
-    context = click.Context(main, info_name="fraud-pipelines")
+    # A command keeps the option for its help as it was first asked for.
+    context = click.Context(main, info_name="fraud-pipelines", **main.context_settings)
     while isinstance(command, click.Group):
         parser = command.make_parser(context)
         parser.allow_interspersed_args = False

@@ -15,8 +15,8 @@ RESERVED: Final = frozenset(
     | {"decision", "reason_codes", "policy", "review_threshold", "block_threshold", "model_versions", "decided_at"}
     # A model is given the scores of others, and the verdict, under these.
     | {"isolation_forest_score", "suod_score", "ecod_score", "autoencoder_score", "supervised_score", "is_fraud"}
-    | {"sequence", "action", "policy_hash", "thresholds_hash", "rules_hash", "plan_version"}
-    | {"previous_hash", "entry_hash", "is_case"}
+    | {"sequence", "action", "policy_hash", "thresholds_hash", "rules_hash", "plan_version", "audited"}
+    | {"previous_hash", "entry_hash", "is_case", "audit_probability", "reviewer_named_by"}
     | {"actual_fraud", "known_at", "reviewer", "comment", "scenario", "label", "shard", "revision", "contributions"}
 )
 _MOMENTS: Final = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})

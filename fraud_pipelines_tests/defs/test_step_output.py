@@ -14,7 +14,7 @@ prepare_dagster_home(Path(sys.argv[1]))
 
 @dg.asset
 def printing() -> None:
-    print("from Python")
+    print("from Python", flush=True)
     subprocess.run(["echo", "from a child"], check=True)
     print("to stderr", file=sys.stderr)
     if sys.argv[2] == "fail":
