@@ -60,12 +60,12 @@ class BoostedTreesDetector:
 
         Of the legitimate rows there may be only a share: then the log-odds are corrected by its logarithm, as for any
         model of odds whose cases were sampled by their kind. (Weights would do it too, but make scikit-learn take
-        seconds to find its bins.) Rows may have ``weights``, shape (n,), where some stand for several.
+        seconds to find its bins.) Rows may have ``weights``, shape (n,), where some stand for several; the bins are
+        those of the rows without them.
         """
-        from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
 
-        classifier = HistGradientBoostingClassifier(
+        classifier = _classifier()(
             **parameters.model_dump(exclude={"max_legitimate"}), early_stopping=False, random_state=seed
         )
         # Its threads wait for each other busily: on a machine with other work, a fit takes thirty times as long.
@@ -133,3 +133,14 @@ class BoostedTreesDetector:
             roots=arrays["roots"].astype(np.int32),
             baseline=float(arrays["baseline"]),
         )
+
+
+def _classifier() -> "type[HistGradientBoostingClassifier]":
+    """scikit-learn's classifier, whose bins are found without the weights of rows: with them it takes seconds."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    class BinnedByRows(HistGradientBoostingClassifier):  # type: ignore[misc]
+        def _bin_data(self, X: FloatArray, _sample_weight: FloatArray | None, is_training_data: bool) -> object:
+            return super()._bin_data(X, None, is_training_data)
+
+    return BinnedByRows
