@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesDetector
+from fraud_pipelines.detection.detectors.boosted_trees import BoostedTreesDetector, BoostedTreesParameters
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.detection.supervised import LABEL, WEIGHT, fit_supervised, supervised_schema, with_model_scores
@@ -172,3 +172,16 @@ def test_where_nobody_scored_the_median_of_the_scores_stands_in() -> None:
     assert model.explain(absent).height
     with pytest.raises(InvalidInput, match="speed"):
         model.score(absent.drop("speed"))
+
+
+def test_rows_that_stand_for_themselves_alone_need_no_weights() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2_000, 5))
+    is_fraud = X[:, 0] + rng.normal(size=2_000) > 2.5
+    parameters = BoostedTreesParameters(max_iter=10)
+    plain, ones, heavy = (
+        BoostedTreesDetector.fit(X, is_fraud, parameters, weights=weights, seed=0).raw_scores(X)
+        for weights in (None, np.ones(2_000), np.where(is_fraud, 20.0, 1.0))
+    )
+    np.testing.assert_array_equal(plain, ones)
+    assert heavy.mean() > plain.mean() + 1
