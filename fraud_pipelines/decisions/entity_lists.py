@@ -203,6 +203,12 @@ def with_lists(rules: HardRules, entries: Sequence[ListEntry], columns: Columns)
     return HardRules(rules=(*silent, *listed))
 
 
+def list_columns(plan: Plan) -> dict[str, str]:
+    """The columns that a list can be about, with their types."""
+    types = {each.name: each.type for each in plan.attributes}
+    return {name: types[name] for name in searched_columns(plan) if name != "transaction_id"}
+
+
 def rule_of_list(list_name: str, column: str) -> str:
     """The name of the rule that a list is, for the values of a column."""
     return f"{LIST_RULE}{list_name}-{column}"[:_NAME_LENGTH]
@@ -232,8 +238,7 @@ def _any_of(values: set[str], column: str, columns: Columns) -> Condition:
 
 
 def _value(plan: Plan, column: str, value: str) -> str:
-    kinds = {each.name: each.type for each in plan.attributes if each.name in searched_columns(plan)}
-    kinds.pop("transaction_id", None)
+    kinds = list_columns(plan)
     if column not in kinds:
         raise InvalidInput(f"column: {column!r} is none that a list can be about; there are {', '.join(kinds)}")
     text = _text("value", value)

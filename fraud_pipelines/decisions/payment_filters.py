@@ -142,7 +142,7 @@ def read_filters(asked: Mapping[str, str], plan: Plan) -> Filters:
         raise InvalidInput(
             f"{unknown[0]} is no declared column of text or whole numbers; there are {', '.join(searched)}"
         )
-    first_day, last_day = _day(given, "from"), _day(given, "to")
+    first_day, last_day = (day_of(name, given[name]) if given.get(name) else None for name in ("from", "to"))
     if first_day and last_day and last_day < first_day:
         raise InvalidInput(f"to: {last_day} lies before from, {first_day}")
     least, most = _amount(given, "least"), _amount(given, "most")
@@ -186,10 +186,12 @@ def _one_of(given: Mapping[str, str], name: str, allowed: "list[str] | tuple[str
     return value
 
 
-def _day(given: Mapping[str, str], name: str) -> date | None:
-    value = given.get(name, "")
-    if not value:
-        return None
+def day_of(name: str, value: str) -> date:
+    """The day that a field of a form says.
+
+    Raises:
+        InvalidInput: it says none; the message names the field.
+    """
     try:
         return date.fromisoformat(value)
     except ValueError as error:

@@ -14,9 +14,9 @@ which Σp / Σp² over what was drawn tells. They contain the truth somewhat mor
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
@@ -46,6 +46,10 @@ class Bounded:
     value: float
     low: float
     high: float
+
+    def each(self, change: Callable[[float], float]) -> "Bounded":
+        """The estimate and its bounds, changed alike by what keeps their order."""
+        return Bounded(change(self.value), change(self.low), change(self.high))
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ class AuditSample:
         """What they cost."""
         found = self.sum_of(self.frauds["amount"].to_numpy(), typical=self._typical_amount)
         bounded = _at_least(found, self._known[1])
-        return Bounded(*(loss_share * each for each in (bounded.value, bounded.low, bounded.high)))
+        return bounded.each(lambda amount: loss_share * amount)
 
     def figures(self, caught: Caught, *, loss_share: float) -> AuditedFigures:
         """What the performance tables have of it."""
@@ -221,7 +225,8 @@ class AuditSample:
             alerts: payments over the days whose alert level lies above each.
             caught: of the days as they were decided.
         """
-        levels = self.frauds["level"].to_numpy()
+        levels, amounts = (self.frauds[name].to_numpy() for name in ("level", "amount"))
+        typical = self._typical_amount
         rows: list[dict[str, float | None]] = []
         for threshold, payments in zip(thresholds, alerts.tolist(), strict=True):
             above, caught_above = levels > threshold, caught.levels > threshold
@@ -229,10 +234,10 @@ class AuditSample:
             frauds = _plus(more, caught.stand_for * float(caught_above.sum()))
             missed = _plus(fewer, caught.stand_for * float((~caught_above).sum()))
             lost = _plus(
-                self.sum_of(self.frauds["amount"].to_numpy(), ~above, typical=self._typical_amount),
+                self.sum_of(amounts, ~above, typical=typical),
                 caught.stand_for * float(caught.amounts[~caught_above].sum()),
             )
-            frauds = Bounded(*(min(each, payments) for each in (frauds.value, frauds.low, frauds.high)))
+            frauds = frauds.each(partial(min, payments))
             every = frauds.value + missed.value
             recall = (
                 Bounded(
@@ -243,13 +248,13 @@ class AuditSample:
                 if every
                 else None
             )
-            precision = Bounded(*(each / payments for each in asdict(frauds).values())) if payments else None
+            precision = frauds.each(partial(_share, of=payments)) if payments else None
             rows.append(
                 {"review_threshold": threshold, "alerts": payments}
                 | _columns("frauds", frauds)
                 | _columns("precision", precision)
                 | _columns("recall", recall)
-                | _columns("value_lost", Bounded(*(loss_share * each for each in asdict(lost).values())))
+                | _columns("value_lost", lost.each(lambda amount: loss_share * amount))
             )
         return rows
 
@@ -292,11 +297,15 @@ def share_of(caught: float, missed: Bounded) -> Bounded | None:
 
 
 def _at_least(found: Bounded, known: float) -> Bounded:
-    return Bounded(max(found.value, known), max(found.low, known), max(found.high, known))
+    return found.each(partial(max, known))
 
 
 def _plus(bounded: Bounded, certain: float) -> Bounded:
-    return Bounded(*(each + certain for each in (bounded.value, bounded.low, bounded.high)))
+    return bounded.each(lambda number: number + certain)
+
+
+def _share(number: float, *, of: float) -> float:
+    return number / of
 
 
 def _columns(name: str, bounded: Bounded | None) -> dict[str, float | None]:

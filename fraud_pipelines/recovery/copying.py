@@ -12,7 +12,6 @@ from fraud_pipelines.errors import InvalidInput
 
 _WAIT_SECONDS: Final = 60.0
 _LOGS: Final = ("-wal", "-shm", "-journal")
-_CHUNK: Final = 1 << 20
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
@@ -65,8 +64,5 @@ def copy_folder(source: Path, target: Path, *, leave_out: frozenset[Path] = froz
 
 def digest(path: Path) -> str:
     """SHA-256 of a file's content."""
-    found = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_CHUNK):
-            found.update(piece)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

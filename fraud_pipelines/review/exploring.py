@@ -5,6 +5,7 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from fraud_pipelines.decisions.entity_lists import list_columns
 from fraud_pipelines.decisions.payment_filters import linked_columns, searched_columns
 from fraud_pipelines.decisions.shared_entities import Standing
 from fraud_pipelines.errors import InvalidInput
@@ -13,7 +14,7 @@ from fraud_pipelines.review.choosing import ROWS, choice_of, form_of, pages_of
 from fraud_pipelines.review.desk import Desk
 from fraud_pipelines.review.identity import Identity
 from fraud_pipelines.review.links import column_name, entity_path, payments_path
-from fraud_pipelines.review.listing import Listing, list_columns
+from fraud_pipelines.review.listing import Listing
 from fraud_pipelines.review.network import draw_network
 from fraud_pipelines.review.rendering import Renderer
 

@@ -1,7 +1,7 @@
 """The pages of lists: who is allowed, blocked or watched, and for whom a rule is silent."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -9,10 +9,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fraud_pipelines.decisions.configuration import rules_in_force
-from fraud_pipelines.decisions.entity_lists import DAYS, LISTS, MAX_CHARACTERS, ListEntry
-from fraud_pipelines.decisions.payment_filters import searched_columns
+from fraud_pipelines.decisions.entity_lists import DAYS, LISTS, MAX_CHARACTERS, ListEntry, list_columns
+from fraud_pipelines.decisions.payment_filters import day_of
 from fraud_pipelines.errors import InvalidInput, WarehouseBusy
-from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.review.desk import Desk
 from fraud_pipelines.review.forms import read_form
 from fraud_pipelines.review.identity import Identity
@@ -78,7 +77,7 @@ class Listing:
             column=column or form.get("column", ""),
             value=value or form.get("value", ""),
             reason=form.get("reason", ""),
-            expires=_day(form.get("expires", "")),
+            expires=day_of("expires", form["expires"]) if form.get("expires") else None,
             rule=form.get("rule", "") if form.get("list") == "snooze" else "",
             rules=rules_in_force(self._settings),
             author=author,
@@ -109,17 +108,3 @@ class Listing:
         back = form.get("back", "")
         answer = RedirectResponse(back if back.startswith(_PLACES) else "/lists", status_code=303)
         return self._identity.remember(answer, author)
-
-
-def list_columns(plan: Plan) -> list[str]:
-    """The columns that a list can be about."""
-    return [name for name in searched_columns(plan) if name != "transaction_id"]
-
-
-def _day(text: str) -> date | None:
-    if not text:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(f"expires: {text!r} is no day; write it as 2026-11-25") from error

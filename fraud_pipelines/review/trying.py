@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from fraud_pipelines.decisions.columns import columns_of
 from fraud_pipelines.decisions.configuration import policies, rules_in_force, typed_rule
 from fraud_pipelines.decisions.hard_rules import VERDICTS, HardRules
-from fraud_pipelines.decisions.payment_filters import CHANNELS
+from fraud_pipelines.decisions.payment_filters import CHANNELS, day_of
 from fraud_pipelines.decisions.policies import POLICIES
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput, WarehouseBusy
 from fraud_pipelines.evaluation.backtest_run import Trial, run_backtest
@@ -81,8 +81,8 @@ def _trial(asked: Mapping[str, str], plan: Plan, in_force: HardRules) -> Trial:
     if channel not in CHANNELS:
         raise InvalidInput(f"channel: {channel!r} is none of {', '.join(CHANNELS)}")
     trial = Trial(
-        _day(asked, "from"),
-        _day(asked, "to"),
+        day_of("from", asked["from"]),
+        day_of("to", asked["to"]),
         channel,
         typed,
         asked["policy"] or None,
@@ -92,13 +92,6 @@ def _trial(asked: Mapping[str, str], plan: Plan, in_force: HardRules) -> Trial:
     if typed is None and not trial.is_of_policy and not in_force.rules:
         raise InvalidInput("no rule is in force: type the conditions of one, or choose a policy")
     return trial
-
-
-def _day(asked: Mapping[str, str], name: str) -> date:
-    try:
-        return date.fromisoformat(asked[name])
-    except ValueError as error:
-        raise InvalidInput(f"{name}: {asked[name]!r} is no day; write it as 2026-11-25") from error
 
 
 def _share(asked: Mapping[str, str], name: str) -> float | None:

@@ -147,10 +147,9 @@ def test_any_number_of_shards_gives_the_same_bits(
     assert not (tmp_path / "work").exists()
 
 
-def some_days(ready: Ready) -> tuple[Warehouse, Plan]:
+def forty_users() -> list[Row]:
     """Two days of forty users who share few devices and merchants."""
-    warehouse, plan = ready("shipped")
-    rows: list[Row] = [
+    return [
         {
             "transaction_id": f"t{number:04d}",
             "user_id": f"u{number * 7 % 40}",
@@ -162,7 +161,12 @@ def some_days(ready: Ready) -> tuple[Warehouse, Plan]:
         }
         for number in range(400)
     ]
-    stored(warehouse, plan, rows, label_frame([]))
+
+
+def some_days(ready: Ready) -> tuple[Warehouse, Plan]:
+    """The days of `forty_users`, stored."""
+    warehouse, plan = ready("shipped")
+    stored(warehouse, plan, forty_users(), label_frame([]))
     return warehouse, plan
 
 

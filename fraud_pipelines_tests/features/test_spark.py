@@ -14,10 +14,8 @@ from fraud_pipelines.engines.processes import Processes
 from fraud_pipelines.engines.spark import Spark
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines_tests.engines.spark import spark_engine
-from fraud_pipelines_tests.features.declared_oracle import Row
-from fraud_pipelines_tests.features.random_declarations import START
 from fraud_pipelines_tests.features.random_transactions import label_frame
-from fraud_pipelines_tests.features.test_shards import DAYS, derive, stored, tables
+from fraud_pipelines_tests.features.test_shards import DAYS, derive, forty_users, stored, tables
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +26,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
 def test_local_sharded_and_spark_give_the_same_bits(spark: Spark, tmp_path: Path) -> None:
     plan = shipped_plan()
     warehouse = open_warehouse(tmp_path / "fraud.duckdb", plan=plan, wait_seconds=5)
-    rows: list[Row] = [
-        {
-            "transaction_id": f"t{number:04d}",
-            "user_id": f"u{number * 7 % 40}",
-            "timestamp": START + number * timedelta(minutes=7),
-            "amount": 1.0 + number * 37 % 101,
-            "merchant_id": f"m{number % 9}",
-            "device_fingerprint": f"d{number % 11}",
-            "country": "DE" if number % 4 else "FR",
-        }
-        for number in range(400)
-    ]
+    rows = forty_users()
     labels = [
         {
             "transaction_id": row["transaction_id"],
