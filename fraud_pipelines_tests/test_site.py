@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from fraud_pipelines import errors
 from fraud_pipelines.cli import main
@@ -73,6 +74,8 @@ def test_the_page_of_commands_has_every_command() -> None:
     page = reference.commands()
     assert all(f"### `fraud-pipelines {name}`\n" in page for name in main.commands)
     assert "| `--dry-run` |" in page
+    # A command keeps the options for its help as they were first asked for: the page leaves them as they are.
+    assert CliRunner().invoke(main, ["demo", "-h"]).exit_code == 0
 
 
 def test_the_page_of_tables_describes_every_column() -> None:

@@ -37,7 +37,8 @@ def commands() -> str:
 
 
 def _command(command: click.Command, *path: str) -> Iterator[str]:
-    context = click.Context(command, info_name=" ".join(("fraud-pipelines", *path)))
+    # A command keeps the options for its help as they were first asked for.
+    context = click.Context(command, info_name=" ".join(("fraud-pipelines", *path)), **main.context_settings)
     yield f"### `fraud-pipelines {' '.join(path)}`\n"
     yield inspect.cleandoc(command.help or "").replace("\b\n", "") + "\n"
     if isinstance(command, click.Group):
