@@ -3,7 +3,8 @@
 # make stream-demo   transactions screened live in the terminal
 # make spark-demo    seven days of 100,000 payments on Spark, on this machine
 # make test   lint, types and tests; make lint and make types alone take seconds
-# make thorough   the tests with all random examples and every slow case
+# make slow   the tests that take longest: kills, servers, whole days in several ways
+# make thorough   all tests, with all random examples
 # make docs, make bench and make screenshots: see CONTRIBUTING.md
 #
 # requirements.txt is the whole resolution for every supported Python, so pip has nothing left to resolve (--no-deps).
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo stream-demo spark-demo up test thorough lint types docs bench screenshots install clean pin
+.PHONY: demo stream-demo spark-demo up test slow thorough lint types docs bench screenshots install clean pin
 
 install: $(STAMP)
 
@@ -59,7 +60,10 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 thorough: $(STAMP)
 	FRAUD_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -6,7 +6,7 @@ Every process reads it in the same way: a command, a server, the code location, 
 import json
 import os
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -67,15 +67,29 @@ def read(model: type[Model], prefix: str) -> Model:
     Raises:
         InvalidInput: a variable has a value of the wrong type or out of range. A secret's value is not in the message.
     """
+    load_env_file()
+    folder = os.environ.get(SECRETS_DIR) or None
+    if folder is None:
+        # A day asks a dozen times; to validate them takes longer than to see that nothing changed.
+        found: Model = _read_from(model, prefix, tuple(sorted(os.environ.items())))
+        return found
+    if not Path(folder).is_dir():
+        raise InvalidInput(f"{SECRETS_DIR}={folder!r} is no folder")
+    return _read(model, prefix, folder)
+
+
+@lru_cache(maxsize=8)
+def _read_from(model: type[Model], prefix: str, environment: tuple[tuple[str, str], ...]) -> Model:  # noqa: ARG001
+    """As long as the environment stays the same, so do the settings."""
+    return _read(model, prefix, None)
+
+
+def _read(model: type[Model], prefix: str, folder: str | None) -> Model:
     # An import of a third of a second, which what reads no settings is spared.
     from pydantic_settings import SettingsError
 
-    load_env_file()
-    folder = os.environ.get(SECRETS_DIR) or None
-    if folder and not Path(folder).is_dir():
-        raise InvalidInput(f"{SECRETS_DIR}={folder!r} is no folder")
     inner = {
-        name: read(field.annotation, prefix)
+        name: _read(field.annotation, prefix, folder)
         for name, field in model.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     }

@@ -155,7 +155,9 @@ def _known(connection: Connection, day: date, compiled: FeaturePlan, *, gapless:
         require_no_gap(connection, day)
     require_transactions(connection, day)
     missing = missing_counts(connection, day, compiled)
-    population = Population.of_counts([read_population(connection, day - timedelta(days=1)).frame, missing])
+    population = read_population(connection, day - timedelta(days=1))
+    if not missing.is_empty():
+        population = Population.of_counts([population.frame, missing])
     found = starts(connection, compiled, day)
     ready = incomplete(compiled, found)
     unknown = {name: complete for name, complete in ready.items() if complete is None or complete > day}

@@ -51,10 +51,10 @@ def write_population(connection: Connection, counts: pl.DataFrame, missing: pl.D
     before = _between(connection, day - reach, day + reach) if later else pl.DataFrame(schema=COUNTS)
     own = pl.col("event_date") == day
     overwrite(connection, TABLE, counts.filter(own), event_date=day)
-    unchanged = Population.of_counts([before.filter(own)]).frame.equals(
-        Population.of_counts([counts.filter(own)]).frame
-    )
-    if not later or unchanged:
+    if not later:
+        return []
+    then_and_now = [Population.of_counts([frame.filter(own)]).frame for frame in (before, counts)]
+    if then_and_now[0].equals(then_and_now[1]):
         return []
     after = pl.concat([before.filter(~own), counts.filter(own)])
     return [each for each in later if figures(before, each) != figures(after, each)]

@@ -34,6 +34,7 @@ def stale_days(warehouse: Warehouse) -> list[date]:
     return warehouse.read("SELECT DISTINCT event_date FROM raw.stale_days ORDER BY 1").to_series().to_list()
 
 
+@pytest.mark.slow
 def test_late_transactions_mark_their_day_until_it_is_run_again(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_late_transactions_mark_their_day_until_it_is_run_again(
     assert stale_days(installation.warehouse) == []
 
 
+@pytest.mark.slow
 def test_the_tables_after_a_late_delivery_are_those_of_a_timely_one(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_the_tables_after_a_late_delivery_are_those_of_a_timely_one(
     assert timely.warehouse.read(scores).equals(installation.warehouse.read(scores))
 
 
+@pytest.mark.slow
 def test_a_decision_that_comes_out_differently_leaves_a_trace(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
@@ -109,6 +112,7 @@ def test_a_decision_that_comes_out_differently_leaves_a_trace(
     assert policies == second["policy"].unique().to_list() == ["high_security"]
 
 
+@pytest.mark.slow
 def test_duplicate_keys_stop_the_day_before_anything_is_derived_from_them(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
@@ -127,6 +131,7 @@ def test_duplicate_keys_stop_the_day_before_anything_is_derived_from_them(
     assert_same_content(before, warehouse_content(installation.warehouse))
 
 
+@pytest.mark.slow
 def test_an_unreadable_file_in_the_landing_zone_fails_the_day_and_names_the_file(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:
@@ -168,6 +173,7 @@ def test_a_demo_with_an_unknown_policy_leaves_the_earlier_one_alone(installation
     assert left.read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_an_import_that_breaks_off_leaves_its_days_runnable(
     installation: Installation, simulation: Simulation, tmp_path: Path
 ) -> None:

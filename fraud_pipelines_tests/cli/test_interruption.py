@@ -11,6 +11,8 @@ import pytest
 from fraud_pipelines_tests.conftest import Installation, assert_same_content, warehouse_content
 from fraud_pipelines_tests.examples import THOROUGH
 
+pytestmark = pytest.mark.slow
+
 FIRST, LAST = date(2026, 10, 1), date(2026, 10, 3)
 KILLS = 5 if THOROUGH else 1
 

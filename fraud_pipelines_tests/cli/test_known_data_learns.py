@@ -5,6 +5,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
+import pytest
 from sklearn.metrics import average_precision_score
 
 from fraud_pipelines.detection.default_schema import daily_schema, default_schema
@@ -15,6 +16,8 @@ from fraud_pipelines.plan.compile import compile_plan, shipped_plan
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines_tests.conftest import Installation
+
+pytestmark = pytest.mark.slow
 
 _MEDIANS = {"PAYMENT": 8.7, "TRANSFER": 12.5, "CASH_OUT": 11.0, "CASH_IN": 11.0, "DEBIT": 8.0}
 

@@ -22,6 +22,8 @@ from fraud_pipelines.errors import InvalidInput, RegistryUnavailable
 from fraud_pipelines.storage.mlflow_connection import connect
 from fraud_pipelines_tests.conftest import Installation
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "pa/ss w:rd@s3cret"
 URL_PASSWORD = "pa%2Fss%20w%3Ard%40s3cret"
 

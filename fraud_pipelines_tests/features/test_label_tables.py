@@ -70,6 +70,7 @@ def agree(connection: Connection, rows: Sequence[Transaction], known: Sequence[L
                 assert found == [expected[entity.name][position] for position in positions]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [5, 6, 7])
 def test_what_is_read_for_a_day_gives_what_memory_gives_at_once(empty: Warehouse, seed: int) -> None:
     rows, known = busy_days(seed)
@@ -79,6 +80,7 @@ def test_what_is_read_for_a_day_gives_what_memory_gives_at_once(empty: Warehouse
         assert min(pl.DataFrame(found, infer_schema_length=None).select(pl.all().n_unique()).row(0)) > 1
 
 
+@pytest.mark.slow
 @examples(8)
 @given(rows=transactions(max_size=16), data=st.data())
 def test_what_is_read_for_any_day_gives_what_memory_gives(

@@ -55,6 +55,7 @@ def payments(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row["kind"] != "refund"]
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(declarations(), with_refunds(), st.data())
 def test_no_refund_changes_what_does_not_ask_for_it(

@@ -129,6 +129,7 @@ def derive(warehouse: Warehouse, plan: Plan, days: list[date], engine: Engine | 
     return [derive_day(warehouse, day, plan=plan, engine=engine) for day in days]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("declared", ["shipped", "further"])
 @examples(16, unchecked=list(HealthCheck))
 @given(st.data())

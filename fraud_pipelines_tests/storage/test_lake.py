@@ -184,6 +184,7 @@ def both(lake: LakeWarehouse) -> tuple[object, object]:
         return lake.read(f"SELECT psi FROM {DRIFT}").rows(), lake.read("SELECT reason FROM raw.stale_days").rows()
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_transaction_is_there_whole_or_not_at_all(lake: LakeWarehouse) -> None:
     at = datetime(2026, 1, 1)
     with lake.transaction() as connection:

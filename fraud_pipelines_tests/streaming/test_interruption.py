@@ -16,6 +16,8 @@ from fraud_pipelines_tests.conftest import assert_same_content
 from fraud_pipelines_tests.streaming.drain_process import drain_until_empty
 from fraud_pipelines_tests.streaming.samples import SMALL, Stream, drop, results, traffic
 
+pytestmark = pytest.mark.slow
+
 BATCHES = 50
 KILLS = 4
 

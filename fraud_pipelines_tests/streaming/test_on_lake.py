@@ -49,6 +49,7 @@ def test_it_leaves_the_same_to_the_bit(in_the_file: dict[str, pl.DataFrame], tmp
     assert_same_content(results(stream), in_the_file)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_decides_every_transaction_once(
     in_the_file: dict[str, pl.DataFrame], tmp_path: Path
 ) -> None:
