@@ -69,6 +69,18 @@ def show(settings: Settings, file: Path | None, *, own: bool) -> None:
     _show_features(plan, features if own else None)
 
 
+def show_version(settings: Settings, version: str) -> None:
+    """Print the declarations of a version that computed a day's features, or a decision.
+
+    Raises:
+        MissingData: the warehouse has none of that version.
+    """
+    from fraud_pipelines.bootstrap import warehouse_of
+    from fraud_pipelines.features.plan_versions import kept_text
+
+    click.echo(kept_text(warehouse_of(settings), version), nl=False)
+
+
 def _show_columns(plan: Plan, only: set[str] | None) -> None:
     table = _table("Columns", "name", "type", "required", "from", "to", "personal", "role", "models")
     for each in plan.attributes:

@@ -302,7 +302,8 @@ def _show_rejected(reports: Sequence[LandingReport]) -> None:
     waiting = sum(report.rows_waiting for report in reports)
     if waiting:
         console.print(
-            f"Too early (in the future, or before their transaction): {waiting:,}. Deliver the same file again later."
+            f"{waiting:,} of them may be taken in later (in the future, before their transaction, or without a rate of "
+            "their currency): deliver the same file again then."
         )
 
 

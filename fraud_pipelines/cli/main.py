@@ -513,11 +513,17 @@ def check_declarations(file: Path | None) -> None:
 @declarations.command("show")
 @declarations_argument
 @click.option("--own", is_flag=True, help="Leave out what ships unchanged.")
-def show_declarations(file: Path | None, own: bool) -> None:
+@click.option("--version", help="Print the declarations that a plan_version of a day or a decision names, as YAML.")
+def show_declarations(file: Path | None, own: bool, version: str | None) -> None:
     """Show all that is declared, and how it is computed."""
-    from fraud_pipelines.cli.declarations import show
+    from fraud_pipelines.cli.declarations import show, show_version
 
-    show(Settings.from_environment(), file, own=own)
+    if version and (file or own):
+        raise click.UsageError("--version prints what the warehouse keeps of it: give neither a file nor --own.")
+    if version:
+        show_version(Settings.from_environment(), version)
+    else:
+        show(Settings.from_environment(), file, own=own)
 
 
 @declarations.command("diff")

@@ -10,6 +10,7 @@ from fraud_pipelines.decisions.audit_sample import AUDIT, with_audit_columns
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead, append_entries
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.features.plan_versions import keep_text
 from fraud_pipelines.storage.connection import Connection, insert, overwrite, registered, select
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -177,7 +178,8 @@ def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action
 
 
 def _note_versions(connection: Connection, engine: DecisionEngine, now: datetime) -> None:
-    """Keep the text of the policy, the thresholds and the rules, once for each content."""
+    """Keep the text of the policy, the thresholds, the rules and the declarations, once for each content."""
+    keep_text(connection, engine.plan)
     connection.append(
         "scoring.policy_versions",
         """

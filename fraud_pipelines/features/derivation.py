@@ -19,6 +19,7 @@ from fraud_pipelines.features.gaps import gaps_before, mark_late_gaps, require_n
 from fraud_pipelines.features.history import History
 from fraud_pipelines.features.label_events import LabelEvents
 from fraud_pipelines.features.label_tables import read_label_events
+from fraud_pipelines.features.plan_versions import keep_text
 from fraud_pipelines.features.population import Population
 from fraud_pipelines.features.population_tables import missing_counts, read_population, write_population
 from fraud_pipelines.features.tables import FEATURE_TABLE, create_tables, mark_stale, read_history, write_history
@@ -229,6 +230,7 @@ def _store(
         outdated = sorted({late for days in found for late in days})
         write_starts(connection, compiled, known.starts)
         overwrite(connection, "features.derived_days", _derived_by(plan, day), event_date=day)
+        keep_text(connection, plan)
         if outdates:
             mark_stale(connection, outdated, f"history changed by a rerun of {day}")
         mark_late_gaps(connection, day)

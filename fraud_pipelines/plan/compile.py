@@ -19,8 +19,8 @@ from fraud_pipelines.plan.plan import Plan, PlannedFeature, hashed
 from fraud_pipelines.plan.problems import InvalidDeclarations, unknown
 from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, Names, Place
 from fraud_pipelines.plan.roles import UnfitRole, modelled
-from fraud_pipelines.plan.source import Source, read_source
-from fraud_pipelines.plan.types import LOCAL_TIME, Aggregate, Attribute, EntityPlan
+from fraud_pipelines.plan.source import Source, read_source, source_of
+from fraud_pipelines.plan.types import CURRENCY, LOCAL_TIME, SOURCE_AMOUNT, Aggregate, Attribute, EntityPlan
 from fraud_pipelines.settings import LABEL_DELAY_DAYS, Settings
 
 LOCAL_ZONE: Final = "local_zone"
@@ -48,10 +48,23 @@ def compile_plan(path: Path | None = None, *, label_delay_days: int = LABEL_DELA
     sources = [read_source(SHIPPED, "shipped.yaml")]
     if path:
         sources.append(read_source(path))
+    return _plan_of(sources, {"delay_days": float(label_delay_days)})
+
+
+def compile_text(text: str) -> Plan:
+    """The plan of declarations that stand by themselves, as `Plan.text` writes them: of another day, say.
+
+    Raises:
+        InvalidDeclarations: this release can't read them, as after a function was taken away.
+    """
+    return _plan_of([source_of(text, "declarations")], {})
+
+
+def _plan_of(sources: list[Source], options: Mapping[str, float]) -> Plan:
     for source in sources:
         _check_sections(source)
     with ExpressionChecker() as checker:
-        plan = _compiled(sources, checker, {"delay_days": float(label_delay_days)})
+        plan = _compiled(sources, checker, options)
     problems = [problem for source in sources for problem in source.problems]
     if problems:
         raise InvalidDeclarations(problems)
@@ -192,9 +205,9 @@ def _in_zone(attributes: dict[str, Attribute], sources: list[Source]) -> dict[st
 
 def _with_source_amount(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
     """Where a transaction says its currency, what its source said of the amount is a column, too."""
-    if "currency" in attributes and "source_amount" not in attributes:
+    if CURRENCY in attributes and SOURCE_AMOUNT not in attributes:
         told = "The amount as its source said it, in its currency."
-        return attributes | {"source_amount": Attribute("source_amount", "number", description=told)}
+        return attributes | {SOURCE_AMOUNT: Attribute(SOURCE_AMOUNT, "number", description=told)}
     return attributes
 
 

@@ -21,6 +21,7 @@ from fraud_pipelines.plan.types import (
     ExpressionPlan,
     Modelled,
 )
+from fraud_pipelines.plan.written import written
 
 POLARS_TYPES: Final[Mapping[str, pl.DataType]] = {
     "VARCHAR": pl.String(),
@@ -148,6 +149,13 @@ class Plan:
         )
         entities = sorted((entity.name, entity.key) for entity in self.entities)
         return hashed(columns, entities, sorted(feature.definition for feature in self.features.values()))
+
+    @cached_property
+    def text(self) -> str:
+        """What is in force as a declarations file that stands by itself; `compile_text` makes the same plan of it."""
+        by_name = {each.name: each for each in self.expressions}
+        declared = {name: by_name[name] for name in self.features if name in by_name}
+        return written(self.attributes, self.entities, declared)
 
     def version_of(self, names: Iterable[str]) -> str:
         """A hash of how these features and columns are computed, and of nothing else.

@@ -64,6 +64,11 @@ def read_source(path: Path, name: str | None = None) -> Source:
         raise InvalidDeclarations([Problem(name, 1, "", f"can't be read: {error}")]) from error
     if len(raw) > MAX_BYTES:
         raise InvalidDeclarations([Problem(name, 1, "", f"is larger than {MAX_BYTES:,} bytes")])
+    return source_of(text, name)
+
+
+def source_of(text: str, name: str) -> Source:
+    """`read_source` of a text that is in memory."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -12,6 +12,10 @@ ColumnType = Literal["text", "number", "integer", "boolean", "timestamp"]
 Role = Literal["numeric", "hash", "label", "binary"]
 Direction = Literal["high", "low", "both"]
 
+CURRENCY: Final = "currency"
+"""The column whose declaration says that amounts come in several currencies."""
+SOURCE_AMOUNT: Final = "source_amount"
+"""The column of the amount as its source said it; it is there wherever `CURRENCY` is."""
 KIND: Final = "kind"
 """The column that tells a payment from a refund."""
 REFUND: Final = "refund"

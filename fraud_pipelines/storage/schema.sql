@@ -164,6 +164,12 @@ CREATE TABLE IF NOT EXISTS features.derived_days (
     plan_version VARCHAR NOT NULL
 );
 
+-- The declarations of each version, whole: what ships included, every default spelled out.
+CREATE TABLE IF NOT EXISTS features.plan_versions (
+    plan_version VARCHAR NOT NULL,
+    content VARCHAR NOT NULL
+);
+
 -- Days whose derived tables no longer follow from what is stored; a rerun of the day removes its row.
 CREATE TABLE IF NOT EXISTS raw.stale_days (
     event_date DATE NOT NULL,
@@ -1240,6 +1246,8 @@ COMMENT ON COLUMN raw.base_currency.currency IS 'The currency of raw.transaction
 COMMENT ON COLUMN raw.exchange_rates.rate_date IS 'The UTC day from which the rate is used, until that of the next one.';
 COMMENT ON COLUMN raw.exchange_rates.currency IS 'The currency, by its code of three letters.';
 COMMENT ON COLUMN raw.exchange_rates.rate IS 'Units of the base currency that one unit is worth.';
+COMMENT ON COLUMN features.plan_versions.plan_version IS 'A hash of what is computed, and of which rows are accepted.';
+COMMENT ON COLUMN features.plan_versions.content IS 'The declarations as YAML that stands by itself; words are as they were when the version was first used.';
 COMMENT ON COLUMN features.derived_days.event_date IS 'The UTC day.';
 COMMENT ON COLUMN features.derived_days.plan_version IS 'The version of the declarations that its features were computed by.';
 COMMENT ON COLUMN scoring.decisions.plan_version IS 'The version of the declarations that the features were computed by; null before there were any.';

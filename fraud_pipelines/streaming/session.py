@@ -50,7 +50,7 @@ from fraud_pipelines.streaming.tables import (
     write_base,
     write_stream_history,
 )
-from fraud_pipelines.transactions.currency import take_in_rates
+from fraud_pipelines.transactions.currency import RateFiles
 from fraud_pipelines.transactions.kinds import payments_of
 from fraud_pipelines.transactions.schema import TIMESTAMP
 
@@ -108,6 +108,12 @@ class StreamSession:
         self._compiled: FeaturePlan = feature_plan(plan_in_force(settings))
         self._registry = registry
         self._champions: dict[str, Champion] = {}
+        self._rates = RateFiles(
+            warehouse,
+            base=settings.base_currency,
+            rates_file=settings.rates_file,
+            landing=settings.landing_rates,
+        )
         self._engines: dict[date, DecisionEngine] = {}
         self._loaded: _Loaded | None = None
         self._pasts: dict[date, tuple[datetime, LabelEvents]] = {}
@@ -120,8 +126,9 @@ class StreamSession:
 
     @property
     def problem(self) -> FraudPipelinesError | None:
-        """Why a second stage is not up to date; None where all are."""
-        return next((each.problem for each in self._champions.values() if each.problem), None)
+        """Why a second stage or the exchange rates are not up to date; None where all are."""
+        problems = (self._rates.problem, *(each.problem for each in self._champions.values()))
+        return next((problem for problem in problems if problem), None)
 
     def commit(self, batches: Sequence[Batch], *, now: datetime) -> list[BatchReport]:
         """Take in, screen, decide and commit ``batches``, in this order.
@@ -137,8 +144,7 @@ class StreamSession:
             UnreadableBatch: one of them can't be read; nothing was stored. Commit the others without it.
         """
         self._refresh_champions(now.date())
-        if self._loaded is None:
-            self._take_in_rates()
+        self._rates.take_in()
         with self.warehouse.transaction() as connection:
             if self._loaded is None:
                 create_feature_tables(connection, self._compiled.plan)
@@ -286,15 +292,6 @@ class StreamSession:
         if self._rows_since_return >= _ROWS_BETWEEN_RETURNS:
             self._rows_since_return = 0
             give_back_memory()
-
-    def _take_in_rates(self) -> None:
-        settings = self._settings
-        take_in_rates(
-            self.warehouse,
-            base=settings.base_currency,
-            rates_file=settings.rates_file,
-            landing=settings.landing_rates,
-        )
 
     def _no_histories(self) -> LiveHistories:
         return LiveHistories(plan=self._compiled.plan, limit=self.stream.users_in_memory, keep_changes=True)

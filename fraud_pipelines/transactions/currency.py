@@ -11,14 +11,11 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.plan.types import Attribute
+from fraud_pipelines.plan.types import CURRENCY, SOURCE_AMOUNT, Attribute
 from fraud_pipelines.storage.connection import Connection, insert, registered, select
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.cleaning import ChunkCleaner
 from fraud_pipelines.transactions.waiting import look_into
-
-CURRENCY: Final = "currency"
-SOURCE_AMOUNT: Final = "source_amount"
 
 COLUMNS: Final = (
     Attribute(CURRENCY, "text", description="The currency of the amount at its source."),
@@ -141,6 +138,50 @@ def take_in_rates(
             taken = landing.parent / "_landed" / landing.name
             taken.mkdir(parents=True, exist_ok=True)
             file.replace(taken / file.name)
+
+
+class RateFiles:
+    """The files that rates come from, for who runs for long: they are read again once one has changed.
+
+    Args:
+        warehouse, base, rates_file, landing: as `take_in_rates` takes them.
+    """
+
+    def __init__(self, warehouse: Warehouse, *, base: str, rates_file: Path | None, landing: Path) -> None:
+        self.problem: InvalidInput | None = None
+        """Why what has changed since can't be used; the rates before are in force."""
+        self._warehouse = warehouse
+        self._base = base
+        self._rates_file = rates_file
+        self._landing = landing
+        self._seen: object = None
+
+    def take_in(self) -> None:
+        """Keep the rates of files that are new or have changed.
+
+        Raises:
+            InvalidInput: a file can't be used the first time; later on, `problem` says so.
+        """
+        first, found = self._seen is None, self._found()
+        if found == self._seen:
+            return
+        try:
+            take_in_rates(self._warehouse, base=self._base, rates_file=self._rates_file, landing=self._landing)
+            self.problem = None
+        except InvalidInput as error:
+            if first:
+                raise
+            self.problem = error
+        self._seen = found
+
+    def _found(self) -> object:
+        """The files as they are now. Those in the landing zone are moved away once they are taken in."""
+        waiting = look_into(self._landing).files if self._landing.is_dir() else []
+        try:
+            status = self._rates_file.stat() if self._rates_file else None
+        except OSError:
+            status = None  # what reads it says why
+        return status and (status.st_mtime_ns, status.st_size, status.st_ino), tuple(waiting)
 
 
 def read_rates(path: Path) -> pl.DataFrame:

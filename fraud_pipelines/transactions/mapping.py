@@ -19,9 +19,9 @@ from pydantic import (
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.plan.types import COMPUTED, LOCAL_TIME, Attribute
+from fraud_pipelines.plan.types import COMPUTED, CURRENCY, LOCAL_TIME, SOURCE_AMOUNT, Attribute
 from fraud_pipelines.transactions.column_rules import ColumnRule, SourceColumn
-from fraud_pipelines.transactions.currency import COLUMNS, CURRENCY, SOURCE_AMOUNT, has_currency
+from fraud_pipelines.transactions.currency import COLUMNS, has_currency
 from fraud_pipelines.transactions.file_rule import FileRule
 from fraud_pipelines.transactions.later_keys import LaterKeys
 from fraud_pipelines.transactions.null_words import NullWords

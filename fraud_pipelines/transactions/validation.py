@@ -8,10 +8,10 @@ from typing import Final
 import polars as pl
 
 from fraud_pipelines.plan.plan import column_types
-from fraud_pipelines.plan.types import COMPUTED, DATE_ONLY, JUDGED_ONLY, KIND, LOCAL_TIME, REFUND, Attribute
+from fraud_pipelines.plan.types import COMPUTED, CURRENCY, DATE_ONLY, JUDGED_ONLY, KIND, LOCAL_TIME, REFUND, Attribute
 from fraud_pipelines.settings import MAX_AGE_YEARS
 from fraud_pipelines.transactions.cleaning import IN_THE_FUTURE, ChunkCleaner
-from fraud_pipelines.transactions.currency import CURRENCY, Money, has_currency
+from fraud_pipelines.transactions.currency import Money, has_currency
 from fraud_pipelines.transactions.kinds import told_kind
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.null_words import is_identity

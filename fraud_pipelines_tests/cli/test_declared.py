@@ -10,7 +10,7 @@ import pytest
 
 from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.decisions.review_case import read_case
-from fraud_pipelines.plan.compile import compile_plan, shipped_plan
+from fraud_pipelines.plan.compile import compile_plan, compile_text, shipped_plan
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.streaming.drain import drain
@@ -141,6 +141,16 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     made.invoke("run", "--from", str(DAYS[0]), "--to", str(DAYS[2]))
     _stream(made, rows.filter(pl.col("timestamp") >= last))
     return made
+
+
+def test_the_text_of_what_computed_each_day_is_kept(installation: Installation) -> None:
+    warehouse = warehouse_of(installation.settings)
+    plan = compile_plan(installation.declarations, label_delay_days=installation.settings.label_delay_days)
+    decided = warehouse.read("SELECT DISTINCT plan_version FROM scoring.decisions")["plan_version"]
+    assert decided.to_list() == [plan.version]
+    assert compile_text(installation.invoke("declarations", "show", "--version", plan.version[:6])) == plan
+    refused = installation.invoke("declarations", "show", "--version", "beef", succeeds=False)
+    assert f"'beef'; kept are {plan.version}." in refused
 
 
 def _stream(installation: Installation, rows: pl.DataFrame) -> None:

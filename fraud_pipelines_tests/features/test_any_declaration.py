@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.plan.compile import compile_text
 from fraud_pipelines.plan.functions import FUNCTIONS
 from fraud_pipelines_tests.features.declared_oracle import Row
 from fraud_pipelines_tests.features.random_declarations import (
@@ -75,6 +76,13 @@ def declarations(draw: st.DrawFn) -> str:
 @given(declarations(), transactions(), st.data())
 def test_any_cut_gives_the_same_bits(tmp_path_factory: Any, text: str, rows: list[Row], data: st.DataObject) -> None:
     assert_any_cut_gives_the_same_bits(plan_of(text, tmp_path_factory.mktemp("plan")), rows, data)
+
+
+@EXAMPLES
+@given(declarations())
+def test_the_text_that_is_kept_of_a_plan_makes_the_same_plan(tmp_path_factory: Any, text: str) -> None:
+    plan = plan_of(text, tmp_path_factory.mktemp("plan"))
+    assert compile_text(plan.text) == plan
 
 
 @EXAMPLES

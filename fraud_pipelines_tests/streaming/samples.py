@@ -1,18 +1,24 @@
 """What the tests of the stream share: traffic, files, and an installation without an MLflow server."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, cast
 
+import numpy as np
 import polars as pl
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.detection.daily_models import DIGEST_TAG, current_feature_version
+from fraud_pipelines.detection.model import FraudModel
+from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.opening import warehouse_at
+from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.streaming.drain import DrainReport, drain
 from fraud_pipelines.streaming.session import StreamSession
@@ -21,6 +27,8 @@ from fraud_pipelines.transactions.simulator import SimulationConfig, simulate
 from fraud_pipelines_tests.conftest import warehouse_content
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
+ENSEMBLE = "fraud-ensemble"
+FEATURE_VERSION = current_feature_version(LABEL_FREE_SCHEMA, shipped_plan())
 SMALL = StreamSettings(
     detector=DetectorSettings(min_samples=30, retrain_interval=50, window_size=100, contamination=0.03),
     settle_seconds=0,
@@ -110,3 +118,24 @@ def drop(folder: Path, name: str, rows: pl.DataFrame) -> Path:
         rows.write_ndjson(aside, compression=compression, check_extension=False)
     aside.rename(path)
     return path
+
+
+def register(registry: ModelRegistry, number: int, *, name: str = ENSEMBLE, model: FraudModel | None = None) -> None:
+    """Register the next version, by default of the ensemble; of a single day each, the latest is champion."""
+    model = model or fitted(number)
+    with tempfile.TemporaryDirectory() as folder:
+        digest = model.save(Path(folder))
+        registry.log_version(
+            name,
+            partition=YESTERDAY + timedelta(days=number),
+            fingerprint=str(number),
+            artifact_folder=Path(folder),
+            record=TrainingRecord(tags={DIGEST_TAG: digest}),
+        )
+    registry.set_alias(name, "champion", registry.list_versions(name)[-1].version)
+
+
+def fitted(number: int, feature_version: str = FEATURE_VERSION) -> FraudModel:
+    rng = np.random.default_rng(number)
+    rows = pl.DataFrame({name: rng.lognormal(1, 1, 500) for name in LABEL_FREE_SCHEMA})
+    return FraudModel.fit(rows, backend="ecod", schema=LABEL_FREE_SCHEMA, feature_version=feature_version)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,23 +15,21 @@ import polars as pl
 import pytest
 
 from fraud_pipelines.bootstrap import publication_of
-from fraud_pipelines.detection.daily_models import DIGEST_TAG, current_feature_version
+from fraud_pipelines.detection.daily_models import current_feature_version
 from fraud_pipelines.detection.model import FraudModel
-from fraud_pipelines.detection.schema import LABEL_FREE_SCHEMA, MODEL_SCORES, parse_schema
+from fraud_pipelines.detection.schema import MODEL_SCORES, parse_schema
 from fraud_pipelines.detection.supervised import fit_supervised
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage import publication as publication_module
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.publication import INTERVAL_SECONDS
-from fraud_pipelines.storage.training_record import TrainingRecord
 from fraud_pipelines.streaming.champion import Champion
 from fraud_pipelines.streaming.requests import Requested, next_request
 from fraud_pipelines.transactions.waiting import Waiting, look_into
 from fraud_pipelines_tests.locks import held_elsewhere
-from fraud_pipelines_tests.streaming.samples import YESTERDAY, Stream, drop, traffic
+from fraud_pipelines_tests.streaming.samples import ENSEMBLE, Stream, drop, fitted, register, traffic
 
-ENSEMBLE, SUPERVISED = "fraud-ensemble", "fraud-supervised"
-FEATURE_VERSION = current_feature_version(LABEL_FREE_SCHEMA, shipped_plan())
+SUPERVISED = "fraud-supervised"
 
 
 @pytest.fixture(scope="module")
@@ -48,27 +45,6 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Stream:
 
 def registry_of(stream: Stream) -> ModelRegistry:
     return ModelRegistry(stream.settings.tracking_uri, artifact_root=stream.settings.artifact_root)
-
-
-def register(registry: ModelRegistry, number: int, *, name: str = ENSEMBLE, model: FraudModel | None = None) -> None:
-    """Register the next version, by default of the ensemble; of a single day each, the latest is champion."""
-    model = model or fitted(number)
-    with tempfile.TemporaryDirectory() as folder:
-        digest = model.save(Path(folder))
-        registry.log_version(
-            name,
-            partition=YESTERDAY + timedelta(days=number),
-            fingerprint=str(number),
-            artifact_folder=Path(folder),
-            record=TrainingRecord(tags={DIGEST_TAG: digest}),
-        )
-    registry.set_alias(name, "champion", registry.list_versions(name)[-1].version)
-
-
-def fitted(number: int, feature_version: str = FEATURE_VERSION) -> FraudModel:
-    rng = np.random.default_rng(number)
-    rows = pl.DataFrame({name: rng.lognormal(1, 1, 500) for name in LABEL_FREE_SCHEMA})
-    return FraudModel.fit(rows, backend="ecod", schema=LABEL_FREE_SCHEMA, feature_version=feature_version)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.cleaning import ChunkCleaner
-from fraud_pipelines.transactions.currency import NO_BASE, NO_RATE, Money, read_rates, take_in_rates
+from fraud_pipelines.transactions.currency import NO_BASE, NO_RATE, Money, RateFiles, read_rates, take_in_rates
 from fraud_pipelines.transactions.landing import LandingReport, land_transactions
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
@@ -150,6 +150,33 @@ def test_rates_that_wait_are_taken_in_and_moved_away(warehouse: Warehouse, tmp_p
     assert (tmp_path / "landing" / "_landed" / "rates" / "may.csv").exists()
     take_in_rates(warehouse, base="EUR", rates_file=None, landing=landing)
     assert warehouse.read("SELECT count(*) FROM raw.exchange_rates").item() == 3
+
+
+def test_who_runs_for_long_reads_rates_again_once_they_have_changed(warehouse: Warehouse, tmp_path: Path) -> None:
+    file, landing = tmp_path / "rates.csv", tmp_path / "landing" / "rates"
+    file.write_text(RATES)
+    files = RateFiles(warehouse, base="EUR", rates_file=file, landing=landing)
+
+    def known(currency: str) -> list[float]:
+        files.take_in()
+        query = "SELECT rate FROM raw.exchange_rates WHERE currency = ? ORDER BY rate_date"
+        return warehouse.read(query, [currency])["rate"].to_list()
+
+    assert known("USD") == [0.5, 0.25]
+    file.write_text("date,currency,rate\n2026-05-09,USD,0.75\n")
+    assert known("USD") == [0.5, 0.25, 0.75]
+    file.write_text("date,currency,rate\n2026-05-10,USD,none\n")
+    assert known("USD") == [0.5, 0.25, 0.75]
+    assert "row 1, rate: 'none'" in str(files.problem)
+    landing.mkdir(parents=True)
+    (landing / "chf.csv").write_text("date,currency,rate\n2026-05-01,CHF,1.5\n")
+    file.write_text("date,currency,rate\n2026-05-10,USD,0.8\n")
+    assert known("CHF") == [1.5]
+    assert known("USD") == [0.5, 0.25, 0.75, 0.8]
+    assert files.problem is None
+    file.unlink()
+    assert known("USD") == [0.5, 0.25, 0.75, 0.8]
+    assert "can't be read" in str(files.problem)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def processed_batches(
     session = StreamSession(warehouse, model_registry, settings, StreamSettings.from_environment())
     report = drain(session, settings.landing_stream, clock=utc_now)
     if session.problem:
-        context.log.warning(f"the second stage is not up to date: {session.problem}")
+        context.log.warning(f"not up to date, the stream goes on with what it had: {session.problem}")
     for name, reason in report.unreadable.items():
         context.log.warning(f"{name} was set aside: {reason}")
     zone = settings.landing_stream.name
