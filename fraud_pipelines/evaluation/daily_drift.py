@@ -16,6 +16,7 @@ from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.connection import overwrite
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.kinds import PAYMENTS
 
 RECENT: Final = timedelta(days=21)
 """The days before from which it is learned how much days differ."""
@@ -47,7 +48,7 @@ class _Judged:
 
 
 def measure_drift(warehouse: Warehouse, settings: Settings, day: date) -> Drift:
-    """How each feature of the daily models lies on ``day``; nothing is stored.
+    """How each feature and column that the daily models use lies on ``day``, but for hashes; nothing is stored.
 
     It is compared with the training window, and, once there are `SAME_WEEKDAYS` of them, with the same weekday of the
     weeks before: only what differs from both has drifted. What the models leave out is not judged. There are no rows
@@ -64,9 +65,8 @@ def measure_drift(warehouse: Warehouse, settings: Settings, day: date) -> Drift:
         days: list[date] = stored["event_date"].to_list()
         if day not in days:
             raise MissingData(f"no features are stored for {day}: materialize features/transaction_features first")
-        columns = warehouse.read("SELECT * FROM features.transaction_features LIMIT 0").columns
-        declared = daily_schema(plan_in_force(settings))
-        features = [name for name, of in declared.items() if name in columns and of.role in ("numeric", "binary")]
+        declared, stored_columns = daily_schema(plan_in_force(settings)), _columns(warehouse)
+        features = [name for name, of in declared.items() if name in stored_columns and of.role != "hash"]
         found = read_distributions(warehouse, features, days)
         schema = warehouse.read(f"SELECT * FROM {_TABLE} LIMIT 0").schema
     window = [other for other in days if day - timedelta(days=settings.training_days) <= other < day]
@@ -81,6 +81,15 @@ def store_drift(warehouse: Warehouse, drift: Drift, day: date) -> None:
     with warehouse.transaction() as connection:
         overwrite(connection, _TABLE, drift.rows, event_date=day)
         keep_distributions(connection, drift.distributions)
+
+
+def _columns(warehouse: Warehouse) -> set[str]:
+    """Of the features, and of the payments that they are computed from."""
+    return {
+        column
+        for table in ("features.transaction_features", PAYMENTS)
+        for column in warehouse.read(f"SELECT * FROM {table} LIMIT 0").columns
+    }
 
 
 def _judged(name: str, by_day: Days, day: date, window: Sequence[date]) -> _Judged:

@@ -10,8 +10,9 @@ import polars as pl
 
 from fraud_pipelines.features.distributions import Distribution
 from fraud_pipelines.features.tables import FEATURE_TABLE
-from fraud_pipelines.storage.connection import Connection, insert, registered, select
+from fraud_pipelines.storage.connection import Connection, columns_of, insert, registered, select
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.transactions.kinds import PAYMENTS
 
 _TABLE: Final = "features.daily_distributions"
 
@@ -25,7 +26,7 @@ class Distributions:
 
 
 def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequence[date]) -> Distributions:
-    """The distributions of these features on these days, which have features stored.
+    """The distributions of these features, or columns of a payment, on these days, which have features stored.
 
     What isn't kept yet is summed up from the day's rows, one feature and day at a time; `keep_distributions` keeps it.
     """
@@ -46,10 +47,12 @@ def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequ
                 counts=np.array(row["counts"], dtype=np.int64),
                 texts=None if row["texts"] is None else tuple(row["texts"]),
             )
+        computed = columns_of(connection, FEATURE_TABLE)
         for feature, of_feature in found.items():
+            table = FEATURE_TABLE if feature in computed else PAYMENTS
             for day in days:
                 if day not in of_feature:
-                    query = f'SELECT "{feature}" FROM {FEATURE_TABLE} WHERE event_date = ?'
+                    query = f'SELECT "{feature}" FROM {table} WHERE event_date = ?'
                     of_feature[day] = Distribution.of(select(connection, query, [day]).to_series())
                     new.append((feature, day))
     # In the order of the days, since sums over them depend on it in their last digits.

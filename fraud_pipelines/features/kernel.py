@@ -56,7 +56,7 @@ from fraud_pipelines.plan.folding.loop import (
     slots_for,
     value_of,
 )
-from fraud_pipelines.plan.folding.windows import roll
+from fraud_pipelines.plan.folding.windows import roll, roll_sparse
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -346,29 +346,24 @@ def place(
 
 
 @_part
-def _roll_column(values: Floats, first: int, windows: Ints, lags: Ints, out: Floats) -> None:
+def _roll_column(values: Floats, sparse: bool, first: int, windows: Ints, lags: Ints, out: Floats) -> None:
     """What `roll_column` does."""
     rows = np.full((windows.size, STATISTICS), -1)
     for k in range(windows.size):
         for j in range(4):
             rows[k, MEAN + j] = 4 * k + j
-    unknown = -1  # position of the latest NaN
-    for i in range(values.size):
-        if np.isnan(values[i]):
-            unknown = i
-        if i < first:
-            continue
-        roll(values, 0, i + 1, windows, 0, windows.size, rows, out, i - first)
-        for k in range(windows.size):
-            if unknown >= 0 and unknown > i - windows[k]:
-                out[4 * k : 4 * k + 4, i - first] = np.nan
+    for i in range(first, values.size):
+        if sparse:
+            roll_sparse(values, 0, i + 1, windows, 0, windows.size, rows, out, i - first)
+        else:
+            roll(values, 0, i + 1, windows, 0, windows.size, rows, out, i - first)
         for k in range(lags.size):
             if lags[k] <= i:
                 out[4 * windows.size + k, i - first] = values[i - lags[k]]
 
 
 _Fold = Callable[[Program, Rows, Packed, Floats], tuple[Ints, Ints]]
-_RollColumn = Callable[[Floats, int, Ints, Ints, Floats], None]
+_RollColumn = Callable[[Floats, bool, int, Ints, Ints, Floats], None]
 
 
 def _kept_of(version: str) -> tuple[_Fold, _RollColumn]:
@@ -389,14 +384,14 @@ def _kept_of(version: str) -> tuple[_Fold, _RollColumn]:
         return _fold_all(program, rows, before, out)
 
     @compiled
-    def roll_column(values: Floats, first: int, windows: Ints, lags: Ints, out: Floats) -> None:
+    def roll_column(values: Floats, sparse: bool, first: int, windows: Ints, lags: Ints, out: Floats) -> None:
         """Rolling statistics and lags of the rows from ``first`` on, by the same arithmetic as the fold's.
 
         Row ``first + r`` fills ``out[:, r]``: four statistics a window, then the lags. ``out`` comes filled with
-        NaN, which stays where a window is undefined or holds a NaN.
+        NaN, which stays where a window is undefined. Values are NaN only of a ``sparse`` column.
         """
         _ = version
-        _roll_column(values, first, windows, lags, out)
+        _roll_column(values, sparse, first, windows, lags, out)
 
     return fold, roll_column
 

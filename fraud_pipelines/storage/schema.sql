@@ -901,7 +901,7 @@ COMMENT ON COLUMN monitoring.feature_drift.p_value IS 'How often a day without d
 COMMENT ON COLUMN monitoring.feature_drift.drifted IS 'The index is above 0.25, and neither chance nor the usual differences of days explain it; of all features together, on 1 % of the days at most by mistake.';
 
 COMMENT ON COLUMN features.daily_distributions.event_date IS 'The UTC day.';
-COMMENT ON COLUMN features.daily_distributions.feature IS 'A column of features.transaction_features.';
+COMMENT ON COLUMN features.daily_distributions.feature IS 'A column of features.transaction_features, or one of raw.transactions that the daily models use.';
 COMMENT ON COLUMN features.daily_distributions."rows" IS 'Transactions of the day.';
 COMMENT ON COLUMN features.daily_distributions.missing IS 'Those without a value.';
 COMMENT ON COLUMN features.daily_distributions.low IS 'The lowest value of each piece; the same as the highest where it is of one value.';
@@ -1427,7 +1427,7 @@ COMMENT ON COLUMN monitoring.threshold_proposals.accepted_by IS 'Who accepted it
 COMMENT ON COLUMN monitoring.threshold_proposals.accepted_at IS 'When it was accepted, UTC.';
 
 COMMENT ON COLUMN monitoring.feature_drift.event_date IS 'The UTC day compared.';
-COMMENT ON COLUMN monitoring.feature_drift.feature IS 'A column of features.transaction_features.';
+COMMENT ON COLUMN monitoring.feature_drift.feature IS 'A column of features.transaction_features, or one of raw.transactions that the daily models use.';
 
 COMMENT ON COLUMN monitoring.alerts.message IS 'What people are told.';
 COMMENT ON COLUMN monitoring.alerts.created_at IS 'When it was raised, UTC.';

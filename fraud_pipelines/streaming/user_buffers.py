@@ -11,9 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.storage.connection import columns_of
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines.transactions.kinds import PAYMENTS
-from fraud_pipelines.transactions.schema import TRANSACTION_COLUMNS
 
 Value = str | float | int | bool | datetime | None
 Transaction = Mapping[str, Value]
@@ -31,15 +33,24 @@ class UserBuffers:
     """The last ``window_size`` transactions of each user, in the order in which they were appended.
 
     Rolling windows include the current transaction and may be incomplete; a standard deviation has ddof 1. What
-    is undefined is null: the standard deviation of one value, a lag before the first transaction, and a window that
-    holds an unknown value. Features are named ``{column}_rolling_{statistic}_{window}`` and ``{column}_lag_{k}``.
+    a column leaves null is left out of its windows. What is undefined is null: a window without a value, the standard
+    deviation of one, a lag before the first transaction. Features are named ``{column}_rolling_{statistic}_{window}``
+    and ``{column}_lag_{k}``; they are to the bit what the fold gives where such an aggregate of the user is declared.
+
+    The state of the fold (`LiveHistories`) can't stand in for the rows: it holds of the declared columns what the
+    declared windows reach, packed. Here columns, windows and lags are chosen when features are asked for, and `tail`
+    gives back the transactions as they came, with columns that nobody has declared.
 
     Args:
         window_size: transactions kept of a user unless `create` says otherwise; the oldest leave first.
+        plan: what is declared; by default what ships. `warm_up` reads its columns.
     """
 
-    def __init__(self, window_size: int = WINDOW_SIZE) -> None:
+    def __init__(self, window_size: int = WINDOW_SIZE, *, plan: Plan | None = None) -> None:
         self.window_size = _positive("window_size", window_size)
+        attributes = (plan or shipped_plan()).attributes
+        self._columns = [attribute.name for attribute in attributes]
+        self._never_null = {attribute.name for attribute in attributes if attribute.required}
         self._buffers: dict[str, deque[Transaction]] = {}
 
     def __len__(self) -> int:
@@ -102,11 +113,10 @@ class UserBuffers:
         rows = self.tail(user_id, wanted + max([0, *windows, *lags]))
         frame = pl.DataFrame([dict(row) for row in rows], infer_schema_length=None)
         names = _numeric(frame) if columns is None else list(columns)
-        rolled = [
-            series
-            for name in names
-            for series in _rolled(_floats(frame, name), name, len(rows) - wanted, windows, statistics, lags)
-        ]
+        rolled: list[pl.Series] = []
+        for name in names:
+            values, sparse = _floats(frame, name), self._sparse(frame, name)
+            rolled += _rolled(values, name, len(rows) - wanted, windows, statistics, lags, sparse=sparse)
         return frame.tail(wanted).with_columns(rolled)
 
     def warm_up(
@@ -118,7 +128,9 @@ class UserBuffers:
             How many transactions each of them has now; 0 for one who is unknown.
         """
         users = sorted(set(user_ids))
-        names = ", ".join(f'"{name}"' for name in TRANSACTION_COLUMNS)
+        with warehouse.connect(read_only=True) as connection:
+            stored_columns = columns_of(connection, "raw.transactions")
+        names = ", ".join(f'"{name}"' for name in self._columns if name in stored_columns)
         stored = warehouse.read(
             f"""
             SELECT {names} FROM {PAYMENTS} WHERE user_id IN $users
@@ -132,6 +144,10 @@ class UserBuffers:
         for row in stored.iter_rows(named=True):
             self._buffers[row["user_id"]].append(row)
         return {user: self.size(user) for user in users}
+
+    def _sparse(self, frame: pl.DataFrame, name: str) -> bool:
+        """Whether the fold would add a column up as one that may be null."""
+        return name not in self._never_null or frame[name].null_count() > 0
 
 
 def _positive(what: str, number: int) -> int:
@@ -158,12 +174,14 @@ def _rolled(
     windows: list[int],
     statistics: Sequence[Statistic],
     lags: list[int],
+    *,
+    sparse: bool,
 ) -> list[pl.Series]:
     """The named features of the rows from ``first`` on."""
     from fraud_pipelines.features.kernel import roll_column
 
     out = np.full((len(STATISTICS) * len(windows) + len(lags), values.size - first), np.nan)
-    roll_column(values, first, np.array(windows, dtype=np.int64), np.array(lags, dtype=np.int64), out)
+    roll_column(values, sparse, first, np.array(windows, dtype=np.int64), np.array(lags, dtype=np.int64), out)
     computed = {
         f"{name}_rolling_{statistic}_{window}": out[len(STATISTICS) * k + i]
         for k, window in enumerate(windows)

@@ -13,12 +13,14 @@ from fraud_pipelines.errors import MissingData
 from fraud_pipelines.evaluation.daily_drift import measure_drift, store_drift
 from fraud_pipelines.evaluation.drift import population_stability_index
 from fraud_pipelines.features.derivation import derive_day
-from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.compile import plan_in_force, shipped_plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines_tests.plan.files import written
 
 MONDAY = date(2026, 9, 7)
+KEYS = ("transaction_id", "user_id", "timestamp", "event_date")
 Values = Mapping[str, object]
 MakeDay = Callable[[np.random.Generator, date], Values]
 
@@ -149,6 +151,43 @@ def test_a_day_that_is_derived_anew_is_summed_up_anew(warehouse: Warehouse) -> N
     derive_day(warehouse, day(1), plan=shipped_plan())
     assert warehouse.read("SELECT DISTINCT event_date FROM features.daily_distributions").rows() == [(day(0),)]
     assert run(warehouse, 1)["amount"]["rows"] == 1
+
+
+def test_declared_columns_that_models_use_are_judged_as_features_are(tmp_path: Path) -> None:
+    declared = """
+        attributes:
+          v1: {type: number, daily: true}
+          status: {type: text, role: label, daily: true}
+          card: {type: text, role: hash, daily: true}
+          v2: {type: number, role: numeric}
+    """
+    settings = Settings(data_dir=tmp_path, declarations_file=written(tmp_path, declared))
+    plan = plan_in_force(settings)
+    warehouse = open_warehouse(tmp_path / "fraud.duckdb", plan=plan, wait_seconds=10)
+    rng = np.random.default_rng(3)
+    for number in range(9):
+        last = number == 8
+        with warehouse.transaction() as connection:
+            payments = pl.DataFrame(
+                {
+                    "transaction_id": [f"t{number}-{row}" for row in range(200)],
+                    "v1": rng.normal(5 if last else 0, 1, 200),
+                    "status": rng.choice(["declined", "ok"], 200, p=[0.9, 0.1] if last else [0.2, 0.8]),
+                }
+            ).with_columns(
+                user_id=pl.lit("u"),
+                timestamp=datetime.combine(day(number), time()),
+                event_date=day(number),
+                amount=5.0,
+                source=pl.lit("test"),
+                ingested_at=datetime(2026, 10, 1),
+            )
+            insert(connection, "raw.transactions", payments)
+            insert(connection, "features.transaction_features", payments.select(*KEYS, "amount"))
+    store_drift(warehouse, measure_drift(warehouse, settings, day(8)), day(8))
+    found = {row["feature"]: row for row in warehouse.read("FROM monitoring.feature_drift").iter_rows(named=True)}
+    assert drifted(found) == {"v1", "status"}
+    assert not {"v2", "card"} & found.keys()
 
 
 def test_a_day_without_features_is_refused(warehouse: Warehouse) -> None:

@@ -12,10 +12,15 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.engine import compute_features
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.opening import warehouse_at
-from fraud_pipelines.streaming.user_buffers import UserBuffers
+from fraud_pipelines.streaming.user_buffers import STATISTICS, UserBuffers
 from fraud_pipelines_tests.examples import examples
+from fraud_pipelines_tests.features.declared_oracle import Row
 from fraud_pipelines_tests.features.oracle import Transaction
+from fraud_pipelines_tests.features.random_declarations import ATTRIBUTES, plan_of
+from fraud_pipelines_tests.features.random_declarations import frame as declared_frame
+from fraud_pipelines_tests.features.random_declarations import transactions as declared_transactions
 from fraud_pipelines_tests.features.random_transactions import frame, transactions
 from fraud_pipelines_tests.features.stored import store
 
@@ -61,8 +66,9 @@ def test_what_is_undefined_is_null() -> None:
     assert first["amount_lag_1"] is None
     assert first["amount_rolling_mean_50"] == 4.0
     gaps = _filled([None, 3.0, 5.0]).features("u", rolling_windows=[2, 3], lag_periods=[2])
-    assert gaps["amount_rolling_mean_2"].to_list() == [None, None, 4.0]
-    assert gaps["amount_rolling_max_3"].to_list() == [None, None, None]
+    assert gaps["amount_rolling_mean_2"].to_list() == [None, 3.0, 4.0]
+    assert gaps["amount_rolling_max_3"].to_list() == [None, 3.0, 5.0]
+    assert gaps["amount_rolling_std_3"].to_list() == [None, None, math.sqrt(2)]
     assert gaps["amount_lag_2"].to_list() == [None, None, None]
 
 
@@ -92,6 +98,39 @@ def test_a_buffer_agrees_with_the_features_of_the_table(rows: list[Transaction])
         found = buffers.features(user, rolling_windows=[3, 50], columns=["amount"], lag_periods=[1, 10])
         names = [name for name in found.columns if "rolling" in name or "lag" in name]
         assert_frame_equal(found.select(names), features.filter(user_id=user).select(names), check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """With each statistic and lag that a buffer gives, of columns that are often null, declared of the user."""
+    aggregates = [
+        f"{{how: {how}, of: {column}, over: [3, 10], name: {column}_rolling_{how}}}"
+        for column in ("balance", "points")
+        for how in STATISTICS
+    ]
+    aggregates += [f"{{how: lag, of: {column}, over: [1, 5]}}" for column in ("balance", "points")]
+    entities = f"entities: {{user: {{aggregates: [{', '.join(aggregates)}]}}}}"
+    return plan_of(ATTRIBUTES + entities, tmp_path_factory.mktemp("plan"))
+
+
+@examples(40)
+@given(declared_transactions(max_size=60), st.integers(1, 5))
+def test_a_buffer_agrees_with_what_is_declared_of_columns_that_may_be_null(
+    declared: Plan, rows: list[Row], tail: int
+) -> None:
+    buffers = UserBuffers(plan=declared)
+    for row in rows:
+        buffers.append(str(row["user_id"]), {name: row[name] for name in ("transaction_id", "balance", "points")})
+    features, _ = compute_features(declared_frame(rows, declared), plan=declared)
+    for user in {str(row["user_id"]) for row in rows}:
+        expected = features.filter(user_id=user)
+        # A column of which no value is known could be of any type.
+        columns = [
+            name for name in ("balance", "points") if any(row[name] is not None for row in buffers.tail(user, 60))
+        ]
+        found = buffers.features(user, rolling_windows=[3, 10], columns=columns, lag_periods=[1, 5], tail=tail)
+        names = [name for name in found.columns if "rolling" in name or "lag" in name]
+        assert_frame_equal(found.select(names), expected.tail(tail).select(names), check_exact=True)
 
 
 def test_several_numeric_columns_are_rolled_and_others_left() -> None:
