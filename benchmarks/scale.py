@@ -33,7 +33,7 @@ from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.detection.scored_day import scored_day
 from fraud_pipelines.engines.in_process import InProcess
-from fraud_pipelines.engines.interface import Engine, Result, ShardCost, Work, cores, name_of, peak_bytes
+from fraud_pipelines.engines.interface import Engine, Result, ShardCost, Work, name_of, peak_bytes
 from fraud_pipelines.engines.processes import Processes
 from fraud_pipelines.engines.spark import Spark, require_spark
 from fraud_pipelines.errors import MissingData
@@ -41,6 +41,7 @@ from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.features.frames import features_digest, sample_features
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.processors import cores
 from fraud_pipelines.storage.warehouse import Warehouse
 
 DAYS = (date(2026, 3, 1), date(2026, 3, 2))

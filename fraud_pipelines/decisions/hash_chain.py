@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from fraud_pipelines.storage.connection import Connection, insert, select
@@ -72,7 +71,7 @@ def canonical(entries: pl.DataFrame) -> pl.Series:
     is ``~``, alone. But for the last fields, ``plan_version``, ``audited`` and ``audit_probability``, nothing stands
     where they and all after them are null.
     """
-    texts = pl.DataFrame([_text(column) for column in entries.select(ENTRY_SCHEMA.names()).cast(ENTRY_SCHEMA)])
+    texts = entries.select(_text(pl.col(name).cast(kind), kind) for name, kind in ENTRY_SCHEMA.items())
     covered = []
     for place, name in enumerate(texts.columns):
         nothing = pl.lit("~")
@@ -97,10 +96,9 @@ def hashes(previous: str, entries: pl.DataFrame) -> Iterator[str]:
 
 def chain_head(connection: Connection) -> ChainHead:
     """Where the chain ends, as noted when the last entries were appended."""
-    noted = select(
-        connection, "SELECT sequence, head_hash FROM scoring.decision_chain ORDER BY sequence DESC LIMIT 1"
-    ).rows()
-    return ChainHead(*noted[0]) if noted else EMPTY_CHAIN
+    query = "SELECT max(sequence), arg_max(head_hash, sequence) FROM scoring.decision_chain"
+    sequence, noted = select(connection, query).row(0)
+    return EMPTY_CHAIN if sequence is None else ChainHead(sequence, noted)
 
 
 def append_entries(connection: Connection, entries: pl.DataFrame, *, channel: str, now: datetime) -> ChainHead:
@@ -140,15 +138,13 @@ def append_entries(connection: Connection, entries: pl.DataFrame, *, channel: st
     return head
 
 
-def _text(column: pl.Series) -> pl.Series:
-    if column.dtype == pl.Float64:
-        patterns = pl.Series(column.name, column.fill_null(0.0).to_numpy().view(np.int64))
-        return patterns.cast(pl.String).zip_with(column.is_not_null(), pl.Series([None], dtype=pl.String))
-    if column.dtype == pl.Datetime("us"):
+def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    if isinstance(kind, pl.Float64):
+        return column.reinterpret(dtype=pl.Int64).cast(pl.String)
+    if isinstance(kind, pl.Datetime):
         return column.to_physical().cast(pl.String)
-    if isinstance(column.dtype, pl.List):
-        elements = pl.col(column.name).list.eval(_netstring(pl.element()).fill_null("~")).list.join("")
-        return column.to_frame().select(elements).to_series()
+    if isinstance(kind, pl.List):
+        return column.list.eval(_netstring(pl.element()).fill_null("~")).list.join("")
     return column.cast(pl.String)
 
 

@@ -62,7 +62,7 @@ def append_decisions(
     if decided.is_empty():
         return append_entries(connection, _entries(decided), channel=channel, now=now)
     repeated = decided.filter(decided["transaction_id"].is_duplicated())["transaction_id"]
-    earlier = _latest(connection, decided, channel)
+    earlier = _earlier_revisions(connection, decided, channel)
     standing = earlier.filter(pl.col("action") == DECIDED)["transaction_id"]
     for ids, fault in ((repeated, "stands twice in what is to be logged"), (standing, "was decided before")):
         if ids.len():
@@ -99,7 +99,7 @@ def record_decisions(
     """
     decided = with_audit_columns(decided)
     with warehouse.transaction() as connection:
-        latest = _latest(connection, decided.head(0), channel, day=day)
+        latest = _latest(connection, day, channel)
         before = latest.filter(pl.col("action") == DECIDED)
         compared = decided.join(latest, on="transaction_id", how="left", suffix="_before", maintain_order="left")
         same = pl.all_horizontal(
@@ -141,24 +141,33 @@ def _drawn_alike() -> tuple[pl.Expr, pl.Expr]:
     return now == before, ~now | pl.col("audit_probability").eq_missing(pl.col("audit_probability_before"))
 
 
-def _latest(connection: Connection, decided: pl.DataFrame, channel: str, *, day: date | None = None) -> pl.DataFrame:
-    """The last entry on each transaction of ``day``, or, without a day, on each of ``decided``."""
+def _earlier_revisions(connection: Connection, decided: pl.DataFrame, channel: str) -> pl.DataFrame:
+    """``transaction_id``, ``revision`` and ``action`` of the last entry on each of ``decided`` that has one."""
     with registered(connection, _decided=decided.select("transaction_id")):
         return select(
             connection,
             """
-            SELECT * EXCLUDE (channel, previous_hash, entry_hash, sequence) FROM scoring.decision_revisions
+            SELECT transaction_id, max(revision) AS revision, arg_max(action, revision) AS action
+            FROM scoring.decision_revisions
             WHERE channel = $channel AND event_date BETWEEN $first AND $last
-              AND ($whole_day OR transaction_id IN (SELECT transaction_id FROM _decided))
-            QUALIFY row_number() OVER (PARTITION BY transaction_id ORDER BY revision DESC) = 1
+              AND transaction_id IN (SELECT transaction_id FROM _decided)
+            GROUP BY transaction_id
             """,
-            {
-                "channel": channel,
-                "first": day or decided["event_date"].min(),
-                "last": day or decided["event_date"].max(),
-                "whole_day": day is not None,
-            },
+            {"channel": channel, "first": decided["event_date"].min(), "last": decided["event_date"].max()},
         )
+
+
+def _latest(connection: Connection, day: date, channel: str) -> pl.DataFrame:
+    """The last entry on each transaction of ``day``."""
+    return select(
+        connection,
+        """
+        SELECT * EXCLUDE (channel, previous_hash, entry_hash, sequence) FROM scoring.decision_revisions
+        WHERE channel = $channel AND event_date = $day
+        QUALIFY row_number() OVER (PARTITION BY transaction_id ORDER BY revision DESC) = 1
+        """,
+        {"channel": channel, "day": day},
+    )
 
 
 def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action: str = DECIDED) -> pl.DataFrame:

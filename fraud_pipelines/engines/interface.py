@@ -5,7 +5,6 @@ by their files, writes its own files into the folder that it is told, and return
 the same step runs in this process, in another one, or on another machine that sees the same folder.
 """
 
-import os
 import resource
 import sys
 import time
@@ -108,8 +107,3 @@ def timed(step: Callable[[Work], Result], shard: int, work: Work) -> tuple[Resul
     begun = time.perf_counter()
     result = step(work)
     return result, ShardCost(name_of(step), shard, time.perf_counter() - begun, peak_bytes())
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

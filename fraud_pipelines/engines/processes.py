@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fraud_pipelines.engines.interface import Costs, Result, ShardCost, Work, cores, name_of
+from fraud_pipelines.engines.interface import Costs, Result, ShardCost, Work, name_of
 from fraud_pipelines.engines.worker import receive, send
 from fraud_pipelines.errors import ShardFailed
+from fraud_pipelines.storage.processors import cores
 
 _THREADS: Final = ("POLARS_MAX_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SECONDS_TO_END: Final = 10.0

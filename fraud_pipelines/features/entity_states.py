@@ -192,9 +192,7 @@ class EntityStates:
     def _history(self, slots: Mapping[str, int]) -> History:
         starts, lengths, numbers = self._runs.of(np.array(list(slots.values()), dtype=np.int64))
         at = np.append(0, np.cumsum(lengths))
-        found = np.empty(at[-1], dtype=np.int64)
-        for k, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
-            found[at[k] : at[k + 1]] = numbers[start : start + length]
+        found = numbers[np.repeat(starts - at[:-1], lengths) + np.arange(at[-1])]
         return History.of(self.program, pl.Series("key", list(slots), dtype=pl.String()), at, found).ordered()
 
 

@@ -204,7 +204,7 @@ def overwrite(connection: Connection, table: str, rows: pl.DataFrame | RowFiles,
 
 def table_exists(connection: Connection, table: str) -> bool:
     """Whether there is a table ``schema.name``."""
-    return bool(columns_of(connection, table))
+    return table in connection.tables()
 
 
 def columns_of(connection: Connection, table: str) -> dict[str, str]:

@@ -45,8 +45,7 @@ from fraud_pipelines.streaming.tables import (
     read_base,
     read_stream_history,
     read_window,
-    refunds_taken,
-    transactions_decided,
+    stream_position,
     write_base,
     write_stream_history,
 )
@@ -149,14 +148,14 @@ class StreamSession:
             if self._loaded is None:
                 create_feature_tables(connection, self._compiled.plan)
                 create_tables(connection, self._compiled.plan)
-            decided, refunds = transactions_decided(connection), refunds_taken(connection)
-            landed = _land(connection, batches, self._compiled.plan, decided, now, self._settings)
+            before = stream_position(connection)
+            landed = _land(connection, batches, self._compiled.plan, before.decided, now, self._settings)
             # Should anything fail from here on, memory is ahead of the disk, and is given up.
             loaded, self._loaded = self._loaded, None
-            if loaded and (loaded.screener.detector.seen, loaded.refunds) != (decided, refunds):
+            if loaded and (loaded.screener.detector.seen, loaded.refunds) != before:
                 loaded = None  # another session has gone on meanwhile
             loaded = self._on_base(connection, loaded or self._load(connection, landed))
-            loaded.refunds = refunds + sum(batch.report.refunds for batch in landed)
+            loaded.refunds = before.refunds + sum(batch.report.refunds for batch in landed)
             store_refunds(connection, landed)
             self._engines.clear()
             for pieces in _stretches(landed, self.stream.commit_rows, refunds=self._compiled.sees_refunds):
@@ -193,7 +192,7 @@ class StreamSession:
 
     def _load(self, connection: Connection, landed: Sequence[LandedBatch]) -> _Loaded:
         """The state as of the last commit; ``landed`` came after it."""
-        seen = transactions_decided(connection) - sum(batch.report.decided for batch in landed)
+        seen = stream_position(connection).decided - sum(batch.report.decided for batch in landed)
         detector = self.stream.detector
         fresh = StreamDetector(detector)
         window = read_window(connection, fresh.schema, max(seen - detector.kept, 0), plan=self._compiled.plan)

@@ -7,7 +7,7 @@ day put in order, or took in beside the stream, counts from then on.
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -134,23 +134,32 @@ def write_stream_history(connection: Connection, history: History) -> None:
     """Replace the stored state of the entities in ``history``."""
     if not len(history):
         return
-    key = history.program.entity.key
     table = stream_history_table(history.program.entity)
-    columns = ", ".join(f'"{name}"' for name in key)
-    with registered(connection, _changed=history.frame.select(key)):
+    columns = ", ".join(f'"{name}"' for name in history.program.entity.key)
+    with registered(connection, _changed=history.frame):
         connection.delete(table, f"({columns}) IN (SELECT ({columns}) FROM _changed)")
-    insert(connection, table, history.frame)
+        connection.append(table, "SELECT * FROM _changed")
 
 
-def transactions_decided(connection: Connection) -> int:
-    """How many transactions the stream has decided so far."""
-    query = "SELECT coalesce(max(first_position + accepted - coalesce(refunds, 0)), 0) FROM streaming.processed_batches"
-    return int(select(connection, query).item())
+class StreamPosition(NamedTuple):
+    """How far the stream has come: how many transactions it has decided, and how many refunds it has taken in."""
+
+    decided: int
+    refunds: int
 
 
-def refunds_taken(connection: Connection) -> int:
-    """How many refunds the stream has taken in so far."""
-    return int(select(connection, "SELECT coalesce(sum(refunds), 0) FROM streaming.processed_batches").item())
+def stream_position(connection: Connection) -> StreamPosition:
+    """How far the stream has come, by the batches that were committed."""
+    counts = select(
+        connection,
+        """
+        SELECT
+            coalesce(max(first_position + accepted - coalesce(refunds, 0)), 0)::BIGINT,
+            coalesce(sum(refunds), 0)::BIGINT
+        FROM streaming.processed_batches
+        """,
+    )
+    return StreamPosition(*counts.row(0))
 
 
 def read_window(connection: Connection, columns: Iterable[str], first_position: int, *, plan: Plan) -> pl.DataFrame:

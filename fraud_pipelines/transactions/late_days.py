@@ -32,12 +32,16 @@ def mark_late(
         begins_days: the rows may be the first of their day, as transactions are. Such a day is late where
             features have been computed for a day after it.
     """
-    processed = _days_with_features(connection)
+    if not rows_by_day:
+        return ()
+    processed = _days_with_features(connection, since=min(rows_by_day))
     late = [
         day
         for day in sorted(rows_by_day)
         if rows_by_day[day] and (day in processed or (begins_days and day < max(processed, default=day)))
     ]
+    if not late:
+        return ()
     marks = pl.DataFrame(
         {
             "event_date": late,
@@ -61,8 +65,11 @@ def days_outdated(connection: Connection, rows: pl.DataFrame) -> dict[date, int]
     found = dict(days.value_counts().iter_rows())
     if refunds is None or not _refunds_are_folded(connection):
         return found
-    processed = sorted(_days_with_features(connection))
-    for day, count in rows.filter(refunds)["timestamp"].dt.date().value_counts().iter_rows():
+    days_of_refunds = rows.filter(refunds)["timestamp"].dt.date()
+    first = days_of_refunds.min()
+    assert isinstance(first, date)
+    processed = sorted(_days_with_features(connection, since=first))
+    for day, count in days_of_refunds.value_counts().iter_rows():
         with_it = next((each for each in processed if each >= day), None)
         if with_it:
             found[with_it] = found.get(with_it, 0) + count
@@ -74,10 +81,12 @@ def _refunds_are_folded(connection: Connection) -> bool:
     return any(table.startswith("features.") and table.endswith(ending) for table in connection.tables())
 
 
-def _days_with_features(connection: Connection) -> set[date]:
+def _days_with_features(connection: Connection, *, since: date) -> set[date]:
+    """The days with features, from ``since`` on."""
     if not table_exists(connection, "features.transaction_features"):
         return set()
-    return set(select(connection, "SELECT DISTINCT event_date FROM features.transaction_features")["event_date"])
+    query = "SELECT DISTINCT event_date FROM features.transaction_features WHERE event_date >= ?"
+    return set(select(connection, query, [since])["event_date"])
 
 
 def _arrived_late(rows: int, noun: str, source: str) -> str:

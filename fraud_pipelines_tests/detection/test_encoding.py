@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder, FeatureEncoding
+from fraud_pipelines.detection.encoding import LIMIT, FeatureEncoder, FeatureEncoding, quartiles
 from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.types import Direction
@@ -29,6 +29,15 @@ def encode(
 
 def test_numbers_are_scaled_by_median_and_iqr() -> None:
     assert encode([0.0, 1.0, 2.0, 3.0, 4.0], "numeric") == pytest.approx([-1.349, -0.6745, 0, 0.6745, 1.349])
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
+@examples(100)
+def test_quartiles_are_those_of_numpy_to_the_bit(values: list[float]) -> None:
+    numbers = np.array(values)
+    unit = float(np.abs(numbers).max()) or 1.0
+
+    assert list(quartiles(numbers, unit)) == np.quantile(numbers / unit, [0.25, 0.5, 0.75]).tolist()
 
 
 def test_direction_high_ignores_unusually_small_values() -> None:

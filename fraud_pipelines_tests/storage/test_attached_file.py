@@ -1,5 +1,6 @@
 """A process opens a DuckDB file again and again at little cost, and holds it only while somebody uses it."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -99,3 +100,36 @@ def test_a_path_with_a_quote_in_it_can_be_opened(tmp_path: Path) -> None:
     with warehouse.transaction() as connection:
         connection.execute("CREATE TABLE numbers AS SELECT 3 AS n")
     assert warehouse.read("FROM numbers").item() == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system can't keep a process to some cores")
+def test_an_engine_has_no_more_threads_than_the_process_has_cores(tmp_path: Path) -> None:
+    asked = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import sys, pathlib\n"
+        "from fraud_pipelines.storage.warehouse import Warehouse\n"
+        "with Warehouse(pathlib.Path(sys.argv[1])).connect() as connection:\n"
+        "    print(connection.execute(\"SELECT current_setting('threads')\").fetchall())\n"
+    )
+    path = str(tmp_path / "fraud.duckdb")
+
+    answer = subprocess.run([sys.executable, "-c", asked, path], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "[(1,)]"
+
+
+def test_what_was_committed_waits_in_the_log_and_is_there_after_a_kill(tmp_path: Path) -> None:
+    """A stream commits much that is small: the log is written into the file seldom, and never lost."""
+    path = tmp_path / "fraud.duckdb"
+    killed = (
+        "import os, sys, pathlib\n"
+        "from fraud_pipelines.storage.warehouse import Warehouse\n"
+        "with Warehouse(pathlib.Path(sys.argv[1])).connect() as connection:\n"
+        "    connection.execute('CREATE TABLE numbers AS SELECT range AS n, random() AS x FROM range(1_500_000)')\n"
+        "    connection.execute('INSERT INTO numbers SELECT n, x FROM numbers')\n"
+        "    os._exit(9)\n"
+    )
+
+    subprocess.run([sys.executable, "-c", killed, str(path)], check=False)
+
+    assert Warehouse(path).read("SELECT count(*), count(DISTINCT n) FROM numbers").row(0) == (3_000_000, 1_500_000)

@@ -15,6 +15,7 @@ from fraud_pipelines.storage.lake.catalogue import Catalogue, Table
 from fraud_pipelines.storage.lake.delta import LakeFile, folder_of
 from fraud_pipelines.storage.lake.manifests import sync
 from fraud_pipelines.storage.lake.snapshot import Snapshot
+from fraud_pipelines.storage.processors import keep_to_cores
 
 PENDING: Final = "_pending"
 """The schema of the rows that a transaction has written: a table for each, empty outside of one."""
@@ -92,6 +93,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.connection = duckdb.connect(":memory:")
+        keep_to_cores(self.connection)
         spill = str(Path(tempfile.gettempdir()) / f"fraud-lake-{os.getpid()}").replace("'", "''")
         self.connection.execute(f"SET temp_directory = '{spill}'")
         self.connection.execute(f"CREATE SCHEMA {PENDING}")
