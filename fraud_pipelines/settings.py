@@ -60,6 +60,10 @@ class Settings(BaseModel):
         default="balanced",
         description="`high_security`, `balanced`, `customer_friendly`, or one of `FRAUD_POLICIES_FILE`",
     )
+    shadow_policies: str = Field(
+        default="",
+        description="policies, separated by commas, that decide [in shadow](docs/shadow.md) beside the one in force",
+    )
     policies_file: Path | None = Field(
         default=None,
         description="[policies of your own](docs/decisions.md#policies)",
@@ -243,6 +247,11 @@ class Settings(BaseModel):
     def allowed_host_names(self) -> list[str]:
         """The names of `allowed_hosts`."""
         return [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
+
+    @property
+    def shadow_policy_names(self) -> list[str]:
+        """The names of `shadow_policies`, each once."""
+        return list(dict.fromkeys(name.strip() for name in self.shadow_policies.split(",") if name.strip()))
 
     def allowing(self, hosts: Iterable[str]) -> Self:
         """These settings, with further names that the pages may be asked for under."""

@@ -39,11 +39,13 @@ def add(list_name: str, column: str, value: str, reason: str, expires: date | No
     from fraud_pipelines.cli.terminal import terminal
     from fraud_pipelines.decisions.configuration import rules_in_force
     from fraud_pipelines.decisions.entity_lists import add_entry
+    from fraud_pipelines.decisions.rule_promotions import rules_of_day
     from fraud_pipelines.plan.compile import plan_in_force
 
-    settings = Settings.from_environment()
+    settings, now = Settings.from_environment(), datetime.now(UTC)
+    warehouse = warehouse_of(settings)
     entry = add_entry(
-        warehouse_of(settings),
+        warehouse,
         plan_in_force(settings),
         list_name=list_name,
         column=column,
@@ -52,8 +54,8 @@ def add(list_name: str, column: str, value: str, reason: str, expires: date | No
         author=by or getpass.getuser(),
         expires=expires,
         rule=rule,
-        rules=rules_in_force(settings),
-        now=datetime.now(UTC),
+        rules=rules_of_day(warehouse, rules_in_force(settings), now.date()),
+        now=now,
     )
     terminal().print(
         f"{escape(column)} {escape(entry.value)} is on the list {list_name} from {entry.begins} to {entry.expires}, as "

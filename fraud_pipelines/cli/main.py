@@ -19,6 +19,7 @@ from fraud_pipelines.cli.mapping_draft import mapping
 from fraud_pipelines.cli.prune import prune
 from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.cli.review import review
+from fraud_pipelines.cli.shadow import demote, promote, show_shadow
 from fraud_pipelines.settings import Settings
 
 from_option = click.option("--from", "first", type=DAY, required=True, help="First day.")
@@ -184,7 +185,7 @@ def backtest(
 
 @main.group()
 def rules() -> None:
-    """Check and show hard rules."""
+    """Check and show hard rules; let one in shadow decide."""
 
 
 @rules.command("check")
@@ -207,6 +208,10 @@ def show_rules(file: Path | None, form: str) -> None:
     from fraud_pipelines.cli import rules as command
 
     command.show_rules(Settings.from_environment(), file, as_json=form == "json")
+
+
+for shadow_command in (show_shadow, promote, demote):
+    rules.add_command(shadow_command)
 
 
 @main.group("policies")

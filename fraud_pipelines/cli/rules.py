@@ -8,10 +8,12 @@ from typing import Final
 import click
 from rich.markup import escape
 
+from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.decisions.configuration import policies, policy_in_force, rules_in_force
 from fraud_pipelines.decisions.hard_rules import Condition, HardRule, HardRules
 from fraud_pipelines.decisions.policies import Policy, policy_named
+from fraud_pipelines.decisions.rule_promotions import rules_of_day
 from fraud_pipelines.settings import Settings
 
 console = terminal(highlight=False)
@@ -50,9 +52,10 @@ def show_rules(settings: Settings, file: Path | None, *, as_json: bool) -> None:
     console.print(f"{_number(rules)} of {escape(str(path))}", soft_wrap=True)
     table = narrow_table(None, "rule", "decision", "from", "to", "today", "when")
     today = datetime.now(UTC).date()
+    live = {each.name for each in (rules.live if file else rules_of_day(warehouse_of(settings), rules, today)).rules}
     for rule in rules.rules:
         conditions = "; ".join(f"{column} {_asked(condition)}" for column, condition in rule.when.items())
-        applies = "no" if _not_today(rule, today) else "yes"
+        applies = "no" if _not_today(rule, today) else "yes" if rule.name in live else "in shadow"
         table.add_row(rule.name, rule.decision, str(rule.begins or ""), str(rule.expires), applies, escape(conditions))
     console.print(table)
 

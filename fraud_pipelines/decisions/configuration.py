@@ -13,6 +13,7 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.entity_lists import read_entries, with_lists
 from fraud_pipelines.decisions.hard_rules import NO_RULES, Condition, HardRule, HardRules
 from fraud_pipelines.decisions.policies import POLICIES, Policy, Segment, policy_named, thresholds_in_force
+from fraud_pipelines.decisions.rule_promotions import rules_of_day
 from fraud_pipelines.decisions.second_stage import policy_of_day
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import plan_in_force
@@ -44,7 +45,7 @@ def policies(settings: Settings) -> Mapping[str, Policy]:
 
 
 def rules_in_force(settings: Settings, file: Path | None = None) -> HardRules:
-    """The hard rules, or those of ``file``; none where there is no file of them.
+    """The hard rules, or those of ``file``, with those in shadow; none where there is no file of them.
 
     Raises:
         InvalidInput: the file can't be used.
@@ -64,9 +65,13 @@ def engine_in_force(warehouse: Warehouse, settings: Settings, day: date) -> Deci
 
 
 def engine_of_day(warehouse: Warehouse, policy: Policy, day: date, *, rules: HardRules, plan: Plan) -> DecisionEngine:
-    """What decides the transactions of ``day`` by a policy and rules, with the lists and the thresholds of the day."""
+    """What decides the transactions of ``day`` by a policy and rules, with the lists and the thresholds of the day.
+
+    Of rules in shadow those that were promoted decide.
+    """
     of_day = policy_of_day(warehouse, policy, day)
-    listed = with_lists(rules, read_entries(warehouse, day=day), columns_of(plan))
+    live = rules_of_day(warehouse, rules, day)
+    listed = with_lists(live, read_entries(warehouse, day=day), columns_of(plan))
     return DecisionEngine(of_day, thresholds_in_force(warehouse, of_day, day), listed, plan)
 
 
@@ -184,6 +189,17 @@ class _StrictLoader(yaml.SafeLoader):
         if repeated := [key for key in keys if keys.count(key) > 1]:
             raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_scalar_or_text(self, node: yaml.ScalarNode) -> object:
+        """The value of a date or a number; where it only looks like one, its text, so that its field is told."""
+        try:
+            return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
+        except ValueError:
+            return node.value
+
+
+for _tag in ("timestamp", "int", "float"):
+    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _StrictLoader.construct_scalar_or_text)
 
 
 class _FlatLoader(_StrictLoader):

@@ -204,9 +204,9 @@ class DecisionEngine:
         The evidence of the thresholds is left out: it stands in ``monitoring.decision_thresholds``.
         """
         return (
-            _version("policy", self.policy),
-            _version("thresholds", self.thresholds.model_copy(update={"evidence": {}})),
-            _version("rules", self.rules),
+            version_of("policy", self.policy),
+            version_of("thresholds", self.thresholds.model_copy(update={"evidence": {}})),
+            version_of("rules", self.rules),
         )
 
     @cached_property
@@ -247,6 +247,7 @@ def _usable(score: object, *, optional: bool) -> bool:
     return optional if score is None else 0 <= cast("float", score) <= 1
 
 
-def _version(kind: str, model: BaseModel) -> Version:
+def version_of(kind: str, model: BaseModel) -> Version:
+    """A policy, thresholds, rules or a rule by their content."""
     content = json.dumps(model.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return Version(kind, hashlib.sha256(content.encode()).hexdigest(), content)

@@ -102,8 +102,8 @@ def add_entry(
         rule=rule or None,
         begins=today,
         expires=expires,
-        reason=_text("reason", reason),
-        author=_text("author", author),
+        reason=plain_text("reason", reason),
+        author=plain_text("author", author),
         author_named_by=named_by,
         added_at=now,
     )
@@ -135,7 +135,7 @@ def end_entry(warehouse: Warehouse, entry_id: str, *, author: str, now: datetime
         InvalidInput: there is no such entry, or it has ended.
     """
     today = as_utc(now).date()
-    author = _text("author", author)
+    author = plain_text("author", author)
     with warehouse.transaction() as connection:
         entries = _read(connection, "entry_id = $id", {"id": entry_id})
         if not entries:
@@ -241,7 +241,7 @@ def _value(plan: Plan, column: str, value: str) -> str:
     kinds = list_columns(plan)
     if column not in kinds:
         raise InvalidInput(f"column: {column!r} is none that a list can be about; there are {', '.join(kinds)}")
-    text = _text("value", value)
+    text = plain_text("value", value)
     if kinds[column] == "integer":
         try:
             return str(int(text))
@@ -250,7 +250,12 @@ def _value(plan: Plan, column: str, value: str) -> str:
     return text
 
 
-def _text(name: str, value: str) -> str:
+def plain_text(name: str, value: str) -> str:
+    """What a person has written on one line, without spaces around it.
+
+    Raises:
+        InvalidInput: it is empty, too long, or holds control characters.
+    """
     text = value.strip()
     if not text:
         raise InvalidInput(f"{name}: say it; it can't be empty")

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self, cast
@@ -170,10 +170,27 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 
 
+_LATER_FIELDS: Final = ("unless", "shadow")
+"""Of a rule, left out of its text where they say nothing."""
+
+
 def _written_short(value: object) -> object:
     if isinstance(value, Mapping | Condition):
         return value
     return {"any_of": value if isinstance(value, list | tuple) else [value]}
+
+
+def _a_day(value: object) -> object:
+    """A day as it is written, and no number, which would be taken for seconds since 1970."""
+    if isinstance(value, date) or value is None:
+        return value
+    try:
+        return date.fromisoformat(cast("str", value))
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is no day; write it as 2026-12-31") from None
+
+
+Day = Annotated[date, BeforeValidator(_a_day)]
 
 
 class HardRule(BaseModel):
@@ -187,8 +204,8 @@ class HardRule(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     decision: Verdict
-    begins: date | None = None
-    expires: date
+    begins: Day | None = None
+    expires: Day
     description: str = Field(default="", max_length=200, description="Shown to the reviewer beside the reasons.")
     when: dict[str, Annotated[Condition, BeforeValidator(_written_short)]] = Field(
         min_length=1, description="Column to condition; all of them must hold."
@@ -196,12 +213,15 @@ class HardRule(BaseModel):
     unless: dict[str, Annotated[Condition, BeforeValidator(_written_short)]] = Field(
         default_factory=dict, description="Column to condition; where any of them holds the rule is silent."
     )
+    shadow: StrictBool = Field(
+        default=False, description="Whether it decides in shadow alone: recorded and compared, without any effect."
+    )
 
     @model_serializer(mode="wrap")
-    def _as_before_there_was_unless(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """A rule without exceptions is written as ever, so that its version stays what it was."""
+    def _as_before_there_were_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """A rule without exceptions and not in shadow is written as ever, so that its version stays what it was."""
         written: dict[str, object] = write(self)
-        return written if self.unless else {name: value for name, value in written.items() if name != "unless"}
+        return {name: value for name, value in written.items() if name not in _LATER_FIELDS or value}
 
     @model_validator(mode="after")
     def _can_be_asked(self, info: ValidationInfo) -> Self:
@@ -279,6 +299,29 @@ class HardRules(BaseModel):
         named = dict.fromkeys(column for rule in self.rules for column in (*rule.when, *rule.unless))
         return ("event_date", *named) if self.rules else ()
 
+    @property
+    def live(self) -> "HardRules":
+        """Those that decide: all but the ones in shadow."""
+        return self.going_live(())
+
+    @property
+    def in_shadow(self) -> tuple[HardRule, ...]:
+        """Those that decide in shadow."""
+        return tuple(rule for rule in self.rules if rule.shadow)
+
+    def going_live(self, names: Collection[str] | None = None) -> "HardRules":
+        """Those that decide where the ones in shadow of these ``names`` do too, in their places; None for all of
+        them."""
+        if not self.in_shadow:
+            return self
+        return HardRules(
+            rules=tuple(
+                rule.model_copy(update={"shadow": False})
+                for rule in self.rules
+                if not rule.shadow or names is None or rule.name in names
+            )
+        )
+
     def reason_codes(self, reason: str, codes: list[str]) -> list[str]:
         """``codes``; where a rule decided, what it says to the reviewer, and ``codes`` as context."""
         if not reason.startswith(RULE_REASON):
@@ -325,6 +368,22 @@ def outranking(by_models: pl.Expr, block: pl.Expr, approve: pl.Expr, review: pl.
         .then(pl.lit("review"))
         .otherwise(by_models)
     )
+
+
+def beside(rule: HardRule, decision: pl.Expr, reason: pl.Expr) -> pl.Expr:
+    """What becomes of a payment that the rule holds for, where the rule stands beside whatever decided.
+
+    Args:
+        decision: the one in force.
+        reason: of that decision.
+    """
+    if rule.decision == "review":
+        return pl.when(decision == "approve").then(pl.lit("review")).otherwise(decision)
+    if rule.decision == "approve":
+        # A rule that blocks outranks one that approves.
+        blocked = (decision == "block") & reason.str.starts_with(RULE_REASON)
+        return pl.when(blocked).then(decision).otherwise(pl.lit("approve"))
+    return pl.lit("block")
 
 
 NO_RULES: Final = HardRules()

@@ -9,6 +9,7 @@ import polars as pl
 from fraud_pipelines.decisions.audit_sample import AUDIT, with_audit_columns
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead, append_entries
+from fraud_pipelines.decisions.shadow_records import NOTHING, ShadowRows, replace_shadow
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.plan_versions import keep_text
 from fraud_pipelines.storage.connection import Connection, insert, overwrite, registered, select
@@ -81,7 +82,14 @@ def append_decisions(
 
 
 def record_decisions(
-    warehouse: Warehouse, decided: pl.DataFrame, *, engine: DecisionEngine, day: date, channel: str, now: datetime
+    warehouse: Warehouse,
+    decided: pl.DataFrame,
+    *,
+    engine: DecisionEngine,
+    day: date,
+    channel: str,
+    now: datetime,
+    shadow: ShadowRows = NOTHING,
 ) -> Recorded:
     """Put the decisions of ``day`` in force, in one transaction.
 
@@ -96,6 +104,7 @@ def record_decisions(
     Args:
         decided: the columns `CONTENT`, a row for each transaction of the day; `AUDIT` where a sample was drawn.
         engine: what decided them.
+        shadow: what was decided of them in shadow.
     """
     decided = with_audit_columns(decided)
     with warehouse.transaction() as connection:
@@ -129,6 +138,7 @@ def record_decisions(
             event_date=day,
             channel=channel,
         )
+        replace_shadow(connection, shadow, day=day, channel=channel, now=now)
         if channel == "batch":
             _mark_fresh(connection, day, now)
     new = int((written["revision"] == 1).sum())

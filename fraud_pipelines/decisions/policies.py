@@ -14,6 +14,7 @@ from pydantic import (
     JsonValue,
     SerializerFunctionWrapHandler,
     ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -69,6 +70,14 @@ _LATER_FIELDS: Final[Mapping[str, object]] = {
 }
 """Of a policy, with their defaults."""
 
+_NUMBERS: Final = (
+    *("review_threshold", "block_threshold", "contamination", "screening_threshold", "alert_budget", "review_cost"),
+    *("loss_share", "target_precision", "target_recall", "min_labelled_frauds", "max_daily_change"),
+    *("min_alerts_factor", "max_alerts_factor", "block_precision", "review_probability", "block_probability"),
+    *("audit_per_day", "audit_seed"),
+)
+"""Of a policy, the fields that hold one."""
+
 _SHIPPED_COLUMNS: Final = ("merchant_category", "country")
 
 Values = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -86,6 +95,13 @@ def _without_unsaid(content: dict[str, object], later: Mapping[str, object]) -> 
     """What a policy's or thresholds' hash covers: a later field that says no more than its default leaves the hash as
     it was without it."""
     return {key: value for key, value in content.items() if key not in later or value != later[key]}
+
+
+def _no_truth_for_a_number(value: object) -> object:
+    """Refuse true and false, which would be taken for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number")
+    return value
 
 
 class Segment(BaseModel):
@@ -106,6 +122,8 @@ class Segment(BaseModel):
     country: Values = Field(default=(), description="One or a list; empty means any.")
     review_threshold: float | None = Field(default=None, ge=0, le=1)
     block_threshold: float | None = Field(default=None, ge=0, le=1)
+
+    _are_numbers = field_validator("review_threshold", "block_threshold", mode="before")(_no_truth_for_a_number)
 
     @model_validator(mode="after")
     def _says_who_and_what(self, info: ValidationInfo) -> Self:
@@ -211,6 +229,8 @@ class Policy(BaseModel):
     segments: tuple[Segment, ...] = Field(
         default=(), description="Thresholds of their own; of several that fit a transaction, the first counts."
     )
+
+    _are_numbers = field_validator(*_NUMBERS, mode="before")(_no_truth_for_a_number)
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:

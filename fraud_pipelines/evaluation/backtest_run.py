@@ -9,6 +9,7 @@ from fraud_pipelines.decisions.configuration import engine_of_day, policies, pol
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hard_rules import HardRules
 from fraud_pipelines.decisions.policies import Policy, Thresholds, policy_named
+from fraud_pipelines.decisions.rule_promotions import rules_of_day
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.evaluation.rule_backtest import Effect, backtest_policy, backtest_rules
 from fraud_pipelines.evaluation.stored_days import Payments, StoredDays
@@ -22,7 +23,7 @@ class Trial:
     """What is to be tried on the stored days from ``first`` to ``last``.
 
     Attributes:
-        rules: those to try; None for those in force.
+        rules: those to try, the ones in shadow too; None for those in force.
         policy_name: a policy to try, with the rules.
         review, block: thresholds to try in the place of the policy's.
     """
@@ -79,7 +80,7 @@ def run_backtest(warehouse: Warehouse, settings: Settings, plan: Plan, trial: Tr
         )
     policy = policy_in_force(settings)
     tried = policy_named(trial.policy_name, policies(settings)) if trial.policy_name else policy
-    rules = rules_in_force(settings) if trial.rules is None else trial.rules
+    rules = _tried(warehouse, settings, trial)
     if not trial.is_of_policy and not rules.rules:
         raise InvalidInput("there is no rule to try: name a file with --rules, or a policy with --policy")
     with warehouse.connect(read_only=True):
@@ -95,6 +96,13 @@ def run_backtest(warehouse: Warehouse, settings: Settings, plan: Plan, trial: Tr
         each, together = backtest_rules(stored, rules) if by_rules else ([], None)
         of_policy = _of_policy(stored, tried, rules, plan, trial) if trial.is_of_policy else None
         return Findings(stored, stored.every, each, together, of_policy)
+
+
+def _tried(warehouse: Warehouse, settings: Settings, trial: Trial) -> HardRules:
+    """The rules that are to be tried, those in shadow like the others; by default those that decide the last day."""
+    if trial.rules is None:
+        return rules_of_day(warehouse, rules_in_force(settings), trial.last)
+    return trial.rules.going_live()
 
 
 def _of_policy(stored: StoredDays, policy: Policy, rules: HardRules, plan: Plan, trial: Trial) -> Effect:

@@ -26,6 +26,8 @@ from fraud_pipelines.evaluation.metrics import Curve, Performance, measure, prec
 from fraud_pipelines.evaluation.outcomes import matured_window, scenarios_known
 from fraud_pipelines.evaluation.probability import calibrate, reliability
 from fraud_pipelines.evaluation.scenarios import scenario_recall
+from fraud_pipelines.evaluation.shadow_performance import TABLE as SHADOW_TABLE
+from fraud_pipelines.evaluation.shadow_performance import measure_shadow
 from fraud_pipelines.evaluation.summaries import AMOUNT, BATCH, POLICY_PREFIX, Summaries, store_summaries
 from fraud_pipelines.evaluation.tuning import Proposal, tune_levels
 from fraud_pipelines.evaluation.windows import Window
@@ -110,7 +112,7 @@ class Measured:
     ``rows`` are of ``monitoring.model_performance``, ``early`` of ``monitoring.early_performance``, ``by_scenario``
     of ``monitoring.scenario_performance``, ``probabilities`` of ``monitoring.score_probabilities``, ``reliability`` of
     ``monitoring.score_reliability``, ``audited`` of ``monitoring.audit_performance``, ``thresholds_audited`` of
-    ``monitoring.audited_thresholds``.
+    ``monitoring.audited_thresholds``, ``shadow`` of ``monitoring.shadow_performance``.
     """
 
     rows: pl.DataFrame
@@ -120,6 +122,7 @@ class Measured:
     reliability: pl.DataFrame
     audited: pl.DataFrame
     thresholds_audited: pl.DataFrame
+    shadow: pl.DataFrame
     curves: dict[str, Curve]
     matured_days: Sequence[MaturedDay]
     summaries: Summaries
@@ -198,6 +201,18 @@ def measure_performance(warehouse: Warehouse, settings: Settings, day: date) -> 
             **_audit_tables(warehouse, judged, policy, day, settings),
             by_scenario=_table(warehouse, "monitoring.scenario_performance", by_scenario),
             **_probabilities(warehouse, day, windows, reported, first, last),
+            shadow=_table(
+                warehouse,
+                SHADOW_TABLE,
+                measure_shadow(
+                    warehouse,
+                    day,
+                    judged.chargebacks,
+                    policy=policy,
+                    days=settings.label_delay_days + settings.evaluation_days,
+                    unreported_share=settings.unreported_share,
+                ),
+            ),
             curves={
                 name: precision_recall(window, reported[name, channel])
                 for (name, channel), window in windows.items()
@@ -298,6 +313,7 @@ def store_performance(warehouse: Warehouse, measured: Measured, day: date) -> No
         overwrite(connection, "monitoring.score_reliability", measured.reliability, as_of=day)
         overwrite(connection, "monitoring.audit_performance", measured.audited, as_of=day)
         overwrite(connection, "monitoring.audited_thresholds", measured.thresholds_audited, as_of=day)
+        overwrite(connection, SHADOW_TABLE, measured.shadow, as_of=day)
 
 
 def _table(warehouse: Warehouse, table: str, rows: list[dict[str, object]]) -> pl.DataFrame:

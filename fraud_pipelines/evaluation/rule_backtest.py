@@ -14,7 +14,7 @@ import polars as pl
 from fraud_pipelines.decisions.decided_day import decide_candidates, read_candidates
 from fraud_pipelines.decisions.engine import DecisionEngine, beyond_cut
 from fraud_pipelines.decisions.entity_lists import is_by_list
-from fraud_pipelines.decisions.hard_rules import RULE_REASON, VERDICTS, HardRule, HardRules, outranking
+from fraud_pipelines.decisions.hard_rules import RULE_REASON, VERDICTS, HardRule, HardRules, beside, outranking
 from fraud_pipelines.evaluation.frauds_among import Range
 from fraud_pipelines.evaluation.stored_days import Payments, StoredDays
 
@@ -95,6 +95,20 @@ def backtest_policy(stored: StoredDays, engines: Mapping[date, DecisionEngine]) 
     return _effect(stored, rows, name, None, HardRules())
 
 
+def shadow_effect(stored: StoredDays, kind: str, name: str) -> Effect:
+    """What a rule or a policy that was in shadow on the days would have done, by what was recorded then.
+
+    Of days on which it was asked of every payment it is what `backtest_rules` says of the rule, in the words that it
+    had, and `backtest_policy` of the policy.
+
+    Raises:
+        MissingData: it was not in shadow on these days.
+    """
+    verdict, rows = stored.in_shadow(kind, name)
+    hit = pl.lit(value=True) if kind == "rule" else pl.col("after") != "approve"
+    return _effect(stored, rows.with_columns(hit=hit), name, verdict, HardRules())
+
+
 def _asked(stored: StoredDays, rules: HardRules) -> pl.DataFrame:
     """Every payment that a rule holds for, or that a rule decided: its stored decision as ``before``, what the models
     had decided as ``by_models``, and a column for each rule."""
@@ -136,15 +150,7 @@ def _by_models() -> pl.Expr:
 def _alone(rule: HardRule) -> pl.Expr:
     """The decision with this rule beside whatever decided."""
     before = pl.col("before")
-    if rule.decision == "review":
-        changed = pl.when(before == "approve").then(pl.lit("review")).otherwise(before)
-    elif rule.decision == "approve":
-        # A rule that blocks outranks one that approves.
-        blocked = (before == "block") & pl.col("reason").str.starts_with(RULE_REASON)
-        changed = pl.when(blocked).then(before).otherwise(pl.lit("approve"))
-    else:
-        changed = pl.lit("block")
-    return pl.when(_column(rule)).then(changed).otherwise(before)
+    return pl.when(_column(rule)).then(beside(rule, before, pl.col("reason"))).otherwise(before)
 
 
 def _together(rules: HardRules) -> pl.Expr:

@@ -146,6 +146,36 @@ class StoredDays:
             query = (_HERE / "backtest_decisions.sql").read_text()
             return select(connection, query, self._days | {"every": ids is None})
 
+    def in_shadow(self, kind: str, name: str) -> tuple[str | None, pl.DataFrame]:
+        """What a rule or policy that was in shadow would have done: of a rule the verdict, and the columns of
+        `decisions` with ``after`` of each payment that it hit or changed.
+
+        Raises:
+            MissingData: it was not in shadow on these days.
+        """
+        of = self._days | {"kind": kind, "name": name}
+        told = self.warehouse.read(
+            """
+            SELECT arg_max(content ->> '$.decision', event_date) AS verdict FROM scoring.shadow_days
+            WHERE channel = $channel AND event_date BETWEEN $first AND $last AND kind = $kind AND name = $name
+            HAVING count(*) > 0
+            """,
+            of,
+        )
+        if told.is_empty():
+            raise MissingData(
+                f"the {kind} {name} was not in shadow from {self.first} to {self.last} in the channel {self.channel}"
+            )
+        after = self.warehouse.read(
+            """
+            SELECT transaction_id, decision AS after FROM scoring.shadow_decisions
+            WHERE channel = $channel AND event_date BETWEEN $first AND $last AND kind = $kind AND name = $name
+            """,
+            of,
+        )
+        rows = self.decisions(after.select("transaction_id")).join(after, on="transaction_id", how="inner")
+        return told.item(), rows
+
     def alert_cuts(self) -> pl.DataFrame:
         """``event_date``, ``cut_score``, ``cut_transaction_id`` of each day whose alerts were cut."""
         return self.warehouse.read((_HERE / "backtest_cuts.sql").read_text(), self._days)

@@ -10,7 +10,9 @@ from starlette.responses import RedirectResponse, Response
 
 from fraud_pipelines.decisions.configuration import rules_in_force
 from fraud_pipelines.decisions.entity_lists import DAYS, LISTS, MAX_CHARACTERS, ListEntry, list_columns
+from fraud_pipelines.decisions.hard_rules import HardRules
 from fraud_pipelines.decisions.payment_filters import day_of
+from fraud_pipelines.decisions.rule_promotions import rules_of_day
 from fraud_pipelines.errors import InvalidInput, WarehouseBusy
 from fraud_pipelines.review.desk import Desk
 from fraud_pipelines.review.forms import read_form
@@ -54,7 +56,7 @@ class Listing:
             "lists": LISTS,
             "columns": list_columns(self._desk.plan),
             "values": values,
-            "rules": [rule.name for rule in rules_in_force(self._settings).rules],
+            "rules": [rule.name for rule in self._rules().rules],
             "expires": datetime.now(UTC).date() + timedelta(days=DAYS),
             "longest": MAX_CHARACTERS,
             "token": self._identity.token(session, SUBJECT),
@@ -70,6 +72,14 @@ class Listing:
         form = await read_form(request)
         return await self._changed(request, form, "/lists/remove", self._remove)
 
+    def _rules(self) -> HardRules:
+        """Those that decide today, and no others: what is in shadow is not for reviewers."""
+        rules = rules_in_force(self._settings)
+        if not rules.in_shadow:
+            return rules
+        with self._desk.reading() as warehouse:
+            return rules_of_day(warehouse, rules, datetime.now(UTC).date())
+
     def _add(self, form: Mapping[str, str], author: str) -> ListEntry:
         column, _, value = form.get("about", "").partition(":")
         return self._desk.add_to_list(
@@ -79,7 +89,7 @@ class Listing:
             reason=form.get("reason", ""),
             expires=day_of("expires", form["expires"]) if form.get("expires") else None,
             rule=form.get("rule", "") if form.get("list") == "snooze" else "",
-            rules=rules_in_force(self._settings),
+            rules=self._rules(),
             author=author,
             named_by=self._identity.named_by,
         )

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from fraud_pipelines.decisions.configuration import policies, rules_in_force, ty
 from fraud_pipelines.decisions.hard_rules import VERDICTS, HardRules
 from fraud_pipelines.decisions.payment_filters import CHANNELS, day_of
 from fraud_pipelines.decisions.policies import POLICIES
+from fraud_pipelines.decisions.rule_promotions import rules_of_day
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput, WarehouseBusy
 from fraud_pipelines.evaluation.backtest_run import Trial, run_backtest
 from fraud_pipelines.plan.plan import Plan
@@ -43,7 +44,9 @@ class Trying:
         asked |= {name: day.isoformat() for name, day in defaults.items() if not asked[name]}
         findings, problem, in_force, offered = None, "", HardRules(), sorted(POLICIES)
         try:
-            in_force, offered = rules_in_force(self._settings), sorted(policies(self._settings))
+            with self._desk.reading() as warehouse:
+                in_force = rules_of_day(warehouse, rules_in_force(self._settings), last or datetime.now(UTC).date())
+            offered = sorted(policies(self._settings))
             if "try" in request.query_params:
                 trial = _trial(asked, self._desk.plan, in_force)
                 with held(self._running, _WAIT_SECONDS), self._desk.reading() as warehouse:

@@ -282,6 +282,74 @@ COMMENT ON COLUMN scoring.list_entries.added_at IS 'When it was added, UTC.';
 COMMENT ON COLUMN scoring.list_entries.ended_on IS 'The first event day that it no longer counts for, since somebody took it off.';
 COMMENT ON COLUMN scoring.list_entries.ended_by IS 'Who took it off.';
 
+-- Which rules that the file holds in shadow decide all the same; a row is never removed, it ends.
+CREATE TABLE IF NOT EXISTS scoring.rule_promotions (
+    promotion_id VARCHAR NOT NULL,
+    rule VARCHAR NOT NULL,
+    content VARCHAR NOT NULL,
+    begins DATE NOT NULL,
+    reason VARCHAR NOT NULL,
+    author VARCHAR NOT NULL,
+    promoted_at TIMESTAMP NOT NULL,
+    ended_on DATE,
+    ended_by VARCHAR
+);
+COMMENT ON COLUMN scoring.rule_promotions.promotion_id IS 'Names the promotion.';
+COMMENT ON COLUMN scoring.rule_promotions.rule IS 'The name of the rule.';
+COMMENT ON COLUMN scoring.rule_promotions.content IS 'The rule as it was when it was promoted, as JSON.';
+COMMENT ON COLUMN scoring.rule_promotions.begins IS 'The first event day, UTC, whose payments it decides.';
+COMMENT ON COLUMN scoring.rule_promotions.reason IS 'Why, in the words of its author.';
+COMMENT ON COLUMN scoring.rule_promotions.author IS 'Who promoted it.';
+COMMENT ON COLUMN scoring.rule_promotions.promoted_at IS 'When it was promoted, UTC.';
+COMMENT ON COLUMN scoring.rule_promotions.ended_on IS 'The first event day that it no longer decides, since somebody put it back into shadow.';
+COMMENT ON COLUMN scoring.rule_promotions.ended_by IS 'Who put it back.';
+
+-- What was in shadow on a day, and of how many payments it was asked: also where it hit none.
+CREATE TABLE IF NOT EXISTS scoring.shadow_days (
+    event_date DATE NOT NULL,
+    channel VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    content VARCHAR NOT NULL,
+    payments BIGINT NOT NULL,
+    decided_at TIMESTAMP NOT NULL
+);
+COMMENT ON COLUMN scoring.shadow_days.event_date IS 'The event day, UTC.';
+COMMENT ON COLUMN scoring.shadow_days.channel IS 'batch or stream.';
+COMMENT ON COLUMN scoring.shadow_days.kind IS 'rule or policy.';
+COMMENT ON COLUMN scoring.shadow_days.name IS 'The name of the rule or the policy.';
+COMMENT ON COLUMN scoring.shadow_days.version IS 'SHA-256 of the content.';
+COMMENT ON COLUMN scoring.shadow_days.content IS 'The rule or the policy, as JSON.';
+COMMENT ON COLUMN scoring.shadow_days.payments IS 'Payments of the day that it was asked of.';
+COMMENT ON COLUMN scoring.shadow_days.decided_at IS 'When it was asked last, UTC.';
+
+-- What would have been decided otherwise, or would have been alerted; nothing that decides looks at it.
+CREATE TABLE IF NOT EXISTS scoring.shadow_decisions (
+    transaction_id VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    event_date DATE NOT NULL,
+    kind VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    decision VARCHAR NOT NULL,
+    score DOUBLE NOT NULL,
+    reason VARCHAR NOT NULL,
+    in_force VARCHAR NOT NULL,
+    decided_at TIMESTAMP NOT NULL
+);
+COMMENT ON COLUMN scoring.shadow_decisions.transaction_id IS 'A payment that the rule holds for, or that the policy or the decision in force alerts.';
+COMMENT ON COLUMN scoring.shadow_decisions.channel IS 'batch or stream.';
+COMMENT ON COLUMN scoring.shadow_decisions.event_date IS 'The event day, UTC.';
+COMMENT ON COLUMN scoring.shadow_decisions.kind IS 'rule or policy.';
+COMMENT ON COLUMN scoring.shadow_decisions.name IS 'The name of the rule or the policy.';
+COMMENT ON COLUMN scoring.shadow_decisions.version IS 'SHA-256 of its content, which scoring.shadow_days has.';
+COMMENT ON COLUMN scoring.shadow_decisions.decision IS 'What would have been decided: with the rule beside what is in force, or by the policy.';
+COMMENT ON COLUMN scoring.shadow_decisions.score IS 'Of a rule the score of the decision in force, of a policy that of the model that decides for it.';
+COMMENT ON COLUMN scoring.shadow_decisions.reason IS 'Why, as in scoring.decisions.';
+COMMENT ON COLUMN scoring.shadow_decisions.in_force IS 'What was decided.';
+COMMENT ON COLUMN scoring.shadow_decisions.decided_at IS 'When, UTC.';
+
 CREATE TABLE IF NOT EXISTS feedback.labels (
     transaction_id VARCHAR NOT NULL,
     source VARCHAR NOT NULL,
@@ -1010,6 +1078,77 @@ COMMENT ON COLUMN monitoring.threshold_proposals.status IS 'open, accepted, supe
 COMMENT ON COLUMN monitoring.threshold_proposals.effective_date IS 'The first UTC day decided by it, once it is accepted.';
 
 -- The stream.
+-- What is in shadow beside what is in force, on the same payments and by the same estimates.
+CREATE TABLE IF NOT EXISTS monitoring.shadow_performance (
+    as_of DATE NOT NULL,
+    kind VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    channel VARCHAR NOT NULL,
+    arm VARCHAR NOT NULL,
+    version VARCHAR NOT NULL,
+    window_start DATE NOT NULL,
+    window_end DATE NOT NULL,
+    days BIGINT NOT NULL,
+    transactions BIGINT NOT NULL,
+    labelled BIGINT NOT NULL,
+    frauds BIGINT NOT NULL,
+    hits BIGINT NOT NULL,
+    alerts BIGINT NOT NULL,
+    blocks BIGINT NOT NULL,
+    alerts_per_day DOUBLE,
+    chargebacks_reported DOUBLE,
+    precision DOUBLE,
+    precision_low DOUBLE,
+    precision_high DOUBLE,
+    recall DOUBLE,
+    recall_low DOUBLE,
+    recall_high DOUBLE,
+    f1 DOUBLE,
+    f1_low DOUBLE,
+    f1_high DOUBLE,
+    value_detection_rate DOUBLE,
+    value_detection_rate_low DOUBLE,
+    value_detection_rate_high DOUBLE,
+    cost DOUBLE,
+    cost_low DOUBLE,
+    cost_high DOUBLE,
+    recall_lower_bound DOUBLE
+);
+COMMENT ON TABLE monitoring.shadow_performance IS 'How what is in shadow would have done beside what was in force.';
+COMMENT ON COLUMN monitoring.shadow_performance.as_of IS 'Labels known at the end of this day.';
+COMMENT ON COLUMN monitoring.shadow_performance.kind IS 'rule or policy.';
+COMMENT ON COLUMN monitoring.shadow_performance.name IS 'The name of what is in shadow.';
+COMMENT ON COLUMN monitoring.shadow_performance.channel IS 'batch or stream.';
+COMMENT ON COLUMN monitoring.shadow_performance.arm IS 'shadow: as if it decided; in force: as was decided on the same payments.';
+COMMENT ON COLUMN monitoring.shadow_performance.version IS 'SHA-256 of its content; days of another version are not among the days.';
+COMMENT ON COLUMN monitoring.shadow_performance.window_start IS 'The first of the days compared.';
+COMMENT ON COLUMN monitoring.shadow_performance.window_end IS 'The last of them.';
+COMMENT ON COLUMN monitoring.shadow_performance.days IS 'Days of the window of which it was asked of every payment.';
+COMMENT ON COLUMN monitoring.shadow_performance.transactions IS 'Payments of these days.';
+COMMENT ON COLUMN monitoring.shadow_performance.labelled IS 'Of them those with a label.';
+COMMENT ON COLUMN monitoring.shadow_performance.frauds IS 'Of them known frauds.';
+COMMENT ON COLUMN monitoring.shadow_performance.hits IS 'Payments that the rule holds for, or that the policy alerts; in force: alerts.';
+COMMENT ON COLUMN monitoring.shadow_performance.alerts IS 'Payments reviewed or blocked.';
+COMMENT ON COLUMN monitoring.shadow_performance.blocks IS 'Payments blocked.';
+COMMENT ON COLUMN monitoring.shadow_performance.alerts_per_day IS 'Alerts a day.';
+COMMENT ON COLUMN monitoring.shadow_performance.chargebacks_reported IS 'The share of the chargebacks that is expected to be in.';
+COMMENT ON COLUMN monitoring.shadow_performance.precision IS 'Share of frauds among the alerts, of all that are ever reported.';
+COMMENT ON COLUMN monitoring.shadow_performance.precision_low IS '95 % interval, together with precision_high.';
+COMMENT ON COLUMN monitoring.shadow_performance.precision_high IS '95 % interval, together with precision_low.';
+COMMENT ON COLUMN monitoring.shadow_performance.recall IS 'Share of the frauds that are alerted, of all that are ever reported.';
+COMMENT ON COLUMN monitoring.shadow_performance.recall_low IS '95 % interval, together with recall_high.';
+COMMENT ON COLUMN monitoring.shadow_performance.recall_high IS '95 % interval, together with recall_low.';
+COMMENT ON COLUMN monitoring.shadow_performance.f1 IS 'Their harmonic mean.';
+COMMENT ON COLUMN monitoring.shadow_performance.f1_low IS '95 % interval, together with f1_high.';
+COMMENT ON COLUMN monitoring.shadow_performance.f1_high IS '95 % interval, together with f1_low.';
+COMMENT ON COLUMN monitoring.shadow_performance.value_detection_rate IS 'Share of the frauds'' value that is alerted.';
+COMMENT ON COLUMN monitoring.shadow_performance.value_detection_rate_low IS '95 % interval, together with value_detection_rate_high.';
+COMMENT ON COLUMN monitoring.shadow_performance.value_detection_rate_high IS '95 % interval, together with value_detection_rate_low.';
+COMMENT ON COLUMN monitoring.shadow_performance.cost IS 'Of the alerts and of missed frauds, by the policy in force, over the window.';
+COMMENT ON COLUMN monitoring.shadow_performance.cost_low IS '95 % interval, together with cost_high.';
+COMMENT ON COLUMN monitoring.shadow_performance.cost_high IS '95 % interval, together with cost_low.';
+COMMENT ON COLUMN monitoring.shadow_performance.recall_lower_bound IS 'The recall if as many missed frauds are never reported as FRAUD_UNREPORTED_SHARE says.';
+
 CREATE SCHEMA IF NOT EXISTS streaming;
 
 CREATE TABLE IF NOT EXISTS streaming.processed_batches (

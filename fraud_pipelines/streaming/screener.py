@@ -1,6 +1,6 @@
 """The screener: a transaction's features, its score, a second opinion where it is flagged, and the decision."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,6 +8,8 @@ import polars as pl
 
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.explain import alert_reasons, reasons_of_alert
+from fraud_pipelines.decisions.shadow import NO_SHADOWS, Shadows
+from fraud_pipelines.decisions.shadow_records import NOTHING, ShadowRows
 from fraud_pipelines.decisions.stages import COLLECTING, second_stage_decided
 from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.detection.model import FraudModel
@@ -30,12 +32,14 @@ class Screened:
         screening: what the stream detector said, row by row; see `detector.SCREENING_COLUMNS`.
         scores: the columns of ``scoring.transaction_scores`` but ``scored_at``.
         decisions: the columns of ``scoring.decisions`` but ``decided_at``.
+        shadow: what was decided of them in shadow.
     """
 
     features: pl.DataFrame
     screening: pl.DataFrame
     scores: pl.DataFrame
     decisions: pl.DataFrame
+    shadow: ShadowRows = NOTHING
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Screener:
         second_stage: gives the model that a policy names as its second stage, None if there is none: then the first
             stage's score decides, and the reason says so. It judges what is flagged, or every transaction where the
             policy has no gate, and is given the scores of its inputs, and that of the detector.
+        shadows_of: what is in shadow on a day.
     """
 
     def __init__(
@@ -86,11 +91,13 @@ class Screener:
         detector: StreamDetector,
         engine_of: Callable[[date], DecisionEngine],
         second_stage: Callable[[str], LoadedModel | None] = lambda _name: None,
+        shadows_of: Callable[[date], Shadows] = lambda _day: NO_SHADOWS,
     ) -> None:
         self.histories = histories
         self.detector = detector
         self._engine_of = engine_of
         self._second_stage = second_stage
+        self._shadows_of = shadows_of
         plan = histories.compiled.plan
         self._raw = [name for name in plan.attribute_types if name not in plan.feature_types]
 
@@ -110,14 +117,15 @@ class Screener:
         full = features.hstack(payments_of(rows).select(self._raw))
         screening = self.detector.screen(full)
         parts = [
-            self._judged(of_day, Screening(screened, screening.models), self._engine_of(day))
+            self._judged(of_day, Screening(screened, screening.models), day)
             for day, of_day, screened in _by_day(full, screening.rows)
         ]
         return Screened(
             features=features,
             screening=screening.rows,
-            scores=pl.concat([scores for scores, _ in parts]) if parts else pl.DataFrame(schema=SCORE_COLUMNS),
-            decisions=pl.concat([rows for _, rows in parts]) if parts else pl.DataFrame(schema=DECISION_COLUMNS),
+            scores=pl.concat([part.scores for part in parts]) if parts else pl.DataFrame(schema=SCORE_COLUMNS),
+            decisions=pl.concat([part.rows for part in parts]) if parts else pl.DataFrame(schema=DECISION_COLUMNS),
+            shadow=ShadowRows.joined([part.shadow for part in parts]),
         )
 
     def screen_one(self, transaction: Mapping[str, object]) -> ScreenedTransaction:
@@ -164,41 +172,82 @@ class Screener:
             features=features,
         )
 
-    def _judged(
-        self, full: pl.DataFrame, screening: Screening, engine: DecisionEngine
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _judged(self, full: pl.DataFrame, screening: Screening, day: date) -> "_Judged":
         """Scores and decisions of rows of one day."""
-        scored = screening.rows
+        engine, scored = self._engine_of(day), screening.rows
+        opinion = self._opinion_on(full, scored, engine)
+        second = opinion.model
+        scores = [score_rows(full, scored, name=REALTIME_MODEL, version=scored["model_version"], channel=CHANNEL)]
+        scores += [
+            score_rows(opinion.suspects, judged, name=each.name, version=each.version, channel=CHANNEL)
+            for each, judged in opinion.given
+        ]
+        if given := [name for name in opinion.suspects.columns if name not in full.columns]:
+            of_suspects = opinion.suspects.select("transaction_id", *given)
+            full = full.join(of_suspects, on="transaction_id", how="left", maintain_order="left")
+        decided = _decide(engine, full, scored, opinion.scores)
+        alerts = decided.with_row_index("row").filter(pl.col("decision") != "approve")
+        decided_by = {
+            row: second.model
+            if second and second_stage_decided(reason, score, opinion.scores[row])
+            else screening.models.get(scored["model_version"][row])
+            for row, reason, score in alerts.select("row", "reason", "score").iter_rows()
+        }
+        codes = _reasons(full, decided_by, alerts["reason"], engine)
+        rows = decision_rows(full, decided, scored["model_version"], opinion.flagged, second, codes)
+        return _Judged(pl.concat(scores), rows, self._in_shadow(full, scored, rows, self._shadows_of(day)))
+
+    def _opinion_on(self, full: pl.DataFrame, scored: pl.DataFrame, engine: DecisionEngine) -> "_SecondOpinion":
+        """What the policy's second stage says of what the screening flags."""
         flagged = (
             (scored["score"] > engine.screen_level).fill_null(value=False)
             if engine.policy.gated
             else pl.repeat(value=True, n=full.height, dtype=pl.Boolean, eager=True)
         )
         second = self._second_stage(engine.policy.second_stage) if flagged.any() else None
-        scores = [score_rows(full, scored, name=REALTIME_MODEL, version=scored["model_version"], channel=CHANNEL)]
-        second_scores = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
-        if second:
-            opinions, suspects = _opinions(second, full.filter(flagged), scored["score"].filter(flagged))
-            scores += [
-                score_rows(suspects, judged, name=each.name, version=each.version, channel=CHANNEL)
-                for each, judged in opinions
-            ]
-            second_scores = second_scores.scatter(flagged.arg_true(), opinions[-1][1]["score"])
-            if given := [name for name in suspects.columns if name not in full.columns]:
-                of_suspects = suspects.select("transaction_id", *given)
-                full = full.join(of_suspects, on="transaction_id", how="left", maintain_order="left")
-        candidates = full.with_columns(screening_score=scored["score"], second_stage_score=second_scores)
-        wanted = dict.fromkeys(("transaction_id", "screening_score", "second_stage_score", *engine.columns))
-        decided = engine.decide(candidates.select(list(wanted)), unscored=COLLECTING)
-        alerts = decided.with_row_index("row").filter(pl.col("decision") != "approve")
-        decided_by = {
-            row: second.model
-            if second and second_stage_decided(reason, score, second_scores[row])
-            else screening.models.get(scored["model_version"][row])
-            for row, reason, score in alerts.select("row", "reason", "score").iter_rows()
-        }
-        codes = _reasons(full, decided_by, alerts["reason"], engine)
-        return pl.concat(scores), decision_rows(full, decided, scored["model_version"], flagged, second, codes)
+        scores = pl.repeat(None, full.height, dtype=pl.Float64, eager=True)
+        if second is None:
+            return _SecondOpinion(flagged, None, [], full.head(0), scores)
+        given, suspects = _opinions(second, full.filter(flagged), scored["score"].filter(flagged))
+        return _SecondOpinion(
+            flagged, second, given, suspects, scores.scatter(flagged.arg_true(), given[-1][1]["score"])
+        )
+
+    def _in_shadow(
+        self, full: pl.DataFrame, scored: pl.DataFrame, decided: pl.DataFrame, shadows: Shadows
+    ) -> ShadowRows:
+        parts = [rule.decide(full, decided) for rule in shadows.rules]
+        for policy in shadows.policies:
+            scores = self._opinion_on(full, scored, policy.engine).scores
+            parts.append(policy.compared(_decide(policy.engine, full, scored, scores), decided))
+        return ShadowRows.joined(parts) if parts else NOTHING
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Scores, decisions, and what was decided in shadow, of some rows."""
+
+    scores: pl.DataFrame
+    rows: pl.DataFrame
+    shadow: ShadowRows
+
+
+@dataclass(frozen=True)
+class _SecondOpinion:
+    """The second stage of some rows: which are ``flagged``, by which model, what each model says of these
+    ``suspects``, and its ``scores``, null where it wasn't asked."""
+
+    flagged: pl.Series
+    model: LoadedModel | None
+    given: Sequence[tuple[LoadedModel, pl.DataFrame]]
+    suspects: pl.DataFrame
+    scores: pl.Series
+
+
+def _decide(engine: DecisionEngine, full: pl.DataFrame, scored: pl.DataFrame, second_scores: pl.Series) -> pl.DataFrame:
+    candidates = full.with_columns(screening_score=scored["score"], second_stage_score=second_scores)
+    wanted = dict.fromkeys(("transaction_id", "screening_score", "second_stage_score", *engine.columns))
+    return engine.decide(candidates.select(list(wanted)), unscored=COLLECTING)
 
 
 def _by_day(full: pl.DataFrame, screened: pl.DataFrame) -> Iterator[tuple[date, pl.DataFrame, pl.DataFrame]]:

@@ -12,6 +12,8 @@ from fraud_pipelines.decisions.configuration import engine_in_force, policy_in_f
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.log import append_decisions
 from fraud_pipelines.decisions.second_stage import policy_of_day
+from fraud_pipelines.decisions.shadow import ShadowPolicy, Shadows, shadows_of_day
+from fraud_pipelines.decisions.shadow_records import ShadowRows, append_shadow
 from fraud_pipelines.detection.daily_models import LoadedModel
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.features.cold_start import incomplete, starts
@@ -114,6 +116,7 @@ class StreamSession:
             landing=settings.landing_rates,
         )
         self._engines: dict[date, DecisionEngine] = {}
+        self._shadows: dict[date, Shadows] = {}
         self._loaded: _Loaded | None = None
         self._pasts: dict[date, tuple[datetime, LabelEvents]] = {}
         self._rows_since_return = 0
@@ -158,6 +161,7 @@ class StreamSession:
             loaded.refunds = before.refunds + sum(batch.report.refunds for batch in landed)
             store_refunds(connection, landed)
             self._engines.clear()
+            self._shadows.clear()
             for pieces in _stretches(landed, self.stream.commit_rows, refunds=self._compiled.sees_refunds):
                 self._screen(connection, loaded, pieces, now)
             mark_late_days(connection, landed, now=now)
@@ -205,6 +209,7 @@ class StreamSession:
             StreamDetector(detector, schema=fresh.schema, state=DetectorState(seen, window)) if seen else fresh,
             self._engine_of,
             self._second_stage,
+            self._shadows_of,
         )
         return _Loaded(screener, base)
 
@@ -248,6 +253,8 @@ class StreamSession:
         for (day,), of_day in decisions.group_by("event_date", maintain_order=True):
             assert isinstance(day, date)
             append_decisions(connection, of_day, engine=self._engine_of(day), channel=CHANNEL, now=now)
+        shadow = ShadowRows.joined([screened.shadow for screened in results])
+        append_shadow(connection, shadow, channel=CHANNEL, now=now)
         _store(connection, screener.histories)
 
     def _warm(self, connection: Connection, loaded: _Loaded, rows: pl.DataFrame) -> None:
@@ -297,10 +304,20 @@ class StreamSession:
 
     def _engine_of(self, day: date) -> DecisionEngine:
         if day not in self._engines:
-            engine = engine_in_force(self.warehouse, self._settings, day)
-            screened_above = {"screening_threshold": self.stream.detector.threshold}
-            self._engines[day] = replace(engine, policy=engine.policy.model_copy(update=screened_above))
+            self._engines[day] = self._screening(engine_in_force(self.warehouse, self._settings, day))
         return self._engines[day]
+
+    def _shadows_of(self, day: date) -> Shadows:
+        if day not in self._shadows:
+            shadows = shadows_of_day(self.warehouse, self._settings, day)
+            policies = tuple(ShadowPolicy(self._screening(each.engine)) for each in shadows.policies)
+            self._shadows[day] = replace(shadows, policies=policies)
+        return self._shadows[day]
+
+    def _screening(self, engine: DecisionEngine) -> DecisionEngine:
+        """The engine, with what the stream's detector is told of the screening."""
+        screened_above = {"screening_threshold": self.stream.detector.threshold}
+        return replace(engine, policy=engine.policy.model_copy(update=screened_above))
 
 
 def _know_population(connection: Connection, live: LiveHistories, base: date | None) -> None:

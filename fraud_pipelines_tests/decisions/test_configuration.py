@@ -14,7 +14,7 @@ from fraud_pipelines.decisions.configuration import (
     rules_in_force,
 )
 from fraud_pipelines.decisions.hard_rules import NO_RULES
-from fraud_pipelines.decisions.policies import POLICIES, policy_named
+from fraud_pipelines.decisions.policies import POLICIES, Policy, policy_named
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.opening import warehouse_at
@@ -242,3 +242,30 @@ def test_a_policy_whose_block_threshold_is_edited_blocks_by_it_although_the_revi
         thresholds = engine_in_force(warehouse, settings, date(2026, 3, 2)).thresholds
         levels.append((thresholds.review_threshold, thresholds.block_threshold))
     assert levels == [(0.62, 0.8), (0.62, 0.9), (0.6, 0.6)]
+
+
+@pytest.mark.parametrize("written", ["2026-13-45", "2026-02-30", "20261231", "yes", "soon", "[1]", "0b_"])
+@pytest.mark.parametrize("field", ["begins", "expires"])
+def test_what_is_no_day_is_told_with_the_file_the_rule_and_the_field(tmp_path: Path, field: str, written: str) -> None:
+    other = {"begins": "expires: 2027-01-01", "expires": "begins: 2026-01-01"}[field]
+    file = tmp_path / "rules.yaml"
+    file.write_text(f"rules:\n  - {{name: a, decision: block, {other}, {field}: {written}, when: {{amount: 1}}}}\n")
+    with pytest.raises(InvalidInput, match=rf"rules\.yaml: rule 'a', field {field}: .* is no day; write it as 2026-"):
+        read_rules(file)
+
+
+@pytest.mark.parametrize("written", ["2026-13-45", "2026-01-01", "yes", "0b_", ".nan", "[1]", "9" * 5000])
+def test_what_is_no_number_is_told_with_the_file_and_the_field(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "rules.yaml"
+    asked = f"{{amount: {{above: {written}}}}}"
+    file.write_text(f"rules:\n  - {{name: a, decision: block, expires: 2027-01-01, when: {asked}}}\n")
+    with pytest.raises(InvalidInput, match=r"rules\.yaml: rule 'a', field when\.amount\.above: "):
+        read_rules(file)
+    for name in Policy.model_fields:
+        if name not in {"name", "objective", "second_stage", "gate", "audit_blind", "segments"}:
+            file.write_text(f"policies:\n  own: {{based_on: balanced, {name}: {written}}}\n")
+            with pytest.raises(InvalidInput, match=rf"rules\.yaml: policy 'own', field {name}: "):
+                read_policies(file)
+    file.write_text(f"policies:\n  own: {{based_on: balanced, segments: [{{name: s, block_threshold: {written}}}]}}\n")
+    with pytest.raises(InvalidInput, match=r"policy 'own', field segments\.0\.block_threshold: "):
+        read_policies(file)

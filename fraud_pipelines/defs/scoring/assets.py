@@ -118,15 +118,20 @@ def decisions(
     from fraud_pipelines.decisions.decided_day import decide_day
     from fraud_pipelines.decisions.hard_rules import RULE_REASON
     from fraud_pipelines.decisions.log import record_decisions
+    from fraud_pipelines.decisions.shadow import decide_day_in_shadow, shadows_of_day
     from fraud_pipelines.decisions.stages import ALERT_CAP
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
         of_day = decide_day(warehouse, model_registry, engine_in_force(warehouse, settings, day), day)
+        shadows = shadows_of_day(warehouse, settings, day)
+        shadow = decide_day_in_shadow(warehouse, shadows, of_day.rows, day)
     decided, engine = of_day.rows, of_day.engine
     name = "scoring.decisions"
     with warehouse.connect() as connection:
-        recorded = record_decisions(warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now())
+        recorded = record_decisions(
+            warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now(), shadow=shadow
+        )
         rows = count_rows(connection, name, event_date=day, channel="batch")
         transactions = count_rows(connection, PAYMENTS, event_date=day)
         defects = key_defects(connection, name, ["transaction_id", "channel"], event_date=day)
@@ -148,6 +153,7 @@ def decisions(
         metadata={
             **numbers({"alerts": volume["review"] + volume["block"], **volume, "by_rule": by_rule}),
             **numbers({"approved_by_the_alert_cap": beyond}),
+            "in_shadow": ", ".join(shadow.days["name"]) or "nothing",
             "review_queue": dg.MetadataValue.url(review_page(settings)),
             **({"highest_case": dg.MetadataValue.url(case_page(settings, highest))} if highest else {}),
             **numbers({"new": recorded.new, "revised": recorded.revised, "withdrawn": recorded.withdrawn}),
