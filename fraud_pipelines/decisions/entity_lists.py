@@ -214,9 +214,10 @@ def rule_of_list(list_name: str, column: str) -> str:
     return f"{LIST_RULE}{list_name}-{column}"[:_NAME_LENGTH]
 
 
-def is_by_list(reason: pl.Expr) -> pl.Expr:
-    """Whether a list decided, by the reason of the decision."""
-    return pl.any_horizontal(*(reason.str.starts_with(f"{RULE_REASON}{LIST_RULE}{name}-") for name in DECISIONS))
+def is_by_list(reason: pl.Expr, verdict: Verdict) -> pl.Expr:
+    """Whether a list that decides so decided, by the reason of the decision."""
+    lists = (name for name, decides in DECISIONS.items() if decides == verdict)
+    return pl.any_horizontal(*(reason.str.starts_with(f"{RULE_REASON}{LIST_RULE}{name}-") for name in lists))
 
 
 def _but_for(rule: HardRule, entries: Sequence[ListEntry], columns: Columns) -> HardRule:

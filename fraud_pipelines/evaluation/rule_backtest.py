@@ -128,10 +128,7 @@ def _asked(stored: StoredDays, rules: HardRules) -> pl.DataFrame:
 
 
 def _by_models() -> pl.Expr:
-    """What the models had decided: the decision, or where a rule decided what their score says.
-
-    What a list that people keep decided stays: it is not among the rules that are tried.
-    """
+    """What the models had decided: the decision, or where a rule or a list decided what their score says."""
     score = pl.col("score")
     beyond = beyond_cut(score, pl.col("cut_score"), pl.col("cut_transaction_id"))
     by_score = (
@@ -144,7 +141,7 @@ def _by_models() -> pl.Expr:
         .otherwise(pl.lit("approve"))
     )
     reason = pl.col("reason")
-    return pl.when(reason.str.starts_with(RULE_REASON) & ~is_by_list(reason)).then(by_score).otherwise(pl.col("before"))
+    return pl.when(reason.str.starts_with(RULE_REASON)).then(by_score).otherwise(pl.col("before"))
 
 
 def _alone(rule: HardRule) -> pl.Expr:
@@ -154,9 +151,12 @@ def _alone(rule: HardRule) -> pl.Expr:
 
 
 def _together(rules: HardRules) -> pl.Expr:
-    """The decision with these rules alone."""
+    """The decision with these rules alone, beside the lists that people keep: what a list decided holds as a rule of
+    its kind."""
     kinds = (
-        pl.any_horizontal(pl.lit(value=False), *(_column(rule) for rule in rules.rules if rule.decision == verdict))
+        pl.any_horizontal(
+            is_by_list(pl.col("reason"), verdict), *(_column(rule) for rule in rules.rules if rule.decision == verdict)
+        )
         for verdict in VERDICTS
     )
     return outranking(pl.col("by_models"), *kinds)

@@ -28,6 +28,7 @@ from fraud_pipelines.evaluation.rule_backtest import shadow_effect
 from fraud_pipelines.evaluation.stored_days import StoredDays
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
+from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import Installation, warehouse_content
 from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse
@@ -91,7 +92,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def warehouse(settings: Settings) -> Warehouse:
     """Five days, decided."""
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = warehouse_at(settings.warehouse_path)
     decide_all(warehouse, settings)
     return warehouse
 
@@ -133,7 +134,7 @@ def test_the_rest_of_the_warehouse_is_the_same_with_and_without(
 ) -> None:
     live = "\n".join(line for line in RULES.splitlines() if "shadow" not in line)
     without = installed(tmp_path, rules=live, policies="")
-    other = Warehouse(without.warehouse_path)
+    other = warehouse_at(without.warehouse_path)
     decide_all(other, without)
     with_shadow, plain = warehouse_content(warehouse), warehouse_content(other)
     assert all(plain[table].is_empty() for table in SHADOW_TABLES)
@@ -197,7 +198,7 @@ def test_the_figures_are_those_of_plain_sql(warehouse: Warehouse, settings: Sett
 
 def test_a_day_that_is_decided_again_replaces_what_was_in_shadow_and_forgets_what_no_longer_is(tmp_path: Path) -> None:
     settings = installed(tmp_path)
-    warehouse = Warehouse(settings.warehouse_path)
+    warehouse = warehouse_at(settings.warehouse_path)
     decide(warehouse, settings, day(0))
     before = [warehouse.read(f"FROM {table} ORDER BY ALL") for table in SHADOW_TABLES[:2]]
     decide(warehouse, settings, day(0))
@@ -210,7 +211,7 @@ def test_a_day_that_is_decided_again_replaces_what_was_in_shadow_and_forgets_wha
 
 def test_a_promoted_rule_decides_from_its_day_on_and_the_log_holds_it(tmp_path: Path) -> None:
     settings = installed(tmp_path, policies="")
-    warehouse, rules = Warehouse(settings.warehouse_path), rules_in_force(settings)
+    warehouse, rules = warehouse_at(settings.warehouse_path), rules_in_force(settings)
     promoted_at = datetime.combine(day(1), datetime.min.time(), UTC)
     promotion = promote_rule(warehouse, rules, "look", reason="it finds them", author="ann", now=promoted_at)
     decide(warehouse, settings, day(0))
@@ -264,7 +265,7 @@ def test_the_commands_compare_promote_and_put_back(installation: Installation) -
     data_dir = installation.settings.data_dir
     data_dir.mkdir(parents=True, exist_ok=True)
     settings = installed(data_dir, policies="high_security")
-    decide_all(Warehouse(settings.warehouse_path), settings)
+    decide_all(warehouse_at(settings.warehouse_path), settings)
     file = data_dir / "rules.yaml"
     before = hashlib.sha256(file.read_bytes()).hexdigest()
 

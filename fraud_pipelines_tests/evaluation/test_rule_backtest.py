@@ -120,6 +120,18 @@ def test_all_rules_together_change_what_the_engine_would_have_decided_otherwise(
     assert counts(together) == compared(before, would_decide(warehouse, tried))
 
 
+@given(tried=SETS, list_name=st.sampled_from(["block", "allow", "watch"]))
+@examples(10, unchecked=[HealthCheck.function_scoped_fixture])
+def test_what_a_list_decided_holds_as_a_rule_of_its_kind(
+    warehouse: Warehouse, tried: HardRules, list_name: str
+) -> None:
+    named = {"block": "block", "allow": "approve", "watch": "review"}[list_name]
+    listed = rule(f"list-{list_name}-user_id", named, {"user_id": [f"u{number}" for number in range(0, ROWS, 3)]})
+    before = decide(warehouse, HardRules(rules=(listed,)))
+    _, together = backtest_rules(stored_days(warehouse), tried)
+    assert counts(together) == compared(before, would_decide(warehouse, HardRules(rules=(*tried.rules, listed))))
+
+
 def test_hits_new_alerts_and_frauds_of_a_rule_are_those_that_sql_counts(warehouse: Warehouse) -> None:
     decide(warehouse, HardRules())
     look, let_pass, both = (
