@@ -316,6 +316,11 @@ class Settings(BaseModel):
         return self.data_dir / "trials"
 
     @property
+    def reports_dir(self) -> Path:
+        """Where the weekly reports lie."""
+        return self.data_dir / "reports"
+
+    @property
     def simulation_dir(self) -> Path:
         return self.data_dir / "simulation"
 

@@ -12,7 +12,7 @@ from fraud_pipelines.logs import set_up_logs
 SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "doctor", "sql", "publish", "compile"),
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
-    "Models": ("compare", "evaluate", "try", "models", "thresholds"),
+    "Models": ("compare", "evaluate", "try", "models", "thresholds", "report"),
     "Decisions": ("review", "lists", "backtest", "rules", "policies", "audit", "replay"),
     "Maintenance": ("prune", "compact", "backup", "restore", "relocate"),
     "Lake": ("lake",),

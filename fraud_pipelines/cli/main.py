@@ -20,6 +20,7 @@ from fraud_pipelines.cli.prune import prune
 from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.cli.shadow import demote, promote, show_shadow
+from fraud_pipelines.cli.weekly import report
 from fraud_pipelines.settings import Settings
 
 from_option = click.option("--from", "first", type=DAY, required=True, help="First day.")
@@ -375,6 +376,7 @@ main.add_command(lists)
 main.add_command(mapping)
 main.add_command(prune)
 main.add_command(review)
+main.add_command(report)
 
 
 @main.command("stream-demo")

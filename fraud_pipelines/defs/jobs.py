@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from fraud_pipelines.defs.keys import PROCESSED_BATCHES, STREAM_AGREEMENT
+from fraud_pipelines.defs.keys import PROCESSED_BATCHES, STREAM_AGREEMENT, WEEKLY_FIGURES
 from fraud_pipelines.defs.partitions import daily_partitions
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
@@ -10,8 +10,11 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
 fraud_daily_job = dg.define_asset_job(
     name="fraud_daily_job",
-    selection=dg.AssetSelection.groups("raw", "features", "models", "scoring", "feedback", "monitoring")
-    | dg.AssetSelection.assets(STREAM_AGREEMENT),
+    selection=(
+        dg.AssetSelection.groups("raw", "features", "models", "scoring", "feedback", "monitoring")
+        | dg.AssetSelection.assets(STREAM_AGREEMENT)
+    )
+    - dg.AssetSelection.assets(WEEKLY_FIGURES),
     partitions_def=daily_partitions,
     # One process: a step of its own process would load MLflow and PyOD again, which takes longer than the day.
     executor_def=dg.in_process_executor,

@@ -8,6 +8,9 @@ import dagster as dg
 RUN_AT: Final = time(0, 30)
 """UTC, when the day has ended; files that land late still find their day."""
 
+WEEKLY_AT: Final = time(5, 0)
+"""UTC, on Mondays: the Sunday has been run by then."""
+
 DUE_AT: Final = time(3, 0)
 """UTC; a day of a million transactions is done by then."""
 

@@ -24,6 +24,7 @@ from fraud_pipelines.review.identity import Identity
 from fraud_pipelines.review.links import queue_path
 from fraud_pipelines.review.listing import Listing
 from fraud_pipelines.review.rendering import FOLDER, Renderer
+from fraud_pipelines.review.reporting import STYLE_PATH, Reporting
 from fraud_pipelines.review.timeline import draw_timeline
 from fraud_pipelines.review.trying import Trying
 from fraud_pipelines.settings import Settings
@@ -60,6 +61,7 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
     listing = Listing(desk, renderer, identity, settings)
     pages = _Pages(desk, renderer, identity, listing)
     exploring, trying = Exploring(desk, renderer, identity, listing), Trying(desk, renderer, settings)
+    reporting = Reporting(desk, settings)
     app = Starlette(
         routes=[
             Route("/", pages.queue),
@@ -69,6 +71,8 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
             Route("/payments", exploring.payments),
             Route("/entity", exploring.entity),
             Route("/backtest", trying.backtest),
+            Route("/report", reporting.report),
+            Route(STYLE_PATH, reporting.style),
             Route("/lists", listing.lists),
             Route("/lists/add", listing.add, methods=["POST"]),
             Route("/lists/remove", listing.remove, methods=["POST"]),

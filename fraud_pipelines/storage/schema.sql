@@ -1149,6 +1149,31 @@ COMMENT ON COLUMN monitoring.shadow_performance.cost_low IS '95 % interval, toge
 COMMENT ON COLUMN monitoring.shadow_performance.cost_high IS '95 % interval, together with cost_low.';
 COMMENT ON COLUMN monitoring.shadow_performance.recall_lower_bound IS 'The recall if as many missed frauds are never reported as FRAUD_UNREPORTED_SHARE says.';
 
+-- The weekly report: a row a figure.
+CREATE TABLE IF NOT EXISTS monitoring.weekly_figures (
+    week DATE NOT NULL,
+    part VARCHAR NOT NULL,
+    position INTEGER NOT NULL,
+    subject VARCHAR NOT NULL,
+    figure VARCHAR NOT NULL,
+    value DOUBLE,
+    low DOUBLE,
+    high DOUBLE,
+    cases BIGINT,
+    untold VARCHAR
+);
+COMMENT ON TABLE monitoring.weekly_figures IS 'The figures of each week''s report, by what was known when it ended.';
+COMMENT ON COLUMN monitoring.weekly_figures.week IS 'The Monday of the week.';
+COMMENT ON COLUMN monitoring.weekly_figures.part IS 'The table of the report.';
+COMMENT ON COLUMN monitoring.weekly_figures.position IS 'The place of the row in its table, from 0 on.';
+COMMENT ON COLUMN monitoring.weekly_figures.subject IS 'What the row is about.';
+COMMENT ON COLUMN monitoring.weekly_figures.figure IS 'The heading of the figure.';
+COMMENT ON COLUMN monitoring.weekly_figures.value IS 'The figure; null where it isn''t told. Shares and rates from 0 to 1, amounts in the base currency.';
+COMMENT ON COLUMN monitoring.weekly_figures.low IS '95 % interval, together with high.';
+COMMENT ON COLUMN monitoring.weekly_figures.high IS '95 % interval, together with low.';
+COMMENT ON COLUMN monitoring.weekly_figures.cases IS 'How many cases it rests on.';
+COMMENT ON COLUMN monitoring.weekly_figures.untold IS 'Why it isn''t told.';
+
 CREATE SCHEMA IF NOT EXISTS streaming;
 
 CREATE TABLE IF NOT EXISTS streaming.processed_batches (

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +12,8 @@ from dagster._core.definitions.freshness import CronFreshnessPolicy
 
 LAYERS = {"raw", "features", "models", "scoring", "feedback", "monitoring", "streaming"}
 PROCESSED_BATCHES = dg.AssetKey(["streaming", "processed_batches"])
+WEEKLY_FIGURES = dg.AssetKey(["monitoring", "weekly_figures"])
+NOT_DAILY = {PROCESSED_BATCHES, WEEKLY_FIGURES}
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +36,14 @@ def test_every_asset_is_described_owned_grouped_by_layer_and_partitioned_by_day(
         assert spec.description, noun
         assert spec.owners == ["team:fraud"]
         assert spec.kinds
-        if spec.key != PROCESSED_BATCHES:
+        if spec.key not in NOT_DAILY:
             assert isinstance(spec.partitions_def, dg.DailyPartitionsDefinition)
 
 
 def test_the_daily_job_holds_every_daily_asset_and_its_checks(definitions: dg.Definitions) -> None:
     job = definitions.resolve_job_def("fraud_daily_job")
 
-    daily = {spec.key for spec in definitions.resolve_all_asset_specs()} - {PROCESSED_BATCHES}
+    daily = {spec.key for spec in definitions.resolve_all_asset_specs()} - NOT_DAILY
     assert job.asset_layer.executable_asset_keys == daily
     assert len(job.asset_layer.asset_graph.asset_check_keys) >= 9
 
@@ -50,6 +52,17 @@ def test_the_stream_goes_before_the_days_of_a_backfill(definitions: dg.Definitio
     daily, stream = (definitions.resolve_job_def(name) for name in ("fraud_daily_job", "stream_screening_job"))
 
     assert int(stream.tags["dagster/priority"]) > int(daily.tags.get("dagster/priority", "0"))
+
+
+def test_the_report_of_a_week_is_made_on_the_monday_after_it(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("weekly_report_schedule")
+
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 5 * * 1", "UTC")
+    job = definitions.resolve_job_def("weekly_report_job")
+    assert job.asset_layer.executable_asset_keys == {WEEKLY_FIGURES}
+    evaluated = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 11, 23, 5, tzinfo=UTC))
+    [request] = schedule.evaluate_tick(evaluated).run_requests or ()
+    assert request.partition_key == "2026-11-16"
 
 
 def test_the_schedule_runs_the_day_that_has_ended_at_half_past_midnight_utc(definitions: dg.Definitions) -> None:
@@ -118,8 +131,8 @@ def test_a_daily_asset_is_due_after_its_schedule_and_a_run_since_midnight_counts
     schedule = definitions.resolve_schedule_def("fraud_daily_schedule")
     for spec in definitions.resolve_all_asset_specs():
         policy = spec.freshness_policy
-        if spec.key == PROCESSED_BATCHES:
-            assert policy is None, "nothing is overdue where nothing streams"
+        if spec.key in NOT_DAILY:
+            assert policy is None, "nothing is overdue where nothing streams, nor what is made once a week"
             continue
         assert isinstance(policy, CronFreshnessPolicy)
         minute, hour = (int(part) for part in policy.deadline_cron.split()[:2])
