@@ -4,6 +4,7 @@ A payment's decision is the stored one; labels are read as known then, at the en
 Nothing is written.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -110,7 +111,7 @@ class StoredDays:
 
     def described(self, rows: pl.DataFrame) -> Payments:
         """What is known of ``rows``, with ``transaction_id``, ``event_date`` and ``amount``."""
-        return self._of(*self._known(rows), amount=float(rows["amount"].sum()))
+        return self._of(*self._known(rows), amount=math.fsum(rows["amount"]))
 
     def recall(self, rows: pl.DataFrame) -> Range | None:
         """The share of all frauds of the days that are among ``rows``."""
@@ -242,8 +243,8 @@ class StoredDays:
         if draws is None:
             return None
         frauds = labels.filter("is_fraud")
-        known = float(frauds["amount"].sum())
-        mean = known / frauds.height if frauds.height else float(rows["amount"].sum()) / rows.height
+        known = math.fsum(frauds["amount"])
+        mean = known / frauds.height if frauds.height else math.fsum(rows["amount"]) / rows.height
         found = draws.range
         share = self.policy.loss_share
         numbers = (found.value, found.low, found.high)
