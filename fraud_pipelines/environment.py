@@ -5,6 +5,7 @@ Every process reads it in the same way: a command, a server, the code location, 
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from fraud_pipelines.errors import InvalidInput
 
 ENV_FILE: Final = ".env"
 SECRETS_DIR: Final = "FRAUD_SECRETS_DIR"
+UMASK: Final = "FRAUD_UMASK"
+_PRIVATE: Final = "077"
 _OUTRANKING: Final = "FRAUD_OUTRANKING_ENV_FILE"
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,6 +38,18 @@ def load_env_file() -> None:
     for name, value in _env_file().items():
         if value and not os.environ.get(name):
             os.environ[name] = value
+
+
+def keep_files_private() -> None:
+    """Let whatever this process and its children create be readable by its user alone, or as ``FRAUD_UMASK`` says.
+
+    Raises:
+        InvalidInput: the variable is no umask.
+    """
+    told = os.environ.get(UMASK) or _PRIVATE
+    if not re.fullmatch("0?[0-7]{3}", told):
+        raise InvalidInput(f"{UMASK}={told!r} is no umask: write three octal digits, such as 077 or 027")
+    os.umask(int(told, 8))
 
 
 def environment_for_dagster(changes: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from fraud_pipelines.environment import read
 from fraud_pipelines.errors import InvalidInput
@@ -19,6 +28,8 @@ MAX_AGE_YEARS: Final = 20
 LABEL_DELAY_DAYS: Final = 7
 """After how many days a transaction without a label counts as legitimate, unless `FRAUD_LABEL_DELAY_DAYS` differs."""
 _SQLITE: Final = "sqlite:///"
+_SHORTEST_KEY: Final = 32
+"""Characters of a key that nobody can guess."""
 
 
 def _folder_of_lake(address: str) -> str:
@@ -120,6 +131,11 @@ class Settings(BaseModel):
         default="auto",
         description="tuned thresholds take effect; `propose`: a [person accepts them](docs/tuning.md#by-a-person)",
     )
+    pii_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="a secret of at least 32 characters: of ids, [tokens made with it](docs/privacy.md) are stored",
+        json_schema_extra={"default": "ids are stored as they are"},
+    )
     alert_webhook: SecretStr = Field(
         default=SecretStr(""), description='where alerts are posted, as Slack takes them: `{"text": …}`'
     )
@@ -218,7 +234,19 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         default="text", description="logs for people, or [a JSON object a line](docs/operation.md#logs)"
     )
+    umask: str = Field(
+        default="077",
+        pattern="^0?[0-7]{3}$",
+        description="which permissions new files don't get: by default they are readable by their user alone",
+    )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")
+
+    @field_validator("pii_key")
+    @classmethod
+    def _key_is_long(cls, key: SecretStr) -> SecretStr:
+        if 0 < len(key.get_secret_value()) < _SHORTEST_KEY:
+            raise ValueError(f"has fewer than {_SHORTEST_KEY} characters; make one with: openssl rand -hex 32")
+        return key
 
     @model_validator(mode="after")
     def _history_can_suffice(self) -> Self:
@@ -237,6 +265,11 @@ class Settings(BaseModel):
             InvalidInput: a variable has a value of the wrong type or out of range.
         """
         return read(cls, ENVIRONMENT_PREFIX)
+
+    @property
+    def token_key(self) -> bytes:
+        """The bytes of `pii_key`; none where it is not set."""
+        return self.pii_key.get_secret_value().encode()
 
     @property
     def clock_skew(self) -> timedelta:

@@ -32,8 +32,9 @@ def show_audit(settings: Settings, *, expected_head: str | None) -> int:
         if audit.findings
         else "Nothing was changed, removed or moved."
     )
+    forgotten = f" {audit.forgotten:,} are of people who were forgotten." if audit.forgotten else ""
     console.print(
-        f"{audit.entries:,} entries, {audit.decisions:,} decisions in force. {verdict}\n"
+        f"{audit.entries:,} entries, {audit.decisions:,} decisions in force. {verdict}{forgotten}\n"
         f"Head of the chain: {audit.head}",
         highlight=False,
         soft_wrap=True,

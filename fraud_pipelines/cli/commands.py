@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from fraud_pipelines.environment import load_env_file
+from fraud_pipelines.environment import keep_files_private, load_env_file
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.logs import set_up_logs
 
@@ -14,7 +14,7 @@ SECTIONS: Final = {
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds", "report"),
     "Decisions": ("review", "lists", "backtest", "rules", "policies", "audit", "replay"),
-    "Maintenance": ("prune", "compact", "backup", "restore", "relocate"),
+    "Maintenance": ("prune", "compact", "backup", "restore", "relocate", "token", "forget"),
     "Lake": ("lake",),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),
 }
@@ -31,6 +31,7 @@ class Commands(click.Group):
         load_env_file()
         set_up_logs()
         try:
+            keep_files_private()
             return super().invoke(ctx)
         except (FraudPipelinesError, OSError) as error:
             message = str(error)

@@ -239,7 +239,14 @@ def _land_labels(
         raise InvalidInput(
             "label files take no --mapping: their columns are transaction_id, actual_fraud, source and known_at"
         )
-    return lambda file: land_labels(warehouse, file, now=clock(), skew=settings.clock_skew, entities=plan.entities)
+    return lambda file: land_labels(
+        warehouse,
+        file,
+        now=clock(),
+        skew=settings.clock_skew,
+        entities=plan.entities,
+        guarded=bool(plan.tokens),
+    )
 
 
 def _files(path: Path) -> tuple[list[Path], dict[str, str]]:

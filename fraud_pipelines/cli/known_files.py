@@ -60,7 +60,9 @@ def land_disputes(
     warehouse: Warehouse, file: Path, found: Recognised, *, now: datetime, settings: Settings, plan: Plan
 ) -> LandingReport:
     """Take in a known file of disputes."""
-    report = land_chargebacks(warehouse, file, now=now, skew=settings.clock_skew, entities=plan.entities)
+    report = land_chargebacks(
+        warehouse, file, now=now, skew=settings.clock_skew, entities=plan.entities, guarded=bool(plan.tokens)
+    )
     return replace(report, told=(*found.told, *report.told))
 
 

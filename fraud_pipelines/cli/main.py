@@ -11,6 +11,7 @@ from fraud_pipelines.cli.backup import backup, relocate, restore
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
 from fraud_pipelines.cli.compact import compact
 from fraud_pipelines.cli.days import DAY
+from fraud_pipelines.cli.forget import forget
 from fraud_pipelines.cli.importing import import_group
 from fraud_pipelines.cli.lake import lake_group
 from fraud_pipelines.cli.listening import PORT, allow_host_option, host_option
@@ -21,6 +22,7 @@ from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.cli.shadow import demote, promote, show_shadow
 from fraud_pipelines.cli.weekly import report
+from fraud_pipelines.cli.token import token
 from fraud_pipelines.settings import Settings
 
 from_option = click.option("--from", "first", type=DAY, required=True, help="First day.")
@@ -370,6 +372,7 @@ main.add_command(backup)
 main.add_command(restore)
 main.add_command(relocate)
 main.add_command(compact)
+main.add_command(forget)
 main.add_command(import_group)
 main.add_command(lake_group)
 main.add_command(lists)
@@ -377,6 +380,7 @@ main.add_command(mapping)
 main.add_command(prune)
 main.add_command(review)
 main.add_command(report)
+main.add_command(token)
 
 
 @main.command("stream-demo")

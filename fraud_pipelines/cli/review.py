@@ -114,7 +114,7 @@ def chargebacks(
         any_reason=any_reason,
     )
     settings = Settings.from_environment()
-    warehouse = warehouse_of(settings)
+    plan, warehouse = plan_in_force(settings), warehouse_of(settings)
     now = _now()
     with warehouse.rehearsal() if dry_run else nullcontext():
         report = land_chargebacks(
@@ -123,7 +123,8 @@ def chargebacks(
             now=now,
             skew=settings.clock_skew,
             columns=columns,
-            entities=plan_in_force(settings).entities,
+            entities=plan.entities,
+            guarded=bool(plan.tokens),
         )
         if dry_run:
             show_preview(warehouse, report, now=now, labels=True)

@@ -8,7 +8,15 @@ from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, GENESIS, ChainHead, canonical, chain_head
+from fraud_pipelines.decisions.hash_chain import (
+    ENTRY_SCHEMA,
+    FORGOTTEN,
+    GENESIS,
+    REDACTED,
+    ChainHead,
+    canonical,
+    chain_head,
+)
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.storage.connection import Connection, select, table_exists
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -23,12 +31,13 @@ MOST_FINDINGS: Final = 20
 
 @dataclass(frozen=True)
 class Audit:
-    """What was verified, and what was found."""
+    """What was verified, and what was found; ``forgotten`` entries have no content any more that could be."""
 
     entries: int
     decisions: int
     head: ChainHead
     findings: tuple[str, ...]
+    forgotten: int = 0
 
 
 def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None) -> Audit:
@@ -58,11 +67,12 @@ def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None) -
         findings = [*walk.findings, *walk.missing_at_the_end(chain_head(connection))]
         if wanted_hash not in (None, GENESIS) and not walk.came_by_wanted:
             findings.append(f"the expected head {expected_head} is nowhere in the chain: the log was written anew")
+        findings += _forgotten_unnoted(connection, walk.forgotten)
         findings += _revisions_out_of_order(connection)
         findings += _decisions_that_differ(connection)
         findings += _versions_that_differ(connection)
         decisions = int(select(connection, "SELECT count(*) FROM scoring.decisions").item())
-    return Audit(walk.entries, decisions, walk.head, tuple(findings))
+    return Audit(walk.entries, decisions, walk.head, tuple(findings), walk.forgotten)
 
 
 class _Walk:
@@ -72,6 +82,7 @@ class _Walk:
         self.head = ChainHead(0, GENESIS)
         self.entries = 0
         self.came_by_wanted = False
+        self.forgotten = 0
         self._noted = noted
         self._findings = _Findings()
 
@@ -81,8 +92,8 @@ class _Walk:
 
     def take(self, connection: Connection, chunk: pl.DataFrame, wanted_hash: str | None) -> None:
         """Verify the next entries: content against hash, hash against the entry before, place against the noted."""
-        columns = ("sequence", "transaction_id", "channel", "revision", "previous_hash", "entry_hash")
-        for (sequence, transaction, channel, revision, previous, entry_hash), text in zip(
+        columns = ("sequence", "transaction_id", "channel", "revision", "action", "previous_hash", "entry_hash")
+        for (sequence, transaction, channel, revision, action, previous, entry_hash), text in zip(
             chunk.select(columns).iter_rows(), canonical(chunk), strict=True
         ):
             entry = f"entry {sequence} (transaction {transaction}, {channel}, revision {revision})"
@@ -95,7 +106,9 @@ class _Walk:
                 self._findings.add("gap", f"{gap} missing from the log")
             if previous != self.head.hash:
                 self._findings.add("link", f"{entry} does not follow {self._before()}{_where(connection, previous)}")
-            if hashlib.sha256((previous + text).encode()).hexdigest() != entry_hash:
+            if action == FORGOTTEN:
+                self.forgotten += 1
+            elif hashlib.sha256((previous + text).encode()).hexdigest() != entry_hash:
                 self._findings.add("changed", f"{entry} was changed: its content no longer has its hash")
             if self._noted.get(sequence, entry_hash) != entry_hash:
                 self._findings.add("noted", f"{entry} is not the one noted when it was appended")
@@ -165,6 +178,15 @@ def _where(connection: Connection, previous: str) -> str:
     return f": it was written after what is entry {found.item(0, 0)} now, so that one of them was moved"
 
 
+def _forgotten_unnoted(connection: Connection, forgotten: int) -> list[str]:
+    if not table_exists(connection, "main.forgotten"):
+        return []
+    noted = int(select(connection, "SELECT coalesce(sum(log_entries), 0) FROM main.forgotten").item())
+    if noted == forgotten:
+        return []
+    return [f"{forgotten:,} entries say that they were forgotten, and main.forgotten notes {noted:,}"]
+
+
 def _revisions_out_of_order(connection: Connection) -> list[str]:
     rows = select(
         connection,
@@ -198,13 +220,21 @@ def _versions_that_differ(connection: Connection) -> list[str]:
         FROM scoring.decision_revisions ORDER BY ALL
         """,
     ).drop_nulls("hash")
-    findings = _Findings()
+    findings, redacted = _Findings(), _redacted_policies(connection)
     for digest, kind, content in kept.iter_rows():
+        if digest in redacted and REDACTED in content:
+            continue
         if hashlib.sha256(content.encode()).hexdigest() != digest:
             findings.add("text", f"the {kind} {digest[:12]} was changed: its text no longer has its hash")
     for kind, digest in named.join(kept, on=["kind", "hash"], how="anti").iter_rows():
         findings.add("lost", f"the {kind} {digest[:12]}, which decided, is missing from scoring.policy_versions")
     return findings.told()
+
+
+def _redacted_policies(connection: Connection) -> frozenset[str]:
+    if not table_exists(connection, "main.forgotten"):
+        return frozenset()
+    return frozenset(select(connection, "SELECT DISTINCT unnest(policies) AS hash FROM main.forgotten")["hash"])
 
 
 def _hash_of(head: str | None) -> str | None:

@@ -26,6 +26,7 @@ from fraud_pipelines.transactions.redelivery import TAKEN_BACK
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import ISO_8601, TimestampRule, as_utc
+from fraud_pipelines.transactions.tokenising import PayloadGuard
 from fraud_pipelines.transactions.validation import all_rejected
 from fraud_pipelines.transactions.waiting import printable_name
 
@@ -79,6 +80,7 @@ def land_chargebacks(
     skew: timedelta = CLOCK_SKEW,
     columns: ChargebackColumns | None = None,
     entities: Sequence[EntityPlan] = (),
+    guarded: bool = False,
 ) -> LandingReport:
     """Take in one file of chargebacks: all of it in one DuckDB transaction, or nothing.
 
@@ -88,11 +90,13 @@ def land_chargebacks(
     without a dispute, disputes about something else (goods that didn't arrive, an amount), inquiries that are no
     chargebacks, and what can't be used or understood.
 
+    Where it is ``guarded``, rejected rows keep the columns alone that are read: others may say who a person is.
+
     Raises:
         InvalidInput: the file can't be read; or it isn't clear which column holds the ids, or which rows are disputes
             for fraud. Nothing was stored.
     """
-    intake = _ChargebackIntake(path.name, columns or ChargebackColumns(), now, skew, entities)
+    intake = _ChargebackIntake(path.name, columns or ChargebackColumns(), now, skew, entities, guarded=guarded)
     return land_file(warehouse, path, intake)
 
 
@@ -111,8 +115,11 @@ class _ChargebackIntake:
         now: datetime,
         skew: timedelta,
         entities: Sequence[EntityPlan],
+        *,
+        guarded: bool,
     ) -> None:
         self.source = printable_name(source)
+        self._guarded = guarded
         self._wanted = wanted
         self.now = as_utc(now)
         self._skew = skew
@@ -152,6 +159,13 @@ class _ChargebackIntake:
         self._require_disputes(path, there)
         wanted = dict.fromkeys([*self._columns.ids, *self._columns.read.values()])
         return open_records(path, tuple(wanted))
+
+    @property
+    def guard(self) -> PayloadGuard | None:
+        return PayloadGuard(frozenset(self._read.values())) if self._guarded else None
+
+    def begin(self, connection: Connection) -> None:
+        """Chargebacks can be taken in at any time."""
 
     def _require_disputes(self, path: Path, there: Sequence[str]) -> None:
         """Make sure that the file tells disputes for fraud from all else."""

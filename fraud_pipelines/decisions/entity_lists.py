@@ -248,7 +248,7 @@ def _value(plan: Plan, column: str, value: str) -> str:
             return str(int(text))
         except ValueError as error:
             raise InvalidInput(f"value: {column} is a whole number, and {text!r} is none") from error
-    return text
+    return plan.stored(column, text)
 
 
 def plain_text(name: str, value: str) -> str:

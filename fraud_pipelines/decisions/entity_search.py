@@ -6,6 +6,7 @@ from typing import Final
 from fraud_pipelines.decisions.payment_filters import MAX_CHARACTERS, linked_columns, searched_columns
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.tokens import PREFIX
 from fraud_pipelines.storage.warehouse import Warehouse
 
 TRANSACTION: Final = "transaction_id"
@@ -43,6 +44,8 @@ class Matches:
 def search(warehouse: Warehouse, plan: Plan, text: str) -> Matches:
     """Whatever begins with ``text`` among all columns of text and whole numbers, whatever the case of its letters.
 
+    Where tokens are stored, an id finds what has its token; the beginning of an id finds nothing.
+
     Raises:
         InvalidInput: the text is longer than any value is.
     """
@@ -55,15 +58,16 @@ def search(warehouse: Warehouse, plan: Plan, text: str) -> Matches:
     each = "\nUNION ALL\n".join(
         f"""
         (SELECT {position} AS place, "{column}"::VARCHAR AS value, count(*) AS payments,
-                "{column}"::VARCHAR = $text AS exact, count(*) OVER () AS number
+                "{column}"::VARCHAR = $value_{position} AS exact, count(*) OVER () AS number
          FROM raw.transactions
-         WHERE starts_with(lower("{column}"::VARCHAR), lower($text))
+         WHERE starts_with(lower("{column}"::VARCHAR), lower($value_{position}))
          GROUP BY ALL
          ORDER BY exact DESC, payments DESC, value LIMIT {MOST_OF_A_COLUMN})
         """
         for position, column in enumerate(columns)
     )
-    rows = warehouse.read(f"SELECT * FROM ({each})", {"text": text})
+    values = {f"value_{position}": _searched(plan, column, text) for position, column in enumerate(columns)}
+    rows = warehouse.read(f"SELECT * FROM ({each})", values)
     ids = [TRANSACTION, *linked_columns(plan)]
     order = {name: at for at, name in enumerate([*ids, *(name for name in columns if name not in ids)])}
     found = [
@@ -72,3 +76,8 @@ def search(warehouse: Warehouse, plan: Plan, text: str) -> Matches:
     ]
     found.sort(key=lambda pair: (order[pair[0].column], not pair[0].exact, -pair[0].payments, pair[0].value))
     return Matches(text, tuple(match for match, _ in found), {match.column: int(number) for match, number in found})
+
+
+def _searched(plan: Plan, column: str, text: str) -> str:
+    """What a value begins with: the beginning of a token is looked for as it is, as people copy it from a page."""
+    return text if text.lower().startswith(PREFIX) else plan.stored(column, text)

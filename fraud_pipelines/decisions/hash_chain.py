@@ -15,6 +15,10 @@ GENESIS: Final = "0" * 64
 
 DECIDED: Final = "decided"
 WITHDRAWN: Final = "withdrawn"
+FORGOTTEN: Final = "forgotten"
+"""An entry about a person who was forgotten: its hashes stay, its content is gone (`fraud_pipelines.forgetting`)."""
+REDACTED: Final = "[forgotten]"
+"""Stands where an id of such a person stood."""
 
 ENTRY_SCHEMA: Final = pl.Schema(
     {

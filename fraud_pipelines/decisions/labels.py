@@ -23,6 +23,7 @@ from fraud_pipelines.transactions.redelivery import TAKEN_BACK
 from fraud_pipelines.transactions.schema import LABEL_COLUMNS, LABEL_SOURCES
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.timestamps import TimestampRule, as_utc
+from fraud_pipelines.transactions.tokenising import PayloadGuard
 from fraud_pipelines.transactions.validation import all_rejected
 from fraud_pipelines.transactions.verdicts import VERDICT_COLUMNS, store_labels
 from fraud_pipelines.transactions.waiting import printable_name
@@ -41,6 +42,7 @@ def land_labels(
     now: datetime,
     skew: timedelta = CLOCK_SKEW,
     entities: Sequence[EntityPlan] = (),
+    guarded: bool = False,
 ) -> LandingReport:
     """Take in one file of labels: all of it in one DuckDB transaction, or nothing.
 
@@ -52,7 +54,8 @@ def land_labels(
     second thought, a chargeback that the bank took back; what was known on a past day stays known as of that day.
     The same verdict again is rejected as a ``duplicate``, and as a ``conflict`` another one that was not known
     later. Where the sources disagree both are kept, and the chargeback counts: see ``feedback.labels_before``.
-    The columns ``reviewer``, ``comment`` and ``scenario`` (the kind of fraud) are optional.
+    The columns ``reviewer``, ``comment`` and ``scenario`` (the kind of fraud) are optional. Where it is ``guarded``,
+    rejected rows keep these columns alone: others may say who a person is.
 
     In the report, ``days`` are those on which the accepted labels became known. Those of them that had been
     processed already are ``late_days``, and marked in ``raw.stale_days``; so are later ones whose features of the
@@ -61,7 +64,7 @@ def land_labels(
     Raises:
         InvalidInput: the file can't be read or lacks a column; nothing was stored.
     """
-    return land_file(warehouse, path, _LabelIntake(path.name, now, skew, entities))
+    return land_file(warehouse, path, _LabelIntake(path.name, now, skew, entities, guarded=guarded))
 
 
 def land_pending_labels(
@@ -71,10 +74,13 @@ def land_pending_labels(
     clock: Callable[[], datetime],
     skew: timedelta = CLOCK_SKEW,
     entities: Sequence[EntityPlan] = (),
+    guarded: bool = False,
 ) -> Landed:
     """Take in every label file below ``folder`` as ``land_labels`` does, and move it to ``_landed``."""
     return land_pending(
-        warehouse, folder, lambda path: _LabelIntake(relative_name(path, folder), clock(), skew, entities)
+        warehouse,
+        folder,
+        lambda path: _LabelIntake(relative_name(path, folder), clock(), skew, entities, guarded=guarded),
     )
 
 
@@ -89,12 +95,18 @@ class _LabelIntake:
     told: Sequence[str] = ()
     needs_row_ids = False
 
-    def __init__(self, source: str, now: datetime, skew: timedelta, entities: Sequence[EntityPlan]) -> None:
+    def __init__(
+        self, source: str, now: datetime, skew: timedelta, entities: Sequence[EntityPlan], *, guarded: bool
+    ) -> None:
         self.source = printable_name(source)
+        self.guard = PayloadGuard(frozenset(VERDICT_COLUMNS)) if guarded else None
         self.now = as_utc(now)
         self._skew = skew
         self._entities = entities
         self._stored: list[pl.DataFrame] = []
+
+    def begin(self, connection: Connection) -> None:
+        """Labels can be taken in at any time."""
 
     def open(self, path: Path) -> RecordSource:
         records = open_records(path, tuple(VERDICT_COLUMNS))

@@ -157,7 +157,7 @@ def read_filters(asked: Mapping[str, str], plan: Plan) -> Filters:
         most=most,
         rule=given.get("rule", "").removeprefix(RULE_REASON),
         known=_one_of(given, "known", KNOWN),
-        columns=tuple(sorted(columns.items())),
+        columns=tuple(sorted((name, plan.stored(name, value)) for name, value in columns.items())),
     )
 
 

@@ -8,10 +8,13 @@ import dagster as dg
 import polars as pl
 
 from fraud_pipelines.engines.interface import Engine
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.storage.connection import Connection, select
 
 PREVIEW_ROWS = 8
 CELL_LENGTH = 80
+MASK = "•••"
 MANY_DIGITS = 1e4
 """From there on what stands behind the decimal point tells nothing."""
 
@@ -24,11 +27,13 @@ def table_metadata(
     date_column: str = "event_date",
     order_by: str = "ALL",
     reads: Mapping[str, Sequence[dg.TableColumnDep]] | None = None,
+    plan: Plan | None = None,
 ) -> dict[str, dg.MetadataValue]:
     """Name, row count, columns and a preview of the rows of ``table`` that belong to ``day``, by one query.
 
     Args:
         reads: by column, the columns of other tables that it is made from.
+        plan: says which columns name a person; they are masked, since Dagster's log is kept for long and read by many.
     """
     of_day = f"FROM {table} WHERE {date_column}::DATE = $day"
     preview = select(
@@ -43,8 +48,13 @@ def table_metadata(
         "dagster/row_count": dg.MetadataValue.int(preview["_rows"][0] if preview.height else 0),
         "dagster/column_schema": dg.MetadataValue.table_schema(_columns(connection, table, tuple(columns))),
         **{name: dg.MetadataValue.column_lineage(value) for name, value in lineage.items()},
-        "preview": markdown_table(preview.drop("_rows")),
+        "preview": markdown_table(_masked(preview.drop("_rows"), plan or shipped_plan())),
     }
+
+
+def _masked(rows: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    personal = [name for name in rows.columns if name in plan.personal]
+    return rows.with_columns(pl.when(pl.col(name).is_not_null()).then(pl.lit(MASK)).alias(name) for name in personal)
 
 
 _SCHEMAS: dict[tuple[str, tuple[str, ...]], dg.TableSchema] = {}

@@ -20,10 +20,14 @@ from fraud_pipelines.plan.problems import InvalidDeclarations, unknown
 from fraud_pipelines.plan.registry import MAX_ATTRIBUTES, Names, Place
 from fraud_pipelines.plan.roles import UnfitRole, modelled
 from fraud_pipelines.plan.source import Source, read_source, source_of
-from fraud_pipelines.plan.types import CURRENCY, LOCAL_TIME, SOURCE_AMOUNT, Aggregate, Attribute, EntityPlan
+from fraud_pipelines.plan.tokens import Tokens
+from fraud_pipelines.plan.types import CURRENCY, KIND, LOCAL_TIME, SOURCE_AMOUNT, Aggregate, Attribute, EntityPlan
 from fraud_pipelines.settings import LABEL_DELAY_DAYS, Settings
 
 LOCAL_ZONE: Final = "local_zone"
+TOKENISE: Final = "tokenise"
+_TOKENISED: Final = ("user_id",)
+"""The columns that are tokenised where no file says which, once there is a key."""
 _UTC_CLOCK: Final[Mapping[str, str]] = {
     "hour_of_day": "CAST(hour(timestamp) AS TINYINT)",
     "day_of_week": "CAST(isodow(timestamp) - 1 AS TINYINT)",
@@ -34,13 +38,14 @@ SHIPPED: Final = Path(__file__).with_name("shipped.yaml")
 """The declarations that every installation begins with."""
 
 
-def compile_plan(path: Path | None = None, *, label_delay_days: int = LABEL_DELAY_DAYS) -> Plan:
+def compile_plan(path: Path | None = None, *, label_delay_days: int = LABEL_DELAY_DAYS, pii_key: bytes = b"") -> Plan:
     """The plan of what ships, extended by the file at ``path``.
 
     Args:
         path: a declarations file; None for what ships alone.
         label_delay_days: after how many days an unlabelled transaction counts as legitimate
             (`Settings.label_delay_days`): the ``delay_days`` of fraud rates, unless a declaration sets it.
+        pii_key: makes the tokens of columns that name a person (`Settings.pii_key`); empty where none are made.
 
     Raises:
         InvalidDeclarations: the file can't be used; all that is wrong with it, each thing once.
@@ -48,7 +53,7 @@ def compile_plan(path: Path | None = None, *, label_delay_days: int = LABEL_DELA
     sources = [read_source(SHIPPED, "shipped.yaml")]
     if path:
         sources.append(read_source(path))
-    return _plan_of(sources, {"delay_days": float(label_delay_days)})
+    return _plan_of(sources, {"delay_days": float(label_delay_days)}, pii_key)
 
 
 def compile_text(text: str) -> Plan:
@@ -60,11 +65,11 @@ def compile_text(text: str) -> Plan:
     return _plan_of([source_of(text, "declarations")], {})
 
 
-def _plan_of(sources: list[Source], options: Mapping[str, float]) -> Plan:
+def _plan_of(sources: list[Source], options: Mapping[str, float], pii_key: bytes = b"") -> Plan:
     for source in sources:
         _check_sections(source)
     with ExpressionChecker() as checker:
-        plan = _compiled(sources, checker, options)
+        plan = _compiled(sources, checker, options, pii_key)
     problems = [problem for source in sources for problem in source.problems]
     if problems:
         raise InvalidDeclarations(problems)
@@ -73,7 +78,7 @@ def _plan_of(sources: list[Source], options: Mapping[str, float]) -> Plan:
 
 def shipped_plan() -> Plan:
     """The plan of what ships alone."""
-    return _compiled_once(None, None, LABEL_DELAY_DAYS)
+    return _compiled_once(None, None, LABEL_DELAY_DAYS, b"")
 
 
 def plan_in_force(settings: Settings) -> Plan:
@@ -84,25 +89,25 @@ def plan_in_force(settings: Settings) -> Plan:
     Raises:
         InvalidDeclarations: the file can't be used.
     """
-    path, delay = settings.declarations_path, settings.label_delay_days
+    path, delay, key = settings.declarations_path, settings.label_delay_days, settings.token_key
     if path is None:
-        return _compiled_once(None, None, delay)
+        return _compiled_once(None, None, delay, key)
     try:
         content = path.read_bytes()
     except OSError:  # What is wrong with it is told where it is compiled.
-        return compile_plan(path, label_delay_days=delay)
-    return _compiled_once(path, content, delay)
+        return compile_plan(path, label_delay_days=delay, pii_key=key)
+    return _compiled_once(path, content, delay, key)
 
 
 @cache
-def _compiled_once(path: Path | None, content: bytes | None, label_delay_days: int) -> Plan:
+def _compiled_once(path: Path | None, content: bytes | None, label_delay_days: int, pii_key: bytes) -> Plan:
     del content
-    return compile_plan(path, label_delay_days=label_delay_days)
+    return compile_plan(path, label_delay_days=label_delay_days, pii_key=pii_key)
 
 
-def _compiled(sources: list[Source], checker: ExpressionChecker, options: Mapping[str, float]) -> Plan:
+def _compiled(sources: list[Source], checker: ExpressionChecker, options: Mapping[str, float], pii_key: bytes) -> Plan:
     names = Names(sources[0], sql_key_words())
-    attributes = _attributes(sources, names)
+    attributes = _tokenised(_attributes(sources, names), sources, pii_key)
     entities = AggregateCompiler(attributes, names, checker, options)
     for name, place, fields in _section(sources, "entities"):
         entities.add(name, place, fields)
@@ -161,6 +166,10 @@ def _check_sections(source: Source) -> None:
         elif section == LOCAL_ZONE:
             if content is not None and not (isinstance(content, str) and content in available_timezones()):
                 source.report((section,), f"{content!r} is no IANA time zone such as 'Europe/Paris'")
+        elif section == TOKENISE:
+            names = content if isinstance(content, list) else [content]
+            if content is not None and not all(isinstance(name, str) for name in names):
+                source.report((section,), "expected a list of columns, such as [user_id, card_id]")
         elif content is not None and not isinstance(content, dict):
             source.report((section,), "expected names, and under each what is declared")
     if not source.content and not source.problems:
@@ -192,6 +201,25 @@ def _attributes(sources: list[Source], names: Names) -> dict[str, Attribute]:
         elif not known:
             names.broken.add(name)
     return _in_zone(_with_source_amount(attributes), sources)
+
+
+def _tokenised(attributes: dict[str, Attribute], sources: list[Source], key: bytes) -> dict[str, Attribute]:
+    """The columns, where those that name a person make tokens of their values, if there is a key."""
+    names: list[str] = list(_TOKENISED)
+    for source in sources:
+        declared = source.content.get(TOKENISE)
+        if declared is None:
+            continue
+        names = [name for name in (declared if isinstance(declared, list) else [declared]) if isinstance(name, str)]
+        for name in names:
+            if name not in attributes:
+                source.report((TOKENISE,), unknown(name, "column", attributes))
+            elif attributes[name].type != "text" or name in ("transaction_id", KIND):
+                source.report((TOKENISE,), f"{name} can't be tokenised: only text that names a person can")
+    if not key:
+        return attributes
+    tokens = Tokens(key)
+    return {name: replace(each, tokens=tokens) if name in names else each for name, each in attributes.items()}
 
 
 def _in_zone(attributes: dict[str, Attribute], sources: list[Source]) -> dict[str, Attribute]:

@@ -67,6 +67,8 @@ _ONE_WINDOW: Final = {
 _NAME_SCHEMA: Final = {"type": "string", "pattern": NAME_PATTERN}
 _NAMES_SCHEMA: Final = {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA, "minItems": 1}]}
 
+_TOKENISED_SCHEMA: Final = {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA}]}
+
 Columns = Annotated[list[str], BeforeValidator(_columns), WithJsonSchema(_NAMES_SCHEMA)]
 Windows = Annotated[
     Any,
@@ -144,6 +146,11 @@ class Declarations(_Declared):
     attributes: dict[str, DeclaredAttribute] = Field(default={}, description="Further columns of a transaction.")
     entities: dict[str, DeclaredEntity] = Field(default={}, description="What is computed of transactions by key.")
     features: dict[str, DeclaredFeature] = Field(default={}, description="Features by SQL expression.")
+    tokenise: Annotated[list[str], BeforeValidator(_columns), WithJsonSchema(_TOKENISED_SCHEMA)] = Field(
+        default=[],
+        description="The columns of which tokens are stored in place of values, where FRAUD_PII_KEY is set; by default "
+        "user_id alone.",
+    )
     local_zone: str | None = Field(
         default=None, description="The time zone, by its IANA name, whose clock features of the hour and day follow."
     )

@@ -10,6 +10,7 @@ import polars as pl
 
 from fraud_pipelines.plan.expressions import SQL_TYPES
 from fraud_pipelines.plan.functions import FUNCTIONS
+from fraud_pipelines.plan.tokens import Tokens
 from fraud_pipelines.plan.types import (
     DATE_ONLY,
     JUDGED_ONLY,
@@ -97,6 +98,21 @@ class Plan:
 
     def __hash__(self) -> int:
         return hash(self.version)
+
+    @property
+    def personal(self) -> frozenset[str]:
+        """The columns that say who a person is."""
+        return frozenset(each.name for each in self.attributes if each.pii or each.tokens)
+
+    @property
+    def tokens(self) -> dict[str, Tokens]:
+        """Columns of which tokens are stored → what makes them; none without a key."""
+        return {each.name: each.tokens for each in self.attributes if each.tokens}
+
+    def stored(self, column: str, value: str) -> str:
+        """What is stored of a column's value: its token, where that column is tokenised."""
+        tokens = self.tokens.get(column)
+        return tokens.of(value) if tokens and value else value
 
     @property
     def attribute_types(self) -> dict[str, pl.DataType]:

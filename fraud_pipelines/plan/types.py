@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Literal
 
+from fraud_pipelines.plan.tokens import Tokens
+
 ColumnType = Literal["text", "number", "integer", "boolean", "timestamp"]
 Role = Literal["numeric", "hash", "label", "binary"]
 Direction = Literal["high", "low", "both"]
@@ -54,7 +56,8 @@ class Attribute:
     """A column of a transaction.
 
     ``minimum`` and ``maximum`` are inclusive; ``model`` is None for a mere column. ``zone`` is of the local time alone:
-    that of a source which declares none.
+    that of a source which declares none. ``tokens`` makes of its values what is stored, where they name a person and a
+    key is set; whether they do is no part of what the column is.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Attribute:
     pii: bool = False
     model: Modelled | None = None
     zone: str | None = None
+    tokens: Tokens | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ class Exploring:
         column, value = request.query_params.get("column", ""), request.query_params.get("value", "")
         if column not in searched_columns(self._desk.plan):
             return self._renderer.message(404, "There is nothing to show.", f"{column!r} is no column to look up by.")
+        value = self._desk.plan.stored(column, value)
         view = self._desk.entity(column, value, limit=ROWS)
         if not view.listed.number:
             return self._renderer.message(404, "There is nothing to show.", f"No payment has the {column} {value!r}.")

@@ -27,11 +27,14 @@ class Compaction:
     done: bool
 
 
-def compact(warehouse: Warehouse) -> Compaction:
+def compact(warehouse: Warehouse, *, worth: float = WORTH) -> Compaction:
     """Write the file anew without what is empty in it, and put it in its place by one rename.
 
     Every table, view, macro and comment is copied by DuckDB, and the rows of every table are counted. Writers wait
     meanwhile. What dies half-way leaves the file as it was.
+
+    Args:
+        worth: the share of the file that has to be empty; with 0 it is written anew in any case.
 
     Raises:
         WarehouseBusy: others wrote for longer than the wait, or came in between again and again.
@@ -44,7 +47,7 @@ def compact(warehouse: Warehouse) -> Compaction:
         with warehouse.connect() as connection:
             connection.execute("CHECKPOINT")
             before = warehouse.path.stat().st_size
-            if _empty_share(connection) < WORTH:
+            if _empty_share(connection) < worth:
                 return Compaction(before, before, time.monotonic() - begun, done=False)
             aside.unlink(missing_ok=True)
             _copy(connection, aside)

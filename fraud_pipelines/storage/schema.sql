@@ -24,6 +24,14 @@ CREATE TABLE IF NOT EXISTS main.publication (
 COMMENT ON COLUMN main.publication.published_at IS 'When its copy was begun, UTC: what was stored later is not in it.';
 COMMENT ON COLUMN main.publication.source IS 'The live file that it is a copy of.';
 
+-- A row each time a person was forgotten: how much went, and not of whom.
+CREATE TABLE IF NOT EXISTS main.forgotten (
+    forgotten_at TIMESTAMP NOT NULL,
+    payments BIGINT NOT NULL,
+    log_entries BIGINT NOT NULL,
+    policies VARCHAR[] NOT NULL
+);
+
 CREATE TABLE IF NOT EXISTS raw.transactions (
     transaction_id VARCHAR NOT NULL,
     user_id VARCHAR NOT NULL,
@@ -80,6 +88,13 @@ CREATE TABLE IF NOT EXISTS raw.landed_files (
     rows_left_out BIGINT DEFAULT 0
 );
 
+-- One row, where ids are stored as tokens: with which key they were made, told by its fingerprint, and in which columns.
+CREATE TABLE IF NOT EXISTS raw.token_keys (
+    fingerprint VARCHAR NOT NULL,
+    columns VARCHAR[] NOT NULL,
+    noted_at TIMESTAMP NOT NULL
+);
+
 -- When a file came again, and rows of it that had waited were taken in.
 CREATE TABLE IF NOT EXISTS raw.redeliveries (
     content_hash VARCHAR NOT NULL,
@@ -88,6 +103,13 @@ CREATE TABLE IF NOT EXISTS raw.redeliveries (
     source VARCHAR NOT NULL,
     landed_at TIMESTAMP NOT NULL
 );
+COMMENT ON COLUMN main.forgotten.forgotten_at IS 'When, UTC.';
+COMMENT ON COLUMN main.forgotten.payments IS 'Payments that were removed.';
+COMMENT ON COLUMN main.forgotten.log_entries IS 'Entries of the decision log whose content was removed; their hashes stay.';
+COMMENT ON COLUMN main.forgotten.policies IS 'Hashes of the policies and rules whose text named somebody who was forgotten.';
+COMMENT ON COLUMN raw.token_keys.fingerprint IS 'Tells the key from another one, and tells nothing of it.';
+COMMENT ON COLUMN raw.token_keys.columns IS 'The columns of transactions that hold tokens.';
+COMMENT ON COLUMN raw.token_keys.noted_at IS 'When the first of them were stored, UTC.';
 COMMENT ON COLUMN raw.redeliveries.content_hash IS 'SHA-256 of the content, unpacked.';
 COMMENT ON COLUMN raw.redeliveries.mapping_hash IS 'SHA-256 of the mapping it was read through.';
 COMMENT ON COLUMN raw.redeliveries.kind IS 'transactions or labels.';

@@ -200,6 +200,7 @@ def land_batch(
     types = column_types(attributes)
     no_rows = pl.DataFrame(schema=types)
     intake = TransactionIntake(batch.mapping.declared_by(attributes), batch.source, now, skew, max_age_years)
+    intake.begin(connection)
     earlier = _processed(connection, batch_id)
     again = earlier and turned_away(connection, intake, *earlier)
     if earlier and not again:

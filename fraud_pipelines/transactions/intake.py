@@ -17,6 +17,7 @@ from fraud_pipelines.transactions.redelivery import TurnedAway
 from fraud_pipelines.transactions.row_ids import with_row_ids
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, content_hash
+from fraud_pipelines.transactions.tokenising import PayloadGuard
 from fraud_pipelines.transactions.waiting import WaitingFile
 
 
@@ -91,6 +92,7 @@ class RecordIntake(Protocol):
         passing: reasons to reject a row that time may mend, so that it is worth while to deliver it again.
         told: see `LandingReport`; complete once all is read.
         needs_row_ids: whether ids are made of the content of rows and their count in the file.
+        guard: what is kept of a row that is set aside; None for all of it.
     """
 
     @property
@@ -111,6 +113,15 @@ class RecordIntake(Protocol):
     def told(self) -> Sequence[str]: ...
     @property
     def needs_row_ids(self) -> bool: ...
+    @property
+    def guard(self) -> PayloadGuard | None: ...
+
+    def begin(self, connection: Connection) -> None:
+        """Called before the first chunk, in the transaction that stores the file.
+
+        Raises:
+            InvalidInput: no file can be taken in as things are.
+        """
 
     def open(self, path: Path) -> RecordSource:
         """Open the file, and make sure it has the columns needed."""
@@ -162,6 +173,7 @@ def _opened(path: Path, intake: RecordIntake) -> _Opened:
 
 def _land(connection: Connection, opened: _Opened) -> LandingReport:
     path, intake, digest, records = opened.path, opened.intake, opened.digest, opened.records
+    intake.begin(connection)
     earlier = _landed_before(connection, intake, digest)
     again = earlier and turned_away(connection, intake, *earlier)
     if earlier and not again:
@@ -227,8 +239,11 @@ def land_rows(
             wait stay in the quarantine as they were, and aren't counted as read.
     """
     for chunk in with_row_ids(chunks) if intake.needs_row_ids else chunks:
-        wanted = again.take(connection, chunk) if again else chunk
+        wanted = again.take(connection, chunk, guard=intake.guard) if again else chunk
         landed = intake.land(connection, wanted)
+        if intake.guard:
+            rejected, left_out = intake.guard.on(landed.rejected), intake.guard.on(landed.left_out)
+            landed = replace(landed, rejected=rejected, left_out=left_out)
         read, rejected = wanted.rows_read, landed.rejected
         waits = rejected["reason"].is_in(list(intake.passing))
         if again and waits.any():

@@ -33,6 +33,7 @@ from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.sources import RecordSource, open_records
 from fraud_pipelines.transactions.tables import add_columns_of
 from fraud_pipelines.transactions.timestamps import as_utc
+from fraud_pipelines.transactions.tokenising import guard_of, require_same_key
 from fraud_pipelines.transactions.validation import ValidatedChunk, rejected_rows, validate_transactions
 from fraud_pipelines.transactions.verdicts import store_labels
 from fraud_pipelines.transactions.waiting import printable_name
@@ -149,7 +150,11 @@ class TransactionIntake:
         self.mapping_hash = mapping.fingerprint
         self.columns = mapping.known_columns
         self.needs_row_ids = mapping.needs_row_ids
+        self.guard = guard_of(mapping)
         self.source = printable_name(f"{mapping.source}: {source}" if mapping.source else source)
+
+    def begin(self, connection: Connection) -> None:
+        require_same_key(connection, self._mapping.attributes, now=self.now)
 
     def open(self, path: Path) -> RecordSource:
         self._records = open_transactions(path, self._mapping)
@@ -286,6 +291,8 @@ class TransactionIntake:
             ]
         )
         quarantined = rejected_rows(validated.chunk, refused["position"], refused["problem"], source=self.source)
+        if self.guard:
+            quarantined = self.guard.on(quarantined)
         insert(
             connection, "feedback.rejected_labels", quarantined.with_columns(rejected_at=pl.lit(self.now, TIMESTAMP))
         )

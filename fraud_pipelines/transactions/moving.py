@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -27,7 +28,11 @@ def move_aside(file: WaitingFile, folder: Path, aside: str) -> Path | None:
         target = folder / aside / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target = next(free for free in _names(target, file.path) if not os.path.lexists(free))
-        return _moved(file, target)
+        moved = _moved(file, target)
+        if moved and not moved.is_symlink():
+            with suppress(PermissionError):  # a producer's file stays the producer's
+                moved.chmod(moved.stat().st_mode & 0o777 & ~_umask())
+        return moved
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not os.path.lexists(file.path):  # somebody else took it away
             return None
@@ -35,6 +40,12 @@ def move_aside(file: WaitingFile, folder: Path, aside: str) -> Path | None:
             f"{file.path} is done with, but can't be moved to {folder / aside}: {error.strerror}. "
             "Make the folder writable, or move the file away."
         ) from error
+
+
+def _umask() -> int:
+    before = os.umask(0o077)
+    os.umask(before)
+    return before
 
 
 def with_ending(path: Path, ending: str) -> Path:

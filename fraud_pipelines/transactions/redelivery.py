@@ -17,6 +17,7 @@ from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.repeats import repeat_reasons
 from fraud_pipelines.transactions.schema import TIMESTAMP
+from fraud_pipelines.transactions.tokenising import PayloadGuard
 from fraud_pipelines.transactions.validation import validate_transactions
 
 QUARANTINE: Final = "raw.rejected_transactions"
@@ -64,11 +65,16 @@ class TurnedAway:
         )
         return cls(table, source, rejected_at, rows) if rows.height else None
 
-    def take(self, connection: Connection, chunk: RecordChunk) -> RecordChunk:
-        """Those of the rows that ``chunk`` holds, which leave the quarantine."""
+    def take(self, connection: Connection, chunk: RecordChunk, *, guard: PayloadGuard | None = None) -> RecordChunk:
+        """Those of the rows that ``chunk`` holds, which leave the quarantine; ``guard`` kept of each what is there."""
         positions = chunk.row_number.is_in(self.rows["row_number"].implode()).arg_true()
+        payloads = chunk.payloads(positions)
         candidates = pl.DataFrame(
-            [positions.alias("position"), chunk.row_number.gather(positions), chunk.payloads(positions)]
+            [
+                positions.alias("position"),
+                chunk.row_number.gather(positions),
+                guard.of(payloads) if guard else payloads,
+            ]
         )
         taken = candidates.join(self.rows, on=["row_number", "payload"], how="semi", maintain_order="left")
         with registered(connection, _taken=taken):

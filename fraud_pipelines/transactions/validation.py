@@ -20,6 +20,7 @@ from fraud_pipelines.transactions.records import RecordChunk
 from fraud_pipelines.transactions.rows_rule import kept_rows
 from fraud_pipelines.transactions.schema import TIMESTAMP
 from fraud_pipelines.transactions.timestamps import local_times
+from fraud_pipelines.transactions.tokenising import tokenised
 from fraud_pipelines.transactions.zones import zone_of
 
 _TRUE: Final = ("true", "yes", "1", "t", "y")
@@ -40,7 +41,7 @@ class ValidatedChunk:
 
     Attributes:
         chunk: the rows that were judged, which are those that the mapping doesn't leave out.
-        accepted: exactly the columns of ``mapping.attributes``.
+        accepted: exactly the columns of ``mapping.attributes``, tokens in place of ids where a key is set.
         positions: for each accepted row its position in ``chunk.fields``.
         verdicts: for each accepted row what the label column says (true is fraud), null without one.
         verdict_problems: for each accepted row why its label can't be read, null where it can.
@@ -138,7 +139,7 @@ def validate_transactions(
     sound = cleaner.reasons.is_null()
     return ValidatedChunk(
         chunk=chunk,
-        accepted=transactions.filter(sound),
+        accepted=tokenised(transactions.filter(sound), mapping.attributes),
         positions=sound.arg_true(),
         verdicts=verdicts.filter(sound),
         verdict_problems=label.reasons.filter(sound),

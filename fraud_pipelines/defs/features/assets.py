@@ -66,7 +66,7 @@ def transaction_features(
     with warehouse.connect(read_only=True) as connection:
         rows, transactions = (count_rows(connection, each, event_date=day) for each in (name, PAYMENTS))
         defects = key_defects(connection, name, ["transaction_id"], event_date=day)
-        table = table_metadata(connection, name, day=day, order_by='"timestamp"', reads=_reads(plan))
+        table = table_metadata(connection, name, day=day, order_by='"timestamp"', reads=_reads(plan), plan=plan)
     return dg.MaterializeResult(
         metadata={
             **numbers({"users": report.users, "new_users": report.new_users, "features": len(report.nulls)}),

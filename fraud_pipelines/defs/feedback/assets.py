@@ -28,9 +28,14 @@ def labels(
     from fraud_pipelines.decisions.labels import land_pending_labels
 
     day = partition_day(context)
-    entities = plan_in_force(settings).entities
+    plan = plan_in_force(settings)
     landed = land_pending_labels(
-        warehouse, settings.landing_labels, clock=utc_now, skew=settings.clock_skew, entities=entities
+        warehouse,
+        settings.landing_labels,
+        clock=utc_now,
+        skew=settings.clock_skew,
+        entities=plan.entities,
+        guarded=bool(plan.tokens),
     )
     tell_of_landing(context, settings, warehouse, settings.landing_labels.name, landed.problems)
     landed.require_usable()

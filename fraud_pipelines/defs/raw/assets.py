@@ -36,7 +36,7 @@ def transactions(
     from fraud_pipelines.transactions.days import require_transactions
     from fraud_pipelines.transactions.landing import land_pending_transactions
 
-    day = partition_day(context)
+    day, plan = partition_day(context), plan_in_force(settings)
     take_in_rates(
         warehouse, base=settings.base_currency, rates_file=settings.rates_file, landing=settings.landing_rates
     )
@@ -46,7 +46,7 @@ def transactions(
         clock=utc_now,
         skew=settings.clock_skew,
         max_age_years=settings.max_age_years,
-        attributes=plan_in_force(settings).attributes,
+        attributes=plan.attributes,
     )
     for report in landed.reports:
         context.log.info(str(report))
@@ -61,7 +61,7 @@ def transactions(
             [day],
         )
         content = content_version(connection, "raw.transactions", without=["ingested_at", "source"], event_date=day)
-        table = table_metadata(connection, "raw.transactions", day=day, order_by='"timestamp"')
+        table = table_metadata(connection, "raw.transactions", day=day, order_by='"timestamp"', plan=plan)
     reasons = sum((Counter(report.rejected_by_reason) for report in landed.reports), Counter[str]())
     return dg.MaterializeResult(
         data_version=dg.DataVersion(content),

@@ -1,0 +1,1 @@
+"""Forgetting a person: what names them is removed from everything that an installation writes."""
