@@ -29,6 +29,7 @@ BESIDE = (
     "code_version",
     "pages",
     "settings_tables",
+    "strict_yaml",
     "web",
     "review",
 )

@@ -8,6 +8,7 @@ import click
 from fraud_pipelines.environment import keep_files_private, load_env_file
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.logs import set_up_logs
+from fraud_pipelines.storage.faults import in_words, store_errors
 
 SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "doctor", "sql", "publish", "compile"),
@@ -33,8 +34,10 @@ class Commands(click.Group):
         try:
             keep_files_private()
             return super().invoke(ctx)
-        except (FraudPipelinesError, OSError) as error:
+        except FraudPipelinesError as error:
             message = str(error)
+        except store_errors() as error:
+            message = in_words(error)
         # Not from the error: its traceback would hold open connections until Python ends, which DuckDB complains about.
         raise click.ClickException(message)
 

@@ -1,11 +1,15 @@
 """Starts the Dagster UI with its daemon, the MLflow UI and the review page on the same data, and stops them all."""
 
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from fraud_pipelines.environment import environment_for_dagster
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
@@ -16,6 +20,10 @@ from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.web.server import listen, say, warn_of_strangers
 
 STOP_SECONDS = 20.0
+_ANSWERS: Final = {"Dagster": "/server_info", "MLflow": "/health", "Review": "/healthz"}
+"""Server → what it answers without looking anything up."""
+_DIRECTLY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks this machine, never a proxy."""
 
 
 def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int, review_port: int) -> int:
@@ -53,6 +61,11 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
     try:
         for name in ports:
             servers[name] = _start(commands[name], environment)
+        say("Starting …")
+        for name, port in ports.items():
+            address = page_address(host, port) + _ANSWERS[name]
+            while port and not (stopped or _first_ended(servers) or _is_served(address)):
+                time.sleep(0.2)
         say(f"Dagster UI  {page_address(host, dagster_port)}")
         local = page_address(host, mlflow_port)
         say(f"MLflow UI   {local if 'MLflow' in servers else without_password(settings.tracking_uri)}")
@@ -64,13 +77,29 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
         warn_of_strangers("What listens", host)
         say("Ctrl-C stops them.")
         while not stopped:
-            for name, server in servers.items():
-                if server.poll() is not None:
-                    raise FraudPipelinesError(f"{name} ended with exit code {server.returncode}; see its output above")
+            if name := _first_ended(servers):
+                raise FraudPipelinesError(
+                    f"{name} ended with exit code {servers[name].returncode}; see its output above"
+                )
             time.sleep(0.2)
     finally:
         _stop(list(servers.values()))
     return 0
+
+
+def _first_ended(servers: Mapping[str, subprocess.Popen[bytes]]) -> str | None:
+    return next((name for name, server in servers.items() if server.poll() is not None), None)
+
+
+def _is_served(address: str) -> bool:
+    """Whether a page answers, whatever it says: its port listens long before it does."""
+    try:
+        with _DIRECTLY.open(address, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def _dagster_command(host: str, port: int) -> list[str]:

@@ -1,6 +1,6 @@
 """The policies and hard rules of an installation, read from YAML, and the engine that decides a day by them."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,6 +20,7 @@ from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.plan.plan import Plan
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
+from fraud_pipelines.strict_yaml import StrictLoader, load
 
 BASED_ON: Final = "based_on"
 IN_FILE: Final = "in_file"
@@ -150,7 +151,12 @@ def _with_lines(condition: object, folder: Path, where: str) -> object:
     name = condition[IN_FILE]
     if "any_of" in condition or not isinstance(name, str):
         raise InvalidInput(f"{where}: {IN_FILE} names one file, and takes the place of any_of")
-    lines = [line.strip() for line in _text(folder / name, f"{where}: ").splitlines()]
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InvalidInput(
+            f"{where}: {name} lies elsewhere; {IN_FILE} names a file beside the rules, or in a folder below"
+        )
+    lines = [line.strip() for line in _text(path, f"{where}: ").splitlines()]
     values = [line for line in lines if line and not line.startswith("#")]
     if not values:
         raise InvalidInput(f"{where}: {folder / name} lists nothing; a rule without values could never apply")
@@ -164,7 +170,7 @@ def _section(path: Path, key: str, kind: type[_Section]) -> _Section:
     """What stands under the one key that the file may have."""
     text = _text(path)
     try:
-        content = yaml.load(text, Loader=_StrictLoader)
+        content = load(text)
     except yaml.YAMLError as error:
         raise InvalidInput(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or set(content) != {key} or not isinstance(content[key], kind):
@@ -203,22 +209,15 @@ for _tag in ("timestamp", "int", "float"):
 
 
 class _FlatLoader(_StrictLoader):
+class _FlatLoader(StrictLoader):
     """As deep as a condition is, and without aliases: what strangers type can't grow when it is read."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
+    deepest = _DEEPEST
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(problem="aliases can't be used here")
-        if self._depth == _DEEPEST:
-            raise yaml.composer.ComposerError(problem="it is too deep")
-        self._depth += 1
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
+        return super().compose_node(parent, index)
 
 
 def _parsed(

@@ -4,7 +4,7 @@ import gzip
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, cast
@@ -118,9 +118,14 @@ def _contents(path: Path) -> Iterator[bytes]:
                 with archive.open(name) as member:
                     yield from _pieces(member)
         return
-    opened: Callable[..., object] = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    with cast("IO[bytes]", opened(path, "rb")) as file:
+    with _opened(path) as file:
         yield from _pieces(file)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb")
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -145,7 +145,7 @@ def _delete_payloads(connection: Connection, table: str, person: Person) -> int:
 def _names_payment(payload: str, person: Person) -> bool:
     try:
         row = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return person.redacted(payload) != payload
     values = row.values() if isinstance(row, dict) else ()
     return any(str(value).strip() in person.payments for value in values)

@@ -20,6 +20,7 @@ from pydantic import (
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.plan.types import COMPUTED, CURRENCY, LOCAL_TIME, SOURCE_AMOUNT, Attribute
+from fraud_pipelines.strict_yaml import load
 from fraud_pipelines.transactions.column_rules import ColumnRule, SourceColumn
 from fraud_pipelines.transactions.currency import COLUMNS, has_currency
 from fraud_pipelines.transactions.file_rule import FileRule
@@ -170,11 +171,11 @@ class ColumnMapping(LaterKeys):
             InvalidInput: the file is missing or no YAML, or a key is unknown or has an unusable value.
         """
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"The mapping {path} can't be read: {error}. Check the path.") from error
         except yaml.YAMLError as error:
-            raise InvalidInput(f"The mapping {path} is no YAML: {error}") from error
+            raise InvalidInput(f"The mapping {path} is no YAML: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):
             raise InvalidInput(f"The mapping {path} is empty or no table of keys. {_KEYS}")
         try:

@@ -49,7 +49,7 @@ class PayloadGuard:
     def _guarded(self, text: str) -> str:
         try:
             row = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return NOT_KEPT
         if not isinstance(row, dict):
             return NOT_KEPT

@@ -13,7 +13,8 @@ SECRET = "T0/B0/s3cret"
 
 @dataclass
 class Webhook:
-    """Answers with each of ``answers`` in turn, the last for ever; ``hang`` doesn't answer within a second."""
+    """Answers with each of ``answers`` in turn, the last for ever; ``hang`` doesn't answer within a second, and ``drip``
+    a byte at a time."""
 
     answers: list[str]
     url: str = ""
@@ -37,6 +38,11 @@ def webhook(*answers: str) -> Iterator[Webhook]:
             answer = hook.answers.pop(0) if len(hook.answers) > 1 else hook.answers[0]
             if answer == "hang":
                 time.sleep(1)
+                return
+            if answer == "drip":
+                for byte in b"HTTP/1.1 200 OK\r\n" * 100:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
                 return
             if answer == "drop":
                 self.close_connection = True
