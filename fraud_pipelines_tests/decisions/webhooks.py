@@ -13,8 +13,8 @@ SECRET = "T0/B0/s3cret"
 
 @dataclass
 class Webhook:
-    """Answers with each of ``answers`` in turn, the last for ever; ``hang`` doesn't answer within a second, and ``drip``
-    a byte at a time."""
+    """Answers with each of ``answers`` in turn, the last for ever; ``hang`` doesn't answer within a second,
+    ``drip`` a byte at a time."""
 
     answers: list[str]
     url: str = ""

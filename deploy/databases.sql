@@ -1,0 +1,2 @@
+CREATE DATABASE dagster OWNER fraud;
+CREATE DATABASE mlflow OWNER fraud;
