@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo stream-demo spark-demo up test slow thorough lint types docs bench screenshots install clean pin
+.PHONY: demo stream-demo spark-demo up test slow thorough lint types docs audit bench screenshots install clean pin
 
 install: $(STAMP)
 
@@ -79,6 +79,10 @@ $(VENV)/.docs: requirements-docs.txt $(STAMP)
 # The README's pictures, from a demo that has run (make demo); needs Chromium.
 screenshots: $(STAMP)
 	$(BIN)/python -m tools.screenshots
+
+# Whether every dependency is pinned with hashes and installed as pinned; known vulnerabilities, where there is a network.
+audit: $(STAMP)
+	$(BIN)/python -m tools.dependencies
 
 # One of benchmarks/: make bench BENCH=features ARGUMENTS="--rows 1000000"
 BENCH ?= streaming

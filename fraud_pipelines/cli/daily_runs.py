@@ -79,7 +79,9 @@ class DailyRuns:
             self._instance = stack.enter_context(dg.DagsterInstance.get())
             close_abandoned_runs(self._instance)
             self._note = stack.enter_context(RunNote(self._instance))
-            self._runs = stack.enter_context(ShellRuns(self._instance, defs().resolve_job_def(JOB_NAME)))
+            self._runs = stack.enter_context(
+                ShellRuns(self._instance, defs().resolve_job_def(JOB_NAME), tell=self._tell)
+            )
             self._open = stack.pop_all()
         return self
 

@@ -11,9 +11,10 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -32,6 +33,8 @@ from dagster._grpc.types import CancelExecutionRequest, CancelExecutionResult
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils.interrupts import check_captured_interrupt
 
+from fraud_pipelines.bootstrap import WAREHOUSE_POOL
+
 LOCATION: Final = "fraud_pipelines"
 """The code location's name in workspace.yaml and pyproject.toml."""
 REPOSITORY: Final = "__repository__"
@@ -40,6 +43,8 @@ REPOSITORY: Final = "__repository__"
 _REPOSITORY_TAG = ".dagster/repository"
 _SERVER_TAG = ".dagster/grpc_info"
 _POLL_SECONDS = 2.0
+_UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_LONGEST_WAIT = timedelta(minutes=15)
 _ENDED_FROM_OUTSIDE = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
 
@@ -53,9 +58,12 @@ class ShellRuns:
     While a run is executed, Dagster can cancel it: see `_Cancellation`.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, job: dg.JobDefinition) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, job: dg.JobDefinition, *, tell: Callable[[str], None] | None = None
+    ) -> None:
         self._instance = instance
         self._job = job
+        self._tell = tell or (lambda _: None)
         self._cancellation = _Cancellation(instance)
 
     def __enter__(self) -> Self:
@@ -66,7 +74,12 @@ class ShellRuns:
         self._cancellation.stop()
 
     def create(self, partition: str, *, run_config: Mapping[str, Any], tags: Mapping[str, str]) -> dg.DagsterRun:
-        """A run that has not started yet. It has ``tags``, and those of a run that the UI starts for a partition."""
+        """A run that has not started yet. It has ``tags``, and those of a run that the UI starts for a partition.
+
+        It is created once no other run is under way that takes the same place in the concurrency pool. Dagster's
+        queue counts it from then on.
+        """
+        self._wait_for_place()
         repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), REPOSITORY)
         return self._instance.create_run_for_job(
             self._job,
@@ -80,6 +93,20 @@ class ShellRuns:
             },
             remote_job_origin=RemoteJobOrigin(repository, self._job.name),
         )
+
+    def _wait_for_place(self) -> None:
+        told = False
+        while others := [each for each in self._under_way() if _takes_place(each)]:
+            if not told:
+                told = True
+                partition = others[0].tags.get("dagster/partition", "")
+                self._tell(f"Waiting for the run {others[0].run_id} of {others[0].job_name} {partition}".rstrip() + ".")
+            time.sleep(_POLL_SECONDS / 2)
+
+    def _under_way(self) -> Sequence[dg.DagsterRun]:
+        """The runs that are executed; one that began long ago may be dead, and the warehouse has a lock, too."""
+        since = datetime.now(UTC) - _LONGEST_WAIT
+        return self._instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY, updated_after=since))
 
     def execute(self, run: dg.DagsterRun) -> Iterator[dg.DagsterEvent]:
         """Execute ``run`` in this thread, the main one, and give its events as they happen.
@@ -116,6 +143,11 @@ class ShellRuns:
     def _succeeded(self, run: dg.DagsterRun) -> bool:
         ended = self._instance.get_run_by_id(run.run_id)
         return ended is not None and ended.is_success
+
+
+def _takes_place(run: dg.DagsterRun) -> bool:
+    pools = run.run_op_concurrency.all_pools if run.run_op_concurrency else None
+    return WAREHOUSE_POOL in (pools or ())
 
 
 def _pause_before_retry(event: dg.DagsterEvent) -> float:
