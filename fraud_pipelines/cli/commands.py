@@ -8,7 +8,7 @@ import click
 from fraud_pipelines.environment import keep_files_private, load_env_file
 from fraud_pipelines.errors import FraudPipelinesError
 from fraud_pipelines.logs import set_up_logs
-from fraud_pipelines.storage.faults import in_words, store_errors
+from fraud_pipelines.storage.faults import in_words, is_fault, store_errors
 
 SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "doctor", "sql", "publish", "compile"),
@@ -37,6 +37,8 @@ class Commands(click.Group):
         except FraudPipelinesError as error:
             message = str(error)
         except store_errors() as error:
+            if not is_fault(error):
+                raise
             message = in_words(error)
         # Not from the error: its traceback would hold open connections until Python ends, which DuckDB complains about.
         raise click.ClickException(message)

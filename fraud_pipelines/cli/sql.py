@@ -14,7 +14,7 @@ from fraud_pipelines.bootstrap import live_warehouse
 from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import Settings
-from fraud_pipelines.storage.faults import in_words, store_errors
+from fraud_pipelines.storage.faults import in_words, is_fault
 
 Format = Literal["table", "json", "csv"]
 FORMATS: Final[tuple[Format, ...]] = ("table", "json", "csv")
@@ -31,7 +31,7 @@ def show_sql(settings: Settings, query: str, *, as_format: Format, limit: int) -
         _require_query(query)
         rows = live_warehouse(settings).read(query)
     except duckdb.Error as error:
-        message = in_words(error) if isinstance(error, store_errors()) else str(error)
+        message = in_words(error) if is_fault(error) else str(error)
     else:
         if as_format == "table":
             _show_table(rows, limit)

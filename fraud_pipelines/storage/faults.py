@@ -7,8 +7,10 @@ from typing import Final
 _FULL: Final = ("no space left", "disk is full", "disk full")
 _CORRUPT: Final = ("corrupt", "checksum", "malformed")
 _READ_ONLY: Final = ("read-only", "readonly", "permission denied")
+_OF_DISK: Final = ("Error", "IOException", "FatalException", "SerializationException", "OutOfMemoryException")
+"""Those of DuckDB. What is read piece by piece fails with the first, which has no kind."""
 _OF_STORES: Final = {
-    "duckdb": ("IOException", "FatalException", "SerializationException", "InternalException", "OutOfMemoryException"),
+    "duckdb": ("Error",),
     "sqlite3": ("OperationalError", "DatabaseError"),
     "sqlalchemy.exc": ("OperationalError", "DatabaseError"),
 }
@@ -25,6 +27,11 @@ def store_errors() -> tuple[type[Exception], ...]:
             for name in names
         ),
     )
+
+
+def is_fault(error: Exception) -> bool:
+    """Whether an error is a fault of a disk or database, and not of a query: that one is a fault of ours."""
+    return not type(error).__module__.endswith("duckdb") or type(error).__name__ in _OF_DISK
 
 
 def in_words(error: Exception) -> str:

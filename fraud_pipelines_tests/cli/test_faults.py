@@ -14,7 +14,7 @@ from fraud_pipelines.decisions.configuration import read_rules
 from fraud_pipelines.decisions.webhook import WebhookError, post_text
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput
 from fraud_pipelines.plan.compile import compile_plan
-from fraud_pipelines.storage.faults import in_words, store_errors
+from fraud_pipelines.storage.faults import in_words, is_fault, store_errors
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.transactions.mapping import ColumnMapping
 from fraud_pipelines_tests.conftest import Installation
@@ -102,6 +102,8 @@ def test_a_damaged_block_of_the_warehouse_is_told(tmp_path: Path) -> None:
 )
 def test_faults_of_disks_come_with_their_remedy(error: Exception, remedy: str) -> None:
     assert isinstance(error, store_errors())
+    assert is_fault(error)
+    assert not is_fault(duckdb.BinderException("no such column"))
     told = in_words(error)
     assert remedy in told
     assert "\n" not in told
