@@ -42,7 +42,7 @@ def faults(text: str, installed: Mapping[str, str]) -> list[str]:
 
 
 def main() -> int:
-    installed = {canonicalize_name(each.metadata["Name"]): each.version for each in distributions()}
+    installed = {str(canonicalize_name(each.metadata["Name"])): each.version for each in distributions()}
     found = faults(REQUIREMENTS.read_text(encoding="utf-8"), installed)
     fits = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     found += fits.stdout.strip().splitlines() if fits.returncode else []

@@ -77,10 +77,9 @@ def serve(settings: Settings, *, host: str, dagster_port: int, mlflow_port: int,
         warn_of_strangers("What listens", host)
         say("Ctrl-C stops them.")
         while not stopped:
-            if name := _first_ended(servers):
-                raise FraudPipelinesError(
-                    f"{name} ended with exit code {servers[name].returncode}; see its output above"
-                )
+            if ended := _first_ended(servers):
+                code = servers[ended].returncode
+                raise FraudPipelinesError(f"{ended} ended with exit code {code}; see its output above")
             time.sleep(0.2)
     finally:
         _stop(list(servers.values()))

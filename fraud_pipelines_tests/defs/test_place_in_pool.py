@@ -57,7 +57,7 @@ def test_a_run_from_the_shell_waits_for_the_one_under_way(instance: dg.DagsterIn
 
 def _started(run: dg.DagsterRun) -> dg.EventLogEntry:
     event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.PIPELINE_START.value, job_name=run.job_name)
-    return dg.EventLogEntry(
+    return dg.EventLogEntry(  # type: ignore[no-untyped-call]
         error_info=None,
         level="debug",
         user_message="",
