@@ -33,6 +33,17 @@ class StrictLoader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
 
+    def construct_scalar_or_text(self, node: yaml.ScalarNode) -> object:
+        """The value of a date or a number; where it only looks like one, its text, so that its field is told."""
+        try:
+            return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
+        except ValueError:
+            return node.value
+
+
+for _tag in ("timestamp", "int", "float"):
+    StrictLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", StrictLoader.construct_scalar_or_text)
+
 
 def load(text: str) -> Any:
     """The content of a YAML text.

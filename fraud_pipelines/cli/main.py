@@ -21,8 +21,8 @@ from fraud_pipelines.cli.prune import prune
 from fraud_pipelines.cli.publishing import publishes
 from fraud_pipelines.cli.review import review
 from fraud_pipelines.cli.shadow import demote, promote, show_shadow
-from fraud_pipelines.cli.weekly import report
 from fraud_pipelines.cli.token import token
+from fraud_pipelines.cli.weekly import report
 from fraud_pipelines.settings import Settings
 
 from_option = click.option("--from", "first", type=DAY, required=True, help="First day.")

@@ -187,28 +187,6 @@ def _text(path: Path, where: str = "") -> str:
         raise InvalidInput(f"{where}{path} can't be read: {error}. Check the path.") from error
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Plain data only, and no key twice: the first of two would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if repeated := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-    def construct_scalar_or_text(self, node: yaml.ScalarNode) -> object:
-        """The value of a date or a number; where it only looks like one, its text, so that its field is told."""
-        try:
-            return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
-        except ValueError:
-            return node.value
-
-
-for _tag in ("timestamp", "int", "float"):
-    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _StrictLoader.construct_scalar_or_text)
-
-
-class _FlatLoader(_StrictLoader):
 class _FlatLoader(StrictLoader):
     """As deep as a condition is, and without aliases: what strangers type can't grow when it is read."""
 
