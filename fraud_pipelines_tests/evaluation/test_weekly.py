@@ -20,6 +20,7 @@ from fraud_pipelines.evaluation.proportions import proportion, value_rate
 from fraud_pipelines.evaluation.weekly.cuts import segment_cut
 from fraud_pipelines.evaluation.weekly.rendering import as_html, as_json, as_markdown
 from fraud_pipelines.evaluation.weekly.report import weekly_report
+from fraud_pipelines.evaluation.weekly.schemes import exemptions
 from fraud_pipelines.evaluation.weekly.storing import store_figures, write_page
 from fraud_pipelines.evaluation.weekly.table import Cell, Estimate, Report
 from fraud_pipelines.evaluation.weekly.week import last_full_week, monday_of
@@ -252,6 +253,21 @@ def test_dispute_ratios_and_the_fraud_rate_count_what_was_not_blocked(report: Re
     assert rate["days"] == DAYS - 1
     assert value(rate["fraud rate by value"]) == pytest.approx(frauds / total)
     assert "lies below none of them" in report.table("fraud_rate").note
+
+
+@pytest.mark.parametrize(
+    ("known", "every", "words"),
+    [
+        (Estimate(None, of=3, why="too few"), Estimate(None, of=3, why="too few"), "At least 10 known frauds"),
+        (Estimate(0.01, 0.005, 0.02), Estimate(None, why="not known yet"), "alone lie above that up to 100 euros"),
+        (Estimate(0.0008, 0.0007, 0.0009), Estimate(None, why="not known yet"), "alone lie above that up to 250 euros"),
+        (Estimate(0.00001, 0.00001, 0.00002), Estimate(None, why="not known yet"), "isn't known yet"),
+        (Estimate(0.0001, 0.0001, 0.0002), Estimate(0.0004, 0.0003, 0.0005), "lies below that up to 250 euros"),
+        (Estimate(0.0001, 0.0001, 0.0002), Estimate(0.01, 0.005, 0.02), "lies below none of them"),
+    ],
+)
+def test_the_reference_rates_are_told_by_the_bound_that_is_known(known: Estimate, every: Estimate, words: str) -> None:
+    assert words in exemptions(known, every)
 
 
 def test_few_cases_are_said_to_be_few(warehouse: Warehouse, settings: Settings) -> None:

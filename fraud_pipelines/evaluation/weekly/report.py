@@ -216,7 +216,7 @@ def _matured(known: Known, policy: Policy) -> list[list[Cell]]:
 
 
 def _rate_table(rows: list[list[Cell]]) -> Table:
-    note = f"{_RATE_NOTE} {exemptions(rows[-1][-1] if isinstance(rows[-1][-1], Estimate) else None)}"
+    note = f"{_RATE_NOTE} {exemptions(*(row[-1] for row in rows))}"
     return Table(
         "fraud_rate", f"Fraud rate by value over {WINDOW_DAYS} days", note, [_named("by"), *RATE_COLUMNS], rows
     )

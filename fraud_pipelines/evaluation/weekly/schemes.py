@@ -88,14 +88,26 @@ def _rate_row(name: str, days: int, values: list[float], total: float) -> list[C
     return [name, days, total, math.fsum(values), Estimate.told(value_rate(values, total), len(values))]
 
 
-def exemptions(rate: Cell) -> str:
-    """What the annex's reference rates mean for a fraud rate, in a sentence."""
-    if not isinstance(rate, Estimate) or rate.high is None:
-        return f"At least {FEWEST} known frauds are needed to compare it with the reference rates."
-    allowed = [amount for amount, reference in REFERENCE_RATES if rate.high <= reference]
+def exemptions(known: Cell, every: Cell) -> str:
+    """What the annex's reference rates mean for the fraud rate, in sentences.
+
+    Args:
+        known: the rate by the frauds known.
+        every: with those still to be reported.
+    """
     rates = ", ".join(f"{reference:.2%} up to {amount} euros" for amount, reference in REFERENCE_RATES)
-    held = f"lies below that up to {max(allowed)} euros" if allowed else "lies below none of them"
-    return f"Reference rates of remote card payments: {rates}. The upper bound {held}."
+    told = f"Reference rates of remote card payments: {rates}."
+    if isinstance(every, Estimate) and every.high is not None:
+        held = [amount for amount, reference in REFERENCE_RATES if every.high <= reference]
+        return f"{told} The upper bound lies below {f'that up to {max(held)} euros' if held else 'none of them'}."
+    if isinstance(known, Estimate) and known.low is not None:
+        above = [amount for amount, reference in REFERENCE_RATES if known.low > reference]
+        return f"{told} " + (
+            f"The known frauds alone lie above that up to {min(above)} euros."
+            if above
+            else "Whether the rate is below them isn't known yet."
+        )
+    return f"{told} At least {FEWEST} known frauds are needed to compare."
 
 
 def _ratio(number: int, of: int | None) -> Estimate:
