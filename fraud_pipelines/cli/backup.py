@@ -22,10 +22,10 @@ def backup(folder: Path) -> None:
 
     settings = Settings.from_environment()
     publication_of(settings).settle()
-    made = back_up(settings, folder)
-    files = len(made.manifest.files)
-    click.echo(f"{made.folder}: {made.bytes / 1e6:,.1f} MB in {files:,} files, in {made.seconds:.1f} s.")
-    for each in made.manifest.left_out:
+    copy = back_up(settings, folder)
+    files = len(copy.manifest.files)
+    click.echo(f"{copy.folder}: {copy.bytes / 1e6:,.1f} MB in {files:,} files, in {copy.seconds:.1f} s.")
+    for each in copy.manifest.left_out:
         click.echo(f"Not in it: {each}. Back them up there.")
 
 
@@ -53,11 +53,11 @@ def relocate(folder: Path) -> None:
 
     settings, target = Settings.from_environment(), folder.expanduser().resolve()
     publication_of(settings).settle()
-    made = back_up(settings, target.with_name(f"{target.name}.moving"))
+    copy = back_up(settings, target.with_name(f"{target.name}.moving"))
     try:
-        _restore(Settings(data_dir=target, warehouse=settings.warehouse), made.folder)
+        _restore(Settings(data_dir=target, warehouse=settings.warehouse), copy.folder)
     finally:
-        shutil.rmtree(made.folder, ignore_errors=True)
+        shutil.rmtree(copy.folder, ignore_errors=True)
     click.echo(f"{target} is ready: set FRAUD_DATA_DIR={target}. What was stored since the copy began is only here.")
 
 

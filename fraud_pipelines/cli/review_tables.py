@@ -10,13 +10,15 @@ from fraud_pipelines.bootstrap import warehouse_of
 from fraud_pipelines.cli.terminal import narrow_table, terminal
 from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.review import record_verdict
-from fraud_pipelines.decisions.review_case import Case, CaseDecision, Payment, read_case
+from fraud_pipelines.decisions.review_case import Case, CaseDecision, read_case
 from fraud_pipelines.decisions.review_queue import place_in_queue, read_queue
+from fraud_pipelines.plan.compile import plan_in_force
 from fraud_pipelines.settings import Settings
 
 console = terminal()
 
 PAYMENTS_SHOWN = 15
+COLUMNS_SHOWN = 4
 _BESIDE = 120
 """From so many columns on reasons stand beside their case; `review show` tells them in any case."""
 
@@ -60,7 +62,7 @@ def show_case(settings: Settings, transaction_id: str) -> None:
     warehouse = warehouse_of(settings)
     with warehouse.connect(read_only=True):
         blind = policy_in_force(settings).audit_blind
-        case = read_case(warehouse, transaction_id, blind=blind)
+        case = read_case(warehouse, transaction_id, plan=plan_in_force(settings), blind=blind)
         place = place_in_queue(warehouse, transaction_id, blind=blind)
     facts = Table(title=f"Transaction {escape(transaction_id)}", box=SIMPLE_HEAD, show_header=False)
     for name, value in case.transaction.items():
@@ -75,7 +77,7 @@ def show_case(settings: Settings, transaction_id: str) -> None:
     if not blind:
         _show_scores(case)
     _show_labels(case)
-    _show_payments(case.payments)
+    _show_payments(case)
 
 
 def _show_decision(decided: CaseDecision) -> None:
@@ -137,14 +139,15 @@ def _show_labels(case: Case) -> None:
         console.print(f"What counts: {_verdict(case.actual_fraud)} (a chargeback outranks a review).")
 
 
-def _show_payments(payments: tuple[Payment, ...]) -> None:
+def _show_payments(case: Case) -> None:
+    payments, columns = case.payments, case.columns[:COLUMNS_SHOWN]
     place = next(n for n, payment in enumerate(payments) if payment.is_case)
     table = narrow_table(
         "The user's payments around it", "", "when (UTC)", "transaction", "amount", numbers=("amount",)
     )
-    for name in ("merchant", "category"):
-        table.add_column(name)
-    for name in ("in", "decision", "verdict"):
+    for name in columns:
+        table.add_column(name.removesuffix("_id").replace("_", " "))
+    for name in ("decision", "verdict"):
         table.add_column(name, no_wrap=True)
     for payment in payments[max(0, place - PAYMENTS_SHOWN + 1) : place + 6]:
         table.add_row(
@@ -152,7 +155,7 @@ def _show_payments(payments: tuple[Payment, ...]) -> None:
             payment.time_told + (" refund" if payment.is_refund else ""),
             escape(payment.transaction_id),
             f"{payment.amount:,.2f}",
-            *(escape(text or "") for text in (payment.merchant_id, payment.merchant_category, payment.country)),
+            *(escape(payment.columns[name] or "") for name in columns),
             payment.decision or "",
             "" if payment.actual_fraud is None else _verdict(payment.actual_fraud),
         )

@@ -20,7 +20,7 @@ decided AS (
     SEMI JOIN around USING (transaction_id)
     GROUP BY transaction_id
 )
-SELECT a.transaction_id, a."timestamp", a.amount, a.merchant_id, a.merchant_category, a.country, a.device_type,
+SELECT a.transaction_id, a."timestamp", a.amount, {columns}
        d.decision, l.actual_fraud, a.is_case, a.kind, a.local_time, a.date_only
 FROM around a
 LEFT JOIN decided d USING (transaction_id)

@@ -79,6 +79,7 @@ _NUMBERS: Final = (
 """Of a policy, the fields that hold one."""
 
 _SHIPPED_COLUMNS: Final = ("merchant_category", "country")
+"""Fields of their own, since the hashes of segments that releases before declarations kept cover them, empty or not."""
 
 Values = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
@@ -138,7 +139,7 @@ class Segment(BaseModel):
                     + (f"; did you mean {near[0]}?" if near else f"; there are {known}, and the declared columns")
                 )
         if not self.selectors:
-            raise ValueError("a segment needs merchant_category or country, or it would be the whole policy")
+            raise ValueError("a segment needs merchant_category, country or another text column, to be less than all")
         if self.review_threshold is None and self.block_threshold is None:
             raise ValueError("a segment needs review_threshold or block_threshold, or it would change nothing")
         _check_order(self.review_threshold, self.block_threshold)

@@ -41,7 +41,7 @@ _FEATURE_TABLES: Final[Mapping[Channel, str]] = {
 
 Load = Callable[[str, int], LoadedModel]
 
-Kept = TypeVar("Kept", bound=BaseModel)
+Content = TypeVar("Content", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _entries(
 
 
 def _engine(warehouse: Warehouse, hashes: Mapping[str, str]) -> DecisionEngine:
-    def kept(kind: str, model: type[Kept]) -> Kept:
+    def stored_version(kind: str, model: type[Content]) -> Content:
         found = warehouse.read(
             "SELECT content FROM scoring.policy_versions WHERE kind = ? AND hash = ?", [kind, hashes[kind]]
         )
@@ -204,7 +204,9 @@ def _engine(warehouse: Warehouse, hashes: Mapping[str, str]) -> DecisionEngine:
                 "Replay it with the release of that time."
             ) from error
 
-    return DecisionEngine(kept("policy", Policy), kept("thresholds", Thresholds), kept("rules", HardRules))
+    return DecisionEngine(
+        stored_version("policy", Policy), stored_version("thresholds", Thresholds), stored_version("rules", HardRules)
+    )
 
 
 def _features(warehouse: Warehouse, channel: Channel, entries: pl.DataFrame) -> pl.DataFrame:

@@ -11,12 +11,15 @@ from fraud_pipelines.decisions.reasons import reasons_and_context
 from fraud_pipelines.decisions.stages import deciding_version
 from fraud_pipelines.detection.backends import MODEL_NAMES
 from fraud_pipelines.errors import InvalidInput
-from fraud_pipelines.plan.types import REFUND
-from fraud_pipelines.storage.connection import select
+from fraud_pipelines.plan.compile import shipped_plan
+from fraud_pipelines.plan.plan import Plan
+from fraud_pipelines.plan.types import KIND, REFUND
+from fraud_pipelines.storage.connection import columns_of, select
 from fraud_pipelines.storage.warehouse import Warehouse
 
 PAYMENTS_BEFORE: Final = 40
 PAYMENTS_AFTER: Final = 10
+MOST_COLUMNS: Final = 6
 _OF_STREAM: Final = MODEL_NAMES["ecod"]
 _PAYMENTS: Final = Path(__file__).with_name("payments_around.sql")
 
@@ -89,15 +92,15 @@ class CaseLabel:
 
 @dataclass(frozen=True)
 class Payment:
-    """A payment of the same user, or a refund; ``is_case`` is the transaction itself."""
+    """A payment of the same user, or a refund; ``is_case`` is the transaction itself.
+
+    ``columns`` are what `columns_told` names of it.
+    """
 
     transaction_id: str
     timestamp: datetime
     amount: float
-    merchant_id: str | None
-    merchant_category: str | None
-    country: str | None
-    device_type: str | None
+    columns: dict[str, str | None]
     decision: str | None
     actual_fraud: bool | None
     is_case: bool
@@ -136,13 +139,30 @@ class Case:
     actual_fraud: bool | None
 
     @property
+    def columns(self) -> list[str]:
+        """The columns that are told of the payments: the first `MOST_COLUMNS` of which any payment has a value."""
+        names = self.payments[0].columns if self.payments else {}
+        return [name for name in names if any(each.columns[name] is not None for each in self.payments)][:MOST_COLUMNS]
+
+    @property
     def happened(self) -> datetime:
         """When the transaction was, UTC."""
         return next(payment.timestamp for payment in self.payments if payment.is_case)
 
 
-def read_case(warehouse: Warehouse, transaction_id: str, *, blind: bool = False) -> Case:
+def columns_told(plan: Plan) -> list[str]:
+    """What a payment says of itself in a list, beside its time and amount: the texts that aren't personal."""
+    return [
+        each.name
+        for each in plan.attributes
+        if each.type == "text" and not each.required and not each.pii and each.name != KIND
+    ]
+
+
+def read_case(warehouse: Warehouse, transaction_id: str, *, plan: Plan | None = None, blind: bool = False) -> Case:
     """The case of a transaction, whether it waits for a verdict or not.
+
+    Of the user's payments it has the columns that ``plan`` declares, by default what ships.
 
     ``blind``, decisions are as `decisions.blind_review` tells them, and there are no scores.
 
@@ -184,12 +204,20 @@ def read_case(warehouse: Warehouse, transaction_id: str, *, blind: bool = False)
             """,
             {"id": transaction_id},
         )
+        stored = columns_of(connection, "raw.transactions")
+        told = [name for name in columns_told(plan or shipped_plan()) if name in stored]
+        query = _PAYMENTS.read_text().replace("{columns}", "".join(f'a."{name}", ' for name in told))
         payments = select(
             connection,
-            _PAYMENTS.read_text().replace("{decisions}", decisions_told(blind=blind)),
+            query.replace("{decisions}", decisions_told(blind=blind)),
             {"id": transaction_id, "before": PAYMENTS_BEFORE, "after": PAYMENTS_AFTER},
         )
-    found = tuple(Payment(**row) for row in payments.iter_rows(named=True))
+    around = tuple(
+        Payment(**row, columns=of_row)
+        for row, of_row in zip(
+            payments.drop(told).iter_rows(named=True), payments.select(told).iter_rows(named=True), strict=True
+        )
+    )
     scored = [] if blind else [CaseScore(**row) for row in scores.iter_rows(named=True)]
     decided = [_decision(row, scored) for row in decisions.iter_rows(named=True)]
     deciding = {(each.channel, each.decided_by) for each in decided}
@@ -199,8 +227,8 @@ def read_case(warehouse: Warehouse, transaction_id: str, *, blind: bool = False)
         decisions=tuple(decided),
         scores=tuple(replace(each, decided=(each.channel, each.version) in deciding) for each in scored),
         labels=tuple(CaseLabel(**row) for row in labels.iter_rows(named=True)),
-        payments=found,
-        actual_fraud=next(payment.actual_fraud for payment in found if payment.is_case),
+        payments=around,
+        actual_fraud=next(payment.actual_fraud for payment in around if payment.is_case),
     )
 
 

@@ -164,9 +164,10 @@ def _without_pictures(text: str) -> str | None:
     entry = deserialize_value(text, EventLogEntry)
     event = cast("DagsterEvent", entry.dagster_event)
     data = cast("StepMaterializationData", event.event_specific_data)
-    made: AssetMaterialization = data.materialization
-    figures: dict[str, Any] = {name: value for name, value in made.metadata.items() if isinstance(value, _FIGURES)}
-    if len(figures) == len(made.metadata):
+    materialization: AssetMaterialization = data.materialization
+    metadata = materialization.metadata
+    figures: dict[str, Any] = {name: value for name, value in metadata.items() if isinstance(value, _FIGURES)}
+    if len(figures) == len(metadata):
         return None
-    thin = data._replace(materialization=made.with_metadata(figures))
+    thin = data._replace(materialization=materialization.with_metadata(figures))
     return serialize_value(entry._replace(dagster_event=event._replace(event_specific_data=thin)))

@@ -78,7 +78,7 @@ def matured_decisions(
         The columns of `matured_scores`, where ``score`` is the final one and ``alert`` says that the decision was
         not to approve; ``screening_score`` and ``second_stage_score``, that of the ``second_stage`` or of the ensemble
         in its place (see ``scoring.stage_scores``; null where there is neither); and ``decision``, ``reason``,
-        ``merchant_category``, ``country``, the further columns of ``segments``, ``label_source``.
+        the columns of ``segments``, ``label_source``.
     """
     first, last = matured_window(as_of, label_delay_days=label_delay_days, evaluation_days=evaluation_days)
     return warehouse.read(
@@ -178,8 +178,8 @@ def recent_scores(
     """The scores of the last ``days`` days up to ``as_of``, whether labelled or not: what alert volume is read from.
 
     Returns:
-        ``transaction_id``, ``event_date``, ``decision``, ``reason``, ``merchant_category``, ``country``, the further
-        columns of ``segments``, ``score``, ``screening_score``, ``second_stage_score``.
+        ``transaction_id``, ``event_date``, ``decision``, ``reason``, the columns of ``segments``, ``score``,
+        ``screening_score``, ``second_stage_score``.
     """
     return warehouse.read(
         with_segments(_query("recent_scores"), segments),
@@ -205,9 +205,8 @@ def outcomes_learned_on(warehouse: Warehouse, day: date) -> pl.DataFrame:
 
 
 def with_segments(query: str, segments: Sequence[str]) -> str:
-    """The query with the columns of a transaction that segments are chosen by, in the place of ``{columns}``."""
-    columns = dict.fromkeys(("merchant_category", "country", *segments))
-    return query.replace("{columns}", ", ".join(f't."{name}"' for name in columns))
+    """The query with the columns of a transaction that segments are chosen by, in the place of ``{columns},``."""
+    return query.replace("{columns},", " ".join(f't."{name}",' for name in segments))
 
 
 def _query(name: str) -> str:

@@ -151,7 +151,7 @@ def set_thresholds(
     with warehouse.transaction() as connection:
         effective = _first_undecided_day(connection)
         current = thresholds_in_force(warehouse, policy, effective)
-        said: dict[str, JsonValue] = {"objective": SET_BY_PERSON, "reason": reason, "set_by": by}
+        evidence: dict[str, JsonValue] = {"objective": SET_BY_PERSON, "reason": reason, "set_by": by}
         try:
             thresholds = Thresholds(
                 effective_date=effective,
@@ -160,7 +160,7 @@ def set_thresholds(
                 block_threshold=current.block_threshold,
                 contamination=policy.contamination,
                 objective=SET_BY_PERSON,
-                evidence=said | _still_told(current),
+                evidence=evidence | _still_told(current),
             )
         except ValidationError as error:
             first = error.errors()[0]

@@ -108,7 +108,7 @@ class AggregateCompiler:
         several = isinstance(declared.over, list)
         names = [
             aggregate_name(draft.name, declared.of, declared.how, window, declared.name, listed=several)
-            for window in windows
+            for window in dict.fromkeys(windows)
         ]
         at = ("name",) if declared.name is not None else ()
         # All are tried: each that can't have its name is a problem of its own.

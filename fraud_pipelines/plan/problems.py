@@ -7,7 +7,7 @@ from typing import Final
 
 from fraud_pipelines.errors import InvalidInput
 
-_MANY: Final = 40
+_MOST_NAMES: Final = 40
 
 Key = tuple[str | int, ...]
 """Where something stands in a file: keys of mappings, and positions in lists from 0."""
@@ -50,7 +50,7 @@ def unknown(value: object, kind: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(value), names, n=1)
     if near:
         return f"{value!r} is no {kind}; did you mean {near[0]}?"
-    if len(names) > _MANY:
+    if len(names) > _MOST_NAMES:
         return f"{value!r} is no {kind} (fraud-pipelines declarations show lists them)"
     return f"{value!r} is no {kind}; there {'is' if len(names) == 1 else 'are'} {listed(names)}"
 

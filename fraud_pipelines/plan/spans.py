@@ -27,13 +27,15 @@ def rows_or_span(written: object) -> int | timedelta:
         return written
     if not isinstance(written, str):
         raise ValueError(f"{written!r} is no window; write a number of rows, such as 5, or a span, such as 24h")
-    text = re.fullmatch(r"(\d{1,6})\s*([A-Za-z]*)", written.strip(), re.ASCII)
+    text = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", written.strip(), re.ASCII)
     if text and text[2] and text[2] not in _UNITS:
         raise ValueError(f"{text[2]!r} in {written!r} is no unit of time; write s, m, h or d, such as 24h")
     if text and text[2] and not int(text[1]):
         raise ValueError(f"{written!r} is a span of zero; it would hold nothing")
+    if text and text[2] and len(text[1].lstrip("0")) > 6:
+        raise ValueError(f"{written!r} is longer than {MAX_SPAN.days} days")
     if not re.fullmatch(SPAN_PATTERN, written):
-        raise ValueError(f"{written!r} is no span; write a number of seconds, minutes, hours or days, such as 24h")
+        raise ValueError(f"{written!r} is no span; write whole seconds, minutes, hours or days, such as 24h")
     span = int(written[:-1]) * _UNITS[written[-1]]
     if span > MAX_SPAN:
         raise ValueError(f"{written!r} is longer than {MAX_SPAN.days} days")

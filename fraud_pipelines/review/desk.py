@@ -177,7 +177,7 @@ class Desk:
     def case(self, transaction_id: str, chosen: Chosen = EVERYTHING) -> CaseView:
         """One case; raises InvalidInput where there is no such transaction."""
         with self.reading() as warehouse:
-            case = read_case(warehouse, transaction_id, blind=self._blind)
+            case = read_case(warehouse, transaction_id, plan=self.plan, blind=self._blind)
             place = self._place(warehouse, transaction_id, chosen)
             about = {name: case.transaction[name] for name in self._linked if case.transaction.get(name) is not None}
             days = {case.happened.date(), datetime.now(UTC).date()}

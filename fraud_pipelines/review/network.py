@@ -74,15 +74,15 @@ def draw_network(near: Neighbourhood, itself: Standing) -> Network:
 
 def _node(column: int, middle: float, standing: Standing, note: str) -> Node:
     kind = "fraud" if standing.known_frauds else "alert" if standing.alerts else "plain"
-    said = [_counted(standing.payments, "payment")]
-    said += [_counted(standing.alerts, "alert")] if standing.alerts else []
-    said += [_counted(standing.known_frauds, "fraud")] if standing.known_frauds else []
+    counts = [_counted(standing.payments, "payment")]
+    counts += [_counted(standing.alerts, "alert")] if standing.alerts else []
+    counts += [_counted(standing.known_frauds, "fraud")] if standing.known_frauds else []
     return Node(
         _LEFT[column],
         round(middle - NODE_HEIGHT / 2, 1),
         standing,
         _shortened(standing.value),
-        " · ".join([*said, *([note] if note else [])]),
+        " · ".join([*counts, *([note] if note else [])]),
         kind,
     )
 

@@ -106,8 +106,8 @@ def _old(
 
     lately = int((now - _AT_WORK).replace(tzinfo=UTC).timestamp() * 1000)
 
-    def is_old(tags: dict[str, str], made: int) -> bool:
-        return tags.get(PARTITION_TAG, "") < before.isoformat() and PARTITION_TAG in tags and made < lately
+    def is_old(tags: dict[str, str], created: int) -> bool:
+        return tags.get(PARTITION_TAG, "") < before.isoformat() and PARTITION_TAG in tags and created < lately
 
     # A server keeps what is marked as deleted; here it is left of a process that died.
     view = ViewType.ALL if for_good else ViewType.ACTIVE_ONLY

@@ -258,7 +258,9 @@ def test_rules_segments_and_cases_know_what_is_declared(installation: Installati
     assert set(in_shop["reason"]) >= {"rule:shop"}
     assert set(rows.filter(pl.col("status") == "declined")["review_threshold"]) == {0.2}
     assert 0.2 not in set(rows.filter(pl.col("status") != "declined")["review_threshold"])
-    case = read_case(installation.warehouse, "t0000")
+    case = read_case(installation.warehouse, "t0000", plan=compile_plan(installation.declarations))
+    assert case.columns == ["merchant_id", "country", "status"]  # of those that ship none is told that has no value
+    assert {payment.columns["status"] for payment in case.payments} >= {"declined", "approved"}
     assert {"card_id", "latitude", "opened_at"} <= {name for name, _ in case.transaction.items()}
 
 

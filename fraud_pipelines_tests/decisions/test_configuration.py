@@ -109,7 +109,7 @@ def test_a_policy_takes_what_it_leaves_out_from_the_one_it_is_based_on(file: Pat
         ),
         (
             "policies: {own: {based_on: balanced, segments: [{name: a, block_threshold: 0.7}]}}",
-            r"field segments.0: a segment needs merchant_category or country",
+            r"field segments.0: a segment needs merchant_category, country or another text column",
         ),
         (
             "policies: {own: {based_on: balanced, segments: [&a {name: a, country: SE, block_threshold: 0.7}, *a]}}",

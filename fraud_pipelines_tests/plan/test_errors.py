@@ -74,6 +74,8 @@ AGGREGATES = {
     "{how: sum, of: amount, over: 24x}": ("over", "'x' in '24x' is no unit"),
     "{how: sum, of: amount, over: 3 weeks}": ("over", "'weeks' in '3 weeks' is no unit"),
     "{how: sum, of: amount, over: 400d}": ("over", "longer than 366 days"),
+    "{how: sum, of: amount, over: 99999999d}": ("over", "longer than 366 days"),
+    "{how: sum, of: amount, over: [1h, 1h], name: x}": ("over", "two of 1h, 1h are equal"),
     "{how: sum, of: amount, over: '24'}": ("over", "is no span"),
     "{how: sum, of: amount, over: -1h}": ("over", "is no span"),
     "{how: sum, of: amount, over: [24h, 1d]}": ("over", "two of 24h, 1d are equal"),

@@ -195,9 +195,9 @@ def _fitted(
         try:
             return made_by(**given).fit(X)
         except _COMPLAINTS as error:
-            said = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+            shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
             raise InvalidInput(
-                f"{backend} can't be fitted to {X.shape[0]} rows of {X.shape[1]} features with {said}: {error}"
+                f"{backend} can't be fitted to {X.shape[0]} rows of {X.shape[1]} features with {shown}: {error}"
             ) from error
 
 
