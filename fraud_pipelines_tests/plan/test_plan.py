@@ -292,6 +292,8 @@ def test_a_null_rule_speaks_of_missing_values_only_where_there_can_be_some(tmp_p
               - {how: mean, of: fee, over: 5}
               - {how: mean, of: tax_mean_5, over: 3}
               - {how: mean, of: fee_mean_5, over: 3}
+              - {how: z, of: tax}
+              - {how: z, of: fee}
         """,
     )
     assert {name: plan.features[name].null_rule for name in own(plan)} == {
@@ -300,6 +302,8 @@ def test_a_null_rule_speaks_of_missing_values_only_where_there_can_be_some(tmp_p
         "fee_mean_5": "null without a value",
         "tax_mean_5_mean_3": "never null",
         "fee_mean_5_mean_3": "null without a value",
+        "tax_z": "never null; 0 without a history and a population",
+        "fee_z": "null without fee; 0 without a history and a population",
     }
 
 

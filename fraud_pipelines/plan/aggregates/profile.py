@@ -14,6 +14,7 @@ from typing import Final
 
 from fraud_pipelines.plan.folding.function import (
     MARKS,
+    NEVER_NULL,
     NUMBERS_KEPT,
     STATISTICS,
     Function,
@@ -256,11 +257,20 @@ _WINDOW: Final = Option(50, 1, 1_000, whole=True)
 _PLACED: Final = {"window": _WINDOW, "pull": Option(1, 0, 1_000), "tiny": Option(0.2, 0, 1)}
 _SHRUNK: Final = _PLACED | {"weight": Option(5, 0, 1_000), "share": Option(0.5, 0, 10)}
 _OUTSIZED: Final = {"outsized_z": Option(4, 0, 100), "outsized_days": Option(14, 1, 366, whole=True)}
-_ZERO: Final = "never null; 0 without a history and a population"
+_ZERO: Final = "0 without a history and a population"
+_UNKNOWN: Final = "null without {of}"
+_NO_RATIO: Final = f"{_UNKNOWN}, and where it or what it is compared with is −1 or less"
 
 
 def _function(
-    how: str, description: str, formula: str, gives: str, options: Mapping[str, Option], turn: int
+    how: str,
+    description: str,
+    formula: str,
+    gives: str,
+    options: Mapping[str, Option],
+    turn: int,
+    *,
+    unknown: str = _UNKNOWN,
 ) -> Function:
     count = how == "outsized"
     return Function(
@@ -269,7 +279,8 @@ def _function(
         over="none",
         description=description,
         formula=formula,
-        null_rule=_ZERO,
+        null_rule=f"{unknown}; {_ZERO}",
+        if_complete=f"{NEVER_NULL}; {_ZERO}",
         gives=gives,
         sql_type="INTEGER" if count else "DOUBLE",
         options=options,
@@ -307,6 +318,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
         "log ratio to the median of the earlier ones",
         _PLACED,
         turn=3,
+        unknown=_NO_RATIO,
     ),
     "max_ratio": _function(
         "max_ratio",
@@ -315,6 +327,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
         "log ratio to the largest of the earlier ones",
         _PLACED,
         turn=3,
+        unknown=_NO_RATIO,
     ),
     "outsized": _function(
         "outsized",
@@ -323,5 +336,6 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
         "earlier transactions whose z was large",
         _SHRUNK | _OUTSIZED,
         turn=1,
+        unknown=NEVER_NULL,
     ),
 }
