@@ -157,6 +157,7 @@ NAMES_COLUMNS = {
     "decisions.policies": "the hash of a segment covers these two, empty or not, since before there were declarations",
     "decisions.reasons": "words for the features that ship",
     "decisions.review_queue": "the columns that a list of payments shows",
+    "evaluation.weekly.report": "the cuts that the report of a week always has",
     "review.choosing": "the columns that the form of a list always has",
     "transactions.null_words": "names that tell somebody, declared or not",
 }
