@@ -34,6 +34,7 @@ from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils.interrupts import check_captured_interrupt
 
 from fraud_pipelines.bootstrap import WAREHOUSE_POOL
+from fraud_pipelines.defs.abandoned_runs import close_abandoned_runs
 
 LOCATION: Final = "fraud_pipelines"
 """The code location's name in workspace.yaml and pyproject.toml."""
@@ -102,6 +103,7 @@ class ShellRuns:
                 partition = others[0].tags.get("dagster/partition", "")
                 self._tell(f"Waiting for the run {others[0].run_id} of {others[0].job_name} {partition}".rstrip() + ".")
             time.sleep(_POLL_SECONDS / 2)
+            close_abandoned_runs(self._instance)
 
     def _under_way(self) -> Sequence[dg.DagsterRun]:
         """The runs that are executed; one that began long ago may be dead, and the warehouse has a lock, too."""
