@@ -1,5 +1,6 @@
 """``fraud-pipelines audit`` and ``replay``: is the log as it was written, and do its decisions come out again?"""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from fraud_pipelines.bootstrap import publication_of, warehouse_of
 from fraud_pipelines.cli.terminal import terminal
+from fraud_pipelines.engines.opening import engine_of
 from fraud_pipelines.errors import WarehouseBusy
 from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.opening import warehouse_at
@@ -24,7 +26,8 @@ def show_audit(settings: Settings, *, expected_head: str | None) -> int:
     """
     from fraud_pipelines.decisions.audit import audit_decisions
 
-    audit = audit_decisions(warehouse_of(settings), expected_head=expected_head)
+    with closing(engine_of(settings)) as engine:
+        audit = audit_decisions(warehouse_of(settings), expected_head=expected_head, engine=engine)
     for finding in audit.findings:
         console.print(f"✗ {finding}", markup=False, highlight=False, soft_wrap=True)
     verdict = (

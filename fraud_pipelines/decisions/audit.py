@@ -1,32 +1,46 @@
 """The audit: is every entry of the decision log as it was written, and do the decisions in force follow from it?"""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.decisions.hash_chain import (
-    ENTRY_SCHEMA,
-    FORGOTTEN,
-    GENESIS,
-    REDACTED,
-    ChainHead,
-    canonical,
-    chain_head,
+from fraud_pipelines.decisions.chain_walk import (
+    MOST_FINDINGS,
+    WALKED,
+    ChainWalk,
+    Findings,
+    WalkKey,
+    WalkShard,
+    missing_entries,
+    verify_chains,
+    walk_chains,
 )
+from fraud_pipelines.decisions.hash_chain import GENESIS, REDACTED, ChainHead
+from fraud_pipelines.decisions.seal_walk import SealWalk
+from fraud_pipelines.engines.in_process import InProcess
+from fraud_pipelines.engines.interface import Engine
+from fraud_pipelines.engines.work_folder import work_folder
 from fraud_pipelines.errors import InvalidInput, MissingData
-from fraud_pipelines.storage.connection import Connection, select, table_exists
+from fraud_pipelines.storage.connection import Connection, registered, select, table_exists
+from fraud_pipelines.storage.shard_files import export, shard_sql
 from fraud_pipelines.storage.warehouse import Warehouse
 
 _IN_FORCE: Final = Path(__file__).with_name("audit_in_force.sql")
 _CHUNK: Final = 200_000
-"""Entries read at once."""
+"""Entries read at once, into memory."""
+_CHUNK_OF_SHARD: Final = 1_000_000
+"""Entries read at once, for each shard."""
 
-MOST_FINDINGS: Final = 20
-"""So many findings of one kind are told in full; the rest is counted."""
+_ENTRIES: Final = f"""
+    SELECT {", ".join(WALKED)} FROM scoring.decision_revisions WHERE sequence > ? AND sequence <= ?
+"""
+_KEY: Final = "chain"
+_CHAIN: Final = "CASE WHEN shard IS NULL THEN '' ELSE concat_ws('/', channel, event_date, shard) END"
+"""A chain as text, as `Chain` gives it; empty for that of earlier releases."""
 
 
 @dataclass(frozen=True)
@@ -40,132 +54,149 @@ class Audit:
     forgotten: int = 0
 
 
-def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None) -> Audit:
+def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None, engine: Engine | None = None) -> Audit:
     """Verify the decision log and the decisions in force, on one state of the warehouse.
 
-    It finds an entry that was changed, removed, inserted or moved; entries missing at the end, by the heads noted
-    in ``scoring.decision_chain``; a decision in force that is not the last entry on its transaction; a policy,
-    thresholds or rules whose text doesn't have its hash, or whose text is missing.
+    It finds an entry that was changed, removed, inserted or moved; entries, shards and days that are missing, by the
+    seals in ``scoring.decision_chain``; a seal that was changed or removed; a decision in force that is not the last
+    entry on its transaction; a policy, thresholds or rules whose text doesn't have its hash, or whose text is missing.
 
-    What a chain can't tell: whoever may write to the file may also write all of it anew, every hash included. Only
+    What hashes can't tell: whoever may write to the file may also write all of it anew, every hash included. Only
     a head kept elsewhere shows that: in Dagster's record of ``scoring/decisions``, in a ticket, on paper. Give it
-    as ``expected_head``. And the chain shows what was decided, not that it was right.
+    as ``expected_head``. And the log shows what was decided, not that it was right.
 
     Args:
-        expected_head: a hash noted earlier, or the ``number:hash`` that an earlier audit printed; the chain must
+        expected_head: a hash noted earlier, or the ``number:hash`` that an earlier audit printed; the log must
             have come by it.
+        engine: verifies chains in parallel where it has several shards; by default all are verified here.
 
     Raises:
         InvalidInput: ``expected_head`` is no hash.
+        ShardFailed: a shard failed.
     """
+    engine = engine or InProcess()
     wanted_hash = _hash_of(expected_head)
     with warehouse.connect(read_only=True) as connection:
         _require_log(connection, warehouse)
-        walk = _Walk(dict(select(connection, "SELECT sequence, head_hash FROM scoring.decision_chain").rows()))
-        for chunk in _chunks(connection):
-            walk.take(connection, chunk, wanted_hash)
-        findings = [*walk.findings, *walk.missing_at_the_end(chain_head(connection))]
-        if wanted_hash not in (None, GENESIS) and not walk.came_by_wanted:
-            findings.append(f"the expected head {expected_head} is nowhere in the chain: the log was written anew")
-        findings += _forgotten_unnoted(connection, walk.forgotten)
-        findings += _revisions_out_of_order(connection)
-        findings += _decisions_that_differ(connection)
-        findings += _versions_that_differ(connection)
+        seals, walks = SealWalk(wanted_hash), dict[WalkKey, ChainWalk]()
+        _walk_along(connection, seals, walks, wanted_hash, engine)
+        entries = sum(walk.entries for walk in walks.values())
+        last = int(select(connection, "SELECT coalesce(max(sequence), 0) FROM scoring.decision_revisions").item())
+        findings = _found(walks.values())
+        findings.extend(missing_entries(walks.values()))
+        findings.extend(_misplaced(connection, walks.values()))
+        findings.extend(seals.findings)
+        told = [*findings.told(), *_missing_at_the_end(last, seals.head)]
+        came_by = seals.came_by_wanted or any(walk.came_by_wanted for walk in walks.values())
+        if wanted_hash is not None and not came_by:
+            told.append(f"the expected head {expected_head} is nowhere in the chain: the log was written anew")
+        forgotten = sum(walk.forgotten for walk in walks.values())
+        told += _forgotten_unnoted(connection, forgotten)
+        told += _revisions_out_of_order(connection)
+        told += _decisions_that_differ(connection)
+        told += _versions_that_differ(connection)
         decisions = int(select(connection, "SELECT count(*) FROM scoring.decisions").item())
-    return Audit(walk.entries, decisions, walk.head, tuple(findings), walk.forgotten)
+    return Audit(entries, decisions, seals.head, tuple(told), forgotten)
 
 
-class _Walk:
-    """Walks along the chain, from the first entry to the last, and notes what doesn't fit."""
-
-    def __init__(self, noted: dict[int, str]) -> None:
-        self.head = ChainHead(0, GENESIS)
-        self.entries = 0
-        self.came_by_wanted = False
-        self.forgotten = 0
-        self._noted = noted
-        self._findings = _Findings()
-
-    @property
-    def findings(self) -> list[str]:
-        return self._findings.told()
-
-    def take(self, connection: Connection, chunk: pl.DataFrame, wanted_hash: str | None) -> None:
-        """Verify the next entries: content against hash, hash against the entry before, place against the noted."""
-        columns = ("sequence", "transaction_id", "channel", "revision", "action", "previous_hash", "entry_hash")
-        for (sequence, transaction, channel, revision, action, previous, entry_hash), text in zip(
-            chunk.select(columns).iter_rows(), canonical(chunk), strict=True
-        ):
-            entry = f"entry {sequence} (transaction {transaction}, {channel}, revision {revision})"
-            if sequence == self.head.sequence:
-                self._findings.add("twice", f"{entry}: the number {sequence} stands twice in the log")
-            elif sequence > self.head.sequence + 1:
-                gap = f"entry {self.head.sequence + 1}" + (
-                    f" to {sequence - 1} are" if sequence > self.head.sequence + 2 else " is"
-                )
-                self._findings.add("gap", f"{gap} missing from the log")
-            if previous != self.head.hash:
-                self._findings.add("link", f"{entry} does not follow {self._before()}{_where(connection, previous)}")
-            if action == FORGOTTEN:
-                self.forgotten += 1
-            elif hashlib.sha256((previous + text).encode()).hexdigest() != entry_hash:
-                self._findings.add("changed", f"{entry} was changed: its content no longer has its hash")
-            if self._noted.get(sequence, entry_hash) != entry_hash:
-                self._findings.add("noted", f"{entry} is not the one noted when it was appended")
-            self.came_by_wanted |= entry_hash == wanted_hash
-            self.head = ChainHead(sequence, entry_hash)
-        self.entries += chunk.height
-
-    def missing_at_the_end(self, noted: ChainHead) -> list[str]:
-        """Whether the log ends before the last head noted."""
-        if noted.sequence > self.head.sequence:
-            return [
-                f"the log ends at entry {self.head.sequence}, and once had {noted.sequence}: the last "
-                f"{noted.sequence - self.head.sequence} were removed"
-            ]
-        if noted.sequence < self.head.sequence:
-            return [f"the log goes on to entry {self.head.sequence}, beyond {noted.sequence}, the last one noted"]
-        return []
-
-    def _before(self) -> str:
-        return f"entry {self.head.sequence}" if self.head.sequence else "the beginning"
+def _found(walks: Iterable[ChainWalk]) -> Findings:
+    findings = Findings()
+    for walk in sorted(walks, key=lambda walk: str(walk.key)):
+        findings.extend(walk.findings)
+    return findings
 
 
-class _Findings:
-    """Findings by kind; of each kind the first `MOST_FINDINGS` are kept and the rest is counted."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, list[str]] = {}
-        self._more: dict[str, int] = {}
-
-    def add(self, kind: str, finding: str) -> None:
-        kept = self._kept.setdefault(kind, [])
-        if len(kept) < MOST_FINDINGS:
-            kept.append(finding)
-        else:
-            self._more[kind] = self._more.get(kind, 0) + 1
-
-    def told(self) -> list[str]:
-        told = []
-        for kind, kept in self._kept.items():
-            told += kept
-            if kind in self._more:
-                told.append(f"… and {self._more[kind]} more of this kind")
-        return told
+def _missing_at_the_end(last: int, noted: ChainHead) -> list[str]:
+    """Whether the log ends before or beyond the last seal."""
+    if noted.sequence > last:
+        gone = noted.sequence - last
+        return [f"the log ends at entry {last}, and once had {noted.sequence}: the last {gone} were removed"]
+    if noted.sequence < last:
+        return [f"the log goes on to entry {last}, beyond {noted.sequence}, the last one noted"]
+    return []
 
 
-def _chunks(connection: Connection) -> Iterator[pl.DataFrame]:
-    last = int(select(connection, "SELECT coalesce(max(sequence), 0) FROM scoring.decision_revisions").item())
-    columns = ", ".join(("sequence", *ENTRY_SCHEMA.names(), "previous_hash", "entry_hash"))
-    for start in range(0, last, _CHUNK):
-        chunk = select(
+def _walk_along(
+    connection: Connection, seals: SealWalk, walks: dict[WalkKey, ChainWalk], wanted_hash: str | None, engine: Engine
+) -> None:
+    """Walk along all chains at once, in the order of the log, some entries at a time."""
+    last = int(
+        select(
             connection,
-            f"SELECT {columns} FROM scoring.decision_revisions WHERE sequence > ? AND sequence <= ? "
-            "ORDER BY sequence, entry_hash",
-            [start, start + _CHUNK],
+            """
+            SELECT greatest((SELECT coalesce(max(sequence), 0) FROM scoring.decision_revisions),
+                            (SELECT coalesce(max(sequence), 0) FROM scoring.decision_chain))
+            """,
+        ).item()
+    )
+    at_once = _CHUNK if engine.shards == 1 else _CHUNK_OF_SHARD * engine.shards
+    for start in range(0, last, at_once):
+        seals.take(_seals(connection, start, start + at_once), walks)
+        if engine.shards == 1:
+            walk_chains(
+                select(connection, f"{_ENTRIES} ORDER BY sequence, entry_hash", [start, start + at_once]),
+                walks,
+                wanted_hash=wanted_hash,
+            )
+        else:
+            _walk_in_shards(connection, start, start + at_once, walks, wanted_hash, engine)
+    for walk in walks.values():
+        walk.finish()
+
+
+def _walk_in_shards(
+    connection: Connection,
+    start: int,
+    end: int,
+    walks: dict[WalkKey, ChainWalk],
+    wanted_hash: str | None,
+    engine: Engine,
+) -> None:
+    with work_folder(engine) as folder:
+        files = export(
+            connection,
+            f"SELECT *, {_CHAIN} AS {_KEY} FROM ({_ENTRIES})",
+            [start, end],
+            key=(_KEY,),
+            shards=engine.shards,
+            folder=folder / "entries",
         )
-        if chunk.height:
-            yield chunk
+        keys = pl.DataFrame({_KEY: ["" if key is None else str(key) for key in walks]}, schema={_KEY: pl.String})
+        with registered(connection, _walks=keys):
+            places = select(connection, f"SELECT {shard_sql((_KEY,), engine.shards)} AS shard FROM _walks")["shard"]
+        of_shard: dict[int, list[ChainWalk]] = {}
+        for place, walk in zip(places, walks.values(), strict=True):
+            of_shard.setdefault(place, []).append(walk)
+        for found in engine.map(
+            verify_chains,
+            [
+                WalkShard(tuple(of_shard.get(shard, ())), rows, wanted_hash, folder / f"walked-{shard}")
+                for shard, rows in enumerate(files)
+                if rows.paths
+            ],
+        ):
+            walks.update({walk.key: walk for walk in found})
+
+
+def _seals(connection: Connection, start: int, end: int) -> pl.DataFrame:
+    """The seals whose first entry is one of those after ``start`` up to ``end``."""
+    return select(
+        connection,
+        """
+        SELECT sequence, entries, channel, head_hash, appended_at, previous_root, heads FROM scoring.decision_chain
+        WHERE sequence - entries >= ? AND sequence - entries < ? ORDER BY sequence, appended_at, head_hash
+        """,
+        [start, end],
+    )
+
+
+def _misplaced(connection: Connection, walks: Iterable[ChainWalk]) -> Findings:
+    findings = Findings()
+    misplaced = sorted((each for walk in walks for each in walk.misplaced), key=lambda each: each.sequence)
+    for number, each in enumerate(misplaced):
+        where = _where(connection, each.previous) if number < MOST_FINDINGS else ""
+        findings.add("link", f"{each.entry} does not follow {each.before}{where}")
+    return findings
 
 
 def _where(connection: Connection, previous: str) -> str:
@@ -197,14 +228,14 @@ def _revisions_out_of_order(connection: Connection) -> list[str]:
         ORDER BY ALL
         """,
     )
-    findings = _Findings()
+    findings = Findings()
     for transaction, channel, revisions in rows.iter_rows():
         findings.add("revisions", f"transaction {transaction} ({channel}) has the revisions {revisions}, out of order")
     return findings.told()
 
 
 def _decisions_that_differ(connection: Connection) -> list[str]:
-    findings = _Findings()
+    findings = Findings()
     for transaction, channel, fault in select(connection, _IN_FORCE.read_text()).iter_rows():
         findings.add(fault, f"the decision on transaction {transaction} ({channel}) {fault}")
     return findings.told()
@@ -220,7 +251,7 @@ def _versions_that_differ(connection: Connection) -> list[str]:
         FROM scoring.decision_revisions ORDER BY ALL
         """,
     ).drop_nulls("hash")
-    findings, redacted = _Findings(), _redacted_policies(connection)
+    findings, redacted = Findings(), _redacted_policies(connection)
     for digest, kind, content in kept.iter_rows():
         if digest in redacted and REDACTED in content:
             continue

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import polars as pl
 
@@ -15,6 +16,19 @@ from fraud_pipelines.features.frames import read_columns, read_features_of
 from fraud_pipelines.storage.connection import registered, select
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
+
+BATCH: Final = "batch"
+"""The channel of what is decided at the end of the day."""
+
+CANDIDATES_SQL: Final = """
+    SELECT transaction_id, screening_score, second_stage_score,
+           list_filter(
+               [screening_version, nullif(second_stage_version, screening_version)],
+               lambda version: version IS NOT NULL
+           ) AS model_versions
+    FROM scoring.stage_scores('batch', $day, $day, $screening_model, $second_stage, $ensemble_model)
+"""
+"""Both scores of each transaction of a day, and the versions that gave them."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +68,25 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
     alerts = decided.filter(reviewed())
     reasons = explain_alerts(
         alerts,
-        _seen_by_models(warehouse, day, alerts["transaction_id"]),
+        seen_by_models(warehouse, day, alerts["transaction_id"]),
         engine,
         lambda name, number: load_version(registry, name, number),
     )
-    rows = (
+    return DecidedDay(decision_rows(decided, reasons, day), engine)
+
+
+def decision_rows(decided: pl.DataFrame, reasons: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The rows of a `DecidedDay`, or of a shard of it.
+
+    Args:
+        decided: what the engine decided, with `AUDIT` and ``model_versions``.
+        reasons: what `explain_alerts` gives.
+    """
+    return (
         decided.join(reasons, on="transaction_id", how="left")
         .select(
             "transaction_id",
-            pl.lit("batch").alias("channel"),
+            pl.lit(BATCH).alias("channel"),
             pl.lit(day).alias("event_date"),
             "decision",
             "score",
@@ -76,7 +100,6 @@ def decide_day(warehouse: Warehouse, registry: ModelRegistry, engine: DecisionEn
         )
         .sort("transaction_id")
     )
-    return DecidedDay(rows, engine)
 
 
 def read_candidates(warehouse: Warehouse, engine: DecisionEngine, day: date) -> pl.DataFrame:
@@ -86,29 +109,23 @@ def read_candidates(warehouse: Warehouse, engine: DecisionEngine, day: date) -> 
     Raises:
         MissingData: the day has no scores.
     """
-    candidates = warehouse.read(
-        """
-        SELECT transaction_id, screening_score, second_stage_score,
-               list_filter(
-                   [screening_version, nullif(second_stage_version, screening_version)],
-                   lambda version: version IS NOT NULL
-               ) AS model_versions
-        FROM scoring.stage_scores('batch', $day, $day, $screening_model, $second_stage, $ensemble_model)
-        ORDER BY transaction_id
-        """,
-        {
-            "day": day,
-            "screening_model": DAILY_MODEL,
-            "second_stage": engine.policy.second_stage,
-            "ensemble_model": ENSEMBLE_MODEL,
-        },
-    )
+    candidates = warehouse.read(f"{CANDIDATES_SQL} ORDER BY transaction_id", candidates_of(engine, day))
     if candidates.is_empty():
         raise MissingData(f"no scores are stored for {day}: materialize scoring/transaction_scores for the day first")
     if engine.columns:
         looked_at = read_columns(warehouse, day, engine.columns)
         candidates = candidates.join(looked_at, on="transaction_id", how="left", maintain_order="left")
     return candidates
+
+
+def candidates_of(engine: DecisionEngine, day: date) -> dict[str, object]:
+    """The parameters of `CANDIDATES_SQL`."""
+    return {
+        "day": day,
+        "screening_model": DAILY_MODEL,
+        "second_stage": engine.policy.second_stage,
+        "ensemble_model": ENSEMBLE_MODEL,
+    }
 
 
 def decide_candidates(engine: DecisionEngine, candidates: pl.DataFrame) -> tuple[DecisionEngine, pl.DataFrame]:
@@ -133,7 +150,7 @@ def _with_audit_scores(warehouse: Warehouse, candidates: pl.DataFrame, day: date
     return model, candidates.join(of_model, on="transaction_id", how="left", maintain_order="left")
 
 
-def _seen_by_models(warehouse: Warehouse, day: date, transaction_ids: pl.Series) -> pl.DataFrame:
+def seen_by_models(warehouse: Warehouse, day: date, transaction_ids: pl.Series) -> pl.DataFrame:
     """Features of these transactions of the day, with the scores that the models gave them."""
     with warehouse.connect(read_only=True) as connection:
         features = read_features_of(warehouse, day, transaction_ids)

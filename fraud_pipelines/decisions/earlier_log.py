@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from fraud_pipelines.decisions.hash_chain import append_entries
+from fraud_pipelines.decisions.sealing import append_entries
 from fraud_pipelines.storage.connection import Connection, select, table_exists
 
 _CHANNEL = "earlier"

@@ -10,7 +10,7 @@ from typing import cast
 import polars as pl
 from pydantic import BaseModel
 
-from fraud_pipelines.decisions.audit_sample import draw_sample, risk_scores
+from fraud_pipelines.decisions.audit_sample import Floats, draw_sample, risk_scores
 from fraud_pipelines.decisions.hard_rules import NO_RULES, VERDICTS, HardRules, outranking
 from fraud_pipelines.decisions.policies import AlertCut, Policy, Segment, Thresholds
 from fraud_pipelines.decisions.stages import ALERT_CAP, check_scores, screen_level, stage_expressions, stages
@@ -163,10 +163,24 @@ class DecisionEngine:
         alerts = decided.filter(pl.col("decision") != "approve")
         if alerts.height <= most:
             return self
-        by_rules = self._cut_at(1.0, "").decide(candidates).filter(pl.col("decision") != "approve")
-        by_models = alerts.join(by_rules, on="transaction_id", how="anti")
-        room = max(most - by_rules.height, 0)
-        if by_models.height <= room:
+        return self.with_alerts_cut(alerts, self.alerted_by_rules(candidates), most)
+
+    def alerted_by_rules(self, candidates: pl.DataFrame) -> pl.Series:
+        """The ids of those that hard rules alert, whatever the models say."""
+        decided = self._cut_at(1.0, "").decide(candidates)
+        return decided.filter(pl.col("decision") != "approve")["transaction_id"]
+
+    def with_alerts_cut(self, alerts: pl.DataFrame, by_rules: pl.Series, most: int) -> "DecisionEngine":
+        """See `with_alerts_capped`.
+
+        Args:
+            alerts: ``transaction_id`` and ``score`` of all that `decide` alerts.
+            by_rules: those of them that `alerted_by_rules` gives.
+            most: alerts of the day.
+        """
+        by_models = alerts.filter(~pl.col("transaction_id").is_in(by_rules.implode()))
+        room = max(most - by_rules.len(), 0)
+        if alerts.height <= most or by_models.height <= room:
             return self
         ranked = by_models.sort("score", "transaction_id", descending=[True, False])
         return self._cut_at(*(ranked.select("score", "transaction_id").row(room - 1) if room else (1.0, "")))
@@ -180,8 +194,16 @@ class DecisionEngine:
             model: whose score `AUDIT_SCORE` is; empty where it is absent.
         """
         approved = risk_scores(candidates, decided)[(decided["decision"] == "approve").to_numpy()]
+        return self.with_audit_drawn_of(approved, model=model)
+
+    def with_audit_drawn_of(self, approved: Floats, *, model: str) -> "DecisionEngine":
+        """`with_audit_drawn`, of the scores that tell the risk of what is approved, shape (n,), in any order."""
         draw = draw_sample(approved, self.policy.audit_per_day, seed=self.policy.audit_seed, model=model)
         return replace(self, thresholds=self.thresholds.model_copy(update={"audit": draw}))
+
+    def is_beyond_the_cap(self, alerts: pl.DataFrame) -> pl.Series:
+        """Which of ``alerts`` the models don't raise any more, since the day has too many."""
+        return alerts.select(self._beyond_the_cap(pl.col("score")).alias("")).to_series()
 
     def _cut_at(self, score: float, transaction_id: str) -> "DecisionEngine":
         cut = AlertCut(score=score, transaction_id=transaction_id)

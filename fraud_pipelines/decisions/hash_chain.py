@@ -1,14 +1,18 @@
-"""The hash chain over the decision log: each entry's hash covers its content and the hash of the entry before it."""
+"""The hash chains of the decision log, and the seals over them.
+
+Each entry's hash covers its content and the hash of the entry before it in its chain. There is a chain for each
+channel, day and shard, so that a big day is hashed and verified in parallel. What appends to the log seals it: the seal
+names the end of every chain that grew, and its hash covers that and the seal before it, from the first day to the last.
+Releases before seals had one chain over everything. The first seal goes on from its last entry.
+"""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import date, datetime, timedelta
+from typing import Final, Self
 
 import polars as pl
-
-from fraud_pipelines.storage.connection import Connection, insert, select
 
 GENESIS: Final = "0" * 64
 """What the first entry has for the hash of the one before it."""
@@ -53,7 +57,12 @@ entries of releases that lacked them have the hash they had, and so has what no 
 
 @dataclass(frozen=True)
 class ChainHead:
-    """The last entry of the chain: whoever keeps it can tell later whether anything up to it was changed."""
+    """Where the log ends: whoever keeps it can tell later whether anything up to it was changed.
+
+    Attributes:
+        sequence: the number of the last entry.
+        hash: of the last seal; in a log that only earlier releases have written to, of the last entry.
+    """
 
     sequence: int
     hash: str
@@ -63,6 +72,41 @@ class ChainHead:
 
 
 EMPTY_CHAIN: Final = ChainHead(0, GENESIS)
+
+
+@dataclass(frozen=True, order=True)
+class Chain:
+    """One chain: the entries of a channel on the payments of a day, or on those in one shard of it."""
+
+    channel: str
+    day: date
+    shard: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.channel}/{self.day}/{self.shard}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """What one append added to a chain: how many entries, and the hash of the last one."""
+
+    chain: Chain
+    entries: int
+    head: str
+
+    def __str__(self) -> str:
+        """As it stands in the column ``heads`` of ``scoring.decision_chain``."""
+        return f"{self.chain}/{self.entries}/{self.head}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The link of such a text.
+
+        Raises:
+            ValueError: it is none.
+        """
+        channel, day, shard, entries, head = text.split("/")
+        return cls(Chain(channel, date.fromisoformat(day), int(shard)), int(entries), head)
 
 
 def canonical(entries: pl.DataFrame) -> pl.Series:
@@ -98,48 +142,29 @@ def hashes(previous: str, entries: pl.DataFrame) -> Iterator[str]:
         yield previous
 
 
-def chain_head(connection: Connection) -> ChainHead:
-    """Where the chain ends, as noted when the last entries were appended."""
-    query = "SELECT max(sequence), arg_max(head_hash, sequence) FROM scoring.decision_chain"
-    sequence, noted = select(connection, query).row(0)
-    return EMPTY_CHAIN if sequence is None else ChainHead(sequence, noted)
-
-
-def append_entries(connection: Connection, entries: pl.DataFrame, *, channel: str, now: datetime) -> ChainHead:
-    """Append entries to ``scoring.decision_revisions`` in an open transaction; returns the new end of the chain.
+def chained(entries: pl.DataFrame, previous: str) -> pl.DataFrame:
+    """Entries of one chain with ``previous_hash`` and ``entry_hash``.
 
     Args:
-        entries: the columns of `ENTRY_SCHEMA`, in the order in which they are chained.
-        channel: noted with the new head, as is ``now``.
+        entries: the columns of `ENTRY_SCHEMA` and maybe others, in the order of the chain; at least one row.
+        previous: the hash of the entry before the first.
     """
-    head = chain_head(connection)
-    if entries.is_empty():
-        return head
-    entries = entries.select(ENTRY_SCHEMA.names()).cast(ENTRY_SCHEMA)
-    entry_hashes = list(hashes(head.hash, entries))
-    insert(
-        connection,
-        "scoring.decision_revisions",
-        entries.with_columns(
-            pl.int_range(head.sequence + 1, head.sequence + 1 + entries.height).alias("sequence"),
-            pl.Series("previous_hash", [head.hash, *entry_hashes[:-1]]),
-            pl.Series("entry_hash", entry_hashes),
-        ),
+    entry_hashes = list(hashes(previous, entries))
+    return entries.with_columns(
+        pl.Series("previous_hash", [previous, *entry_hashes[:-1]]), pl.Series("entry_hash", entry_hashes)
     )
-    head = ChainHead(head.sequence + entries.height, entry_hashes[-1])
-    connection.append(
-        "scoring.decision_chain",
-        "SELECT $sequence AS sequence, $entries AS entries, "
-        "$channel AS channel, $hash AS head_hash, $now::TIMESTAMP AS appended_at",
-        {
-            "sequence": head.sequence,
-            "entries": entries.height,
-            "channel": channel,
-            "hash": head.hash,
-            "now": now,
-        },
-    )
-    return head
+
+
+def root_hash(previous: str, sequence: int, channel: str, appended_at: datetime, heads: Iterable[str]) -> str:
+    """The hash of a seal: SHA-256 over the hash of the seal before it and the text of this one.
+
+    The text is, each as a netstring, ``sequence`` in decimal, ``channel``, ``appended_at`` as microseconds since 1970,
+    and ``heads`` one by one, as they stand in ``scoring.decision_chain``.
+    """
+    instant = (appended_at - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    fields = (text.encode() for text in (str(sequence), channel, str(instant), *heads))
+    sealed = b"".join(str(len(field)).encode() + b":" + field + b"," for field in fields)
+    return hashlib.sha256(previous.encode() + sealed).hexdigest()
 
 
 def _text(column: pl.Expr, kind: pl.DataType) -> pl.Expr:

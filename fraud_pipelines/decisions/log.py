@@ -8,7 +8,8 @@ import polars as pl
 
 from fraud_pipelines.decisions.audit_sample import AUDIT, with_audit_columns
 from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead, append_entries
+from fraud_pipelines.decisions.hash_chain import DECIDED, ENTRY_SCHEMA, WITHDRAWN, ChainHead
+from fraud_pipelines.decisions.sealing import append_entries
 from fraud_pipelines.decisions.shadow_records import NOTHING, ShadowRows, replace_shadow
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.features.plan_versions import keep_text
@@ -70,7 +71,7 @@ def append_decisions(
             raise InvalidInput(
                 f"transaction {ids[0]!r} {fault} (channel {channel}, {ids.len()} such rows): a decision is logged once"
             )
-    _note_versions(connection, engine, now)
+    note_versions(connection, engine, now)
     revisions = decided.join(
         earlier.select("transaction_id", pl.col("revision") + 1), on="transaction_id", how="left", maintain_order="left"
     )
@@ -106,43 +107,72 @@ def record_decisions(
         engine: what decided them.
         shadow: what was decided of them in shadow.
     """
-    decided = with_audit_columns(decided)
     with warehouse.transaction() as connection:
-        latest = _latest(connection, day, channel)
-        before = latest.filter(pl.col("action") == DECIDED)
-        compared = decided.join(latest, on="transaction_id", how="left", suffix="_before", maintain_order="left")
-        same = pl.all_horizontal(
-            pl.col("action").eq_missing(pl.lit(DECIDED)),
-            *(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in CONTENT[1:]),
-            *_drawn_alike(),
-        )
-        kept = compared.filter(same).with_columns(pl.col(f"{name}_before").alias(name) for name in AUDIT)
-        changed = compared.filter(~same)
-        vanished = before.join(decided, on="transaction_id", how="anti")
-        written = _entries(
-            changed.select(*CONTENT, *AUDIT, revision=pl.col("revision").fill_null(0) + 1), engine
-        ).with_columns(decided_at=pl.lit(now))
-        withdrawn = _entries(
-            vanished.select("transaction_id", "event_date", revision=pl.col("revision") + 1), action=WITHDRAWN
-        ).with_columns(decided_at=pl.lit(now))
-        entries = pl.concat([written, withdrawn]).with_columns(channel=pl.lit(channel)).sort("transaction_id")
-        if written.height:
-            _note_versions(connection, engine, now)
-        head = append_entries(connection, entries, channel=channel, now=now)
-        columns = (*CONTENT, *AUDIT, "decided_at", "plan_version")
-        in_force = pl.concat([kept.select(columns), written.select(columns)])
-        overwrite(
-            connection,
-            "scoring.decisions",
-            in_force.with_columns(channel=pl.lit(channel)).sort("transaction_id"),
-            event_date=day,
-            channel=channel,
-        )
+        latest = select(connection, LATEST_SQL, {"channel": channel, "day": day})
+        change = change_of_day(decided, latest, engine=engine, channel=channel, now=now)
+        if change.written:
+            note_versions(connection, engine, now)
+        head = append_entries(connection, change.entries, channel=channel, now=now)
+        overwrite(connection, "scoring.decisions", change.in_force, event_date=day, channel=channel)
         replace_shadow(connection, shadow, day=day, channel=channel, now=now)
         if channel == "batch":
-            _mark_fresh(connection, day, now)
-    new = int((written["revision"] == 1).sum())
-    return Recorded(new=new, revised=written.height - new, withdrawn=withdrawn.height, head=head)
+            mark_fresh(connection, day, now)
+    return Recorded(new=change.new, revised=change.written - change.new, withdrawn=change.withdrawn, head=head)
+
+
+@dataclass(frozen=True)
+class DayChange:
+    """What a day's decisions change.
+
+    Attributes:
+        entries: for the log, in its order.
+        in_force: rows of ``scoring.decisions``.
+        new, written, withdrawn: how many entries are first decisions, decisions, and withdrawals.
+    """
+
+    entries: pl.DataFrame
+    in_force: pl.DataFrame
+    new: int
+    written: int
+    withdrawn: int
+
+
+def change_of_day(
+    decided: pl.DataFrame, latest: pl.DataFrame, *, engine: DecisionEngine, channel: str, now: datetime
+) -> DayChange:
+    """Compare the decisions of a day, or of a shard of it, with the last entries on its transactions.
+
+    Args:
+        decided: as `record_decisions` takes it.
+        latest: the columns of `LATEST`, those of `LATEST_SQL`.
+    """
+    decided = with_audit_columns(decided)
+    before = latest.filter(pl.col("action") == DECIDED)
+    compared = decided.join(latest, on="transaction_id", how="left", suffix="_before", maintain_order="left")
+    same = pl.all_horizontal(
+        pl.col("action").eq_missing(pl.lit(DECIDED)),
+        *(pl.col(name).eq_missing(pl.col(f"{name}_before")) for name in CONTENT[1:]),
+        *_drawn_alike(),
+    )
+    kept = compared.filter(same).with_columns(pl.col(f"{name}_before").alias(name) for name in AUDIT)
+    changed = compared.filter(~same)
+    vanished = before.join(decided, on="transaction_id", how="anti")
+    written = _entries(
+        changed.select(*CONTENT, *AUDIT, revision=pl.col("revision").fill_null(0) + 1), engine
+    ).with_columns(decided_at=pl.lit(now))
+    withdrawn = _entries(
+        vanished.select("transaction_id", "event_date", revision=pl.col("revision") + 1), action=WITHDRAWN
+    ).with_columns(decided_at=pl.lit(now))
+    of_channel = pl.lit(channel).alias("channel")
+    columns = (*CONTENT, *AUDIT, "decided_at", "plan_version")
+    in_force = pl.concat([kept.select(columns), written.select(columns)])
+    return DayChange(
+        entries=pl.concat([written, withdrawn]).with_columns(of_channel).sort("transaction_id"),
+        in_force=in_force.with_columns(of_channel).sort("transaction_id"),
+        new=int((written["revision"] == 1).sum()),
+        written=written.height,
+        withdrawn=withdrawn.height,
+    )
 
 
 def _drawn_alike() -> tuple[pl.Expr, pl.Expr]:
@@ -167,17 +197,14 @@ def _earlier_revisions(connection: Connection, decided: pl.DataFrame, channel: s
         )
 
 
-def _latest(connection: Connection, day: date, channel: str) -> pl.DataFrame:
-    """The last entry on each transaction of ``day``."""
-    return select(
-        connection,
-        """
-        SELECT * EXCLUDE (channel, previous_hash, entry_hash, sequence) FROM scoring.decision_revisions
-        WHERE channel = $channel AND event_date = $day
-        QUALIFY row_number() OVER (PARTITION BY transaction_id ORDER BY revision DESC) = 1
-        """,
-        {"channel": channel, "day": day},
-    )
+LATEST_SQL: Final = """
+    SELECT * EXCLUDE (channel, shard, previous_hash, entry_hash, sequence) FROM scoring.decision_revisions
+    WHERE channel = $channel AND event_date = $day
+    QUALIFY row_number() OVER (PARTITION BY transaction_id ORDER BY revision DESC) = 1
+"""
+"""The last entry on each transaction of a day."""
+LATEST: Final = pl.Schema({name: kind for name, kind in ENTRY_SCHEMA.items() if name != "channel"})
+"""The columns of `LATEST_SQL`, in some order."""
 
 
 def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action: str = DECIDED) -> pl.DataFrame:
@@ -196,7 +223,7 @@ def _entries(rows: pl.DataFrame, engine: DecisionEngine | None = None, *, action
     )
 
 
-def _note_versions(connection: Connection, engine: DecisionEngine, now: datetime) -> None:
+def note_versions(connection: Connection, engine: DecisionEngine, now: datetime) -> None:
     """Keep the text of the policy, the thresholds, the rules and the declarations, once for each content."""
     keep_text(connection, engine.plan)
     connection.append(
@@ -215,7 +242,8 @@ def _note_versions(connection: Connection, engine: DecisionEngine, now: datetime
     )
 
 
-def _mark_fresh(connection: Connection, day: date, now: datetime) -> None:
+def mark_fresh(connection: Connection, day: date, now: datetime) -> None:
+    """With the decisions of the batch a day is no longer stale."""
     # What was marked after the day was scored is not in these decisions yet.
     connection.delete(
         "raw.stale_days",

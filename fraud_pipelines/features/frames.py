@@ -117,6 +117,11 @@ def scan_columns(
         return select(connection, _query(connection, table, columns, table=table), {"first": first, "last": last})
 
 
+def columns_sql(connection: Connection, columns: Sequence[str]) -> str:
+    """The query of `read_columns`, of the days ``$first`` to ``$last``."""
+    return _query(connection, FEATURE_TABLE, columns)
+
+
 def export_features(
     warehouse: Warehouse, day: date, columns: Sequence[str], *, shards: int, folder: Path
 ) -> list[RowFiles]:

@@ -230,7 +230,8 @@ CREATE TABLE IF NOT EXISTS scoring.decisions (
 );
 
 -- Every decision ever made, and every withdrawal of one: rows are added and never changed. scoring.decisions shows
--- the last of each transaction and channel. The hashes chain the entries, see decisions/hash_chain.py.
+-- the last of each transaction and channel. The hashes chain the entries of a channel, day and shard, see
+-- decisions/hash_chain.py; those without a shard are one chain, of releases before shards.
 CREATE TABLE IF NOT EXISTS scoring.decision_revisions (
     sequence BIGINT NOT NULL,
     transaction_id VARCHAR NOT NULL,
@@ -254,16 +255,19 @@ CREATE TABLE IF NOT EXISTS scoring.decision_revisions (
     entry_hash VARCHAR NOT NULL,
     plan_version VARCHAR,
     audited BOOLEAN,
-    audit_probability DOUBLE
+    audit_probability DOUBLE,
+    shard INTEGER
 );
 
--- Where the chain ended after each append: what shows that the last entries are still there.
+-- The seal of each append: where every chain that grew ended, chained from seal to seal. It shows that nothing is lacking.
 CREATE TABLE IF NOT EXISTS scoring.decision_chain (
     sequence BIGINT NOT NULL,
     entries BIGINT NOT NULL,
     channel VARCHAR NOT NULL,
     head_hash VARCHAR NOT NULL,
-    appended_at TIMESTAMP NOT NULL
+    appended_at TIMESTAMP NOT NULL,
+    previous_root VARCHAR,
+    heads VARCHAR[]
 );
 
 -- The text of each policy, set of thresholds and set of rules that ever decided, by the hash of its content.
@@ -921,19 +925,22 @@ COMMENT ON COLUMN scoring.decisions.block_threshold IS 'Above it a transaction w
 COMMENT ON COLUMN scoring.decisions.model_versions IS 'The versions that scored it, as model/version.';
 COMMENT ON COLUMN scoring.decisions.decided_at IS 'When it was decided, UTC.';
 
-COMMENT ON COLUMN scoring.decision_revisions.sequence IS 'Place in the chain, from 1, without gaps.';
+COMMENT ON COLUMN scoring.decision_revisions.sequence IS 'Place in the log, from 1, without gaps.';
 COMMENT ON COLUMN scoring.decision_revisions.revision IS 'How often this transaction was decided in this channel, from 1.';
 COMMENT ON COLUMN scoring.decision_revisions.action IS 'decided, or withdrawn: then the decision no longer stands, and its columns are empty.';
 COMMENT ON COLUMN scoring.decision_revisions.policy_hash IS 'The policy in scoring.policy_versions; empty for what was decided before it was kept.';
 COMMENT ON COLUMN scoring.decision_revisions.thresholds_hash IS 'The thresholds in scoring.policy_versions.';
 COMMENT ON COLUMN scoring.decision_revisions.rules_hash IS 'The hard rules in scoring.policy_versions.';
 COMMENT ON COLUMN scoring.decision_revisions.decided_at IS 'When it was decided or withdrawn, UTC.';
-COMMENT ON COLUMN scoring.decision_revisions.previous_hash IS 'The entry_hash of the entry before; 64 zeros for the first.';
+COMMENT ON COLUMN scoring.decision_revisions.previous_hash IS 'The entry_hash of the entry before in its chain; 64 zeros for the first.';
+COMMENT ON COLUMN scoring.decision_revisions.shard IS 'With channel and event_date, which chain the entry is of; null for the one chain of earlier releases.';
 COMMENT ON COLUMN scoring.decision_revisions.entry_hash IS 'SHA-256 over previous_hash and the canonical text of this entry, hexadecimal.';
 
 COMMENT ON COLUMN scoring.decision_chain.sequence IS 'The last entry of an append.';
 COMMENT ON COLUMN scoring.decision_chain.entries IS 'How many were appended.';
-COMMENT ON COLUMN scoring.decision_chain.head_hash IS 'The hash of that entry.';
+COMMENT ON COLUMN scoring.decision_chain.head_hash IS 'The hash of this seal, over the seal before and what this one names; without heads, that of the last entry.';
+COMMENT ON COLUMN scoring.decision_chain.previous_root IS 'The head_hash of the seal before; 64 zeros for the first.';
+COMMENT ON COLUMN scoring.decision_chain.heads IS 'channel/day/shard/entries/hash of the last entry, of each chain that grew, in the order of the numbers; null of earlier releases.';
 
 COMMENT ON COLUMN scoring.policy_versions.hash IS 'SHA-256 of the content, hexadecimal.';
 COMMENT ON COLUMN scoring.policy_versions.kind IS 'policy, thresholds or rules.';

@@ -12,15 +12,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.decisions import audit as audit_module
 from fraud_pipelines.decisions.audit import Audit, audit_decisions
 from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, GENESIS, canonical, hashes
-from fraud_pipelines.decisions.log import append_decisions, record_decisions
+from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, GENESIS, Chain, Link, canonical, chained, hashes
+from fraud_pipelines.decisions.log import CONTENT, append_decisions, record_decisions
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
+from fraud_pipelines.decisions.sealing import PLACE, append_files
+from fraud_pipelines.engines.in_process import InProcess
 from fraud_pipelines.errors import InvalidInput, MissingData
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.connection import insert, select
 from fraud_pipelines.storage.opening import warehouse_at
+from fraud_pipelines.storage.row_files import RowFiles, write_rows
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.examples import examples
 from fraud_pipelines_tests.lakes import copied
@@ -74,9 +78,40 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def earlier(intact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same log as a release before seals has written it: one chain over everything."""
+    path = copied(intact, tmp_path_factory.mktemp("earlier") / "fraud.duckdb")
+    written_by_an_earlier_release(warehouse_at(path))
+    return path
+
+
+@pytest.fixture(params=["sealed", "earlier"])
+def warehouse(request: pytest.FixtureRequest, intact: Path, earlier: Path, tmp_path: Path) -> Warehouse:
+    return warehouse_at(copied(intact if request.param == "sealed" else earlier, tmp_path / "fraud.duckdb"))
+
+
 @pytest.fixture
-def warehouse(intact: Path, tmp_path: Path) -> Warehouse:
+def sealed(intact: Path, tmp_path: Path) -> Warehouse:
     return warehouse_at(copied(intact, tmp_path / "fraud.duckdb"))
+
+
+def written_by_an_earlier_release(warehouse: Warehouse) -> None:
+    with warehouse.transaction() as connection:
+        entries = select(connection, "FROM scoring.decision_revisions ORDER BY sequence")
+        of_entry = list(hashes(GENESIS, entries))
+        chain = entries.select(*ENTRY_SCHEMA.names(), "sequence").with_columns(
+            pl.Series("previous_hash", [GENESIS, *of_entry[:-1]]), pl.Series("entry_hash", of_entry)
+        )
+        noted = select(connection, "FROM scoring.decision_chain ORDER BY sequence")
+        noted = noted.with_columns(
+            pl.Series("head_hash", [of_entry[number - 1] for number in noted["sequence"]]),
+            pl.lit(None, dtype=pl.String).alias("previous_root"),
+            pl.lit(None, dtype=pl.List(pl.String)).alias("heads"),
+        )
+        for table, rows in (("decision_revisions", chain), ("decision_chain", noted)):
+            connection.delete(f"scoring.{table}", "true")
+            insert(connection, f"scoring.{table}", rows)
 
 
 def tamper(warehouse: Warehouse, *statements: str) -> Audit:
@@ -88,7 +123,7 @@ def tamper(warehouse: Warehouse, *statements: str) -> Audit:
 
 def test_an_untouched_log_verifies_and_tells_its_head(warehouse: Warehouse) -> None:
     audit = audit_decisions(warehouse)
-    last = warehouse.read("SELECT entry_hash FROM scoring.decision_revisions ORDER BY sequence DESC LIMIT 1").item()
+    last = warehouse.read("SELECT head_hash FROM scoring.decision_chain ORDER BY sequence DESC LIMIT 1").item()
 
     assert audit.findings == ()
     assert (audit.entries, audit.decisions) == (10, 7)
@@ -129,7 +164,7 @@ def test_a_changed_entry_is_found_by_its_number(warehouse: Warehouse, sequence: 
 @pytest.mark.parametrize("sequence", [1, 4, 9])
 def test_a_removed_entry_leaves_a_gap(warehouse: Warehouse, sequence: int) -> None:
     audit = tamper(warehouse, f"DELETE FROM scoring.decision_revisions WHERE sequence = {sequence}")
-    assert f"entry {sequence} is missing from the log" in audit.findings
+    assert any(finding.startswith(f"entry {sequence} is missing from the log") for finding in audit.findings)
 
 
 def test_a_removed_entry_is_found_even_where_the_others_were_renumbered(warehouse: Warehouse) -> None:
@@ -187,6 +222,145 @@ def test_a_forged_entry_is_found_beyond_the_noted_head(warehouse: Warehouse) -> 
             forged.with_columns(sequence=pl.lit(11), previous_hash=pl.lit(previous), entry_hash=pl.lit(made)),
         )
     assert "the log goes on to entry 11, beyond 10, the last one noted" in audit_decisions(warehouse).findings
+
+
+def test_an_entry_that_changes_places_with_one_of_another_chain_is_found(sealed: Warehouse) -> None:
+    found = tamper(
+        sealed, "UPDATE scoring.decision_revisions SET sequence = 13 - sequence WHERE sequence IN (4, 9)"
+    ).findings
+    for sequence in (4, 9):
+        assert any(each.startswith(f"entry {sequence} (") and "under no seal" in each for each in found)
+
+
+@pytest.mark.parametrize("change", ["channel = 'stream'", "event_date = '2026-10-02'", "shard = 1", "shard = NULL"])
+def test_an_entry_that_is_moved_into_another_chain_is_found(sealed: Warehouse, change: str) -> None:
+    audit = tamper(sealed, f"UPDATE scoring.decision_revisions SET {change} WHERE sequence = 2")
+    assert "entry 2 is missing from the log, in shard 0 of 2026-10-01 (batch)" in audit.findings
+    assert any(finding.startswith("entry 2 (") and "stands under no seal" in finding for finding in audit.findings)
+
+
+def test_a_removed_day_is_found_by_its_name(sealed: Warehouse) -> None:
+    audit = tamper(
+        sealed,
+        "DELETE FROM scoring.decision_revisions WHERE event_date = '2026-10-02'",
+        "DELETE FROM scoring.decisions WHERE event_date = '2026-10-02'",
+    )
+    assert audit.findings == ("the day 2026-10-02 (batch) is missing from the log: it had 2 entries",)
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        ("DELETE FROM scoring.decision_chain WHERE sequence = 5", "the seal of the entries 4 to 5 is missing"),
+        (
+            "UPDATE scoring.decision_chain SET heads = list_reverse(heads) || ['x'] WHERE sequence = 5",
+            "the seal of the entries 4 to 5 (batch, 2026-10-02 01:31:07) was changed",
+        ),
+        (
+            "UPDATE scoring.decision_chain SET appended_at = appended_at + INTERVAL 1 SECOND WHERE sequence = 5",
+            "the seal of the entries 4 to 5 (batch, 2026-10-02 01:31:08) was changed",
+        ),
+        (
+            "UPDATE scoring.decision_chain SET head_hash = repeat('a', 64) WHERE sequence = 5",
+            "the seal of the entries 6 to 8 (batch, 2026-10-02 02:31:07) does not follow the seal before it",
+        ),
+    ],
+)
+def test_a_seal_that_was_changed_or_removed_is_found(sealed: Warehouse, statement: str, fault: str) -> None:
+    audit = tamper(sealed, statement)
+    assert any(finding.startswith(fault) for finding in audit.findings), audit.findings
+
+
+def test_a_day_that_was_removed_with_its_seal_is_found(sealed: Warehouse) -> None:
+    audit = tamper(
+        sealed,
+        "DELETE FROM scoring.decision_revisions WHERE event_date = '2026-10-02'",
+        "DELETE FROM scoring.decisions WHERE event_date = '2026-10-02'",
+        "DELETE FROM scoring.decision_chain WHERE sequence = 5",
+    )
+    assert audit.findings == (
+        "the seal of the entries 4 to 5 is missing",
+        "the seal of the entries 6 to 8 (batch, 2026-10-02 02:31:07) does not follow the seal before it: one of them "
+        "was changed, moved, or removed",
+    )
+
+
+@pytest.fixture(scope="module")
+def adopted(earlier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of an earlier release that a day of two shards was appended to, the first of them in two goes."""
+    folder = tmp_path_factory.mktemp("adopted")
+    path = copied(earlier, folder / "fraud.duckdb")
+    warehouse = warehouse_at(path)
+    later = DAY + timedelta(days=2)
+    heads = {0: GENESIS, 1: GENESIS}
+    goes: list[dict[int, tuple[str, ...]]] = [{0: ("g", "h"), 1: ("i", "j", "k")}, {0: ("l",)}]
+    for go, shards in enumerate(goes):
+        files, links = [], []
+        for shard, ids in shards.items():
+            rows = decided(later, dict.fromkeys(ids, "approve")).with_columns(
+                channel=pl.lit("batch"), revision=1, action=pl.lit("decided"), decided_at=NOW, shard=pl.lit(shard)
+            )
+            rows = rows.with_columns(pl.lit(None).alias(name) for name in ENTRY_SCHEMA if name not in rows.columns)
+            entries = chained(rows.select("shard", *ENTRY_SCHEMA.names()), heads[shard])
+            heads[shard] = entries["entry_hash"][-1]
+            links.append(Link(Chain("batch", later, shard), entries.height, heads[shard]))
+            named = entries.with_columns(pl.int_range(pl.len()).alias(PLACE))
+            files.append(write_rows(named, folder / f"{go}-{shard}.parquet"))
+            with warehouse.transaction() as connection:
+                insert(connection, "scoring.decisions", rows.select(*CONTENT, "channel", "decided_at"))
+        with warehouse.transaction() as connection:
+            append_files(connection, RowFiles.joined(files[::-1]), links, channel="batch", now=NOW)
+    return path
+
+
+@pytest.mark.parametrize("at_once", [2, 200_000])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_an_adopted_log_verifies_however_it_is_read(
+    adopted: Path, shards: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_module, "_CHUNK", at_once)
+    monkeypatch.setattr(audit_module, "_CHUNK_OF_SHARD", at_once)
+    warehouse = warehouse_at(copied(adopted, tmp_path / "fraud.duckdb"))
+    engine = InProcess(shards, tmp_path / "work")
+    head_before = warehouse.read("SELECT head_hash FROM scoring.decision_chain WHERE sequence = 10").item()
+    audit = audit_decisions(warehouse, engine=engine, expected_head=f"10:{head_before}")
+    assert (audit.entries, audit.decisions, audit.findings) == (16, 13, ())
+
+    changes = {
+        "UPDATE scoring.decision_revisions SET reason = 'x' WHERE sequence IN (2, 15)": (
+            "entry 2 (transaction b, batch, revision 1) was changed: its content no longer has its hash",
+            "entry 15 (transaction k, batch, revision 1) was changed: its content no longer has its hash",
+        ),
+        "DELETE FROM scoring.decision_revisions WHERE sequence = 12": (
+            "entry 12 is missing from the log, in shard 0 of 2026-10-03 (batch)",
+        ),
+        "DELETE FROM scoring.decision_revisions WHERE shard = 1": (
+            "shard 1 of 2026-10-03 (batch) is missing from the log: it had the entries 13 to 15",
+        ),
+        "DELETE FROM scoring.decision_revisions WHERE event_date = '2026-10-03'": (
+            "the day 2026-10-03 (batch) is missing from the log: it had 6 entries",
+        ),
+        "DELETE FROM scoring.decision_chain WHERE sequence = 10": ("the seal of the entries 10 to 10 is missing",),
+    }
+    for number, (statement, faults) in enumerate(changes.items()):
+        other = warehouse_at(copied(adopted, tmp_path / f"{number}.duckdb"))
+        with other.transaction() as connection:
+            connection.execute(statement)
+        found = audit_decisions(other, engine=engine).findings
+        assert all(fault in found for fault in faults), found
+
+
+def test_a_shard_that_was_written_anew_is_found(adopted: Path, tmp_path: Path) -> None:
+    warehouse = warehouse_at(copied(adopted, tmp_path / "fraud.duckdb"))
+    with warehouse.transaction() as connection:
+        rows = select(connection, "FROM scoring.decision_revisions WHERE shard = 1 ORDER BY sequence")
+        forged = chained(rows.with_columns(decision=pl.lit("block")).drop("previous_hash", "entry_hash"), GENESIS)
+        connection.delete("scoring.decision_revisions", "shard = 1")
+        insert(connection, "scoring.decision_revisions", forged)
+    assert (
+        "entry 15 (transaction k, batch, revision 1) is not the one noted when it was appended"
+        in audit_decisions(warehouse).findings
+    )
 
 
 @pytest.mark.parametrize(

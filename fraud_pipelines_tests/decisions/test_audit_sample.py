@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud_pipelines.decisions.audit import MOST_FINDINGS, audit_decisions
+from fraud_pipelines.decisions.audit import audit_decisions
 from fraud_pipelines.decisions.audit_sample import AUDIT, AUDIT_SCORE, LEAST_SHARE, draw_sample
+from fraud_pipelines.decisions.chain_walk import MOST_FINDINGS
 from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA, canonical
 from fraud_pipelines.decisions.log import CONTENT, record_decisions

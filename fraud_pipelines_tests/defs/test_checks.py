@@ -5,15 +5,17 @@ from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
 import pytest
 
 from fraud_pipelines.bootstrap import open_warehouse
+from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import ChainHead
 from fraud_pipelines.decisions.log import Recorded
+from fraud_pipelines.decisions.recorded_day import RecordedDay
 from fraud_pipelines.engines.opening import engine_of
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
@@ -167,7 +169,7 @@ def test_of_scores(
 def test_of_decisions(
     checks: Checks, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, broken_by: str, outcome: bool
 ) -> None:
-    from fraud_pipelines.decisions import configuration, decided_day, log
+    from fraud_pipelines.decisions import configuration, recorded_day
     from fraud_pipelines.defs.scoring.assets import decisions
 
     thresholds = SimpleNamespace(
@@ -178,8 +180,8 @@ def test_of_decisions(
     )
     rows = warehouse.read("FROM scoring.decisions")
     monkeypatch.setattr(configuration, "engine_in_force", lambda *_: engine)
-    monkeypatch.setattr(decided_day, "decide_day", lambda *_, **__: SimpleNamespace(rows=rows, engine=engine))
-    monkeypatch.setattr(log, "record_decisions", lambda *_, **__: Recorded(0, 0, 0, ChainHead(0, "")))
+    of_day = RecordedDay(Recorded(0, 0, 0, ChainHead(0, "")), cast(DecisionEngine, engine), rows)
+    monkeypatch.setattr(recorded_day, "decide_and_record", lambda *_, **__: of_day)
     if "{}" in broken_by:
         execute(warehouse, broken_by.format("scoring.decisions"))
     assert checks(decisions) == {"every_transaction_is_decided_once": outcome}

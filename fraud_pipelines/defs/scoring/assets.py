@@ -110,35 +110,32 @@ def decisions(
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
     model_registry: dg.ResourceParam[ModelRegistry],
+    engine: dg.ResourceParam[Engine],
 ) -> dg.MaterializeResult:
     """Approve, review or block, with the reasons a reviewer reads. Uses the thresholds that were tuned as of
     the day before: the row of `monitoring/decision_thresholds` with this day as its effective date. (That
     edge would close a circle over the days, which an asset graph can't draw.)"""
     from fraud_pipelines.decisions.configuration import engine_in_force
-    from fraud_pipelines.decisions.decided_day import decide_day
     from fraud_pipelines.decisions.hard_rules import RULE_REASON
-    from fraud_pipelines.decisions.log import record_decisions
-    from fraud_pipelines.decisions.shadow import decide_day_in_shadow, shadows_of_day
+    from fraud_pipelines.decisions.recorded_day import decide_and_record
+    from fraud_pipelines.decisions.shadow import shadows_of_day
     from fraud_pipelines.decisions.stages import ALERT_CAP
 
     day = partition_day(context)
     with warehouse.connect(read_only=True):
-        of_day = decide_day(warehouse, model_registry, engine_in_force(warehouse, settings, day), day)
+        deciding = engine_in_force(warehouse, settings, day)
         shadows = shadows_of_day(warehouse, settings, day)
-        shadow = decide_day_in_shadow(warehouse, shadows, of_day.rows, day)
-    decided, engine = of_day.rows, of_day.engine
+    of_day = decide_and_record(warehouse, model_registry, deciding, engine, day=day, now=utc_now(), shadows=shadows)
+    decided, recorded = of_day.seen, of_day.recorded
     name = "scoring.decisions"
-    with warehouse.connect() as connection:
-        recorded = record_decisions(
-            warehouse, decided, engine=engine, day=day, channel="batch", now=utc_now(), shadow=shadow
-        )
+    with warehouse.connect(read_only=True) as connection:
         rows = count_rows(connection, name, event_date=day, channel="batch")
         transactions = count_rows(connection, PAYMENTS, event_date=day)
         defects = key_defects(connection, name, ["transaction_id", "channel"], event_date=day)
         table = table_metadata(
             connection, name, day=day, order_by="decision = 'approve', score DESC, transaction_id", reads=READS
         )
-    thresholds = engine.thresholds
+    policy, thresholds = of_day.engine.policy, of_day.engine.thresholds
     alerted = decided.filter(decided["decision"] != "approve").sort("score", "transaction_id", descending=[True, False])
     highest = next(iter(alerted["transaction_id"]), None)
     by_rule = decided.filter(decided["reason"].str.starts_with(RULE_REASON)).height
@@ -153,18 +150,19 @@ def decisions(
         metadata={
             **numbers({"alerts": volume["review"] + volume["block"], **volume, "by_rule": by_rule}),
             **numbers({"approved_by_the_alert_cap": beyond}),
-            "in_shadow": ", ".join(shadow.days["name"]) or "nothing",
+            "in_shadow": ", ".join(of_day.shadow.days["name"]) or "nothing",
             "review_queue": dg.MetadataValue.url(review_page(settings)),
             **({"highest_case": dg.MetadataValue.url(case_page(settings, highest))} if highest else {}),
             **numbers({"new": recorded.new, "revised": recorded.revised, "withdrawn": recorded.withdrawn}),
             **numbers({"review_threshold": thresholds.review_threshold, "block_threshold": thresholds.block_threshold}),
-            "policy": engine.policy.name,
-            "decided_by": engine.policy.second_stage,
+            "policy": policy.name,
+            "decided_by": policy.second_stage,
             "thresholds_by": thresholds.objective,
             "thresholds_row": f"{thresholds.policy}, effective {thresholds.effective_date}",
             "log_entries": recorded.head.sequence,
             "log_head": recorded.head.hash,
             **table,
+            **shard_costs(engine),
         },
         check_results=[
             verdict(
