@@ -1,4 +1,4 @@
-"""A day of features and scores in memory, in shards, and on Spark; and what much bigger days would need.
+"""A day of features, scores and decisions in memory, in shards, and on Spark; and what much bigger days would need.
 
     python benchmarks/scale.py --rows 1000000 5000000
 
@@ -10,7 +10,6 @@ script states, with its assumptions, what a day of a hundred million and of a bi
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -21,14 +20,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import polars as pl
 from features import transactions
 from scale_steps import Nothing, load_libraries
 
 from fraud_pipelines.bootstrap import open_warehouse
-from fraud_pipelines.detection.daily_models import DAILY_MODEL, LoadedModel
+from fraud_pipelines.decisions.engine import DecisionEngine
+from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
+from fraud_pipelines.decisions.recorded_day import decide_and_record
+from fraud_pipelines.detection.daily_models import DAILY_MODEL, DIGEST_TAG, LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.schema import FeatureRole
 from fraud_pipelines.detection.scored_day import scored_day
@@ -40,13 +43,15 @@ from fraud_pipelines.errors import MissingData
 from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.features.frames import features_digest, sample_features
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.connection import insert
+from fraud_pipelines.storage.connection import insert, select
+from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.processors import cores
 from fraud_pipelines.storage.warehouse import Warehouse
 
 DAYS = (date(2026, 3, 1), date(2026, 3, 2))
 NOW = datetime(2026, 3, 3)
 ENGINES = ("local", "sharded", "spark")
+DECIDING = DecisionEngine(policy_named("balanced"), initial_thresholds(policy_named("balanced"), DAYS[1]))
 PAYMENTS_A_USER = 2
 BIG_DAYS = (100_000_000, 1_000_000_000)
 HOURS = 4
@@ -138,8 +143,11 @@ def compare(rows: int, engines: Sequence[str], shards: int, folder: Path, *, ske
             f"{peak / rows / cores():12,.0f}{cost['driver'] / 1e9:11.2f}{cost['worker'] / 1e9:11.2f}  {same}"
         )
         if engine != "local":
-            steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in cost["steps"].items())
-            print(f"{'':9}of it: {steps}, driver alone {cost['alone']:.1f}; slowest shard {cost['slowest']:.1f} s")
+            steps = ", ".join(
+                f"{step} {seconds:.1f} ({cost['step_cpu'].get(step, 0):.1f})" for step, seconds in cost["steps"].items()
+            )
+            alone = f"driver alone {cost['alone']:.1f} ({cost['driver_cpu']:.1f})"
+            print(f"{'':9}of it, wall and (CPU) s: {steps}, {alone}; slowest shard {cost['slowest']:.1f} s")
             first = first or cost
     return first
 
@@ -171,7 +179,7 @@ def project(rows: int, cost: dict[str, Any]) -> None:
 
 
 def run(kind: str, shards: int, folder: Path) -> dict[str, object]:
-    """One engine: the second day's features and scores."""
+    """One engine: the second day's features, scores and decisions."""
     work = folder / "work"
     inner: Engine
     if kind == "local":
@@ -191,22 +199,26 @@ def run(kind: str, shards: int, folder: Path) -> dict[str, object]:
         derive_day(warehouse, DAYS[1], plan=shipped_plan(), engine=engine)
         with scored_day(warehouse, [model], engine, day=DAYS[1], now=NOW) as scored:
             warehouse.overwrite("scoring.transaction_scores", scored.rows, event_date=DAYS[1], channel="batch")
+        decide_and_record(warehouse, registry_of(model, folder), DECIDING, engine, day=DAYS[1], now=NOW)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         costs = engine.taken_costs()
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = sum(each.seconds for each in costs)
-    others = seconds if kind == "spark" else children.ru_utime + children.ru_stime  # Java ends after its children
     with warehouse.connect(read_only=True) as connection:
-        digest = features_digest(connection, DAYS[1], DAYS[1])
+        digest = features_digest(connection, DAYS[1], DAYS[1]) + "".join(
+            str(select(connection, f"SELECT sum(hash(t)::HUGEINT) FROM {table} t").item())
+            for table in ("scoring.transaction_scores", "scoring.decisions")
+        )
     return {
         "wall": wall,
-        "cpu": cpu + (others if kind != "local" else 0),
+        "cpu": cpu + (sum(each.cpu_seconds for each in costs) if kind != "local" else 0),
         "driver_cpu": cpu,
         "driver": peak_bytes(),
         "worker": max((each.peak_bytes for each in costs), default=0),
         "base": base,
         "shards": inner.shards,
         "steps": engine.seconds,
+        "step_cpu": {
+            step: sum(each.cpu_seconds for each in costs if each.step == step) for step in {each.step for each in costs}
+        },
         "alone": wall - sum(engine.seconds.values()),
         "slowest": max((each.seconds for each in costs), default=0),
         "narrow": engine.narrow_bytes,
@@ -245,6 +257,13 @@ def _model(warehouse: Warehouse) -> LoadedModel:
     names = ("amount", "tx_count_24h", "amount_vs_avg", "merchant_tx_count_24h")
     schema = dict.fromkeys(names, FeatureRole(role="numeric"))
     return LoadedModel(DAILY_MODEL, 1, FraudModel.fit(sample, backend="isolation_forest", schema=schema))
+
+
+def registry_of(model: LoadedModel, folder: Path) -> ModelRegistry:
+    """A registry that holds one version of one model."""
+    place = folder / "model"
+    found = SimpleNamespace(tags={DIGEST_TAG: model.model.save(place)})
+    return cast(ModelRegistry, SimpleNamespace(get_version=lambda *_: found, download=lambda *_: place))
 
 
 def _missing() -> str:

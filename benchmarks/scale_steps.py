@@ -13,8 +13,9 @@ class Nothing:
 
 def load_libraries(work: Nothing) -> Path:
     """Import what the steps import, the compiled fold included."""
+    from fraud_pipelines.decisions import shards as deciding
     from fraud_pipelines.detection import kernels, scored_day
     from fraud_pipelines.features import kernel, label_kernel, shards
 
-    _ = kernels, scored_day, kernel, label_kernel, shards
+    _ = deciding, kernels, scored_day, kernel, label_kernel, shards
     return work.folder

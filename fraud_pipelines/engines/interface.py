@@ -29,12 +29,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ShardCost:
-    """What a step took on one shard: wall seconds, and the peak memory of its process so far, in bytes."""
+    """What a step took on one shard: wall seconds, and the peak memory of its process so far, in bytes.
+
+    ``cpu_seconds`` are those of all threads of the process, which on a busy machine tell more.
+    """
 
     step: str
     shard: int
     seconds: float
     peak_bytes: int
+    cpu_seconds: float
 
 
 class Engine(Protocol):
@@ -104,6 +108,7 @@ def name_of(step: Callable[..., object]) -> str:
 
 def timed(step: Callable[[Work], Result], shard: int, work: Work) -> tuple[Result, ShardCost]:
     """What the step makes of ``work``, and what that took."""
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     result = step(work)
-    return result, ShardCost(name_of(step), shard, time.perf_counter() - begun, peak_bytes())
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    return result, ShardCost(name_of(step), shard, seconds, peak_bytes(), cpu)

@@ -1,12 +1,16 @@
 """A day decided in shards has the same decisions, to the bit, and a log that verifies."""
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import polars as pl
 import pytest
@@ -14,70 +18,29 @@ from polars.testing import assert_frame_equal
 
 from fraud_pipelines.decisions.audit import audit_decisions
 from fraud_pipelines.decisions.engine import DecisionEngine
-from fraud_pipelines.decisions.hard_rules import HardRule, HardRules
 from fraud_pipelines.decisions.hash_chain import ENTRY_SCHEMA
 from fraud_pipelines.decisions.log import Recorded
-from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.decisions.recorded_day import decide_and_record
-from fraud_pipelines.detection.daily_models import DIGEST_TAG
-from fraud_pipelines.detection.scored_day import scored_day
 from fraud_pipelines.engines.in_process import InProcess
 from fraud_pipelines.engines.interface import Engine
 from fraud_pipelines.engines.processes import Processes
 from fraud_pipelines.engines.spark import Spark
 from fraud_pipelines.errors import MissingData, ShardFailed
-from fraud_pipelines.storage.model_registry import ModelRegistry
+from fraud_pipelines.storage.connection import select
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import warehouse_content
-from fraud_pipelines_tests.detection.scored_samples import DAY, NOW, small_models, warehouse_with_features
+from fraud_pipelines_tests.decisions import killed_day
+from fraud_pipelines_tests.decisions.scored_world import CAPPED, PLAIN, World, process_day, scored_world
+from fraud_pipelines_tests.detection.scored_samples import DAY, NOW
 from fraud_pipelines_tests.engines.spark import spark_engine
 from fraud_pipelines_tests.features.random_declarations import bits
 from fraud_pipelines_tests.lakes import copied
 
-POLICY = policy_named("balanced").model_copy(
-    update={"second_stage": "fraud-supervised", "screening_threshold": 0.01, "audit_per_day": 20, "alert_budget": 4}
-)
-RULES = HardRules(
-    rules=(
-        HardRule.model_validate(
-            {"name": "far", "decision": "review", "expires": DAY + timedelta(days=9), "when": {"amount": {"above": 97}}}
-        ),
-        HardRule.model_validate(
-            {"name": "ours", "decision": "approve", "expires": DAY + timedelta(days=9), "when": {"merchant_id": "m3"}}
-        ),
-    )
-)
-THRESHOLDS = initial_thresholds(POLICY, DAY).model_copy(update={"review_threshold": 0.02, "block_threshold": 0.05})
-CAPPED = DecisionEngine(POLICY, THRESHOLDS, RULES)
-PLAIN = DecisionEngine(POLICY.model_copy(update={"audit_per_day": 0, "alert_budget": None}), THRESHOLDS)
-
-
-@dataclass(frozen=True)
-class World:
-    """A scored day in a file to copy, and the models that scored it."""
-
-    path: Path
-    registry: ModelRegistry
-
-    def copy(self, folder: Path) -> Warehouse:
-        folder.mkdir()
-        return warehouse_at(copied(self.path, folder / "fraud.duckdb"))
-
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("day")
-    warehouse = warehouse_with_features(folder)
-    models = small_models(warehouse)
-    with scored_day(warehouse, models, InProcess(), day=DAY, now=NOW) as scored:
-        warehouse.overwrite("scoring.transaction_scores", scored.rows, event_date=DAY, channel="batch")
-    digests = {(each.name, each.version): each.model.save(folder / each.name) for each in models}
-    registry = SimpleNamespace(
-        get_version=lambda name, version: SimpleNamespace(tags={DIGEST_TAG: digests[name, version]}),
-        download=lambda name, version: folder / name,
-    )
-    return World(warehouse.path, cast(ModelRegistry, registry))
+    return scored_world(tmp_path_factory.mktemp("day"))
 
 
 def decided(world: World, warehouse: Warehouse, engine: Engine, deciding: DecisionEngine) -> list[Recorded]:
@@ -153,7 +116,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
 
 @pytest.mark.parametrize("shards", [2, 8])
 def test_spark_decides_the_same(world: World, tmp_path: Path, spark: Spark, shards: int) -> None:
-    assert_the_same(world, tmp_path, replace(spark, shards=shards))
+    spark.shards = shards
+    assert_the_same(world, tmp_path, spark)
 
 
 def test_what_another_process_has_decided_meanwhile_stays(world: World, tmp_path: Path) -> None:
@@ -203,3 +167,41 @@ def test_a_day_without_scores_is_told(world: World, tmp_path: Path, shards: int)
             day=DAY + timedelta(days=1),
             now=NOW,
         )
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_the_day_comes_out_equal_and_no_reader_sees_half_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("deltalake")
+    world = scored_world(tmp_path / "world", "lake")
+    lake = warehouse_at(copied(world.path, tmp_path / "killed"))
+    whole = world.copy(tmp_path / "whole")
+    process_day(whole, world, InProcess())
+    stop, seen = threading.Event(), set[tuple[int, int]]()
+
+    def read() -> None:
+        while not stop.is_set():
+            with lake.connect(read_only=True) as connection:
+                counts = (f"(SELECT count(*) FROM scoring.{name})" for name in ("decisions", "decision_revisions"))
+                seen.add(select(connection, f"SELECT {', '.join(counts)}").row(0))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        moments = random.Random(14)
+        command = [sys.executable, "-m", killed_day.__name__, str(lake.path), str(world.folder)]
+        for _ in range(10):
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(moments.uniform(0, 4))
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        subprocess.run(command, check=True)
+    finally:
+        stop.set()
+        reader.join()
+    assert seen <= {(0, 0), (200, 200)}
+    expected = content(whole)
+    for name, rows in content(lake).items():
+        assert_frame_equal(rows, expected[name])
+    assert audit_decisions(lake).findings == ()

@@ -19,9 +19,9 @@ NOW = datetime(2026, 3, 2)
 FEATURES = {"amount": "numeric", "tx_count_24h": "numeric", "merchant_tx_count_24h": "numeric", "country": "label"}
 
 
-def warehouse_with_features(folder: Path) -> Warehouse:
+def warehouse_with_features(folder: Path, name: str = "fraud.duckdb") -> Warehouse:
     """A warehouse with 200 payments of `DAY`, and their features."""
-    found = warehouse_at(folder / "fraud.duckdb")
+    found = warehouse_at(folder / name)
     found.initialise()
     store(
         found,

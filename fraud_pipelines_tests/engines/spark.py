@@ -11,7 +11,7 @@ from fraud_pipelines.engines.spark import Spark, require_spark
 from fraud_pipelines.errors import MissingData
 
 
-def spark_engine(folder: Path, shards: int) -> Iterator[Spark]:
+def spark_engine(folder: Path, shards: int, master: str = "local[2]") -> Iterator[Spark]:
     """A local application; skips the test, with the reason, where Spark can't run."""
     try:
         require_spark(remote=False)
@@ -21,7 +21,7 @@ def spark_engine(folder: Path, shards: int) -> Iterator[Spark]:
         patch.delenv("SPARK_REMOTE", raising=False)
         patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
         patch.setitem(os.environ, "SPARK_CONF_DIR", str(_quiet(folder)))
-        with closing(Spark(shards, folder / "work", "local[2]")) as engine:
+        with closing(Spark(shards, folder / "work", master)) as engine:
             yield engine
 
 

@@ -35,6 +35,17 @@ def killed(work: Number) -> int:
     return asleep(work)
 
 
+def killed_once(work: Number) -> str:
+    """Writes a part of its file and dies, at the first attempt; returns the name of the whole file."""
+    work.folder.mkdir(parents=True)
+    file = work.folder / "rows"
+    file.write_text("half of ")
+    if work.value == 1 and len(list(work.folder.parent.iterdir())) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    file.write_text("half of it, and the rest")
+    return str(file)
+
+
 def refused(work: Number) -> int:
     if work.value == 1:
         raise InvalidInput("transactions.amount holds nulls")

@@ -23,7 +23,7 @@ from fraud_pipelines_tests.engines.steps import Number
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
-    yield from spark_engine(tmp_path_factory.mktemp("spark"), 3)
+    yield from spark_engine(tmp_path_factory.mktemp("spark"), 3, "local[2,2]")
 
 
 def works(folder: Path, count: int) -> list[Number]:
@@ -34,13 +34,20 @@ def test_results_come_in_the_order_of_the_shards(engine: Spark, tmp_path: Path) 
     assert engine.map(steps.squared, works(tmp_path, 5)) == [0, 1, 4, 9, 16]
     assert engine.map(steps.squared, []) == []
     assert sorted(cost.shard for cost in engine.taken_costs()) == list(range(5))
-    assert "local[2]" in engine.described()
+    assert "local[2,2]" in engine.described()
 
 
 def test_each_attempt_writes_into_a_folder_of_its_own(engine: Spark, tmp_path: Path) -> None:
     first, second = (engine.map(steps.folder_of, works(tmp_path, 2)) for _ in range(2))
     assert len({*first, *second}) == 4
     assert {Path(path).parent for path in first} == {work.folder for work in works(tmp_path, 2)}
+
+
+def test_what_an_executor_left_that_died_is_not_what_its_second_attempt_returns(engine: Spark, tmp_path: Path) -> None:
+    found = engine.map(steps.killed_once, works(tmp_path, 3))
+    assert {Path(name).read_text() for name in found} == {"half of it, and the rest"}
+    assert len(list((tmp_path / "1").iterdir())) == 2
+    assert Path(found[1]).parent == max((tmp_path / "1").iterdir(), key=lambda folder: folder.stat().st_mtime)
 
 
 @pytest.mark.parametrize(
