@@ -11,6 +11,7 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hard_rules import HardRule, HardRules
 from fraud_pipelines.decisions.policies import initial_thresholds, policy_named
 from fraud_pipelines.decisions.recorded_day import decide_and_record
+from fraud_pipelines.decisions.shadow import ShadowPolicy, ShadowRule, Shadows
 from fraud_pipelines.detection.daily_models import DAILY_MODEL, DIGEST_TAG, SUPERVISED_MODEL, LoadedModel
 from fraud_pipelines.detection.model import FraudModel
 from fraud_pipelines.detection.scored_day import scored_day
@@ -38,6 +39,22 @@ RULES = HardRules(
     )
 )
 THRESHOLDS = initial_thresholds(POLICY, DAY).model_copy(update={"review_threshold": 0.02, "block_threshold": 0.05})
+SHADOWS = Shadows(
+    rules=(
+        ShadowRule(
+            HardRule.model_validate(
+                {
+                    "name": "tried",
+                    "decision": "block",
+                    "expires": DAY + timedelta(days=9),
+                    "when": {"amount": {"above": 90}},
+                    "shadow": True,
+                }
+            )
+        ),
+    ),
+    policies=(ShadowPolicy(DecisionEngine(policy_named("high_security"), initial_thresholds(POLICY, DAY))),),
+)
 CAPPED = DecisionEngine(POLICY, THRESHOLDS, RULES)
 PLAIN = DecisionEngine(POLICY.model_copy(update={"audit_per_day": 0, "alert_budget": None}), THRESHOLDS)
 

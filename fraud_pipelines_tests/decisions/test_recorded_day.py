@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -31,7 +31,7 @@ from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import warehouse_content
 from fraud_pipelines_tests.decisions import killed_day
-from fraud_pipelines_tests.decisions.scored_world import CAPPED, PLAIN, World, process_day, scored_world
+from fraud_pipelines_tests.decisions.scored_world import CAPPED, PLAIN, SHADOWS, World, process_day, scored_world
 from fraud_pipelines_tests.detection.scored_samples import DAY, NOW
 from fraud_pipelines_tests.engines.spark import spark_engine
 from fraud_pipelines_tests.features.random_declarations import bits
@@ -45,17 +45,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def decided(world: World, warehouse: Warehouse, engine: Engine, deciding: DecisionEngine) -> list[Recorded]:
     """The day decided; again, after scores have changed and a payment is gone; and as it was."""
-    recorded = [decide_and_record(warehouse, world.registry, deciding, engine, day=DAY, now=NOW).recorded]
+
+    def again(now: datetime) -> Recorded:
+        return decide_and_record(
+            warehouse, world.registry, deciding, engine, day=DAY, now=now, shadows=SHADOWS
+        ).recorded
+
+    recorded = [again(NOW)]
     kept = warehouse.read("FROM scoring.transaction_scores")
     with warehouse.transaction() as connection:
         connection.update("scoring.transaction_scores", "score = 1 - score", "transaction_id < 't03'")
         connection.delete("scoring.transaction_scores", "transaction_id > 't195'")
-    later = NOW + timedelta(hours=1)
-    recorded.append(decide_and_record(warehouse, world.registry, deciding, engine, day=DAY, now=later).recorded)
+    recorded.append(again(NOW + timedelta(hours=1)))
     warehouse.overwrite("scoring.transaction_scores", kept, event_date=DAY)
-    later += timedelta(hours=1)
-    recorded.append(decide_and_record(warehouse, world.registry, deciding, engine, day=DAY, now=later).recorded)
-    return recorded
+    return [*recorded, again(NOW + timedelta(hours=2))]
 
 
 def content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
@@ -67,6 +70,8 @@ def content(warehouse: Warehouse) -> dict[str, pl.DataFrame]:
             warehouse.read(f"SELECT {entries} FROM scoring.decision_revisions ORDER BY transaction_id, revision")
         ),
         "versions": warehouse.read("FROM scoring.policy_versions ORDER BY ALL"),
+        "in shadow": bits(warehouse.read("FROM scoring.shadow_decisions ORDER BY ALL")),
+        "days in shadow": warehouse.read("FROM scoring.shadow_days ORDER BY ALL"),
     }
 
 
@@ -91,6 +96,7 @@ def test_the_day_has_all_that_may_decide(world: World, tmp_path: Path) -> None:
     reasons = set(warehouse.read("SELECT DISTINCT reason FROM scoring.decisions").to_series())
     assert {"rule:far", "rule:ours", "alert_cap"} <= reasons
     assert warehouse.read("SELECT count(*) FROM scoring.decisions WHERE audited AND len(reason_codes) > 0").item()
+    assert set(warehouse.read("SELECT DISTINCT kind FROM scoring.shadow_decisions").to_series()) == {"rule", "policy"}
     assert (first.new, second.withdrawn) == (200, 4)
     assert second.revised > 0
     assert third.revised > 0

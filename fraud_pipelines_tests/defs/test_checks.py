@@ -16,6 +16,7 @@ from fraud_pipelines.decisions.engine import DecisionEngine
 from fraud_pipelines.decisions.hash_chain import ChainHead
 from fraud_pipelines.decisions.log import Recorded
 from fraud_pipelines.decisions.recorded_day import RecordedDay
+from fraud_pipelines.decisions.shadow_records import NOTHING
 from fraud_pipelines.engines.opening import engine_of
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.settings import Settings
@@ -180,7 +181,7 @@ def test_of_decisions(
     )
     rows = warehouse.read("FROM scoring.decisions")
     monkeypatch.setattr(configuration, "engine_in_force", lambda *_: engine)
-    of_day = RecordedDay(Recorded(0, 0, 0, ChainHead(0, "")), cast(DecisionEngine, engine), rows)
+    of_day = RecordedDay(Recorded(0, 0, 0, ChainHead(0, "")), cast(DecisionEngine, engine), rows, NOTHING)
     monkeypatch.setattr(recorded_day, "decide_and_record", lambda *_, **__: of_day)
     if "{}" in broken_by:
         execute(warehouse, broken_by.format("scoring.decisions"))
