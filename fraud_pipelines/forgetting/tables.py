@@ -17,7 +17,7 @@ from fraud_pipelines.storage.warehouse import Warehouse
 _LOG: Final = "scoring.decision_revisions"
 _KEPT_OF_LOG: Final = frozenset(
     {"sequence", "transaction_id", "channel", "revision", "action", "event_date", "decided_at"}
-    | {"previous_hash", "entry_hash"}
+    | {"shard", "previous_hash", "entry_hash"}
 )
 """Columns of an entry that stay: its place in the chain and its day."""
 _RECORD: Final = "main.forgotten"
