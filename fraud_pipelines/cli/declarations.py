@@ -124,41 +124,41 @@ def diff(settings: Settings, file: Path | None, against: Path | None) -> None:
     """Print what going over from ``against`` (by default what ships) to ``file`` (the one in force) would do."""
     path = file or settings.declarations_path
     before, after = _compiled(settings, against), _compiled(settings, path)
-    found = changes(before, after)
+    change = changes(before, after)
     console.print(
         f"From {escape(str(against)) if against else _SHIPPED} to {escape(str(path)) if path else _SHIPPED}:",
         soft_wrap=True,
     )
-    if not found:
+    if not change:
         console.print("nothing changes.")
         return
-    _show_difference("columns", found.columns)
-    _show_difference("features", found.features)
-    for entity, span in found.cold.items():
+    _show_difference("columns", change.columns)
+    _show_difference("features", change.features)
+    for entity, span in change.cold.items():
         console.print(f"  {entity} starts cold: its new and changed features look back over {span}.")
-    retrained = _retrained(found)
+    retrained = _retrained(change)
     if retrained:
         console.print(f"  To be retrained: {', '.join(retrained)}.")
     else:
         console.print("  No model has to be retrained.")
 
 
-def _show_difference(kind: str, found: Difference) -> None:
-    if found.new:
-        console.print(f"  new {kind}: {', '.join(found.new)}")
-    if found.removed:
-        console.print(f"  removed {kind}: {', '.join(found.removed)}")
-    for name, told in found.changed.items():
+def _show_difference(kind: str, difference: Difference) -> None:
+    if difference.new:
+        console.print(f"  new {kind}: {', '.join(difference.new)}")
+    if difference.removed:
+        console.print(f"  removed {kind}: {', '.join(difference.removed)}")
+    for name, told in difference.changed.items():
         console.print(f"  changed {kind}: {name} ({escape(told)})")
 
 
-def _retrained(found: Changes) -> list[str]:
+def _retrained(change: Changes) -> list[str]:
     from fraud_pipelines.detection.backends import AMOUNT, MODEL_NAMES
 
     return [
         model
         for backend, model in MODEL_NAMES.items()
-        if backend != AMOUNT.name and (found.supervised_model if backend == "supervised" else found.daily_models)
+        if backend != AMOUNT.name and (change.supervised_model if backend == "supervised" else change.daily_models)
     ]
 
 

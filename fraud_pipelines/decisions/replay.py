@@ -191,13 +191,13 @@ def _entries(
 
 def _engine(warehouse: Warehouse, hashes: Mapping[str, str]) -> DecisionEngine:
     def stored_version(kind: str, model: type[Content]) -> Content:
-        found = warehouse.read(
+        stored = warehouse.read(
             "SELECT content FROM scoring.policy_versions WHERE kind = ? AND hash = ?", [kind, hashes[kind]]
         )
-        if found.is_empty():
+        if stored.is_empty():
             raise MissingData(f"the {kind} {hashes[kind][:12]}, which decided, is missing from scoring.policy_versions")
         try:
-            return model.model_validate_json(found.item(0, 0), context=asked_of(None))
+            return model.model_validate_json(stored.item(0, 0), context=asked_of(None))
         except ValidationError as error:
             raise InvalidInput(
                 f"this release can't read the {kind} {hashes[kind][:12]}, which decided: {error.errors()[0]['msg']}. "

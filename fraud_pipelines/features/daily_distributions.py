@@ -30,7 +30,7 @@ def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequ
 
     What isn't kept yet is summed up from the day's rows, one feature and day at a time; `keep_distributions` keeps it.
     """
-    found: dict[str, dict[date, Distribution]] = {feature: {} for feature in features}
+    by_day: dict[str, dict[date, Distribution]] = {feature: {} for feature in features}
     new: list[tuple[str, date]] = []
     with warehouse.connect(read_only=True) as connection:
         kept = select(
@@ -39,7 +39,7 @@ def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequ
             {"days": list(days), "features": list(features)},
         )
         for row in kept.iter_rows(named=True):
-            found[row["feature"]][row["event_date"]] = Distribution(
+            by_day[row["feature"]][row["event_date"]] = Distribution(
                 rows=row["rows"],
                 missing=row["missing"],
                 low=np.array(row["low"], dtype=np.float64),
@@ -48,7 +48,7 @@ def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequ
                 texts=None if row["texts"] is None else tuple(row["texts"]),
             )
         computed = columns_of(connection, FEATURE_TABLE)
-        for feature, of_feature in found.items():
+        for feature, of_feature in by_day.items():
             table = FEATURE_TABLE if feature in computed else PAYMENTS
             for day in days:
                 if day not in of_feature:
@@ -56,7 +56,7 @@ def read_distributions(warehouse: Warehouse, features: Sequence[str], days: Sequ
                     of_feature[day] = Distribution.of(select(connection, query, [day]).to_series())
                     new.append((feature, day))
     # In the order of the days, since sums over them depend on it in their last digits.
-    return Distributions({feature: dict(sorted(of.items())) for feature, of in found.items()}, new)
+    return Distributions({feature: dict(sorted(of.items())) for feature, of in by_day.items()}, new)
 
 
 def keep_distributions(connection: Connection, distributions: Distributions) -> None:

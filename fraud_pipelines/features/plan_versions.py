@@ -26,14 +26,14 @@ def kept_text(warehouse: Warehouse, version: str) -> str:
     Raises:
         MissingData: no version begins like this, several do, or it was used by a release that kept no texts.
     """
-    found = warehouse.read(
+    kept = warehouse.read(
         "SELECT plan_version, content FROM features.plan_versions WHERE starts_with(plan_version, ?) ORDER BY 1",
         [version],
     )
-    if found.height == 1:
-        return str(found["content"][0])
+    if kept.height == 1:
+        return str(kept["content"][0])
     known = warehouse.read("SELECT plan_version FROM features.plan_versions ORDER BY 1")["plan_version"]
-    problem = "several declarations have" if found.height else "no declarations are kept of"
+    problem = "several declarations have" if kept.height else "no declarations are kept of"
     raise MissingData(
         f"{problem} the version {version!r}; kept are {', '.join(known) or 'none'}. Releases before 0.2 kept none."
     )

@@ -190,14 +190,14 @@ class Plan:
         An aggregate looks at the entity's rows in order of time, so that the time is among its columns.
         """
         labelled = {each.name for entity in self.entities for each in entity.aggregates if FUNCTIONS[each.how].labels}
-        found = {}
+        lineages = {}
         for name in self.features:
             read = self._reached(name)
             history = any(each in self.features and self.features[each].entity for each in read)
             columns = {*self.columns_read([name]), *(("timestamp",) if history else ())}
             labels = ("actual_fraud", "known_at", "transaction_id") if read & labelled else ()
-            found[name] = Lineage(tuple(sorted(columns)), labels)
-        return found
+            lineages[name] = Lineage(tuple(sorted(columns)), labels)
+        return lineages
 
     def _reached(self, name: str) -> set[str]:
         """The feature and all that it reads, transitively."""
@@ -212,7 +212,7 @@ class Plan:
 
     def columns_read(self, names: Iterable[str]) -> tuple[str, ...]:
         """The columns of a transaction that these features follow from, transitively, in the order of the table."""
-        found: set[str] = set()
+        read: set[str] = set()
         waiting = list(names)
         seen: set[str] = set()
         while waiting:
@@ -223,8 +223,8 @@ class Plan:
             feature = self.features.get(name)
             # A feature of a column's name is that column, unchanged.
             waiting += [each for each in feature.reads if each != name] if feature else []
-            found |= {name} | ({*feature.reads} if feature else set())
-        return tuple(attribute.name for attribute in self.attributes if attribute.name in found)
+            read |= {name} | ({*feature.reads} if feature else set())
+        return tuple(attribute.name for attribute in self.attributes if attribute.name in read)
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,10 @@ class FileBatch:
         Raises:
             InvalidInput: the mapping can't be used.
         """
-        found = nearest_mapping(file.path, folder)
-        if found not in mappings:
-            mappings[found] = ColumnMapping.load(found, attributes) if found else ColumnMapping.identity(attributes)
-        return cls(file, folder, mappings[found])
+        path = nearest_mapping(file.path, folder)
+        if path not in mappings:
+            mappings[path] = ColumnMapping.load(path, attributes) if path else ColumnMapping.identity(attributes)
+        return cls(file, folder, mappings[path])
 
     @property
     def batch_id(self) -> str:

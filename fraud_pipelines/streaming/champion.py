@@ -80,15 +80,15 @@ class Champion:
 
     def _with_inputs(self, name: str) -> LoadedModel | None:
         """The champion with the models whose scores it takes; None if one of them has no champion."""
-        found = self._version(name)
-        if found is None:
+        champion = self._version(name)
+        if champion is None:
             return None
-        wanted = [each for each, feature in SCORE_FEATURES.items() if feature in found.model.schema]
+        wanted = [each for each, feature in SCORE_FEATURES.items() if feature in champion.model.schema]
         inputs = [self._version(each) for each in wanted if each != REALTIME_MODEL]
         known = tuple(each for each in inputs if each)
         if len(known) < len(inputs):
             return None
-        return replace(found, inputs=known) if known else found
+        return replace(champion, inputs=known) if known else champion
 
     def _version(self, name: str) -> LoadedModel | None:
         """The champion of a model by itself, loaded if it is another than before."""

@@ -79,20 +79,20 @@ class KafkaSource:
             {**settings.librdkafka, "bootstrap.servers": settings.brokers, "auto.offset.reset": "earliest", **_MANAGED}
         )
         try:
-            found = self._consumer.list_topics(settings.topic, timeout=_METADATA_SECONDS).topics[settings.topic]
+            topic = self._consumer.list_topics(settings.topic, timeout=_METADATA_SECONDS).topics[settings.topic]
         except KafkaException as error:
             self._consumer.close()
             raise MissingData(
                 f"Kafka at {settings.brokers} can't be reached: {error}. Check {KAFKA_PREFIX}BROKERS."
             ) from error
-        if found.error is not None or not found.partitions:
+        if topic.error is not None or not topic.partitions:
             self._consumer.close()
             raise MissingData(
-                f"Kafka at {settings.brokers} has no topic {settings.topic}: {found.error}. Check {KAFKA_PREFIX}TOPIC."
+                f"Kafka at {settings.brokers} has no topic {settings.topic}: {topic.error}. Check {KAFKA_PREFIX}TOPIC."
             )
         left = self._offsets()
         self._consumer.assign(
-            [TopicPartition(settings.topic, number, left.get(number, OFFSET_BEGINNING)) for number in found.partitions]
+            [TopicPartition(settings.topic, number, left.get(number, OFFSET_BEGINNING)) for number in topic.partitions]
         )
         return self
 

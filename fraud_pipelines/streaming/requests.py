@@ -26,8 +26,8 @@ class Requested:
     def from_cursor(cls, cursor: str | None) -> Self:
         """What `cursor` wrote; of anything else, nothing was asked for."""
         try:
-            found = json.loads(cursor or "{}")
-            return cls(**found)
+            fields = json.loads(cursor or "{}")
+            return cls(**fields)
         except (ValueError, TypeError):
             return cls()
 
@@ -47,15 +47,15 @@ def next_request(folder: Path, latest: Requested, *, now: float) -> Requested | 
     The same files get a further run only after a pause that doubles with every attempt: whatever made the run leave
     them won't have gone at once.
     """
-    found = look_into(folder)
-    files = [file for file in found.files if not now - _GROWING_SECONDS < file.changed_ns / 1e9 <= now]
-    if not files and not found.troubles:
+    waiting = look_into(folder)
+    files = [file for file in waiting.files if not now - _GROWING_SECONDS < file.changed_ns / 1e9 <= now]
+    if not files and not waiting.troubles:
         return f"Nothing waits in {folder}."
-    digest = digest_of(Waiting(files, found.troubles))
+    digest = digest_of(Waiting(files, waiting.troubles))
     if digest != latest.digest:
         return Requested(digest, 1, now)
     if not files:  # one run has told of them, and another would do no more
-        return f"Nothing waits in {folder} but what can't be looked at: {', '.join(found.troubles)}."
+        return f"Nothing waits in {folder} but what can't be looked at: {', '.join(waiting.troubles)}."
     pause = min(_FIRST_PAUSE * 2 ** (latest.attempt - 1), _LONGEST_PAUSE)
     wait = latest.at + pause - now
     if wait > 0:

@@ -105,18 +105,18 @@ class KafkaSettings(BaseModel):
     @classmethod
     def _are_a_json_object(cls, options: SecretStr) -> SecretStr:
         try:
-            found = json.loads(options.get_secret_value() or "{}")
+            options_given = json.loads(options.get_secret_value() or "{}")
         except ValueError as error:
             raise ValueError(f"is no JSON: {error}") from None
-        if not isinstance(found, dict):
+        if not isinstance(options_given, dict):
             raise ValueError('must be a JSON object, such as {"security.protocol": "SSL"}')
         return options
 
     @property
     def librdkafka(self) -> dict[str, str]:
         """The further options; they may hold a password."""
-        found = json.loads(self.options.get_secret_value() or "{}")
-        return {str(key): str(value) for key, value in found.items()}
+        options_given = json.loads(self.options.get_secret_value() or "{}")
+        return {str(key): str(value) for key, value in options_given.items()}
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -125,10 +125,10 @@ class KafkaSettings(BaseModel):
         Raises:
             InvalidInput: the brokers or the topic are missing, or the options are no JSON object.
         """
-        found = read(cls, KAFKA_PREFIX)
-        missing = [variable(cls, KAFKA_PREFIX, name) for name in ("brokers", "topic") if not getattr(found, name)]
+        settings = read(cls, KAFKA_PREFIX)
+        missing = [variable(cls, KAFKA_PREFIX, name) for name in ("brokers", "topic") if not getattr(settings, name)]
         if missing:
             raise InvalidInput(
                 f"{' and '.join(missing)} must be set to read from Kafka, such as broker:9092 and payments"
             )
-        return found
+        return settings

@@ -70,16 +70,16 @@ class Money:
         dated = rows.select(
             pl.int_range(pl.len()).alias("row"), codes.alias(CURRENCY), pl.col("timestamp").dt.date().alias("rate_date")
         )
-        found = (
+        rate = (
             dated.sort("rate_date", nulls_last=True)
             .join_asof(self.rates.sort("rate_date"), on="rate_date", by=CURRENCY, check_sortedness=False)
             .sort("row")
             .select(pl.when(pl.col(CURRENCY) == self.base).then(1.0).otherwise("rate"))
             .to_series()
         )
-        cleaner.reject(found.is_null(), NO_RATE)
+        cleaner.reject(rate.is_null(), NO_RATE)
         return rows.with_columns(
-            codes.alias(CURRENCY), pl.col("amount").alias(SOURCE_AMOUNT), (pl.col("amount") * found).alias("amount")
+            codes.alias(CURRENCY), pl.col("amount").alias(SOURCE_AMOUNT), (pl.col("amount") * rate).alias("amount")
         )
 
     def keep_base(self, connection: Connection) -> None:
@@ -90,8 +90,8 @@ class Money:
 
 def base_currency(warehouse: Warehouse) -> str | None:
     """The currency that stored amounts are in; None where transactions don't say theirs."""
-    found = warehouse.read(f"SELECT {CURRENCY} FROM {_BASE}")
-    return str(found.item()) if found.height else None
+    base = warehouse.read(f"SELECT {CURRENCY} FROM {_BASE}")
+    return str(base.item()) if base.height else None
 
 
 def has_currency(attributes: Collection[Attribute]) -> bool:
@@ -162,8 +162,8 @@ class RateFiles:
         Raises:
             InvalidInput: a file can't be used the first time; later on, `problem` says so.
         """
-        first, found = self._seen is None, self._found()
-        if found == self._seen:
+        first, files = self._seen is None, self._files()
+        if files == self._seen:
             return
         try:
             take_in_rates(self._warehouse, base=self._base, rates_file=self._rates_file, landing=self._landing)
@@ -172,9 +172,9 @@ class RateFiles:
             if first:
                 raise
             self.problem = error
-        self._seen = found
+        self._seen = files
 
-    def _found(self) -> object:
+    def _files(self) -> object:
         """The files as they are now. Those in the landing zone are moved away once they are taken in."""
         waiting = look_into(self._landing).files if self._landing.is_dir() else []
         try:
