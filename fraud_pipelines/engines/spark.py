@@ -178,12 +178,18 @@ def configuration(master: str) -> dict[str, str]:
     found |= {f"spark.executorEnv.{name}": os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
     if master.startswith("local"):
         found |= {
-            "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2]),
+            "spark.executorEnv.PYTHONPATH": os.pathsep.join(_import_path()),
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.ui.showConsoleProgress": "false",
         }
     return found
+
+
+def _import_path() -> list[str]:
+    """Where executors on this machine find this package, and what else this process was told by ``PYTHONPATH``."""
+    told = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return list(dict.fromkeys([str(Path(__file__).parents[2]), *filter(None, told)]))
 
 
 def require_spark(*, remote: bool) -> None:
