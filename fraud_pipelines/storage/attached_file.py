@@ -80,12 +80,13 @@ class AttachedFile:
                 if not self.users:
                     self._detach()
 
-    def stop(self) -> None:
-        """Stop the engine for good, unless somebody uses the file."""
+    def stop(self) -> bool:
+        """Stop the engine for good, unless somebody uses the file; whether it is stopped now."""
         with self._lock:
             if not self.users:
                 self._discard()
                 self._stopped = True
+            return self._stopped
 
     def _attach(self, *, read_only: bool) -> None:
         statement = f"ATTACH '{str(self.path).replace(chr(39), 2 * chr(39))}' AS {CATALOG}"
@@ -135,6 +136,15 @@ def open_file(path: Path, *, read_only: bool, still: bool = False) -> tuple[Atta
         connection = file.open(read_only=read_only, still=still)
         if connection is not None:
             return file, connection
+
+
+def stop_engine(path: Path) -> None:
+    """Stop the engine of the file at ``path``, unless somebody uses it; the next use starts another."""
+    path = path.resolve()
+    with _FILES_LOCK:
+        file = _FILES.get(path)
+        if file is not None and file.stop():
+            del _FILES[path]
 
 
 def _file_at(path: Path) -> AttachedFile:

@@ -22,6 +22,8 @@ from fraud_pipelines.transactions.waiting import WaitingFile, printable_name
 
 _SMALL_ROW: Final = 100
 """Bytes a row of a file seldom takes less of: what a file's size says of its rows before it is read."""
+_MANY_ROWS: Final = 10_000
+"""After a run of so many transactions the memory that DuckDB keeps is given back."""
 
 
 @dataclass
@@ -117,6 +119,8 @@ def drain(session: StreamSession, folder: Path, *, clock: Callable[[], datetime]
                 let_go = time.monotonic() + session.stream.hold_seconds
             _commit(session, list(_batches(group, folder, mappings, report, session.attributes)), report, clock)
             done += len(group)
+    if report.transactions >= _MANY_ROWS:
+        session.warehouse.rest()
     report.left = len(files) - done
     return report
 

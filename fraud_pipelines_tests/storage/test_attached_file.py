@@ -133,3 +133,24 @@ def test_what_was_committed_waits_in_the_log_and_is_there_after_a_kill(tmp_path:
     subprocess.run([sys.executable, "-c", killed, str(path)], check=False)
 
     assert Warehouse(path).read("SELECT count(*), count(DISTINCT n) FROM numbers").row(0) == (3_000_000, 1_500_000)
+
+
+def test_a_warehouse_at_rest_starts_another_engine_for_its_next_use_unless_it_was_used(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[duckdb.DuckDBPyConnection] = []
+    connect = duckdb.connect
+
+    def start(database: str, *, config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
+        started.append(connect(database, config=config))
+        return started[-1]
+
+    monkeypatch.setattr(duckdb, "connect", start)
+
+    with _in_another_thread(warehouse, read_only=True):
+        warehouse.rest()
+        assert warehouse.read("FROM numbers").item() == 1
+    assert not started
+    warehouse.rest()
+    assert warehouse.read("FROM numbers").item() == 1
+    assert len(started) == 1
