@@ -38,7 +38,12 @@ def show_audit(settings: Settings, *, expected_head: str | None) -> int:
     forgotten = f" {audit.forgotten:,} are of people who were forgotten." if audit.forgotten else ""
     console.print(
         f"{audit.entries:,} entries, {audit.decisions:,} decisions in force. {verdict}{forgotten}\n"
-        f"Head of the chain: {audit.head}",
+        f"Head of the chain: {audit.head}"
+        + (
+            f"\n{audit.case_events:,} events of cases. Head of their chain: {audit.case_head}"
+            if audit.case_events
+            else ""
+        ),
         highlight=False,
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ SECTIONS: Final = {
     "Begin": ("demo", "up", "status", "doctor", "sql", "publish", "compile"),
     "Days": ("import", "mapping", "declarations", "features", "simulate", "run"),
     "Models": ("compare", "evaluate", "try", "models", "thresholds", "report"),
-    "Decisions": ("review", "lists", "backtest", "rules", "policies", "audit", "replay"),
+    "Decisions": ("review", "cases", "lists", "backtest", "rules", "policies", "audit", "replay"),
     "Maintenance": ("prune", "compact", "backup", "restore", "relocate", "token", "forget"),
     "Lake": ("lake",),
     "Stream": ("stream-demo", "stream-load", "stream-consume"),

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from fraud_pipelines.cli.backup import backup, relocate, restore
+from fraud_pipelines.cli.cases import cases
 from fraud_pipelines.cli.commands import HELP_OPTIONS, Commands
 from fraud_pipelines.cli.compact import compact
 from fraud_pipelines.cli.days import DAY
@@ -375,6 +376,7 @@ main.add_command(compact)
 main.add_command(forget)
 main.add_command(import_group)
 main.add_command(lake_group)
+main.add_command(cases)
 main.add_command(lists)
 main.add_command(mapping)
 main.add_command(prune)

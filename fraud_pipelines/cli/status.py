@@ -1,5 +1,7 @@
 """``fraud-pipelines status``: what is stored, what waits for somebody, what is stale, what was rejected and why."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 from rich.markup import escape
 from rich.table import Table
@@ -7,6 +9,8 @@ from rich.table import Table
 from fraud_pipelines.bootstrap import live_warehouse, publication_of
 from fraud_pipelines.cli.terminal import terminal
 from fraud_pipelines.decisions.alert_delivery import NOT_CONFIGURED
+from fraud_pipelines.decisions.cases.queue import read_case_queue
+from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.settings import Settings
 
 console = terminal()
@@ -137,11 +141,25 @@ def show_status(settings: Settings) -> None:
     _show_publication(settings)
     for title, found in lists.items():
         _show(title, found)
+    if "feedback.case_events" in existing:
+        _show_workload(settings)
     if kept:
         console.print(
             f"Alerts for which no webhook is configured (FRAUD_ALERT_WEBHOOK): {kept} in monitoring.alerts, "
             f"the latest of {latest}"
         )
+
+
+def _show_workload(settings: Settings) -> None:
+    """The cases that wait, and what today's minutes won't reach of them."""
+    policy, now = policy_in_force(settings), datetime.now(UTC).replace(tzinfo=None)
+    _, _, workload = read_case_queue(live_warehouse(settings), policy.cases, now=now, limit=1, blind=policy.audit_blind)
+    console.print(
+        f"Cases that wait for a reviewer: {workload.cases:,} with {workload.payments:,} payments, {workload.overdue:,} "
+        f"overdue. {workload.in_words}".strip(),
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _show_publication(settings: Settings) -> None:

@@ -8,6 +8,8 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.decisions.cases.events import TABLE as CASE_EVENTS
+from fraud_pipelines.decisions.cases.events import chain_findings
 from fraud_pipelines.decisions.chain_walk import (
     MOST_FINDINGS,
     WALKED,
@@ -19,7 +21,7 @@ from fraud_pipelines.decisions.chain_walk import (
     verify_chains,
     walk_chains,
 )
-from fraud_pipelines.decisions.hash_chain import GENESIS, REDACTED, ChainHead
+from fraud_pipelines.decisions.hash_chain import EMPTY_CHAIN, GENESIS, REDACTED, ChainHead
 from fraud_pipelines.decisions.seal_walk import SealWalk
 from fraud_pipelines.engines.in_process import InProcess
 from fraud_pipelines.engines.interface import Engine
@@ -52,6 +54,8 @@ class Audit:
     head: ChainHead
     findings: tuple[str, ...]
     forgotten: int = 0
+    case_events: int = 0
+    case_head: ChainHead = EMPTY_CHAIN
 
 
 def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None, engine: Engine | None = None) -> Audit:
@@ -60,6 +64,7 @@ def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None, e
     It finds an entry that was changed, removed, inserted or moved; entries, shards and days that are missing, by the
     seals in ``scoring.decision_chain``; a seal that was changed or removed; a decision in force that is not the last
     entry on its transaction; a policy, thresholds or rules whose text doesn't have its hash, or whose text is missing.
+    The same goes for the chain of what people did with cases; a name or note that was erased there is none of these.
 
     What hashes can't tell: whoever may write to the file may also write all of it anew, every hash included. Only
     a head kept elsewhere shows that: in Dagster's record of ``scoring/decisions``, in a ticket, on paper. Give it
@@ -96,7 +101,12 @@ def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None, e
         told += _decisions_that_differ(connection)
         told += _versions_that_differ(connection)
         decisions = int(select(connection, "SELECT count(*) FROM scoring.decisions").item())
-    return Audit(entries, decisions, seals.head, tuple(told), forgotten)
+        # A file that an earlier release published has no cases yet.
+        has_cases = table_exists(connection, CASE_EVENTS)
+        case_events, case_head, case_findings = chain_findings(connection) if has_cases else (0, EMPTY_CHAIN, [])
+    return Audit(
+        entries, decisions, seals.head, (*told, *case_findings), forgotten, case_events, case_head
+    )
 
 
 def _found(walks: Iterable[ChainWalk]) -> Findings:

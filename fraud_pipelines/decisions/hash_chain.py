@@ -109,17 +109,17 @@ class Link:
         return cls(Chain(channel, date.fromisoformat(day), int(shard)), int(entries), head)
 
 
-def canonical(entries: pl.DataFrame) -> pl.Series:
+def canonical(entries: pl.DataFrame, schema: pl.Schema = ENTRY_SCHEMA) -> pl.Series:
     """The canonical text of each entry, which any language can reproduce.
 
-    It is the fields of `ENTRY_SCHEMA` in order, each as a netstring: the number of UTF-8 bytes in decimal, a colon,
+    It is the fields of the ``schema`` in order, each as a netstring: the number of UTF-8 bytes in decimal, a colon,
     the bytes, a comma. Inside stand text as it is, whole numbers in decimal, days as ``2026-10-31``, instants as
     microseconds since 1970 in decimal, floating-point numbers as their 64-bit IEEE pattern read as a signed whole
     number (so 0.5 is ``4602678819172646912``), ``true`` and ``false``, lists as the netstrings of their elements. Null
-    is ``~``, alone. But for the last fields, ``plan_version``, ``audited`` and ``audit_probability``, nothing stands
-    where they and all after them are null.
+    is ``~``, alone. But for the last fields of a decision, ``plan_version``, ``audited`` and ``audit_probability``,
+    nothing stands where they and all after them are null.
     """
-    texts = entries.select(_text(pl.col(name).cast(kind), kind) for name, kind in ENTRY_SCHEMA.items())
+    texts = entries.select(_text(pl.col(name).cast(kind), kind) for name, kind in schema.items())
     covered = []
     for place, name in enumerate(texts.columns):
         nothing = pl.lit("~")

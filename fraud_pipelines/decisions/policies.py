@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from fraud_pipelines.decisions.audit_sample import AuditDraw
+from fraud_pipelines.decisions.cases.policy import CasePolicy
 from fraud_pipelines.decisions.columns import columns_in
 from fraud_pipelines.decisions.probabilities import curve_in_force
 from fraud_pipelines.detection.daily_models import ENSEMBLE_MODEL
@@ -67,6 +68,7 @@ _LATER_FIELDS: Final[Mapping[str, object]] = {
     "audit_per_day": 0,
     "audit_seed": 0,
     "audit_blind": False,
+    "cases": CasePolicy().model_dump(),
 }
 """Of a policy, with their defaults."""
 
@@ -227,6 +229,7 @@ class Policy(BaseModel):
     audit_blind: bool = Field(
         default=False, description="Whether reviewers are shown nothing that tells an audited payment from an alert."
     )
+    cases: CasePolicy = Field(default=CasePolicy(), description="How cases are worked, and how many minutes there are.")
     segments: tuple[Segment, ...] = Field(
         default=(), description="Thresholds of their own; of several that fit a transaction, the first counts."
     )

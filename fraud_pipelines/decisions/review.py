@@ -1,8 +1,9 @@
 """A review's verdict: the one door by which a person says that a transaction was fraud, or wasn't."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -82,9 +83,45 @@ def record_verdict(
         WarehouseBusy: another process holds the file.
     """
     now = as_utc(now)
+    label = _label(transaction_id, source, reviewer, named_by, comment, actual_fraud=actual_fraud)
+    with warehouse.transaction() as connection:
+        return _record(connection, label, now=now, skew=skew, known_at=known_at, seen=seen)
+
+
+def record_verdicts(
+    connection: Connection,
+    transaction_ids: Sequence[str],
+    *,
+    actual_fraud: bool,
+    now: datetime,
+    skew: timedelta = CLOCK_SKEW,
+    reviewer: str,
+    named_by: Naming | None = None,
+    comment: str | None = None,
+) -> list[Verdict]:
+    """Record one review's verdict on several transactions, as `record_verdict` does, in an open DuckDB transaction.
+
+    Raises:
+        InvalidInput: as of one; the caller rolls all of it back.
+    """
+    labels = [
+        _label(each, "review", reviewer, named_by, comment, actual_fraud=actual_fraud) for each in transaction_ids
+    ]
+    return [_record(connection, label, now=as_utc(now), skew=skew) for label in labels]
+
+
+def _label(
+    transaction_id: str,
+    source: str,
+    reviewer: str | None,
+    named_by: Naming | None,
+    comment: str | None,
+    *,
+    actual_fraud: bool,
+) -> dict[str, Any]:
     if source not in LABEL_SOURCES:
         raise InvalidInput(f"the source {source!r} is none of {', '.join(LABEL_SOURCES)}")
-    label = {
+    return {
         "transaction_id": transaction_id,
         "actual_fraud": actual_fraud,
         "source": source,
@@ -92,29 +129,40 @@ def record_verdict(
         "comment": _text("comment", comment, MAX_COMMENT_CHARACTERS),
         NAMED_BY: named_by if reviewer else None,
     }
-    with warehouse.transaction() as connection:
-        happened = _happened(connection, transaction_id)
-        earlier = _verdicts(connection, transaction_id)
-        latest = earlier.filter(pl.col("source") == source).tail(1)
-        if known_at:
-            known_at = max(_checked(transaction_id, as_utc(known_at), happened, now, skew), happened)
-        else:
-            known_at = _later_than(latest["known_at"], max(now, happened), skew)
-        if seen is not None and earlier.height != seen and latest["actual_fraud"].to_list() != [actual_fraud]:
-            last = earlier.row(-1, named=True) if earlier.height else {"known_at": known_at}
-            return Verdict(transaction_id, actual_fraud, source, "outdated", last["known_at"])
-        stored = pl.DataFrame([label | {"known_at": known_at}], schema={**VERDICT_COLUMNS, NAMED_BY: pl.String()})
-        reason = store_labels(connection, stored, now=now).item()
-        if reason == CONFLICT:
-            raise InvalidInput(
-                f"{transaction_id} has another {source} verdict, known at {latest['known_at'].item()}: a correction "
-                "must be known later than what it corrects. Leave known_at out, or give a later one."
-            )
-        if reason:
-            return Verdict(transaction_id, actual_fraud, source, "repeated", latest["known_at"].item())
-        days = mark_late(connection, {known_at.date(): 1}, noun="label", source=f"a {source}", now=now)
-        outcome: Outcome = "corrected" if latest.height else "recorded"
-        return Verdict(transaction_id, actual_fraud, source, outcome, known_at, days)
+
+
+def _record(
+    connection: Connection,
+    label: Mapping[str, Any],
+    *,
+    now: datetime,
+    skew: timedelta,
+    known_at: datetime | None = None,
+    seen: int | None = None,
+) -> Verdict:
+    transaction_id, source, actual_fraud = label["transaction_id"], label["source"], label["actual_fraud"]
+    happened = _happened(connection, transaction_id)
+    earlier = _verdicts(connection, transaction_id)
+    latest = earlier.filter(pl.col("source") == source).tail(1)
+    if known_at:
+        known_at = max(_checked(transaction_id, as_utc(known_at), happened, now, skew), happened)
+    else:
+        known_at = _later_than(latest["known_at"], max(now, happened), skew)
+    if seen is not None and earlier.height != seen and latest["actual_fraud"].to_list() != [actual_fraud]:
+        last = earlier.row(-1, named=True) if earlier.height else {"known_at": known_at}
+        return Verdict(transaction_id, actual_fraud, source, "outdated", last["known_at"])
+    stored = pl.DataFrame([{**label, "known_at": known_at}], schema={**VERDICT_COLUMNS, NAMED_BY: pl.String()})
+    reason = store_labels(connection, stored, now=now).item()
+    if reason == CONFLICT:
+        raise InvalidInput(
+            f"{transaction_id} has another {source} verdict, known at {latest['known_at'].item()}: a correction "
+            "must be known later than what it corrects. Leave known_at out, or give a later one."
+        )
+    if reason:
+        return Verdict(transaction_id, actual_fraud, source, "repeated", latest["known_at"].item())
+    days = mark_late(connection, {known_at.date(): 1}, noun="label", source=f"a {source}", now=now)
+    outcome: Outcome = "corrected" if latest.height else "recorded"
+    return Verdict(transaction_id, actual_fraud, source, outcome, known_at, days)
 
 
 def _verdicts(connection: Connection, transaction_id: str) -> pl.DataFrame:

@@ -13,9 +13,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from fraud_pipelines.decisions.cases.policy import CasePolicy
+from fraud_pipelines.decisions.configuration import policy_in_force
 from fraud_pipelines.decisions.review import MAX_COMMENT_CHARACTERS
 from fraud_pipelines.errors import FraudPipelinesError, InvalidInput, WarehouseBusy
 from fraud_pipelines.pages import case_path
+from fraud_pipelines.review.casework import Casework
 from fraud_pipelines.review.choosing import Choice, choice_of, form_of, pages_of
 from fraud_pipelines.review.desk import Desk
 from fraud_pipelines.review.exploring import Exploring
@@ -59,9 +62,11 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
     metrics.ask(WAREHOUSE_AGE, desk.seconds_since_write)
     identity = Identity(settings.reviewer_header)
     listing = Listing(desk, renderer, identity, settings)
-    pages = _Pages(desk, renderer, identity, listing)
+    cases = policy_in_force(settings).cases
+    pages = _Pages(desk, renderer, identity, listing, cases)
     exploring, trying = Exploring(desk, renderer, identity, listing), Trying(desk, renderer, settings)
     reporting = Reporting(desk, settings)
+    casework = Casework(desk, renderer, identity, listing, cases)
     app = Starlette(
         routes=[
             Route("/", pages.queue),
@@ -70,6 +75,11 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
             Route("/search", exploring.search),
             Route("/payments", exploring.payments),
             Route("/entity", exploring.entity),
+            Route("/cases", casework.cases),
+            Route("/cases/case", casework.case),
+            Route("/cases/next", casework.next, methods=["POST"]),
+            Route("/cases/do", casework.do, methods=["POST"]),
+            Route("/cases/export", casework.export),
             Route("/backtest", trying.backtest),
             Route("/report", reporting.report),
             Route(STYLE_PATH, reporting.style),
@@ -93,8 +103,9 @@ def create_app(desk: Desk, settings: Settings, *, names: Collection[str] = ()) -
 class _Pages:
     """The handlers. What reads or writes the warehouse runs in a thread, so that nobody else's page waits for it."""
 
-    def __init__(self, desk: Desk, renderer: Renderer, identity: Identity, listing: Listing) -> None:
+    def __init__(self, desk: Desk, renderer: Renderer, identity: Identity, listing: Listing, cases: CasePolicy) -> None:
         self._desk = desk
+        self._cases = cases
         self._renderer = renderer
         self._identity = identity
         self._listing = listing
@@ -123,13 +134,14 @@ class _Pages:
     def case(self, request: Request) -> Response:
         transaction_id = request.query_params.get("id", "")
         choice = self._choice(request.query_params)
-        view = self._desk.case(transaction_id, choice.chosen)
+        view = self._desk.case(transaction_id, choice.chosen, cases=self._cases)
         session = self._identity.session(request)
         seen = len(view.case.labels)
         done = request.query_params.get("done", "")
         page = self._renderer.page(
             "case.html",
             case=view.case,
+            collected=view.collected,
             place=view.place,
             notice=next((each for each in view.recent if each.transaction_id == done), None),
             timeline=draw_timeline(view.case.payments),

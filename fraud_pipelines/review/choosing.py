@@ -53,7 +53,7 @@ def choice_of(asked: Mapping[str, str], plan: Plan, *, waiting: bool) -> Choice:
         InvalidInput: a filter can't be meant.
     """
     default = BY_LOSS if waiting else "newest"
-    page = _page(asked.get("page", ""))
+    page = read_page(asked.get("page", ""))
     order = read_order(asked, default, waiting=waiting)
     chosen = Chosen(read_filters(asked, plan), order, ROWS, (page - 1) * ROWS)
     return Choice(chosen, page, default)
@@ -81,18 +81,22 @@ def form_of(choice: Choice, plan: Plan, *, rules: list[str], waiting: bool) -> d
 
 def pages_of(choice: Choice, number: int) -> dict[str, Any]:
     """The rows that are shown of ``number``, and the pages before and after."""
-    first = choice.chosen.offset + 1
-    last = min(choice.chosen.offset + choice.chosen.limit, number)
+    return pages_of_list(choice.page, number)
+
+
+def pages_of_list(page: int, number: int) -> dict[str, Any]:
+    """The rows that page ``page`` of a list shows of ``number``, and the pages before and after."""
+    last = min(page * ROWS, number)
     return {
-        "first": first,
+        "first": (page - 1) * ROWS + 1,
         "last": last,
         "number": number,
-        "before": choice.page - 1 if choice.page > 1 else None,
-        "after": choice.page + 1 if last < number else None,
+        "before": page - 1 if page > 1 else None,
+        "after": page + 1 if last < number else None,
     }
 
 
-def _page(text: str) -> int:
+def read_page(text: str) -> int:
     """A number of a page of ours, else the first."""
     page = int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
     return page if 1 <= page <= MOST_PAGES else 1

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fraud_pipelines.bootstrap import open_existing_warehouse
+from fraud_pipelines.decisions.cases.policy import CasePolicy
+from fraud_pipelines.decisions.cases.queue import QueuedCase, case_of_payment
 from fraud_pipelines.decisions.entity_lists import ListEntry, add_entry, end_entry, entries_about, read_entries
 from fraud_pipelines.decisions.entity_search import Matches, search
 from fraud_pipelines.decisions.payment_filters import Filters, linked_columns
@@ -75,6 +77,7 @@ class CaseView:
     Attributes:
         entries: of lists, that count on its day or today.
         about: columns of those who took part, and their values: what an entry can be about.
+        collected: the case of its customer, or another entity, that it belongs to; None where it doesn't wait.
     """
 
     case: Case
@@ -83,6 +86,7 @@ class CaseView:
     currency: str | None
     entries: list[ListEntry]
     about: dict[str, object]
+    collected: QueuedCase | None
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,16 @@ class Desk:
         """What is declared."""
         return self._plan
 
+    @property
+    def blind(self) -> bool:
+        """Whether reviewers may not tell audited payments from alerts."""
+        return self._blind
+
+    @property
+    def skew(self) -> timedelta:
+        """How far a timestamp may lie ahead of the clock."""
+        return self._skew
+
     def queue(self, chosen: Chosen = EVERYTHING) -> QueueView:
         """The queue as it stands."""
         with self.reading() as warehouse:
@@ -174,7 +188,7 @@ class Desk:
             recent = recent_verdicts(warehouse, limit=RECENT)
             return QueueView(queue, recent, rules_that_decided(warehouse), base_currency(warehouse))
 
-    def case(self, transaction_id: str, chosen: Chosen = EVERYTHING) -> CaseView:
+    def case(self, transaction_id: str, chosen: Chosen = EVERYTHING, *, cases: CasePolicy) -> CaseView:
         """One case; raises InvalidInput where there is no such transaction."""
         with self.reading() as warehouse:
             case = read_case(warehouse, transaction_id, plan=self.plan, blind=self._blind)
@@ -189,6 +203,7 @@ class Desk:
                 base_currency(warehouse),
                 list(dict.fromkeys(entries)),
                 about,
+                case_of_payment(warehouse, transaction_id, cases, now=_now(), blind=self._blind),
             )
 
     def payments(self, chosen: Chosen) -> PaymentsView:
@@ -231,12 +246,12 @@ class Desk:
 
     def add_to_list(self, **entry: Any) -> ListEntry:
         """Put somebody on a list, as by `add_entry`."""
-        with self._writes() as warehouse:
+        with self.writing() as warehouse:
             return add_entry(warehouse, self._plan, now=datetime.now(UTC), **entry)
 
     def take_off_list(self, entry_id: str, *, author: str) -> ListEntry:
         """End an entry, as by `end_entry`."""
-        with self._writes() as warehouse:
+        with self.writing() as warehouse:
             return end_entry(warehouse, entry_id, author=author, now=datetime.now(UTC))
 
     def record(
@@ -251,7 +266,7 @@ class Desk:
         chosen: Chosen = EVERYTHING,
     ) -> tuple[Verdict, str | None]:
         """Record a verdict; returns what became of it, and whose turn it is next among what was chosen."""
-        with self._writes() as warehouse:
+        with self.writing() as warehouse:
             after = self._place(warehouse, transaction_id, chosen).after
             verdict = record_verdict(
                 warehouse,
@@ -271,7 +286,7 @@ class Desk:
         return place_in_queue(warehouse, transaction_id, filters=chosen.filters, order=chosen.order, blind=self._blind)
 
     @contextmanager
-    def _writes(self) -> Iterator[Warehouse]:
+    def writing(self) -> Iterator[Warehouse]:
         """The warehouse to write to, for one at a time; what was stored is told when the block has ended well."""
         self._bring_up_to_date()
         with held(self._storing, self._writing.wait_seconds), self._writing.connect():
@@ -291,6 +306,10 @@ class Desk:
             with held(self._bringing_up, self._reading.wait_seconds):
                 open_existing_warehouse(self._reading.path, plan=self._plan, wait_seconds=self._reading.wait_seconds)
                 self._is_current = True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ def count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form, the first value of each.
+async def read_form(request: Request, *, most_fields: int = 20) -> dict[str, str]:
+    """The fields of a form, at most ``most_fields``, the first value of each.
 
     Raises:
         HTTPException: it is no form, or larger than one of ours can be.
@@ -28,7 +28,7 @@ async def read_form(request: Request) -> dict[str, str]:
         if len(body) > MAX_FORM_BYTES:
             raise HTTPException(413, "The form is too large.")
     try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20, errors="strict")
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=most_fields, errors="strict")
     except ValueError as error:
         raise HTTPException(400, "The form can't be read.") from error
     return {name: values[0] for name, values in fields.items()}

@@ -10,6 +10,16 @@ def entity_path(column: str, value: object) -> str:
     return "/entity?" + urlencode({"column": column, "value": value})
 
 
+def cases_path(**asked: object) -> str:
+    """The list of cases, narrowed."""
+    return "/cases" + _query(asked)
+
+
+def case_of_path(case_id: str, **more: str) -> str:
+    """The page of the case of a customer, or another entity."""
+    return "/cases/case" + _query({"id": case_id, **more})
+
+
 def payments_path(**asked: object) -> str:
     """The list of payments that meet filters, by their names in a query."""
     return "/payments" + _query(asked)

@@ -22,7 +22,7 @@ from fraud_pipelines.settings import Settings
 
 SUBJECT: Final = "lists"
 """What the token of these forms is about."""
-_PLACES: Final = ("/case?", "/entity?", "/lists")
+_PLACES: Final = ("/case?", "/cases/case?", "/entity?", "/lists")
 """Where a form may lead back to."""
 
 

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse
 from fraud_pipelines.decisions.payment_filters import linked_columns
 from fraud_pipelines.pages import case_path
 from fraud_pipelines.plan.plan import Plan
-from fraud_pipelines.review.links import entity_path, payments_path, queue_path
+from fraud_pipelines.review.links import case_of_path, cases_path, entity_path, payments_path, queue_path
 
 FOLDER: Final = Path(__file__).parent
 
@@ -29,6 +29,8 @@ class Renderer:
         self._templates.filters["words"] = lambda name: str(name).replace("_", " ")
         self._templates.globals |= {
             "case_path": case_path,
+            "case_of_path": case_of_path,
+            "cases_path": cases_path,
             "entity_path": entity_path,
             "payments_path": payments_path,
             "queue_path": queue_path,

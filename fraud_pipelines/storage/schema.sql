@@ -376,6 +376,65 @@ COMMENT ON COLUMN scoring.shadow_decisions.reason IS 'Why, as in scoring.decisio
 COMMENT ON COLUMN scoring.shadow_decisions.in_force IS 'What was decided.';
 COMMENT ON COLUMN scoring.shadow_decisions.decided_at IS 'When, UTC.';
 
+-- What people did with cases, each doing an entry that is never changed: a hash chain as that of the decisions, see
+-- decisions/cases/events.py. Of author and text the chain covers salted digests, so that either can be erased.
+CREATE TABLE IF NOT EXISTS feedback.case_events (
+    sequence BIGINT NOT NULL,
+    case_id VARCHAR NOT NULL,
+    column_name VARCHAR NOT NULL,
+    value VARCHAR NOT NULL,
+    number INTEGER NOT NULL,
+    action VARCHAR NOT NULL,
+    happened_at TIMESTAMP NOT NULL,
+    until TIMESTAMP,
+    outcome VARCHAR,
+    tag VARCHAR,
+    transactions VARCHAR[],
+    evidence VARCHAR,
+    about BIGINT,
+    author_named_by VARCHAR,
+    author_digest VARCHAR NOT NULL,
+    note_digest VARCHAR,
+    previous_hash VARCHAR NOT NULL,
+    entry_hash VARCHAR NOT NULL,
+    author VARCHAR,
+    author_salt VARCHAR,
+    note VARCHAR,
+    note_salt VARCHAR
+);
+COMMENT ON COLUMN feedback.case_events.sequence IS 'Place in the chain, from 1.';
+COMMENT ON COLUMN feedback.case_events.case_id IS 'The case: a digest of column_name, number and value.';
+COMMENT ON COLUMN feedback.case_events.column_name IS 'The column of a transaction that names whom the case is about.';
+COMMENT ON COLUMN feedback.case_events.value IS 'The value of that column, as text.';
+COMMENT ON COLUMN feedback.case_events.number IS 'Which case of this value, from 1.';
+COMMENT ON COLUMN feedback.case_events.action IS 'claimed, released, noted, tagged, untagged, due, escalated, waiting, resumed, judged, proposed, declined, closed, reopened or erased.';
+COMMENT ON COLUMN feedback.case_events.happened_at IS 'When, UTC.';
+COMMENT ON COLUMN feedback.case_events.until IS 'Of claimed and waiting: until when, UTC; of due: the time by which the case is due.';
+COMMENT ON COLUMN feedback.case_events.outcome IS 'Of judged, proposed and closed: fraud, legitimate or unclear.';
+COMMENT ON COLUMN feedback.case_events.tag IS 'Of tagged and untagged: the tag.';
+COMMENT ON COLUMN feedback.case_events.transactions IS 'Of judged, proposed and closed: the payments that the outcome is about.';
+COMMENT ON COLUMN feedback.case_events.evidence IS 'Of judged, proposed and closed: those payments, with decisions, reasons and features as they were then, as JSON.';
+COMMENT ON COLUMN feedback.case_events.about IS 'Of erased: the sequence of the entry whose author or note was erased.';
+COMMENT ON COLUMN feedback.case_events.author_named_by IS 'login: the proxy before the page told the name; typed: the author wrote it; null: the shell.';
+COMMENT ON COLUMN feedback.case_events.author_digest IS 'SHA-256 of author_salt and author.';
+COMMENT ON COLUMN feedback.case_events.note_digest IS 'SHA-256 of note_salt and note; null where there was no note.';
+COMMENT ON COLUMN feedback.case_events.previous_hash IS 'Hash of the entry before.';
+COMMENT ON COLUMN feedback.case_events.entry_hash IS 'SHA-256 over the hash before and the content; author, note and their salts only by the digests.';
+COMMENT ON COLUMN feedback.case_events.author IS 'Who did it; null where the name was erased.';
+COMMENT ON COLUMN feedback.case_events.author_salt IS 'Random; erased with the author.';
+COMMENT ON COLUMN feedback.case_events.note IS 'What the author wrote; null where there is nothing, or it was erased.';
+COMMENT ON COLUMN feedback.case_events.note_salt IS 'Random; erased with the note.';
+
+-- Where that chain ended after each append.
+CREATE TABLE IF NOT EXISTS feedback.case_chain (
+    sequence BIGINT NOT NULL,
+    head_hash VARCHAR NOT NULL,
+    appended_at TIMESTAMP NOT NULL
+);
+COMMENT ON COLUMN feedback.case_chain.sequence IS 'The last entry of feedback.case_events after the append.';
+COMMENT ON COLUMN feedback.case_chain.head_hash IS 'Its hash.';
+COMMENT ON COLUMN feedback.case_chain.appended_at IS 'When, UTC.';
+
 CREATE TABLE IF NOT EXISTS feedback.labels (
     transaction_id VARCHAR NOT NULL,
     source VARCHAR NOT NULL,
@@ -815,8 +874,74 @@ CREATE OR REPLACE VIEW scoring.alert_precision AS
     LEFT JOIN judged ON scoring.score_band(judged.score) = band
     GROUP BY band;
 
+-- The state of each case that somebody has worked on, as it was at a moment: it follows from the events until then.
+CREATE OR REPLACE MACRO feedback.cases_at(moment) AS TABLE
+    WITH known AS (
+        SELECT *,
+               sequence > coalesce(
+                   max(sequence) FILTER (action = 'reopened') OVER (PARTITION BY case_id), 0
+               ) AS since_reopened
+        FROM feedback.case_events
+        WHERE happened_at <= moment
+    ),
+    tagged AS (
+        SELECT case_id, list(tag ORDER BY tag) AS tags
+        FROM (
+            SELECT case_id, tag FROM known WHERE tag IS NOT NULL
+            GROUP BY case_id, tag HAVING arg_max(action, sequence) = 'tagged'
+        )
+        GROUP BY case_id
+    ),
+    turned AS (
+        SELECT case_id,
+               any_value(column_name) AS column_name,
+               any_value(value) AS value,
+               any_value(number) AS number,
+               min(happened_at) AS opened_at,
+               max(happened_at) AS changed_at,
+               max(sequence) AS last_sequence,
+               bool_or(action = 'escalated') AS escalated,
+               arg_max(until, sequence) FILTER (action = 'due') AS due_set,
+               coalesce(bool_or(outcome = 'fraud') FILTER (action IN ('judged', 'closed') AND since_reopened), false)
+                   AS is_fraud,
+               list_distinct(coalesce(flatten(list(transactions) FILTER (action IN ('judged', 'closed'))), []))
+                   AS judged_transactions,
+               arg_max({action: action, until: until, who: author}, sequence)
+                   FILTER (action IN ('claimed', 'released', 'waiting', 'proposed', 'closed', 'reopened')) AS claim,
+               arg_max({action: action, until: until, who: author, outcome: outcome, since: happened_at,
+                        transactions: transactions}, sequence)
+                   FILTER (action IN ('waiting', 'resumed', 'judged', 'proposed', 'declined', 'closed', 'reopened')) AS turn
+        FROM known
+        GROUP BY case_id
+    )
+    SELECT case_id, column_name, value, number,
+           CASE WHEN turn.action = 'closed' THEN 'closed'
+                WHEN turn.action = 'waiting' AND (turn.until IS NULL OR turn.until > moment) THEN 'waiting'
+                ELSE 'open' END AS state,
+           CASE WHEN turn.action = 'closed' THEN CASE WHEN is_fraud THEN 'fraud' ELSE turn.outcome END END AS outcome,
+           opened_at, changed_at,
+           CASE WHEN claim.action = 'claimed' AND claim.until > moment THEN coalesce(claim.who, 'somebody') END AS claimed_by,
+           CASE WHEN claim.action = 'claimed' AND claim.until > moment THEN claim.until END AS claimed_until,
+           CASE WHEN turn.action = 'waiting' THEN turn.until END AS waiting_until,
+           due_set, escalated,
+           CASE WHEN turn.action = 'proposed' THEN turn.outcome END AS proposed_outcome,
+           CASE WHEN turn.action = 'proposed' THEN coalesce(turn.who, 'somebody') END AS proposed_by,
+           CASE WHEN turn.action = 'proposed' THEN turn.transactions END AS proposed_transactions,
+           CASE WHEN turn.action = 'closed' THEN turn.since END AS closed_at,
+           CASE WHEN turn.action = 'closed' THEN turn.who END AS closed_by,
+           judged_transactions,
+           CASE WHEN turn.action = 'closed' AND turn.outcome = 'unclear' THEN turn.transactions END
+               AS unclear_transactions,
+           coalesce(tags, []) AS tags,
+           last_sequence
+    FROM turned
+    LEFT JOIN tagged USING (case_id);
+
+CREATE OR REPLACE VIEW feedback.cases AS
+    FROM feedback.cases_at(now() AT TIME ZONE 'UTC');
+
 -- What waits for a verdict, each transaction once: of two channels, the one that was stricter with it. Alerts, and the
--- approved payments that the audit sample drew.
+-- approved payments that the audit sample drew. What a case was closed about without an answer waits no longer.
 CREATE OR REPLACE VIEW scoring.review_queue AS
     WITH waiting AS (
         SELECT transaction_id,
@@ -824,6 +949,7 @@ CREATE OR REPLACE VIEW scoring.review_queue AS
         FROM scoring.decisions d
         WHERE (decision <> 'approve' OR audited)
           AND transaction_id NOT IN (FROM feedback.labels_before(now() AT TIME ZONE 'UTC') SELECT transaction_id)
+          AND transaction_id NOT IN (SELECT unnest(unclear_transactions) FROM feedback.cases)
         GROUP BY transaction_id
     ),
     estimated AS (
@@ -843,9 +969,129 @@ CREATE OR REPLACE VIEW scoring.review_queue AS
     )
     SELECT transaction_id, channel, event_date, decision, score, amount, user_id, "timestamp", reason, reason_codes,
            model_versions, fraud_probability, fraud_probability * amount AS expected_loss, probability_as_of,
-           decision = 'approve' AS audited
+           decision = 'approve' AS audited, decided_at
     FROM estimated
     ORDER BY expected_loss DESC, score DESC, transaction_id;
+
+-- The cases that are not closed, what is worth a reviewer's minute most first: escalated ones, then by the loss that can
+-- still be stopped a minute, then by the expected loss a minute. Those of which nobody has done anything yet follow from
+-- the queue alone. What it goes by is the policy's, see decisions/cases/policy.py.
+CREATE OR REPLACE MACRO scoring.case_queue(
+    moment, entity_column := 'user_id', blind := false, high_from := 500, medium_from := 50, high_hours := 4,
+    medium_hours := 24, low_hours := 72, stop_hours := 72, case_minutes := 5, payment_minutes := 1,
+    day_minutes := NULL
+) AS TABLE
+    WITH placed AS (
+        SELECT q.transaction_id, q.decision, q.amount, q."timestamp" AS paid_at, q.decided_at, q.user_id,
+               CASE WHEN NOT blind THEN q.expected_loss END AS loss,
+               CASE WHEN NOT blind THEN
+                   CASE WHEN q.decision <> 'block' AND date_diff('second', q."timestamp", moment) <= stop_hours * 3600
+                        THEN q.expected_loss ELSE 0 END
+               END AS stoppable,
+               CASE WHEN entity_column <> 'user_id' THEN json_extract_string(to_json(t), '$."' || entity_column || '"') END
+                   AS other
+        FROM scoring.review_queue q
+        JOIN raw.transactions t USING (transaction_id)
+    ),
+    collected AS (
+        SELECT CASE WHEN other IS NULL THEN 'user_id' ELSE entity_column END AS column_name,
+               coalesce(other, user_id) AS value,
+               count(*) AS payments,
+               count(*) FILTER (decision = 'block') AS blocked,
+               sum(amount) AS amount,
+               sum(loss) AS expected_loss,
+               sum(stoppable) AS stoppable_loss,
+               min(paid_at) AS first_payment,
+               max(paid_at) AS last_payment,
+               min(decided_at) AS waiting_since,
+               list(transaction_id ORDER BY loss DESC NULLS LAST, amount DESC, transaction_id) AS waiting_transactions
+        FROM placed
+        GROUP BY ALL
+    ),
+    worked AS (
+        FROM feedback.cases_at(moment)
+    ),
+    numbered AS (
+        SELECT column_name, value, max(number) AS numbers FROM worked GROUP BY ALL
+    ),
+    joined AS (
+        SELECT coalesce(o.case_id, left(sha256(c.column_name || ':' || (coalesce(n.numbers, 0) + 1) || ':' || c.value), 12))
+                   AS case_id,
+               coalesce(c.column_name, o.column_name) AS column_name,
+               coalesce(c.value, o.value) AS value,
+               coalesce(o.number, coalesce(n.numbers, 0) + 1) AS number,
+               coalesce(o.state, 'open') AS state,
+               coalesce(o.escalated, false) AS escalated,
+               coalesce(c.payments, 0) AS payments,
+               coalesce(c.blocked, 0) AS blocked,
+               coalesce(c.amount, 0) AS amount,
+               CASE WHEN NOT blind THEN coalesce(c.expected_loss, 0) END AS expected_loss,
+               CASE WHEN NOT blind THEN coalesce(c.stoppable_loss, 0) END AS stoppable_loss,
+               c.first_payment, c.last_payment,
+               coalesce(least(c.waiting_since, o.opened_at), c.waiting_since, o.opened_at) AS waiting_since,
+               o.due_set, o.claimed_by, o.claimed_until, o.waiting_until, o.proposed_outcome, o.proposed_by,
+               o.proposed_transactions,
+               coalesce(o.judged_transactions, []) AS judged_transactions,
+               coalesce(o.tags, []) AS tags,
+               coalesce(c.waiting_transactions, []) AS waiting_transactions,
+               coalesce(o.last_sequence, 0) AS last_sequence
+        FROM collected c
+        LEFT JOIN numbered n USING (column_name, value)
+        FULL JOIN (FROM worked WHERE state <> 'closed') o ON o.column_name = c.column_name AND o.value = c.value
+    ),
+    judged AS (
+        SELECT *,
+               CASE WHEN escalated OR coalesce(expected_loss, amount) >= high_from THEN 'high'
+                    WHEN coalesce(expected_loss, amount) >= medium_from THEN 'medium'
+                    ELSE 'low' END AS severity,
+               case_minutes + greatest(payments - 1, 0) * payment_minutes AS minutes
+        FROM joined
+    ),
+    worked_today AS (
+        SELECT transactions FROM feedback.case_events
+        WHERE action IN ('judged', 'proposed', 'closed') AND transactions IS NOT NULL AND about IS NULL
+          AND happened_at >= date_trunc('day', moment) AND happened_at <= moment
+    ),
+    spent AS (
+        SELECT coalesce((
+                   SELECT sum(case_minutes + greatest(len(transactions) - 1, 0) * payment_minutes) FROM worked_today
+               ), 0)
+               + coalesce((
+                   SELECT count(*) * case_minutes FROM feedback.labels
+                   WHERE source = 'review' AND known_at >= date_trunc('day', moment) AND known_at <= moment
+                     AND transaction_id NOT IN (SELECT unnest(transactions) FROM worked_today)
+               ), 0) AS minutes_spent
+    ),
+    ranked AS (
+        SELECT *,
+               row_number() OVER (
+                   ORDER BY escalated DESC, payments = 0, stoppable_loss / minutes DESC NULLS LAST,
+                            expected_loss / minutes DESC NULLS LAST, amount / minutes DESC, case_id
+               ) AS place
+        FROM judged
+    )
+    SELECT place, case_id, column_name, value, number, state, severity, escalated, payments, blocked, amount,
+           expected_loss, stoppable_loss, first_payment, last_payment, waiting_since,
+           coalesce(
+               due_set,
+               waiting_since + to_seconds(
+                   3600 * CASE severity WHEN 'high' THEN high_hours WHEN 'medium' THEN medium_hours ELSE low_hours END
+               )
+           ) AS due_at,
+           claimed_by, claimed_until, waiting_until, proposed_outcome, proposed_by, proposed_transactions, tags,
+           waiting_transactions, judged_transactions, last_sequence, minutes,
+           CASE WHEN state = 'open' AND payments > 0
+                THEN sum(CASE WHEN state = 'open' AND payments > 0 THEN minutes ELSE 0 END) OVER (ORDER BY place)
+           END AS minutes_until_done,
+           CASE WHEN state = 'open' AND payments > 0
+                THEN coalesce(
+                    sum(CASE WHEN state = 'open' AND payments > 0 THEN minutes ELSE 0 END) OVER (ORDER BY place)
+                    + minutes_spent <= day_minutes, true)
+           END AS reached_today,
+           minutes_spent
+    FROM ranked
+    CROSS JOIN spent
+    ORDER BY place;
 
 -- Every decision with the probability of fraud that its score meant when the day began.
 CREATE OR REPLACE VIEW scoring.decision_probabilities AS
@@ -1500,6 +1746,29 @@ COMMENT ON COLUMN scoring.review_queue.fraud_probability IS 'That of the decidin
 COMMENT ON COLUMN scoring.review_queue.expected_loss IS 'fraud_probability × amount: the queue is ordered by it.';
 COMMENT ON COLUMN scoring.review_queue.probability_as_of IS 'The evening whose monitoring.score_probabilities it goes by; null where it is estimated from verdicts alone.';
 COMMENT ON COLUMN scoring.review_queue.audited IS 'Whether the audit sample drew it: no alert, but approved, and reviewed all the same.';
+COMMENT ON COLUMN scoring.review_queue.decided_at IS 'When it was decided, UTC: it waits since then.';
+COMMENT ON COLUMN feedback.cases.case_id IS 'The case: a digest of column_name, number and value.';
+COMMENT ON COLUMN feedback.cases.column_name IS 'The column of a transaction that names whom the case is about.';
+COMMENT ON COLUMN feedback.cases.value IS 'The value of that column, as text.';
+COMMENT ON COLUMN feedback.cases.number IS 'Which case of this value, from 1.';
+COMMENT ON COLUMN feedback.cases.state IS 'open, waiting (for something outside) or closed.';
+COMMENT ON COLUMN feedback.cases.outcome IS 'Of a closed case: fraud, legitimate or unclear.';
+COMMENT ON COLUMN feedback.cases.opened_at IS 'When somebody first did something with it, UTC.';
+COMMENT ON COLUMN feedback.cases.changed_at IS 'When somebody last did something with it, UTC.';
+COMMENT ON COLUMN feedback.cases.claimed_by IS 'Who works on it now; null where nobody does, or the claim has expired.';
+COMMENT ON COLUMN feedback.cases.claimed_until IS 'When that claim expires, UTC.';
+COMMENT ON COLUMN feedback.cases.waiting_until IS 'Until when it waits, UTC; from then on it is open again.';
+COMMENT ON COLUMN feedback.cases.due_set IS 'The due time that a person set, UTC; else it follows from the severity.';
+COMMENT ON COLUMN feedback.cases.escalated IS 'Whether somebody escalated it.';
+COMMENT ON COLUMN feedback.cases.proposed_outcome IS 'What the first reviewer says, where a second one has to agree.';
+COMMENT ON COLUMN feedback.cases.proposed_by IS 'That reviewer.';
+COMMENT ON COLUMN feedback.cases.proposed_transactions IS 'The payments that the proposal is about.';
+COMMENT ON COLUMN feedback.cases.judged_transactions IS 'The payments that were judged in the case.';
+COMMENT ON COLUMN feedback.cases.unclear_transactions IS 'Of a case that was closed without an answer: the payments that have none, and wait no longer.';
+COMMENT ON COLUMN feedback.cases.closed_at IS 'When it was closed, UTC.';
+COMMENT ON COLUMN feedback.cases.closed_by IS 'Who closed it; null where the name was erased.';
+COMMENT ON COLUMN feedback.cases.tags IS 'Its tags.';
+COMMENT ON COLUMN feedback.cases.last_sequence IS 'The last of its events.';
 COMMENT ON COLUMN scoring.decision_probabilities.transaction_id IS 'The transaction.';
 COMMENT ON COLUMN scoring.decision_probabilities.channel IS 'batch: decided at the end of the day; stream: as it came.';
 COMMENT ON COLUMN scoring.decision_probabilities.event_date IS 'The UTC day of the transaction.';

@@ -14,7 +14,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.browser import needs_browser, start_browser
 from fraud_pipelines_tests.locks import held_elsewhere
-from fraud_pipelines_tests.review.samples import NOW, Decided, store
+from fraud_pipelines_tests.review.samples import AWKWARD, NOW, Decided, store
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -229,3 +229,46 @@ def test_twenty_five_cases_stand_on_a_screen_each_on_one_line(
     browser.switch_to.active_element.send_keys("tiny", Keys.ENTER)
     wait_for(browser, "tiny")
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_two_reviewers_work_cases_by_keyboard_at_once(browser: "Chrome", address: str, warehouse: Warehouse) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    other = start_browser(scripts=True)
+    try:
+        for driver, name in ((browser, "anna"), (other, "ben")):
+            driver.get(address + "cases")
+            field = driver.find_element("id", "reviewer")
+            field.clear()
+            field.send_keys(name)
+            press(driver, Keys.ESCAPE, "t")
+            assert focused(driver) == "t Take the next case"
+            press(driver, Keys.ENTER)
+        wait_for(browser, "u1")
+        wait_for(other, "u2")
+        # Ben goes where Anna works: nothing of his is stored, and his note is shown to him.
+        other.get(browser.current_url)
+        press(other, "c")
+        other.switch_to.active_element.send_keys("mine")
+        press(other, Keys.ESCAPE, "l", Keys.ENTER)
+        wait_for(other, "Somebody else works on this case")
+        assert "anna works on the case until" in other.page_source
+        assert "mine" in other.find_element("class name", "kept-note").text
+        assert judged(warehouse) == {}
+        press(browser, "f", Keys.ENTER)
+        wait_for(browser, "Cases")
+        assert judged(warehouse) == {"big": True, "small": True, AWKWARD: True}
+        other.get(address + "cases?shown=mine")
+        press(other, "j", Keys.ENTER)
+        wait_for(other, "u2")
+        press(other, "u")
+        assert focused(other) == "u Can't tell"
+        press(other, Keys.ENTER)
+        wait_for(other, "Cases (0)")
+        assert set(judged(warehouse)) == {"big", "small", AWKWARD}
+        assert warehouse.read("SELECT value, outcome, closed_by FROM feedback.cases ORDER BY value").rows() == [
+            ("u1", "fraud", "anna"),
+            ("u2", "unclear", "ben"),
+        ]
+    finally:
+        other.quit()
