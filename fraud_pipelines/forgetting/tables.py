@@ -9,6 +9,8 @@ from typing import Final
 
 import polars as pl
 
+from fraud_pipelines.decisions.cases.events import COVERED
+from fraud_pipelines.decisions.cases.events import TABLE as CASE_EVENTS
 from fraud_pipelines.decisions.hash_chain import FORGOTTEN, REDACTED
 from fraud_pipelines.forgetting.person import Person
 from fraud_pipelines.storage.connection import Connection, columns_of, insert, registered, select
@@ -75,6 +77,12 @@ def _forget_in(connection: Connection, table: str, person: Person) -> Iterator[R
         if count := _redact_log(connection, list(kinds)):
             yield Removed(table, count, redacted=True)
         return
+    if table == CASE_EVENTS:
+        if count := _redact_cases(connection, person):
+            yield Removed(table, count, redacted=True)
+        kept = {name for name in COVERED if kinds.get(name, "").startswith("VARCHAR")}
+        texts = [name for name in texts if name not in kept]
+        kinds = {name: kind for name, kind in kinds.items() if name not in kept}
     of_person = _conditions(table, kinds)
     parameters = {"names": sorted(person.names)}
     if of_person and (count := _count(connection, table, of_person, parameters)):
@@ -125,6 +133,29 @@ def _redact_log(connection: Connection, columns: list[str]) -> int:
             f"transaction_id = _renamed.alias, action = '{FORGOTTEN}'{emptied}",
             "stored.transaction_id = _renamed.was",
             using="_renamed",
+        )
+    return count
+
+
+def _redact_cases(connection: Connection, person: Person) -> int:
+    """Empty the events of cases that name the person, or are about one of their payments; their hashes stay."""
+    about = {"names": sorted(person.names)}
+    query = f"""
+        SELECT DISTINCT case_id FROM {CASE_EVENTS}
+        WHERE list_contains($names, value) OR list_bool_or([contains(evidence, n) for n in $names])
+           OR list_has_any(transactions, (SELECT list(transaction_id) FROM _forgotten))
+    """
+    found = select(connection, query, about)
+    if found.is_empty():
+        return 0
+    with registered(connection, _cases=found):
+        condition = "case_id IN (SELECT case_id FROM _cases)"
+        count = _count(connection, CASE_EVENTS, condition, {})
+        connection.update(
+            CASE_EVENTS,
+            f"case_id = '{REDACTED}', value = '{REDACTED}', action = '{FORGOTTEN}', tag = NULL, transactions = NULL, "
+            "evidence = NULL, note = NULL, note_salt = NULL",
+            condition,
         )
     return count
 

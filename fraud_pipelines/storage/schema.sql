@@ -407,7 +407,7 @@ COMMENT ON COLUMN feedback.case_events.case_id IS 'The case: a digest of column_
 COMMENT ON COLUMN feedback.case_events.column_name IS 'The column of a transaction that names whom the case is about.';
 COMMENT ON COLUMN feedback.case_events.value IS 'The value of that column, as text.';
 COMMENT ON COLUMN feedback.case_events.number IS 'Which case of this value, from 1.';
-COMMENT ON COLUMN feedback.case_events.action IS 'claimed, released, noted, tagged, untagged, due, escalated, waiting, resumed, judged, proposed, declined, closed, reopened or erased.';
+COMMENT ON COLUMN feedback.case_events.action IS 'claimed, released, noted, tagged, untagged, due, escalated, waiting, resumed, judged, proposed, declined, closed, reopened or erased; forgotten: of a person who was forgotten.';
 COMMENT ON COLUMN feedback.case_events.happened_at IS 'When, UTC.';
 COMMENT ON COLUMN feedback.case_events.until IS 'Of claimed and waiting: until when, UTC; of due: the time by which the case is due.';
 COMMENT ON COLUMN feedback.case_events.outcome IS 'Of judged, proposed and closed: fraud, legitimate or unclear.';
@@ -882,7 +882,7 @@ CREATE OR REPLACE MACRO feedback.cases_at(moment) AS TABLE
                    max(sequence) FILTER (action = 'reopened') OVER (PARTITION BY case_id), 0
                ) AS since_reopened
         FROM feedback.case_events
-        WHERE happened_at <= moment
+        WHERE happened_at <= moment AND action <> 'forgotten'
     ),
     tagged AS (
         SELECT case_id, list(tag ORDER BY tag) AS tags

@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from fraud_pipelines.decisions.hash_chain import GENESIS, ChainHead, canonical
+from fraud_pipelines.decisions.hash_chain import FORGOTTEN, GENESIS, REDACTED, ChainHead, canonical
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.connection import Connection, insert, select
 
@@ -187,23 +187,31 @@ def chain_findings(connection: Connection) -> tuple[int, ChainHead, list[str]]:
     entries = select(connection, f"SELECT {columns} FROM {TABLE} ORDER BY sequence, entry_hash")
     erased = set(entries["about"].drop_nulls().to_list())
     noted = dict(select(connection, "SELECT sequence, head_hash FROM feedback.case_chain").rows())
-    head, findings = ChainHead(0, GENESIS), []
+    head, findings, forgotten = ChainHead(0, GENESIS), [], 0
     for row, computed in zip(entries.iter_rows(named=True), entry_hashes(entries), strict=True):
         entry = f"event {row['sequence']} of the case {row['case_id']}"
         if row["sequence"] != head.sequence + 1:
             findings.append(f"{entry} stands after event {head.sequence}: one between them is missing, or stands twice")
         if row["previous_hash"] != head.hash:
             findings.append(f"{entry} does not follow what stands before it")
-        if computed != row["entry_hash"] or noted.get(row["sequence"], computed) != row["entry_hash"]:
+        is_forgotten = row["action"] == FORGOTTEN
+        forgotten += is_forgotten
+        stored = row["entry_hash"]
+        if (computed != stored and not is_forgotten) or noted.get(row["sequence"], stored) != stored:
             findings.append(f"{entry} was changed: its content no longer has its hash")
         for word in _WORDS:
             text, salt, digest = (row[name] for name in (word, f"{word}_salt", f"{word}_digest"))
             if text is None and salt is None:
-                if digest is not None and row["sequence"] not in erased:
+                if digest is not None and row["sequence"] not in erased and not is_forgotten:
                     findings.append(f"{entry}: its {word} is gone, and no event says that it was erased")
             elif digest_of(salt, text) != digest:
-                findings.append(f"{entry}: its {word} was changed")
+                if REDACTED in (text or ""):
+                    forgotten += 1
+                else:
+                    findings.append(f"{entry}: its {word} was changed")
         head = ChainHead(row["sequence"], row["entry_hash"])
+    if forgotten and not select(connection, "SELECT count(*) FROM main.forgotten").item():
+        findings.append(f"{forgotten} events of cases are of a forgotten person, and nobody was ever forgotten")
     last = max(noted, default=0)
     if last != head.sequence:
         findings.append(f"the events of cases end at {head.sequence}, and the last one noted is {last}")

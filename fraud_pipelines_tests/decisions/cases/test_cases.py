@@ -21,6 +21,8 @@ from fraud_pipelines.decisions.entity_lists import add_entry
 from fraud_pipelines.decisions.policies import Policy, policy_named
 from fraud_pipelines.decisions.review import record_verdict
 from fraud_pipelines.errors import InvalidInput
+from fraud_pipelines.forgetting.person import Person as Forgettable
+from fraud_pipelines.forgetting.tables import forget_in_tables
 from fraud_pipelines.plan.compile import shipped_plan
 from fraud_pipelines.storage.connection import create_table, insert
 from fraud_pipelines.storage.warehouse import Warehouse
@@ -385,6 +387,21 @@ def test_a_name_is_erased_and_the_chain_stays_whole(warehouse: Warehouse) -> Non
         with pytest.raises(InvalidInput, match=message):
             refused()
     assert findings(warehouse) == []
+
+
+def test_of_who_was_forgotten_the_events_keep_their_hashes_alone(warehouse: Warehouse) -> None:
+    desk = CaseDesk(warehouse, CASES)
+    desk.note(id_of(warehouse, "u1"), BEN, "u1 called", now=NOW)
+    desk.judge(id_of(warehouse, "u1"), BEN, "unclear", now=NOW)
+    desk.note(id_of(warehouse, "u2"), BEN, "another, as of u1", now=NOW)
+    forget_in_tables(warehouse, Forgettable(frozenset({"u1"}), frozenset({"big", "small"})), now=NOW)
+    assert findings(warehouse) == []
+    assert "u1" not in str(warehouse.read("FROM feedback.case_events").drop("entry_hash", "previous_hash").rows())
+    assert warehouse.read("SELECT value FROM feedback.cases").rows() == [("u2",)]
+    assert [each.value for each in queue(warehouse)] == ["u2"]
+    with warehouse.transaction() as connection:
+        connection.delete("main.forgotten", "true")
+    assert "nobody was ever forgotten" in findings(warehouse)[0]
 
 
 @pytest.mark.parametrize(
