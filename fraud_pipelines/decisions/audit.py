@@ -104,9 +104,7 @@ def audit_decisions(warehouse: Warehouse, *, expected_head: str | None = None, e
         # A file that an earlier release published has no cases yet.
         has_cases = table_exists(connection, CASE_EVENTS)
         case_events, case_head, case_findings = chain_findings(connection) if has_cases else (0, EMPTY_CHAIN, [])
-    return Audit(
-        entries, decisions, seals.head, (*told, *case_findings), forgotten, case_events, case_head
-    )
+    return Audit(entries, decisions, seals.head, (*told, *case_findings), forgotten, case_events, case_head)
 
 
 def _found(walks: Iterable[ChainWalk]) -> Findings:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fraud_pipelines.decisions.cases.case_file import CaseFile
 from fraud_pipelines.decisions.cases.events import chain_head
-from fraud_pipelines.decisions.hash_chain import chain_head as decisions_head
+from fraud_pipelines.decisions.sealing import log_head
 from fraud_pipelines.storage.warehouse import Warehouse
 
 FORMAT: Final = "fraud-pipelines case 1"
@@ -25,7 +25,7 @@ def exported(warehouse: Warehouse, case: CaseFile, *, now: datetime, currency: s
     event has its hash in the chain of cases, each decision that in the decision log; ``heads`` are where both end.
     """
     with warehouse.connect(read_only=True) as connection:
-        heads = {"case_events": str(chain_head(connection)), "decisions": str(decisions_head(connection))}
+        heads = {"case_events": str(chain_head(connection)), "decisions": str(log_head(connection))}
     content = {
         "format": FORMAT,
         "exported_at": now,
