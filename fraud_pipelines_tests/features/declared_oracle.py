@@ -81,7 +81,7 @@ def _value(each: Aggregate, life: list[Row], counts: list[bool], i: int, alike: 
         value = now[each.of[0]]
         total = math.fsum(known)
         return None if value is None or not known or total == 0 else value / (total / len(known))
-    assert each.how == "speed"
+    assert each.how == "speed", f"{each.how} has no reference: its module in plan/aggregates/ is to give one"
     places = [now[name] for name in each.of] + [last[name] for name in each.of]
     if None in places or not gap:
         return None

@@ -145,6 +145,7 @@ def assert_as_the_oracle_says(plan: Plan, rows: list[Row]) -> None:
         for transaction_id, values in expected.items():
             for name, value in values.items():
                 got = found[transaction_id][name]
-                assert (value is None) == (got is None), (name, value, got)
+                told = f"{name} of {transaction_id}: the reference says {value}, the fold {got}"
+                assert (value is None) == (got is None), told
                 if value is not None:
-                    assert math.isclose(value, got, rel_tol=1e-9, abs_tol=1e-6), (name, value, got)
+                    assert math.isclose(value, got, rel_tol=1e-9, abs_tol=1e-6), told
