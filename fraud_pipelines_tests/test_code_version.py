@@ -53,7 +53,7 @@ def test_words_leave_every_version_as_it_is(versions: Callable[..., dict[str, st
         ("evaluation/metrics.py", '"""All metrics of a window.', '"""Every metric of a window.'),
         ("evaluation/ranked.py", "def find_places(", "# By rank.\ndef find_places("),
         ("decisions/policies.py", 'description="Start value', 'description="The start value'),
-        ("decisions/policies.py", "a segment needs merchant_category or", "a segment wants merchant_category or"),
+        ("decisions/policies.py", "a segment needs merchant_category,", "a segment wants merchant_category,"),
         ("evaluation/outcomes_learned.sql", "SELECT", "-- what became known\nSELECT"),
         ("storage/schema.sql", "IS 'The transaction.'", "IS 'Which transaction.'"),
         ("evaluation/figures.py", '"Precision and recall by score"', '"Precision and recall"'),

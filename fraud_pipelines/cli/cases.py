@@ -23,7 +23,7 @@ _case_argument = click.argument("case_id", metavar="CASE")
 
 @click.group()
 def cases() -> None:
-    """Work the flagged payments of a customer, or of another entity, to one end."""
+    """Work the flagged payments of a customer to one end."""
 
 
 @cases.command("list")
@@ -33,7 +33,10 @@ def cases() -> None:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @_by_option
 def list_cases(shown: str, tag: str, limit: int, form: str, by: str | None) -> None:
-    """List cases, what can save most a minute first, and what today's minutes won't reach."""
+    """List cases, those that save most a minute first.
+
+    It says what today's minutes won't reach.
+    """
     from fraud_pipelines.cli.case_tables import show_cases
 
     show_cases(
@@ -166,7 +169,9 @@ def resume(case_id: str, by: str | None) -> None:
 @_by_option
 @publishes
 def judge(case_id: str, outcome: str, payments: tuple[str, ...], text: str, by: str | None) -> None:
-    """Give one outcome to the payments that wait; all of them close the case.
+    """Give one outcome to payments that wait.
+
+    All of them close the case.
 
     fraud and legitimate become your verdict on each of them. Where the policy asks for a second reviewer, somebody else
     has to give the same outcome.
@@ -200,7 +205,10 @@ def decline(case_id: str, reason: str, by: str | None) -> None:
 @_by_option
 @publishes
 def reopen(case_id: str, reason: str, by: str | None) -> None:
-    """Open a closed case again; its verdicts stay until somebody gives others."""
+    """Open a closed case again.
+
+    Its verdicts stay until somebody gives others.
+    """
     _do(by, f"The case {case_id} is open again.", lambda desk, who, now: desk.reopen(case_id, who, reason, now=now))
 
 
@@ -208,7 +216,10 @@ def reopen(case_id: str, reason: str, by: str | None) -> None:
 @_case_argument
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
 def export(case_id: str, path: Path) -> None:
-    """Write a case to PATH: .html, one file that needs nothing else, or .json, with its hashes."""
+    """Write a case to PATH, which ends in .html or .json.
+
+    The HTML is one file that needs nothing else; the JSON has the case's hashes.
+    """
     from fraud_pipelines.cli.case_tables import export_case
 
     if path.suffix not in (".html", ".json"):

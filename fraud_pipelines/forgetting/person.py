@@ -36,13 +36,14 @@ class Person:
         """Whether a name stands in ``content``, within a longer word too."""
         return any(needle in content for needle in self.needles)
 
-    def redacted(self, text: str) -> str:
+    def redacted(self, text: str, *, prose: bool = False) -> str:
         """``text`` without the names and payments.
 
         Ids that are short numbers, which may be amounts or counts elsewhere, are replaced only where they are all that
-        stands between quotation marks, or in a cell of a table.
+        stands between quotation marks, or in a cell of a table; so are other ids of one or two characters, which
+        programs use for much else, but not in ``prose``, what people wrote.
         """
-        for pattern in self._patterns:
+        for pattern in self._patterns_of_prose if prose else self._patterns:
             text = pattern.sub(REDACTED, text)
         payments = self._distinctive_payments
         if payments:
@@ -55,10 +56,17 @@ class Person:
 
     @cached_property
     def _patterns(self) -> list[re.Pattern[str]]:
+        return self._patterns_in(prose=False)
+
+    @cached_property
+    def _patterns_of_prose(self) -> list[re.Pattern[str]]:
+        return self._patterns_in(prose=True)
+
+    def _patterns_in(self, *, prose: bool) -> list[re.Pattern[str]]:
         found = []
         for name in self.names:
             either = "|".join(map(re.escape, sorted(_spellings(name), key=len, reverse=True)))
-            if _is_distinctive(name):
+            if _is_distinctive(name) or (prose and not name.isdigit()):
                 found.append(re.compile(rf"(?<![0-9A-Za-z])(?:{either})(?![0-9A-Za-z])"))
             else:
                 found.append(re.compile(rf"(?<=[\"'`])(?:{either})(?=\\?[\"'`])|(?<=\| )(?:{either})(?= \|)"))

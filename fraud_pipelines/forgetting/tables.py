@@ -28,6 +28,8 @@ _NAMED_ROWS: Final = "scoring.list_entries"
 """Rows about a value: they go with it."""
 _PROSE: Final = "monitoring.alerts"
 """Sentences, in which payments are named, too."""
+_WRITTEN_BY_PEOPLE: Final = frozenset({"note", "comment", "reason"})
+"""Columns of prose that people write."""
 _POLICIES: Final = "scoring.policy_versions"
 _STATE: Final = "state"
 """The column that histories of entities have."""
@@ -191,7 +193,8 @@ def _redact_texts(connection: Connection, table: str, column: str, person: Perso
         named += f" OR list_has_any({words}, (SELECT list(transaction_id) FROM _forgotten))"
     condition = f"({named})"
     found = select(connection, f'SELECT DISTINCT "{column}" AS was FROM {table} WHERE {condition}', parameters)
-    redacted = [person.redacted(text) if text not in person.names else REDACTED for text in found["was"]]
+    prose = column in _WRITTEN_BY_PEOPLE
+    redacted = [person.redacted(text, prose=prose) if text not in person.names else REDACTED for text in found["was"]]
     changes = found.with_columns(pl.Series("is", redacted, dtype=pl.String)).filter(pl.col("was") != pl.col("is"))
     if changes.is_empty():
         return 0
