@@ -59,6 +59,7 @@ class JudgedDays:
         self._detailed_to = detailed_to
         self._every = every
         self._of: dict[tuple[str, str], pl.DataFrame] = {}
+        self._audited: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
 
     @cached_property
     def summaries(self) -> Summaries:
@@ -145,10 +146,11 @@ class JudgedDays:
         """What the audit sample of the policy's decisions tells; None where none was drawn."""
         assert self._policy
         within = pl.col("event_date").is_between(first, last)
-        drawn = self._drawn(channel).filter(within)
+        if channel not in self._audited:
+            self._audited[channel] = self._drawn(channel), self._approved(channel)
+        drawn, days = (rows.filter(within) for rows in self._audited[channel])
         if drawn.is_empty():
             return None
-        days = self._approved(channel).filter(within)
         approved = Approved(*days.select(pl.col("payments", "sampled", "amount").sum()).row(0))
         judged = self._judged(POLICY_PREFIX + self._policy.name, channel)
         reported = judged.filter(within, "is_fraud", ~pl.col("alert"))["amount"]
