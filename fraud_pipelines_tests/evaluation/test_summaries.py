@@ -23,7 +23,8 @@ from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.evaluation.samples import FIRST, filled_warehouse, random_outcomes, reported_share
 
 BALANCED = POLICIES["balanced"].model_copy(update={"second_stage": "fraud-ensemble"})
-SETTINGS = Settings(label_delay_days=7, evaluation_days=10)
+# Not the working directory's data: a demo there has policies of its own.
+SETTINGS = Settings(data_dir=Path("nowhere"), label_delay_days=7, evaluation_days=10)
 DAY = FIRST + timedelta(days=24)
 TENTHS = st.lists(st.tuples(st.integers(0, 10), st.integers(0, 2)), max_size=40)
 
