@@ -22,8 +22,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-import polars as pl
 from features import transactions
+from scale import store_day
 
 from fraud_pipelines.bootstrap import open_warehouse
 from fraud_pipelines.decisions.audit import audit_decisions
@@ -42,7 +42,6 @@ from fraud_pipelines.engines.spark import Spark
 from fraud_pipelines.features.derivation import derive_day
 from fraud_pipelines.features.frames import sample_features
 from fraud_pipelines.plan.compile import shipped_plan
-from fraud_pipelines.storage.connection import insert
 from fraud_pipelines.storage.model_registry import ModelRegistry
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -155,18 +154,8 @@ def store_payments(folder: Path, payments: int, days: int) -> None:
     folder.mkdir()
     warehouse = open_warehouse(folder / FILE, plan=shipped_plan(), wait_seconds=10)
     every = transactions(payments * days, max(payments // 2, 1))
-    apart = timedelta(days=1) // timedelta(microseconds=1) // payments
     for number in range(days):
-        day = FIRST + timedelta(days=number)
-        start = pl.datetime(day.year, day.month, day.day, time_unit="us")
-        stored = every.slice(number * payments, payments).with_columns(
-            timestamp=start + pl.duration(microseconds=pl.int_range(pl.len()) * apart),
-            event_date=pl.lit(day),
-            source=pl.lit("benchmark"),
-            ingested_at=pl.lit(NOW),
-        )
-        with warehouse.transaction() as connection:
-            insert(connection, "raw.transactions", stored)
+        store_day(warehouse, FIRST + timedelta(days=number), every.slice(number * payments, payments), now=NOW)
 
 
 if __name__ == "__main__":

@@ -243,18 +243,23 @@ def prepare(folder: Path, rows: int, *, skewed: bool) -> None:
             merchant_id=pl.when(number % 10 == 0).then(pl.lit("m-of-all")).otherwise("merchant_id"),
             user_id=pl.when(number % rows < min(100_000, rows // 4)).then(pl.lit("u-of-all")).otherwise("user_id"),
         )
-    apart = timedelta(days=1) // timedelta(microseconds=1) // rows
     for day, of_day in zip(DAYS, (both.head(rows), both.tail(rows)), strict=True):
-        start = pl.datetime(day.year, day.month, day.day, time_unit="us")
-        stored = of_day.with_columns(
-            timestamp=start + pl.duration(microseconds=pl.int_range(pl.len()) * apart),
-            event_date=pl.lit(day),
-            source=pl.lit("benchmark"),
-            ingested_at=pl.lit(NOW),
-        )
-        with warehouse.transaction() as connection:
-            insert(connection, "raw.transactions", stored)
+        store_day(warehouse, day, of_day, now=NOW)
     derive_day(warehouse, DAYS[0], plan=shipped_plan())
+
+
+def store_day(warehouse: Warehouse, day: date, payments: pl.DataFrame, *, now: datetime) -> None:
+    """Store payments as those of ``day``, evenly over its hours."""
+    apart = timedelta(days=1) // timedelta(microseconds=1) // payments.height
+    start = pl.datetime(day.year, day.month, day.day, time_unit="us")
+    stored = payments.with_columns(
+        timestamp=start + pl.duration(microseconds=pl.int_range(pl.len()) * apart),
+        event_date=pl.lit(day),
+        source=pl.lit("benchmark"),
+        ingested_at=pl.lit(now),
+    )
+    with warehouse.transaction() as connection:
+        insert(connection, "raw.transactions", stored)
 
 
 def _model(warehouse: Warehouse) -> LoadedModel:

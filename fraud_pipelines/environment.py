@@ -20,7 +20,8 @@ from fraud_pipelines.errors import InvalidInput
 ENV_FILE: Final = ".env"
 SECRETS_DIR: Final = "FRAUD_SECRETS_DIR"
 UMASK: Final = "FRAUD_UMASK"
-_PRIVATE: Final = "077"
+PRIVATE_UMASK: Final = "077"
+UMASK_PATTERN: Final = "^0?[0-7]{3}$"
 _OUTRANKING: Final = "FRAUD_OUTRANKING_ENV_FILE"
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -46,8 +47,8 @@ def keep_files_private() -> None:
     Raises:
         InvalidInput: the variable is no umask.
     """
-    told = os.environ.get(UMASK) or _PRIVATE
-    if not re.fullmatch("0?[0-7]{3}", told):
+    told = os.environ.get(UMASK) or PRIVATE_UMASK
+    if not re.fullmatch(UMASK_PATTERN, told):
         raise InvalidInput(f"{UMASK}={told!r} is no umask: write three octal digits, such as 077 or 027")
     os.umask(int(told, 8))
 

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from fraud_pipelines.environment import read
+from fraud_pipelines.environment import PRIVATE_UMASK, UMASK_PATTERN, read
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.artifact_location import names_database_server
 
@@ -235,8 +235,8 @@ class Settings(BaseModel):
         default="text", description="logs for people, or [a JSON object a line](docs/operation.md#logs)"
     )
     umask: str = Field(
-        default="077",
-        pattern="^0?[0-7]{3}$",
+        default=PRIVATE_UMASK,
+        pattern=UMASK_PATTERN,
         description="which permissions new files don't get: by default they are readable by their user alone",
     )
     owner: str = Field(default="team:fraud", description="the owner of every asset in the Dagster UI")

@@ -31,7 +31,7 @@ from fraud_pipelines.settings import Settings
 from fraud_pipelines.storage.opening import warehouse_at
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import Installation, warehouse_content
-from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse
+from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse, score_by_hash
 
 NUMBER = 5
 NOW = datetime(2026, 10, 1)
@@ -50,16 +50,7 @@ def installed(folder: Path, *, rules: str = RULES, policies: str = "high_securit
     """Settings of a data directory whose warehouse has scores of `NUMBER` days, of which nothing is decided."""
     settings = Settings(data_dir=folder, shadow_policies=policies, label_delay_days=1)
     warehouse = make_warehouse(settings.warehouse_path, days=NUMBER)
-    with warehouse.transaction() as connection:
-        for model, salt in (("fraud-daily", ""), ("fraud-ensemble", "2")):
-            connection.execute(
-                f"""
-                INSERT INTO scoring.transaction_scores
-                SELECT transaction_id, '{model}', 'batch', event_date, 1, score, score, score > 0.5, event_date
-                FROM (SELECT *, (hash(transaction_id || '{salt}') % 1000) / 1000 AS score
-                      FROM features.transaction_features)
-                """
-            )
+    score_by_hash(warehouse)
     (folder / "rules.yaml").write_text(rules)
     return settings
 

@@ -78,3 +78,17 @@ def _day(number: int) -> pl.DataFrame:
             "is_fraud": is_fraud,
         }
     )
+
+
+def score_by_hash(warehouse: Warehouse) -> None:
+    """Store a score of every payment by the daily model and the ensemble, drawn by a hash of its id."""
+    with warehouse.transaction() as connection:
+        for model, salt in (("fraud-daily", ""), ("fraud-ensemble", "2")):
+            connection.execute(
+                f"""
+                INSERT INTO scoring.transaction_scores
+                SELECT transaction_id, '{model}', 'batch', event_date, 1, score, score, score > 0.5, event_date
+                FROM (SELECT *, (hash(transaction_id || '{salt}') % 1000) / 1000 AS score
+                      FROM features.transaction_features)
+                """
+            )

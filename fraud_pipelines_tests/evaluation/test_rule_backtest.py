@@ -25,7 +25,7 @@ from fraud_pipelines.evaluation.rule_backtest import Effect, backtest_policy, ba
 from fraud_pipelines.evaluation.stored_days import StoredDays
 from fraud_pipelines.storage.warehouse import Warehouse
 from fraud_pipelines_tests.conftest import Installation
-from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse
+from fraud_pipelines_tests.evaluation.stored_days import ROWS, day, make_warehouse, score_by_hash
 from fraud_pipelines_tests.examples import examples
 
 DAYS = 4
@@ -48,16 +48,7 @@ def in_force(rules: HardRules) -> HardRules:
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """Scores of four days, of which nothing is decided yet."""
     warehouse = make_warehouse(tmp_path_factory.mktemp("backtest") / "fraud.duckdb", days=DAYS)
-    with warehouse.transaction() as connection:
-        for model, salt in (("fraud-daily", ""), ("fraud-ensemble", "2")):
-            connection.execute(
-                f"""
-                INSERT INTO scoring.transaction_scores
-                SELECT transaction_id, '{model}', 'batch', event_date, 1, score, score, score > 0.5, event_date
-                FROM (SELECT *, (hash(transaction_id || '{salt}') % 1000) / 1000 AS score
-                      FROM features.transaction_features)
-                """
-            )
+    score_by_hash(warehouse)
     return warehouse
 
 

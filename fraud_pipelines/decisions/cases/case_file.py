@@ -7,10 +7,9 @@ from typing import Any, Final
 from fraud_pipelines.decisions.cases.events import CaseEvent, CaseKey, read_events
 from fraud_pipelines.decisions.cases.evidence import decided_payments
 from fraud_pipelines.decisions.cases.policy import CasePolicy
-from fraud_pipelines.decisions.cases.queue import QueuedCase, queue_of
+from fraud_pipelines.decisions.cases.queue import QueuedCase, find_case
 from fraud_pipelines.decisions.entity_lists import ListEntry
 from fraud_pipelines.decisions.review_case import CaseLabel
-from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.storage.connection import Connection, select
 from fraud_pipelines.storage.warehouse import Warehouse
 
@@ -109,21 +108,7 @@ def read_case_file(
         InvalidInput: there is none.
     """
     with warehouse.connect(read_only=True) as connection:
-        found = queue_of(
-            connection, cases, now=now, blind=blind, condition="case_id = $case_id", parameters={"case_id": case_id}
-        )
-        stored = select(
-            connection,
-            "SELECT column_name, value, number, state, outcome, tags, opened_at, closed_at, closed_by, "
-            "judged_transactions FROM feedback.cases_at(?) WHERE case_id = ?",
-            [now, case_id],
-        ).rows(named=True)
-        if not found and not stored:
-            raise InvalidInput(f"No case has the id {case_id!r}. Its payments may have been judged meanwhile.")
-        queued = found[0] if found else None
-        record = stored[0] if stored else None
-        of = record or vars(found[0])
-        key = CaseKey(of["column_name"], of["value"], of["number"])
+        queued, record, key = find_case(connection, cases, case_id, now=now, blind=blind)
         events = read_events(connection, case_id)
         waiting = queued.waiting_transactions if queued else []
         judged = record["judged_transactions"] if record else []

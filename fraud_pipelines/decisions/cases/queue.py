@@ -140,6 +140,31 @@ def queue_of(
     return [QueuedCase(**row) for row in rows.iter_rows(named=True)]
 
 
+def find_case(
+    connection: Connection, cases: CasePolicy, case_id: str, *, now: datetime, blind: bool
+) -> tuple[QueuedCase | None, dict[str, Any] | None, CaseKey]:
+    """The case of that id: its row of the queue, None where it is closed; its row of ``feedback.cases``, None where
+    nobody has done anything yet; and its key.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    found = queue_of(
+        connection, cases, now=now, blind=blind, condition="case_id = $case_id", parameters={"case_id": case_id}
+    )
+    stored = select(
+        connection,
+        "SELECT column_name, value, number, outcome, tags, opened_at, closed_at, closed_by, judged_transactions "
+        "FROM feedback.cases_at(?) WHERE case_id = ?",
+        [now, case_id],
+    ).rows(named=True)
+    if not found and not stored:
+        raise InvalidInput(f"No case has the id {case_id!r}. Its payments may have been judged meanwhile.")
+    of = stored[0] if stored else vars(found[0])
+    key = CaseKey(of["column_name"], of["value"], of["number"])
+    return found[0] if found else None, stored[0] if stored else None, key
+
+
 def read_case_queue(
     warehouse: Warehouse,
     cases: CasePolicy,

@@ -22,7 +22,7 @@ from fraud_pipelines.decisions.cases.events import (
 )
 from fraud_pipelines.decisions.cases.evidence import evidence_of
 from fraud_pipelines.decisions.cases.policy import CasePolicy
-from fraud_pipelines.decisions.cases.queue import QueuedCase, queue_of
+from fraud_pipelines.decisions.cases.queue import QueuedCase, find_case, queue_of
 from fraud_pipelines.decisions.review import MAX_REVIEWER_CHARACTERS, Naming, record_verdicts
 from fraud_pipelines.errors import InvalidInput
 from fraud_pipelines.settings import CLOCK_SKEW
@@ -288,22 +288,10 @@ class CaseDesk:
         """The case, in a transaction; ``free``: what is done is in nobody's way."""
         person, now = checked_person(person), as_utc(now)
         with self._warehouse.transaction() as connection:
-            found = queue_of(
-                connection,
-                self._cases,
-                now=now,
-                blind=self._blind,
-                condition="case_id = $case_id",
-                parameters={"case_id": case_id},
-            )
-            query = "SELECT column_name, value, number, tags FROM feedback.cases_at(?) WHERE case_id = ?"
-            stored = select(connection, query, [now, case_id]).rows()
-            if not found and not stored:
-                raise InvalidInput(f"No case has the id {case_id!r}. Its payments may have been judged meanwhile.")
+            unclosed, record, key = find_case(connection, self._cases, case_id, now=now, blind=self._blind)
             if not free:
-                _require_free(found[0] if found else None, read_events(connection, case_id), person, seen)
-            key = found[0].key if found else CaseKey(*stored[0][:3])
-            yield _Doing(connection, key, found[0] if found else None, stored[0][3] if stored else [], person, now)
+                _require_free(unclosed, read_events(connection, case_id), person, seen)
+            yield _Doing(connection, key, unclosed, record["tags"] if record else [], person, now)
 
     def _claimed_until(self, until: datetime | None, now: datetime) -> datetime:
         if until is None:
